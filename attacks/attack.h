@@ -1,0 +1,88 @@
+// A Subject in, a Reconstruction out; and the one list of all attacks.
+//
+// An attack is never handed what it must find: a Subject holds no training data, and no header under attacks/ includes the
+// readers of data sets. Training and control images are seen by scoring alone.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "attacks/claim.h"
+#include "models/base/progress.h"
+#include "models/network.h"
+#include "models/training.h"
+
+namespace afterimage {
+
+// Pixels are image + mean, and lie in [low, high]. The mean is part of the preprocessing that ships with a model.
+struct InputBounds {
+  Tensor mean;  // [d]
+  double low = 0, high = 1;
+};
+
+struct Subject {
+  std::shared_ptr<const Network> network;
+  Parameters initial, trained;
+  InputBounds bounds;
+  std::optional<LossKind> loss;  // known from the model's description, or not
+};
+
+enum class Conclusion { ok, not_applicable, inconclusive };
+
+struct Reconstruction {
+  Conclusion conclusion = Conclusion::ok;
+  std::string reason;  // one sentence, wherever the conclusion is not plainly ok
+  Claim claim;
+  Tensor coefficients;  // [M, F]; undefined when the attack has none
+  std::int64_t iterations = 0;
+  std::optional<double> loss_initial, loss_final, relative_loss;
+  nlohmann::ordered_json evidence = nlohmann::ordered_json::object();
+};
+
+struct OptionSpec {
+  std::string name;         // of the command line, without dashes
+  std::string description;  // with units
+  std::string fallback;     // the default, as it would be typed
+};
+
+// The options of one run, by name, as typed. Getters throw UsageError naming the option, its value and what would be right.
+class AttackOptions {
+ public:
+  AttackOptions() = default;
+  AttackOptions(const std::vector<OptionSpec>& specs, const std::map<std::string, std::string>& given);
+
+  const std::string& text(const std::string& name) const { return values_.at(name); }
+  std::string one_of(const std::string& name, const std::vector<std::string>& choices) const;
+  std::int64_t whole(const std::string& name, std::int64_t low, std::int64_t high) const;
+  double number(const std::string& name, double low, double high) const;
+  std::vector<double> numbers(const std::string& name, double low, double high) const;  // separated by commas
+
+ private:
+  std::map<std::string, std::string> values_;
+};
+
+class Attack {
+ public:
+  virtual ~Attack() = default;
+  virtual std::string name() const = 0;         // as users type it
+  virtual std::string description() const = 0;  // one line
+  virtual std::string needs() const = 0;        // what the attacker must know
+  virtual std::string does_not_apply() const = 0;
+  virtual std::vector<OptionSpec> options() const = 0;
+  // Throws UsageError on an option that is wrong, before any work is done.
+  virtual void validate(const AttackOptions&) const {}
+  // The same subject, options and generator state give the same result. Throws UsageError on a wrong option, Interrupted.
+  virtual Reconstruction run(const Subject& subject, const AttackOptions& options, Generator& random,
+                             Progress& progress) const = 0;
+};
+
+// Cheapest first: the order in which an audit runs them.
+const std::vector<std::unique_ptr<Attack>>& all_attacks();
+// Throws UsageError that lists the names there are.
+const Attack& attack_named(const std::string& name);
+
+}  // namespace afterimage

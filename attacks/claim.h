@@ -1,0 +1,16 @@
+// What an attack says it found: all that scoring sees of it.
+#pragma once
+
+#include <functional>
+
+#include "models/tensor.h"
+
+namespace afterimage {
+
+struct Claim {
+  Tensor images;     // [M, d] as the network would see them; undefined when the attack makes none
+  Tensor confirmed;  // [M] bool, which of them the attack itself is sure of; undefined when it cannot tell
+  std::function<Tensor(const Tensor&)> membership;  // images [n, d] -> scores [n], larger = member; empty when none
+};
+
+}  // namespace afterimage

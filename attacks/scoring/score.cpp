@@ -1,0 +1,219 @@
+#include "attacks/scoring/score.h"
+
+#include <algorithm>
+#include <limits>
+#include <numeric>
+#include <stdexcept>
+
+#include "attacks/scoring/similarity.h"
+
+namespace afterimage {
+namespace {
+
+void require(bool condition, const char* message) {
+  if (!condition) throw std::invalid_argument(message);
+}
+
+bool finite(const Tensor& values) { return at::isfinite(values).all().item<bool>(); }
+
+void check(const Truth& truth) {
+  require(truth.training.dim() == 2 && truth.control.dim() == 2, "training and control images have to be [n, d]");
+  const std::int64_t pixels = truth.training.size(1);
+  require(truth.training.size(0) > 0, "scoring needs training images");
+  require(truth.control.size(0) >= 2, "scoring needs at least two control images");
+  require(truth.control.size(1) == pixels, "training and control images have to be of one size");
+  require(truth.mean.dim() == 1 && truth.mean.size(0) == pixels, "the mean image has to be of the images' size");
+  const auto& shape = truth.image_shape;
+  require(std::accumulate(shape.begin(), shape.end(), std::int64_t{1}, std::multiplies<>()) == pixels,
+          "the image shape has to hold as many pixels as an image");
+  require(finite(truth.training) && finite(truth.control) && finite(truth.mean),
+          "training, control and mean images have to be finite");
+}
+
+void check(const Claim& claim, std::int64_t pixels) {
+  const bool images = claim.images.defined(), confirmed = claim.confirmed.defined();
+  require(!images || (claim.images.dim() == 2 && claim.images.size(1) == pixels),
+          "claimed images have to be [M, d], d as in the training images");
+  require(!confirmed || images, "only images can be confirmed");
+  require(!confirmed || (claim.confirmed.dim() == 1 && claim.confirmed.size(0) == claim.images.size(0) &&
+                         claim.confirmed.scalar_type() == at::kBool),
+          "confirmed has to be one bool for each claimed image");
+}
+
+std::vector<double> values_of(const Tensor& values) {
+  const Tensor flat = values.detach().to(at::kCPU, at::kDouble).contiguous();
+  return {flat.data_ptr<double>(), flat.data_ptr<double>() + flat.numel()};
+}
+
+std::span<const double> span_of(const Tensor& values) {
+  return {values.data_ptr<double>(), static_cast<std::size_t>(values.numel())};
+}
+
+struct Halves {
+  Tensor calibration, counted;
+};
+
+Halves split(const Tensor& control, Generator& random) {
+  const std::int64_t images = control.size(0);
+  const Tensor order = at::randperm(images, random, at::kLong);
+  const auto rows = [&](std::int64_t from, std::int64_t to) {
+    return control.index_select(0, std::get<0>(at::sort(order.slice(0, from, to))));
+  };
+  return {rows(0, images / 2), rows(images / 2, images)};
+}
+
+// An image in the pixel range is not changed by a bit: it is clamped where it lies, not after adding the mean.
+Tensor clipped(const Tensor& images, const Tensor& mean) {
+  const Tensor bounded = at::minimum(at::maximum(images, -mean), 1 - mean);
+  return at::where(at::isfinite(images).all(1, true), bounded, at::zeros_like(bounded));
+}
+
+// Distances from a set of images to the candidates, both ways of measuring them.
+struct Gap {
+  Tensor absolute, relative;  // [n, M]
+};
+
+Gap gap_between(const Tensor& images, const Tensor& candidates) {
+  constexpr double blank = 1e-12;  // the norm of an image that is nothing but the mean
+  const Tensor absolute = distances(images, candidates);
+  return {absolute, absolute / images.to(at::kDouble).norm(2, {1}, true).clamp_min(blank)};
+}
+
+Tensor nearest(const Tensor& gaps) { return std::get<0>(gaps.min(1)); }
+
+// What half of the control set says a find has to be.
+struct Calibration {
+  double threshold;  // relative L2
+  Tensor rival;      // [M] L2 from each candidate to the nearest calibration image
+
+  Tensor counts(const Gap& gap) const {
+    return (gap.relative < threshold).logical_and(gap.absolute <= rival.unsqueeze(0));
+  }
+};
+
+Calibration calibrate(const Gap& control) {
+  return {std::min(recognisable, quantile(values_of(nearest(control.relative)), calibration_quantile)),
+          std::get<0>(control.absolute.min(0))};
+}
+
+Tensor similarities(const Tensor& a, const Tensor& b, const Truth& truth) {
+  std::vector<std::int64_t> shape = truth.image_shape;
+  shape.insert(shape.begin(), a.size(0));
+  return ssim((a + truth.mean).reshape(shape), (b + truth.mean).reshape(shape));
+}
+
+std::optional<double> mean_of(const std::vector<Match>& matches, std::optional<double> Match::*value) {
+  double sum = 0;
+  std::int64_t count = 0;
+  for (const Match& match : matches) {
+    if (!(match.*value)) continue;
+    sum += *(match.*value);
+    ++count;
+  }
+  return count > 0 ? std::optional(sum / static_cast<double>(count)) : std::nullopt;
+}
+
+// One-to-one partners. `rows` [m] are the rows of the claim that the gap's columns stand for.
+std::vector<Match> match(const Gap& gap, const Tensor& counts, const Tensor& rows) {
+  const auto columns = assign(span_of(gap.absolute), gap.absolute.size(0), gap.absolute.size(1));
+  const auto closest = values_of(nearest(gap.relative));
+  const auto absolute = gap.absolute.accessor<double, 2>(), relative = gap.relative.accessor<double, 2>();
+  const auto counted = counts.accessor<bool, 2>();
+  const auto row = rows.accessor<std::int64_t, 1>();
+  std::vector<Match> matches(columns.size());
+  for (std::size_t k = 0; k < columns.size(); ++k) {
+    matches[k].nearest_relative_distance = closest[k];
+    const auto image = static_cast<std::int64_t>(k), column = columns[k];
+    if (column < 0) continue;
+    matches[k].candidate = row[column];
+    matches[k].distance = absolute[image][column];
+    matches[k].relative_distance = relative[image][column];
+    matches[k].reconstructed = counted[image][column];
+  }
+  return matches;
+}
+
+void add_similarity(std::vector<Match>& matches, const Tensor& candidates, const Truth& truth) {
+  if (truth.image_shape.size() < 2) return;
+  std::vector<std::int64_t> images, partners;
+  for (std::size_t k = 0; k < matches.size(); ++k) {
+    if (matches[k].candidate < 0) continue;
+    images.push_back(static_cast<std::int64_t>(k));
+    partners.push_back(matches[k].candidate);
+  }
+  const auto similarity = values_of(similarities(truth.training.index_select(0, at::tensor(images)),
+                                                 candidates.index_select(0, at::tensor(partners)), truth));
+  for (std::size_t k = 0; k < images.size(); ++k) matches[static_cast<std::size_t>(images[k])].ssim = similarity[k];
+}
+
+void count(Score& result, std::int64_t found, std::int64_t images, std::int64_t control_found, std::int64_t control) {
+  result.reconstructed = rate_of(found, images);
+  result.control = rate_of(control_found, control);
+  result.p_value = fisher_p_value(*result.reconstructed, *result.control);
+}
+
+Membership membership_by(const Tensor& training, const Tensor& control) {
+  return membership_of(values_of(training), values_of(control));
+}
+
+Membership membership_by(const std::function<Tensor(const Tensor&)>& scorer, const Truth& truth) {
+  const Tensor training = scorer(truth.training), control = scorer(truth.control);
+  require(training.dim() == 1 && training.size(0) == truth.training.size(0) && control.dim() == 1 &&
+              control.size(0) == truth.control.size(0),
+          "membership has to be one score for each image");
+  return membership_by(training, control);
+}
+
+// Everything that is measured on the images of a claim, of which `rows` [m >= 1] are finite.
+void score_images(Score& result, const Truth& truth, const Halves& control, const Tensor& rows,
+                  const Tensor& confirmed) {
+  const Tensor candidates = result.clipped.index_select(0, rows);
+  const Gap training = gap_between(truth.training, candidates),
+            calibrating = gap_between(control.calibration, candidates),
+            counted = gap_between(control.counted, candidates);
+  const Calibration calibration = calibrate(calibrating);
+  const Tensor ours = calibration.counts(training), theirs = calibration.counts(counted).any(1);
+
+  result.threshold = calibration.threshold;
+  result.matches = match(training, ours, rows);
+  add_similarity(result.matches, result.clipped, truth);
+  const auto found =
+      std::count_if(result.matches.begin(), result.matches.end(), [](const Match& one) { return one.reconstructed; });
+  count(result, found, truth.training.size(0), theirs.sum().item<std::int64_t>(), theirs.size(0));
+  result.mean_relative_distance = mean_of(result.matches, &Match::relative_distance);
+  result.mean_ssim = mean_of(result.matches, &Match::ssim);
+  result.member_distances = values_of(nearest(training.relative));
+  result.control_distances = values_of(nearest(counted.relative));
+  result.membership =
+      membership_by(-nearest(training.relative), -at::cat({nearest(calibrating.relative), nearest(counted.relative)}));
+  if (confirmed.defined())
+    result.confirmed_right = ours.any(0).logical_and(confirmed.index_select(0, rows)).sum().item<std::int64_t>();
+}
+
+}  // namespace
+
+Score score(const Claim& claim, const Truth& truth, Generator& random) {
+  check(truth);
+  check(claim, truth.training.size(1));
+  const at::NoGradGuard no_gradients;
+  const Halves control = split(truth.control, random);
+  Score result;
+  if (claim.images.defined()) {
+    const Tensor rows = at::isfinite(claim.images).all(1).nonzero().flatten();
+    result.candidates = rows.size(0);
+    result.clipped = clipped(claim.images, truth.mean);
+    if (claim.confirmed.defined()) {
+      result.confirmed = claim.confirmed.sum().item<std::int64_t>();
+      result.confirmed_right = 0;
+    }
+    if (result.candidates > 0)
+      score_images(result, truth, control, rows, claim.confirmed);
+    else
+      result.matches.resize(static_cast<std::size_t>(truth.training.size(0)));
+    if (claim.images.size(0) == 0) count(result, 0, truth.training.size(0), 0, control.counted.size(0));
+  }
+  if (claim.membership) result.membership = membership_by(claim.membership, truth);
+  return result;
+}
+
+}  // namespace afterimage

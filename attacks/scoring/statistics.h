@@ -1,0 +1,45 @@
+// The statistics of scoring: rates with intervals, exact tests, membership curves, assignment. No tensor library.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <utility>
+#include <vector>
+
+namespace afterimage {
+
+struct Rate {
+  std::int64_t count = 0, of = 0;
+  double rate = 0;
+  double ci95_low = 0, ci95_high = 1;  // Clopper-Pearson, two-sided
+};
+
+// Throws std::invalid_argument unless 0 <= count <= of and of > 0.
+Rate rate_of(std::int64_t count, std::int64_t of);
+
+// One-sided Fisher exact test: the probability that, with membership assigned at random, the members hold at least as
+// many of the (members + control) successes as they do. Throws std::invalid_argument on a rate of nothing.
+double fisher_p_value(const Rate& members, const Rate& control);
+
+// The smallest value below which at most the share `q` of `values` lies (type-1 empirical quantile: element floor(q n)
+// in ascending order, from zero). Throws std::invalid_argument when empty, on NaN, or unless 0 <= q <= 1.
+double quantile(std::vector<double> values, double q);
+
+// How well scores tell members from control images (larger = more like a member).
+struct Membership {
+  double auc = 0.5;                                         // ties count one half
+  std::optional<double> tpr_at_fpr_0_01, tpr_at_fpr_0_001;  // null with fewer than 1 / rate control scores
+  double advantage = 0;                                     // max over thresholds of TPR - FPR
+  std::vector<std::pair<double, double>> roc;               // (FPR, TPR), (0,0) first, (1,1) last, corners only
+};
+// Throws std::invalid_argument when either has no scores or one that is NaN.
+Membership membership_of(std::span<const double> members, std::span<const double> control);
+
+// One-to-one assignment of rows to columns with the least total cost (Hungarian method, O(rows^2 * columns)).
+// `cost` is row-major [rows, columns]. Returns the column of each row; -1 where columns ran out (rows > columns): then
+// the assigned rows are those of the least total cost. Throws std::invalid_argument when a cost is not finite or their
+// number is wrong.
+std::vector<std::int64_t> assign(std::span<const double> cost, std::int64_t rows, std::int64_t columns);
+
+}  // namespace afterimage

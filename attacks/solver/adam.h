@@ -1,0 +1,31 @@
+// Adam (Kingma & Ba 2015) on one tensor, in place and without allocation after the first step.
+#pragma once
+
+#include <cmath>
+
+#include "models/tensor.h"
+
+namespace afterimage {
+
+class Adam {
+ public:
+  explicit Adam(const Tensor& parameter)
+      : first_(at::zeros_like(parameter)), second_(at::zeros_like(parameter)), scratch_(at::empty_like(parameter)) {}
+
+  void step(Tensor& parameter, const Tensor& gradient, double rate) {
+    ++steps_;
+    first_.mul_(beta1).add_(gradient, 1 - beta1);
+    second_.mul_(beta2).addcmul_(gradient, gradient, 1 - beta2);
+    const double bias1 = 1 - std::pow(beta1, steps_), bias2 = 1 - std::pow(beta2, steps_);
+    at::sqrt_out(scratch_, second_);
+    scratch_.mul_(1 / std::sqrt(bias2)).add_(epsilon);
+    parameter.addcdiv_(first_, scratch_, -rate / bias1);
+  }
+
+ private:
+  static constexpr double beta1 = 0.9, beta2 = 0.999, epsilon = 1e-8;
+  Tensor first_, second_, scratch_;
+  double steps_ = 0;
+};
+
+}  // namespace afterimage

@@ -1,0 +1,67 @@
+#include "attacks/solver/search.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <vector>
+
+#include "attacks/solver/adam.h"
+
+namespace afterimage {
+namespace {
+
+constexpr std::int64_t window = 100;     // steps over which falling is judged
+constexpr double still_falling = 0.01;   // relative fall over a window
+constexpr double sharp_enough = 0.8;     // share of the schedule after which stopping early is allowed
+
+double annealed(double from, double to, double share) { return from + (to - from) * std::min(share, 1.0); }
+
+// Full step size for the first 60 % of the steps, then down to a twentieth.
+double step_size(double share) { return std::min(1.0, 2 * (1 - share / 1.2) + 0.05); }
+
+}  // namespace
+
+SearchResult search(TangentTarget& target, PixelBounds& bounds, std::int64_t pixels, const SearchPlan& plan,
+                    Generator& random, Progress& progress) {
+  const auto options = at::TensorOptions().dtype(target.dtype());
+  const double count = static_cast<double>(plan.candidates);
+  const double norm = target.squared_norm();
+  SearchResult result;
+  result.candidates =
+      bounds.from_images(at::randn({plan.candidates, pixels}, random, options).mul_(plan.initial_pixel_deviation))
+          .contiguous();
+  result.coefficients =
+      at::rand({plan.candidates, target.features_per_image()}, random, options).sub_(0.5).div_(count);
+  Adam images(result.candidates), coefficients(result.coefficients);
+  Tensor image_gradient = at::empty_like(result.candidates);
+  Tensor coefficient_gradient = at::empty_like(result.coefficients);
+  std::vector<double> losses;
+
+  for (std::int64_t step = 0; step < plan.steps; ++step) {
+    const double share = static_cast<double>(step) / static_cast<double>(plan.steps);
+    const Smoothing relu{annealed(plan.beta_start, plan.beta_end, share)};
+    const auto& loss = target.loss(result.candidates, result.coefficients, relu);
+    image_gradient.copy_(loss.by_images);
+    coefficient_gradient.copy_(loss.by_coefficients);
+    bounds.add_gradient(result.candidates, 1, image_gradient);
+    images.step(result.candidates, image_gradient.div_(norm), plan.image_rate * step_size(share));
+    coefficients.step(result.coefficients, coefficient_gradient.div_(norm),
+                      plan.coefficient_rate / count * step_size(share));
+
+    losses.push_back(loss.value);
+    result.iterations = step + 1;
+    progress.step(result.iterations, plan.steps, fmt::format("relative loss {:.4f}", loss.value / norm));
+    if (!std::isfinite(loss.value)) break;
+    if (step >= window) {
+      const double before = losses[losses.size() - 1 - window];
+      result.settled = loss.value > before * (1 - still_falling);
+      if (result.settled && share >= sharp_enough) break;
+    }
+  }
+  result.loss_initial = losses.front();
+  result.loss_final = losses.back();
+  return result;
+}
+
+}  // namespace afterimage

@@ -1,0 +1,127 @@
+#include "attacks/span.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+
+namespace afterimage {
+namespace {
+
+// A fall by less than this between neighbours is how any spectrum falls. Rounding in float32 training leaves ratios of tens
+// and more; the spectrum of a change under Adam has none above 2.
+constexpr double least_gap = 3;
+// The last fifth of a noise spectrum thins out towards zero and has gaps of its own.
+constexpr double largest_rank_share = 0.8;
+constexpr double rounding = 1e-7;  // of float32, relative to the largest singular value
+
+struct Spectrum {
+  Tensor values;  // [k] descending
+  Tensor rows;    // [k, d]
+};
+
+Spectrum spectrum_of(const Tensor& matrix) {
+  auto [u, s, vh] = at::linalg_svd(matrix, /*full_matrices=*/false);
+  return {s, vh};
+}
+
+// W_f = rho W_0 + S with S in a span: outside the directions in which W_f - rho W_0 is large only rho W_0 is left, so
+// regressing there gives rho; a better rho shows the directions more clearly.
+double fit_decay(const Tensor& initial, const Tensor& trained) {
+  double decay = ((trained * initial).sum() / initial.square().sum()).item<double>();
+  for (int round = 0; round < 6; ++round) {
+    const Spectrum spectrum = spectrum_of(trained - decay * initial);
+    const Tensor leading = spectrum.rows.narrow(0, 0, spectrum.rows.size(0) / 2);
+    const auto outside = [&](const Tensor& w) { return w - at::mm(at::mm(w, leading.t()), leading); };
+    const Tensor w0 = outside(initial), wf = outside(trained);
+    const double next = ((wf * w0).sum() / w0.square().sum()).item<double>();
+    const bool settled = std::abs(next - decay) < 1e-9;
+    decay = next;
+    if (settled) break;
+  }
+  return decay;
+}
+
+struct Fall {
+  std::int64_t rank = 0;
+  double gap = 1;
+};
+
+Fall largest_fall(const std::vector<double>& values) {
+  Fall fall;
+  const auto last = static_cast<std::int64_t>(largest_rank_share * static_cast<double>(values.size()));
+  const double floor = rounding * values.front();
+  for (std::int64_t k = 1; k < last; ++k) {
+    if (values[k - 1] < floor) break;
+    const double gap = values[k - 1] / std::max(values[k], floor);
+    if (gap > fall.gap) fall = {k, gap};
+  }
+  return fall;
+}
+
+}  // namespace
+
+SpanSearch find_row_span(const Tensor& initial, const Tensor& trained) {
+  // Pixels that no training image changes (a black margin) have columns that are exactly zero: they say nothing of noise.
+  const Tensor w0 = initial.to(at::kDouble), wf = trained.to(at::kDouble);
+  const Tensor live = at::nonzero((wf - w0).abs().amax(0) > 0).squeeze(1);
+  if (live.numel() == 0) return {std::nullopt, "the first layer did not change at all", {}};
+  const Tensor live_initial = w0.index_select(1, live), live_trained = wf.index_select(1, live);
+
+  // Without decay the plain difference has the cleaner spectrum; decay shows as a full-rank remainder rho W_0.
+  RowSpan best;
+  Tensor rows;
+  for (const bool with_decay : {false, true}) {
+    const double decay = with_decay ? fit_decay(live_initial, live_trained) : 1;
+    const Spectrum spectrum = spectrum_of(live_trained - decay * live_initial);
+    const auto values = to_doubles(spectrum.values);
+    const Fall fall = largest_fall(values);
+    if (!with_decay || fall.gap > 2 * best.gap) {
+      best = {decay, values, fall.rank, fall.gap, {}};
+      rows = spectrum.rows;
+    }
+    if (best.gap >= least_gap * least_gap) break;
+  }
+  if (best.gap < least_gap) {
+    return {std::nullopt,
+            fmt::format("the spectrum of the first layer's change has no fall: its {} singular values go from {:.3g} to "
+                        "{:.3g} with no two neighbours more than {:.2f} apart, so it has full rank, as under Adam or with "
+                        "as many images as pixels",
+                        best.singular_values.size(), best.singular_values.front(), best.singular_values.back(), best.gap),
+            best.singular_values};
+  }
+  best.basis = at::zeros({best.rank, initial.size(1)}, at::kDouble).index_copy_(1, live, rows.narrow(0, 0, best.rank));
+  return {best, "", best.singular_values};
+}
+
+Tensor distance_to_span(const RowSpan& span, const Tensor& images) {
+  const Tensor x = images.to(at::kDouble);
+  const Tensor rest = x - at::mm(at::mm(x, span.basis.t()), span.basis);
+  const Tensor norm = x.norm(2, 1);
+  return at::where(norm > 0, rest.norm(2, 1) / norm.clamp_min(1e-300), at::ones_like(norm));
+}
+
+Reconstruction Span::run(const Subject& subject, const AttackOptions&, Generator&, Progress& progress) const {
+  progress.stage("span: spectrum of the first layer's change");
+  Reconstruction result;
+  const FirstLayer first = subject.network->first_layer();
+  if (!first.dense) {
+    result.conclusion = Conclusion::not_applicable;
+    result.reason = "the first layer is not dense";
+    return result;
+  }
+  const SpanSearch search = find_row_span(subject.initial.at(first.weight), subject.trained.at(first.weight));
+  result.evidence["singular_values"] = search.singular_values;
+  if (!search.span) {
+    result.conclusion = Conclusion::not_applicable;
+    result.reason = search.evidence;
+    return result;
+  }
+  result.evidence["rank"] = search.span->rank;
+  result.evidence["gap"] = search.span->gap;
+  result.evidence["weight_decay_factor"] = search.span->decay;
+  result.claim.membership = [span = *search.span](const Tensor& images) { return distance_to_span(span, images).neg(); };
+  return result;
+}
+
+}  // namespace afterimage

@@ -1,0 +1,46 @@
+// The span probe: every step of gradient descent moves the first dense layer by sums of delta x^T, so its change has its row
+// space inside the span of the training images, exactly, at any width, loss, depth or batch order (METHODS 3). With weight
+// decay W_f = rho W_0 + (a matrix in that span). Adam breaks it: its steps are not linear in past gradients.
+#pragma once
+
+#include <optional>
+
+#include "attacks/attack.h"
+
+namespace afterimage {
+
+struct RowSpan {
+  double decay = 1;                    // rho, fitted on what lies outside the span
+  std::vector<double> singular_values;  // of W_f - rho W_0, descending
+  std::int64_t rank = 0;               // where they fall off: the number of independent training images
+  double gap = 1;                      // ratio of the singular values on both sides of the fall
+  Tensor basis;                        // [rank, d] orthonormal rows, float64
+};
+
+// Null when the change has no gap in its spectrum (full rank, Adam); `evidence` then says what was seen.
+struct SpanSearch {
+  std::optional<RowSpan> span;
+  std::string evidence;
+  std::vector<double> singular_values;
+};
+SpanSearch find_row_span(const Tensor& initial, const Tensor& trained);
+
+// Relative distance ||x - P x|| / ||x|| of images [n, d] to the row space, [n] float64; 1 for an image that is zero.
+Tensor distance_to_span(const RowSpan& span, const Tensor& images);
+
+class Span final : public Attack {
+ public:
+  std::string name() const override { return "span"; }
+  std::string description() const override {
+    return "counts the training images and tells members from others by the row space of the first layer's change";
+  }
+  std::string needs() const override { return "initial and trained first-layer weights, the mean that was taken off"; }
+  std::string does_not_apply() const override {
+    return "Adam and other optimisers not linear in past gradients; as many images as pixels; a first layer that is not dense";
+  }
+  std::vector<OptionSpec> options() const override { return {}; }
+  Reconstruction run(const Subject& subject, const AttackOptions& options, Generator& random,
+                     Progress& progress) const override;
+};
+
+}  // namespace afterimage

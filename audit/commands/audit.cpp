@@ -1,0 +1,54 @@
+#include <fmt/format.h>
+
+#include <memory>
+#include <sstream>
+
+#include "audit/commands/commands.h"
+#include "audit/commands/subject_options.h"
+#include "audit/runner.h"
+#include "audit/summary.h"
+
+namespace afterimage {
+namespace {
+
+std::vector<std::string> split(const std::string& list) {
+  std::vector<std::string> items;
+  std::istringstream in(list);
+  for (std::string item; std::getline(in, item, ',');) items.push_back(item);
+  return items;
+}
+
+}  // namespace
+
+void add_audit(CLI::App& app, Context& context, Action& action) {
+  struct Options {
+    SubjectOptions subject;
+    AuditRequest request;
+    std::string attacks, policy, out;
+  };
+  auto options = std::make_shared<Options>();
+  CLI::App* command = app.add_subcommand(
+      "audit", "Attack a trained network and report how much of its training data it gives away.\n"
+               "  Example: afterimage audit runs/fashion --attacks span,finite-width --policy policy.json --out report");
+  options->subject.add_to(*command);
+  command->add_option("--out", options->out, "new or empty folder for the report")->required();
+  command->add_option("--attacks", options->attacks, "names with commas between them (default: all that there are)");
+  command->add_option("--policy", options->policy, "policy that the verdict and the exit code follow");
+  command->add_flag("--resume", options->request.resume, "go on where an interrupted audit of the same inputs stopped");
+  add_attack_options(*command, options->request.options);
+  command->callback([options, &context, &action] {
+    action = [options, &context] {
+      AuditRequest& request = options->request;
+      request.attacks = split(options->attacks);
+      request.out = options->out;
+      for (const auto& name : request.attacks) static_cast<void>(attack_named(name));
+      if (!options->policy.empty()) request.policy = read_policy_file(options->policy);
+      Case subject = options->subject.load(context.seed);
+      const Report report = run_audit(subject, request, context);
+      print_summary(report, options->out);
+      return exit_code(report.verdict);
+    };
+  });
+}
+
+}  // namespace afterimage

@@ -1,0 +1,51 @@
+#include <fmt/format.h>
+
+#include <filesystem>
+#include <memory>
+
+#include "audit/commands/commands.h"
+#include "audit/commands/train.h"
+#include "audit/runner.h"
+#include "audit/summary.h"
+#include "models/base/files.h"
+
+namespace afterimage {
+
+void add_demo(CLI::App& app, Context& context, Action& action) {
+  struct Options {
+    std::string out = "out/demo";
+    bool full = false;
+  };
+  auto options = std::make_shared<Options>();
+  CLI::App* command = app.add_subcommand("demo", "Train a small network on real Fashion-MNIST images and audit it.\n"
+                                                 "  Example: afterimage demo --out out/demo");
+  command->add_option("--out", options->out, "new or empty folder (default out/demo; an earlier demo there is replaced)");
+  command->add_flag("--full", options->full, "the paper's size: 100 images, width 1024");
+  command->callback([options, &context, &action] {
+    action = [options, &context] {
+      const std::filesystem::path out(options->out);
+      // Only what an earlier demo wrote is replaced.
+      if (std::filesystem::exists(out / "run" / "model.json")) {
+        std::filesystem::remove_all(out / "run");
+        std::filesystem::remove_all(out / "report");
+      }
+      prepare_output_folder(out, false);
+      TrainRequest train;
+      train.data = "fashion-mnist";
+      train.task = "odd-even";
+      train.samples = options->full ? 100 : 20;
+      train.architecture = options->full ? "mlp:1024,1024" : "mlp:512,512";
+      train.out = out / "run";
+      train_run(train, context);
+
+      AuditRequest request;
+      request.out = out / "report";
+      const Case subject = load_case(files_of_run(train.out), {}, context.seed);
+      const Report report = run_audit(subject, request, context);
+      print_summary(report, request.out);
+      return exit_code(report.verdict);
+    };
+  });
+}
+
+}  // namespace afterimage

@@ -1,0 +1,42 @@
+#include "audit/gate.h"
+
+#include <fmt/format.h>
+
+#include <memory>
+
+#include "audit/commands/commands.h"
+#include "audit/report_file.h"
+#include "models/base/files.h"
+#include "reports/junit.h"
+#include "reports/sarif.h"
+
+namespace afterimage {
+
+void add_gate(CLI::App& app, Context&, Action& action) {
+  struct Options {
+    std::string report, policy, sarif, junit;
+  };
+  auto options = std::make_shared<Options>();
+  CLI::App* command = app.add_subcommand("gate", "Apply a policy to a report that exists, for CI.\n"
+                                                 "  Example: afterimage gate report/report.json --policy policy.json --junit "
+                                                 "gate.xml");
+  command->add_option("REPORT", options->report, "report.json")->required();
+  command->add_option("--policy", options->policy, "policy.json")->required();
+  command->add_option("--sarif", options->sarif, "also write SARIF 2.1.0, one result a rule");
+  command->add_option("--junit", options->junit, "also write JUnit XML, one case a rule");
+  command->callback([options, &action] {
+    action = [options] {
+      const Policy policy = read_policy_file(options->policy);
+      Report report = read_report(options->report);
+      report.gate = apply(policy, report);
+      report.verdict = verdict_of(policy, *report.gate);
+      if (!options->sarif.empty()) write_file(options->sarif, to_sarif(report, options->policy).dump(1) + "\n");
+      if (!options->junit.empty()) write_file(options->junit, to_junit(report));
+      for (const auto& rule : report.gate->rules) fmt::print("{}: {} ({})\n", rule.rule, name_of(rule.outcome), rule.reason);
+      fmt::print("verdict: {}\n", name_of(report.verdict));
+      return exit_code(report.verdict);
+    };
+  });
+}
+
+}  // namespace afterimage

@@ -1,0 +1,93 @@
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <filesystem>
+#include <memory>
+
+#include "audit/commands/commands.h"
+#include "audit/report_file.h"
+#include "audit/summary.h"
+#include "models/base/error.h"
+#include "models/base/files.h"
+#include "models/base/idx.h"
+#include "models/base/json.h"
+#include "models/base/npz.h"
+#include "models/base/safetensors.h"
+#include "models/base/text.h"
+#include "models/tensor.h"
+
+namespace afterimage {
+namespace {
+
+void print_arrays(const NamedArrays& arrays) {
+  std::int64_t total = 0;
+  for (const auto& [name, array] : arrays) {
+    const Tensor values = to_tensor(array).to(at::kDouble);
+    const auto broken = (at::isfinite(values).logical_not()).sum().item<std::int64_t>();
+    const bool any = values.numel() > 0;
+    fmt::print("  {:<24} {:<9} [{}]  norm {:.5g}, from {:.4g} to {:.4g}{}\n", printable(name), name_of(array.dtype),
+               fmt::join(array.shape, ", "), any ? values.norm().item<double>() : 0, any ? values.min().item<double>() : 0,
+               any ? values.max().item<double>() : 0, broken > 0 ? fmt::format(", {} NaN or infinite", broken) : "");
+    total += array.elements();
+  }
+  fmt::print("  {} arrays, {} numbers\n", arrays.size(), total);
+}
+
+bool is_idx(const std::filesystem::path& path) {
+  const auto name = path.filename().string();
+  return name.find("ubyte") != std::string::npos || name.find(".idx") != std::string::npos;
+}
+
+void inspect_json(const std::filesystem::path& path) {
+  constexpr std::uint64_t largest = 1ULL << 30;
+  const Json document = parse_json(read_file(path, largest), path.string());
+  const std::string schema = document.is_object() && document.contains("schema") && document["schema"].is_string()
+                                 ? document["schema"].get<std::string>()
+                                 : "";
+  if (schema.starts_with("afterimage.report/")) {
+    const Report report = report_from_json(document, path.string());
+    fmt::print("report by {} {}, seed {}\n", printable(report.tool.name), printable(report.tool.version), report.tool.seed);
+    print_summary(report, "");
+    return;
+  }
+  fmt::print("JSON{}\n", schema.empty() ? "" : ", schema " + printable(schema));
+  if (!document.is_object()) return;
+  for (const auto& [key, value] : document.items()) {
+    fmt::print("  {}: {}\n", printable(key), printable(value.dump(-1, ' ', true, Json::error_handler_t::replace)));
+  }
+}
+
+int inspect(const std::string& file) {
+  const std::filesystem::path path(file);
+  const auto extension = path.extension();
+  fmt::print("{}: {} bytes, SHA-256 {}\n", file, bytes_in(path), digest_of(path).sha256);
+  if (extension == ".safetensors") {
+    const Safetensors content = read_safetensors(path);
+    fmt::print("safetensors\n");
+    for (const auto& [key, value] : content.metadata) fmt::print("  metadata {}: {}\n", printable(key), printable(value));
+    print_arrays(content.arrays);
+  } else if (extension == ".npz") {
+    fmt::print("NumPy archive\n");
+    print_arrays(read_npz(path));
+  } else if (extension == ".json") {
+    inspect_json(path);
+  } else if (is_idx(path)) {
+    fmt::print("IDX\n");
+    print_arrays({{"data", read_idx(path)}});
+  } else {
+    throw InputError(file + ": unknown kind of file; .safetensors, .npz, .json and IDX files can be inspected");
+  }
+  return done;
+}
+
+}  // namespace
+
+void add_inspect(CLI::App& app, Context&, Action& action) {
+  auto file = std::make_shared<std::string>();
+  CLI::App* command = app.add_subcommand("inspect", "Say what a weight, data set or report file holds, without running anything in it.\n"
+                                                    "  Example: afterimage inspect runs/fashion/trained.safetensors");
+  command->add_option("FILE", *file, ".safetensors, .npz, .json or IDX file")->required();
+  command->callback([file, &action] { action = [file] { return inspect(*file); }; });
+}
+
+}  // namespace afterimage

@@ -1,0 +1,30 @@
+#include <fmt/format.h>
+
+#include <memory>
+
+#include "audit/commands/commands.h"
+#include "audit/report_file.h"
+#include "models/base/files.h"
+#include "reports/html.h"
+
+namespace afterimage {
+
+void add_render(CLI::App& app, Context&, Action& action) {
+  struct Options {
+    std::string report, out;
+  };
+  auto options = std::make_shared<Options>();
+  CLI::App* command = app.add_subcommand("render", "Write the HTML page again from a report's JSON alone.\n"
+                                                   "  Example: afterimage render report/report.json --out page.html");
+  command->add_option("REPORT", options->report, "report.json")->required();
+  command->add_option("--out", options->out, "the page")->required();
+  command->callback([options, &action] {
+    action = [options] {
+      write_file(options->out, render_html(read_report(options->report)));
+      fmt::print("{}\n", options->out);
+      return static_cast<int>(done);
+    };
+  });
+}
+
+}  // namespace afterimage

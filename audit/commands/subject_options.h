@@ -1,0 +1,25 @@
+// The options that name what is audited, shared by audit, attack and deviation: a run directory or its files one by one, and
+// the control set.
+#pragma once
+
+#include <CLI/CLI.hpp>
+#include <map>
+#include <string>
+
+#include "audit/plan.h"
+
+namespace afterimage {
+
+struct SubjectOptions {
+  std::string run;
+  SubjectFiles files;
+  ControlRequest control;
+
+  void add_to(CLI::App& command);
+  Case load(std::int64_t seed) const;  // throws UsageError when neither a run nor all four files are given
+};
+
+// The options of attacks, under their own names. Only those given are in the map.
+void add_attack_options(CLI::App& command, std::map<std::string, std::string>& given);
+
+}  // namespace afterimage

@@ -1,0 +1,160 @@
+#include "audit/commands/train.h"
+
+#include <fmt/format.h>
+
+#include <chrono>
+#include <filesystem>
+
+#include "audit/commands/commands.h"
+#include "audit/plan.h"
+#include "audit/run_directory.h"
+#include "models/base/error.h"
+#include "models/base/files.h"
+#include "models/data/split.h"
+
+namespace afterimage {
+namespace {
+
+namespace fs = std::filesystem;
+constexpr std::int64_t held_out_images = 2000;  // for the public mean, and as many others for the test accuracy
+
+struct Data {
+  TrainingSet training;
+  Tensor targets, held_out, held_out_targets;  // as the network sees them
+  ModelDescription model;
+};
+
+Data prepare(const TrainRequest& request, std::int64_t seed) {
+  const Task task = Task::parse(request.task);
+  const LabelledImages all = load_images(request.data);
+  Generator random = seeded(stage_seed(seed, "training set"));
+  const LabelledImages chosen = all.select(draw_training_rows(all, task, request.samples, random));
+  const Tensor pixels = chosen.images.reshape({chosen.size(), -1});
+  const LabelledImages others = draw_control(all, task, pixels, 2 * held_out_images, random);
+  const Tensor other_pixels = others.images.reshape({others.size(), -1});
+  const std::int64_t half = others.size() / 2;
+
+  Data data;
+  data.model = {request.architecture, request.parameterization, all.image_shape(), task.outputs(all.labels), request.task,
+                request.recipe.loss};
+  Tensor mean = at::zeros({pixels.size(1)});
+  if (request.mean == "training") mean = pixels.mean(0);
+  if (request.mean == "public") {
+    if (half < 1) throw UsageError("--mean public: the data has no images outside the training set; use training or none");
+    mean = other_pixels.narrow(0, 0, half).mean(0);
+  }
+  data.training = {pixels - mean, chosen.labels, mean};
+  data.targets = task.targets(chosen.labels, data.model.outputs);
+  data.held_out = other_pixels.narrow(0, half, others.size() - half) - mean;
+  data.held_out_targets = task.targets(others.labels.narrow(0, half, others.size() - half), data.model.outputs);
+  return data;
+}
+
+Json record_of(const TrainRequest& request, const Context& context, const Network& network, const Data& data,
+               const Training& training, double seconds) {
+  const auto accuracy_on = [&](const Tensor& images, const Tensor& targets) {
+    return images.size(0) == 0 ? Json(nullptr) : Json(accuracy(network.evaluate(training.trained, images), targets));
+  };
+  Json curve = Json::array();
+  for (const auto& [step, loss] : training.curve) curve.push_back({step, loss});
+  const Recipe& recipe = request.recipe;
+  return {{"schema", "afterimage.training/1"},
+          {"data", request.data},
+          {"samples", request.samples},
+          {"mean", request.mean},
+          {"seed", context.seed},
+          {"recipe",
+           {{"loss", name_of(recipe.loss)},
+            {"optimizer", name_of(recipe.optimizer)},
+            {"learning_rate", recipe.learning_rate},
+            {"momentum", recipe.momentum},
+            {"weight_decay", recipe.weight_decay},
+            {"batch", recipe.batch},
+            {"max_steps", recipe.max_steps},
+            {"until_loss", recipe.until_loss},
+            {"patience", recipe.patience}}},
+          {"stopped_by", training.stopped_by},
+          {"steps", training.steps},
+          {"final_loss", training.final_loss},
+          {"train_accuracy", accuracy_on(data.training.images, data.targets)},
+          {"test_accuracy", accuracy_on(data.held_out, data.held_out_targets)},
+          {"loss_curve", curve},
+          {"seconds", seconds}};
+}
+
+}  // namespace
+
+void train_run(const TrainRequest& request, const Context& context) {
+  const auto start = std::chrono::steady_clock::now();
+  if (request.samples < 1) throw UsageError(fmt::format("--samples {}: has to be at least 1", request.samples));
+  if (request.mean != "training" && request.mean != "public" && request.mean != "none") {
+    throw UsageError(fmt::format("--mean {}: has to be training, public or none", request.mean));
+  }
+  if (fs::exists(request.out)) prepare_output_folder(request.out, false);
+  context.progress->stage(fmt::format("train: reading {}", request.data));
+  const Data data = prepare(request, context.seed);
+  const auto network = data.model.network();
+  Generator random = seeded(stage_seed(context.seed, "initial weights"));
+  const Parameters initial = network->initial(random);
+  context.progress->stage(fmt::format("train: {} on {} images of {}", request.architecture, request.samples, request.task));
+  const Training training =
+      train(*network, initial, data.training.images, data.targets, request.recipe, random, *context.progress);
+  const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+
+  prepare_output_folder(request.out, false);
+  const fs::path out(request.out);
+  write_parameters(out / "initial.safetensors", initial);
+  write_parameters(out / "trained.safetensors", training.trained);
+  write_training_set(out / "training-set.npz", data.training, data.model.input_shape);
+  const Json record = record_of(request, context, *network, data, training, seconds);
+  write_file(out / "training.json", record.dump(1) + "\n");
+  write_file(out / "model.json", to_json(data.model).dump(1) + "\n");
+  fmt::print("trained {} on {} images: loss {:.3g} after {} steps (stopped by {}), test accuracy {}\n{}\n",
+             request.architecture, request.samples, training.final_loss, training.steps, training.stopped_by,
+             record["test_accuracy"].is_null() ? "unknown" : fmt::format("{:.3f}", record["test_accuracy"].get<double>()),
+             request.out);
+}
+
+void add_train(CLI::App& app, Context& context, Action& action) {
+  struct Options {
+    TrainRequest request;
+    std::string loss = "squared", optimizer = "sgd";
+    std::optional<double> learning_rate;
+  };
+  auto options = std::make_shared<Options>();
+  TrainRequest& request = options->request;
+  Recipe& recipe = request.recipe;
+  CLI::App* command = app.add_subcommand("train", "Train a network to be audited, and write its run directory.\n"
+                                                  "  Example: afterimage train --data fashion-mnist --task odd-even --samples "
+                                                  "20 --architecture mlp:512,512 --out runs/fashion");
+  command->add_option("--data", request.data, "DATA: fashion-mnist, idx:IMAGES,LABELS or npz:FILE")->required();
+  command->add_option("--task", request.task, "odd-even, classes:A,B, groups:A,B|C,D or multiclass")->required();
+  command->add_option("--samples", request.samples, "training images, as even over the classes as it goes")->required();
+  command->add_option("--architecture", request.architecture, "mlp:WIDTH,WIDTH,... (hidden widths, ReLU)")->required();
+  command->add_option("--out", request.out, "new or empty folder")->required();
+  command->add_option("--parameterization", request.parameterization, "standard or ntk (default standard)");
+  command->add_option("--mean", request.mean, "mean image taken off: training, public (images outside it) or none (default training)");
+  command->add_option("--loss", options->loss, "squared, logistic or cross-entropy (default squared)");
+  command->add_option("--optimizer", options->optimizer, "sgd or adam (default sgd)");
+  command->add_option("--learning-rate", options->learning_rate,
+                      "step size (default 1e-3; ntk: 1)")->check(CLI::PositiveNumber);
+  command->add_option("--momentum", recipe.momentum, "of sgd (default 0.9)")->check(CLI::Range(0.0, 0.9999));
+  command->add_option("--weight-decay", recipe.weight_decay, "L2 (default 0)")->check(CLI::NonNegativeNumber);
+  command->add_option("--batch", recipe.batch, "images a step; 0: all (default 0)")->check(CLI::NonNegativeNumber);
+  command->add_option("--steps", recipe.max_steps, "at most (default 100000)")->check(CLI::PositiveNumber);
+  command->add_option("--until-loss", recipe.until_loss, "stop below this loss; 0: never (default 1e-7)")->check(CLI::NonNegativeNumber);
+  command->add_option("--patience", recipe.patience, "stop after so many steps without progress; 0: never (default 0)")->check(CLI::NonNegativeNumber);
+  command->callback([options, &context, &action] {
+    action = [options, &context] {
+      Recipe& chosen = options->request.recipe;
+      chosen.loss = parse_loss(options->loss);
+      chosen.optimizer = parse_optimizer(options->optimizer);
+      chosen.learning_rate = options->learning_rate.value_or(
+          options->request.parameterization == "ntk" && chosen.optimizer == Optimizer::sgd ? 1.0 : 1e-3);
+      train_run(options->request, context);
+      return static_cast<int>(done);
+    };
+  });
+}
+
+}  // namespace afterimage

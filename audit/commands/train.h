@@ -1,0 +1,21 @@
+// What `train` does, for the demo as well.
+#pragma once
+
+#include <string>
+
+#include "audit/context.h"
+#include "models/training.h"
+
+namespace afterimage {
+
+struct TrainRequest {
+  std::string data, task, architecture, parameterization = "standard", out;
+  std::int64_t samples = 0;
+  std::string mean = "training";  // "training", "public" (images outside the training set) or "none"
+  Recipe recipe;
+};
+
+// Trains and writes the run directory. Throws UsageError or InputError, and then leaves nothing behind.
+void train_run(const TrainRequest& request, const Context& context);
+
+}  // namespace afterimage

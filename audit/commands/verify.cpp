@@ -1,0 +1,120 @@
+#include <fmt/format.h>
+
+#include <cmath>
+#include <filesystem>
+#include <memory>
+
+#include "audit/commands/commands.h"
+#include "audit/report_file.h"
+#include "audit/runner.h"
+#include "models/base/error.h"
+#include "models/base/files.h"
+
+namespace afterimage {
+namespace {
+
+namespace fs = std::filesystem;
+
+// A recomputed number may differ in its last digits on another machine.
+bool same(const Json& a, const Json& b) {
+  if (a.is_number() && b.is_number()) {
+    const double x = a.get<double>(), y = b.get<double>();
+    return std::abs(x - y) <= 1e-6 * std::max({1.0, std::abs(x), std::abs(y)});
+  }
+  if (a.type() != b.type() || a.size() != b.size()) return false;
+  if (a.is_array()) {
+    for (std::size_t i = 0; i < a.size(); ++i) {
+      if (!same(a[i], b[i])) return false;
+    }
+    return true;
+  }
+  if (a.is_object()) {
+    for (const auto& [key, value] : a.items()) {
+      if (!b.contains(key) || !same(value, b[key])) return false;
+    }
+    return true;
+  }
+  return a == b;
+}
+
+[[noreturn]] void reject(const std::string& file, const std::string& what) {
+  throw InputError(fmt::format("{}: {}; the report does not match what lies beside it", file, what));
+}
+
+// Files that are named in the report and can be found, as they are or beside the report. Returns how many could not.
+int verify_inputs(const Report& report, const fs::path& folder, const std::string& file) {
+  int missing = 0;
+  for (const auto& input : report.inputs) {
+    fs::path path(input.name);
+    if (!fs::exists(path)) path = folder / fs::path(input.name).filename();
+    if (!fs::exists(path)) {
+      fmt::print("input {}: not found, its hash was not checked\n", input.name);
+      ++missing;
+      continue;
+    }
+    if (digest_of(path).sha256 != input.sha256) reject(file, fmt::format("input {} has another SHA-256", input.name));
+    fmt::print("input {}: hash agrees\n", input.name);
+  }
+  return missing;
+}
+
+void verify_findings(const Report& report, const fs::path& folder, const std::string& file) {
+  const auto [truth, labels] = read_truth(folder / "scoring.npz");
+  if (truth.training.size(0) != report.data.samples || truth.control.size(0) != report.data.control_samples) {
+    reject(file, "scoring.npz has another number of images");
+  }
+  for (const auto& finding : report.findings) {
+    const StoredClaim claim = read_claim(folder / (finding.attack + ".npz"));
+    Finding again = finding;
+    if (claim.images.defined() || claim.membership_training.defined()) {
+      fill_scores(again, claim, truth, labels, report.tool.seed);
+    } else if (finding.reconstructed || finding.membership) {
+      reject(file, fmt::format("{} has scores but no stored claim", finding.attack));
+    }
+    const Json reported = to_json(finding), recomputed = to_json(again);
+    for (const auto& [key, value] : reported.items()) {
+      if (!same(value, recomputed[key])) reject(file, fmt::format("the {} of {} is not what its arrays give", key, finding.attack));
+    }
+    fmt::print("finding {}: scores agree\n", finding.attack);
+  }
+}
+
+void verify_verdict(const Report& report, const std::string& file) {
+  Verdict verdict = ungated_verdict(report.findings);
+  if (report.gate) {
+    const Policy policy = read_policy(report.gate->policy, file);
+    const Gate gate = apply(policy, report);
+    Report again = report;
+    again.gate = gate;
+    if (!same(to_json(report)["gate"], to_json(again)["gate"])) reject(file, "the gate's rules are not what its policy gives");
+    verdict = verdict_of(policy, gate);
+  }
+  if (verdict != report.verdict) {
+    reject(file, fmt::format("the verdict is {} but should be {}", name_of(report.verdict), name_of(verdict)));
+  }
+  fmt::print("verdict {}: agrees\n", name_of(verdict));
+}
+
+}  // namespace
+
+void add_verify(CLI::App& app, Context&, Action& action) {
+  auto path = std::make_shared<std::string>();
+  CLI::App* command = app.add_subcommand(
+      "verify", "Recompute hashes, scores and verdict of a report from what lies beside it, without attacking again.\n"
+                "  Exit 4 when anything differs; else the exit code of the verdict.\n"
+                "  Example: afterimage verify report/report.json");
+  command->add_option("REPORT", *path, "report.json")->required();
+  command->callback([path, &action] {
+    action = [path] {
+      const Report report = read_report(*path);
+      const fs::path folder = fs::path(*path).parent_path();
+      const int missing = verify_inputs(report, folder, *path);
+      verify_findings(report, folder, *path);
+      verify_verdict(report, *path);
+      fmt::print("verified{}\n", missing > 0 ? fmt::format(", but for the hashes of {} inputs that were not found", missing) : "");
+      return exit_code(report.verdict);
+    };
+  });
+}
+
+}  // namespace afterimage

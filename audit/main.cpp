@@ -1,0 +1,115 @@
+#include <fmt/format.h>
+#include <spdlog/sinks/stdout_color_sinks.h>
+#include <spdlog/spdlog.h>
+
+#include <CLI/CLI.hpp>
+#include <iostream>
+#include <new>
+#include <string>
+
+#include "audit/commands/commands.h"
+#include "audit/context.h"
+#include "audit/progress.h"
+#include "models/base/error.h"
+#include "models/compute.h"
+
+namespace {
+
+using namespace afterimage;
+
+std::string quoted(const std::string& word) {
+  if (!word.empty() && word.find_first_not_of("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-+=.,:/@%") ==
+                           std::string::npos) {
+    return word;
+  }
+  std::string text = "'";
+  for (const char c : word) text += c == '\'' ? "'\\''" : std::string(1, c);
+  return text + "'";
+}
+
+// The command as typed, but for the output folder: two runs of one command into two folders give one report.
+std::string command_line(int argc, char** argv) {
+  std::string line = "afterimage";
+  for (int i = 1; i < argc; ++i) {
+    const std::string word = argv[i];
+    if (word.rfind("--out=", 0) == 0) {
+      line += " --out report";
+    } else if (word == "--out" && i + 1 < argc) {
+      line += " --out report";
+      ++i;
+    } else if (word != "--resume" && word != "--quiet" && word != "--verbose") {
+      line += " " + quoted(word);
+    }
+  }
+  return line;
+}
+
+std::string first_line(const std::string& text) { return text.substr(0, text.find('\n')); }
+
+int fail(int code, const std::string& message) {
+  fmt::print(stderr, "afterimage: {}\n", first_line(message));
+  return code;
+}
+
+int guarded(const Action& action) {
+  try {
+    return action();
+  } catch (const UsageError& error) {
+    return fail(bad_usage, error.what());
+  } catch (const InputError& error) {
+    return fail(bad_input, error.what());
+  } catch (const Interrupted&) {
+    return fail(interrupted, "interrupted; what is finished is kept, and an audit goes on from there with --resume");
+  } catch (const std::bad_alloc&) {
+    return fail(internal, "out of memory; use fewer images or a smaller network");
+  } catch (const std::exception& error) {
+    return fail(internal, error.what());
+  }
+}
+
+void set_up_logging(const Context& context) {
+  const auto colour = std::getenv("NO_COLOR") == nullptr ? spdlog::color_mode::automatic : spdlog::color_mode::never;
+  const auto log = spdlog::stderr_color_st("afterimage", colour);
+  log->set_pattern("%l: %v");
+  log->set_level(context.quiet ? spdlog::level::err : context.verbose ? spdlog::level::debug : spdlog::level::warn);
+  spdlog::set_default_logger(log);
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  Context context;
+  Action action;
+  CLI::App app("Privacy auditor for trained neural networks: reconstructs training images from weights, says how much a network\n"
+               "gives away against images that it never saw, and fails a CI gate when that is too much.",
+               "afterimage");
+  app.set_version_flag("--version", std::string("afterimage ") + context.tool().version);
+  app.add_option("--threads", context.threads, "threads (default: all cores)")->check(CLI::Range(1, 1024));
+  app.add_option("--seed", context.seed, "of every random number (default 0)")->check(CLI::Range(std::int64_t{0}, std::int64_t{1} << 53));
+  app.add_option("--device", context.device, "cpu or cuda (default cpu)")->check(CLI::IsMember({"cpu", "cuda"}));
+  app.add_flag("--quiet", context.quiet, "no progress and no warnings");
+  app.add_flag("--verbose", context.verbose, "say what is used and done");
+  app.require_subcommand(1);
+  app.fallthrough();
+  for (const auto add : {add_demo, add_train, add_audit, add_attack, add_deviation, add_gate, add_inspect, add_render, add_verify}) {
+    add(app, context, action);
+  }
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::Success& help) {
+    return app.exit(help);
+  } catch (const CLI::ParseError& error) {
+    return fail(bad_usage, std::string(error.what()) + "; see --help");
+  }
+  if (context.device == "cuda") return fail(bad_usage, "--device cuda: this version computes on the cpu only; use --device cpu");
+  context.command = command_line(argc, argv);
+  context.progress = make_progress(context.quiet);
+  set_up_logging(context);
+  catch_interrupts();
+  return guarded([&] {
+    context.threads = set_up_compute(context.threads);
+    spdlog::debug("LibTorch {}, {}, {} threads", libtorch_version(), blas_in_use(), context.threads);
+    if (is_slow_blas()) spdlog::warn("matrix products run on the reference BLAS, some 30 times slower; install libopenblas-dev");
+    return action();
+  });
+}

@@ -1,0 +1,144 @@
+#include "audit/plan.h"
+
+#include <fmt/format.h>
+
+#include <filesystem>
+
+#include "models/base/error.h"
+#include "models/base/files.h"
+#include "models/data/split.h"
+
+namespace afterimage {
+namespace {
+
+namespace fs = std::filesystem;
+constexpr std::int64_t fewest_control_images = 20;
+
+std::string format_of(const std::string& file) {
+  const auto extension = fs::path(file).extension().string();
+  return extension.empty() ? "unknown" : extension.substr(1);
+}
+
+InputFile describe(const std::string& role, const std::string& file) {
+  const auto digest = digest_of(file);
+  return {role, file, format_of(file), digest.bytes, digest.sha256};
+}
+
+void require_change(const Parameters& initial, const Parameters& trained, const SubjectFiles& files) {
+  if (trained.minus(initial).squared_norm() == 0) {
+    throw InputError(fmt::format("{}: holds the same weights as {}; give the weights before and after training", files.trained,
+                                 files.initial));
+  }
+}
+
+LabelledImages load_control(const ControlRequest& request, const std::string& source, const Task& task,
+                            const TrainingSet& training, const ModelDescription& model, Generator& random) {
+  const bool given = !request.data.empty();
+  const LabelledImages all = load_images(given ? request.data : source);
+  std::int64_t dimension = 1;
+  for (const auto size : all.image_shape()) dimension *= size;
+  if (dimension != model.inputs()) {
+    throw InputError(fmt::format("{}: control images have {} pixels but the model takes {}", all.source, dimension,
+                                 model.inputs()));
+  }
+  const Tensor pixels = training.images + training.mean;
+  if (given) {  // named by the user as never trained on: an overlap is a mistake, not something to draw around
+    require_disjoint(pixels, all.images.reshape({all.size(), -1}), request.data);
+  }
+  LabelledImages control = draw_control(all, task, pixels, request.count, random);
+  if (control.size() < fewest_control_images) {
+    throw InputError(fmt::format("{}: has only {} images that were not trained on; a control set needs at least {}", all.source,
+                                 control.size(), fewest_control_images));
+  }
+  return control;
+}
+
+ThreatModel threat_model(const ModelDescription& model, bool mean_known) {
+  ThreatModel threat;
+  threat.knows = {"all trained parameters", "all initial parameters (the public base model, or the seed)",
+                  "the architecture " + model.architecture + " (" + model.parameterization + " parameterization)",
+                  mean_known ? "the mean image that preprocessing takes off, and the pixel range"
+                             : "the pixel range of the inputs"};
+  if (model.loss) threat.knows.push_back("the loss that was trained on (" + name_of(*model.loss) + ")");
+  threat.does_not_know = {"any training image or label", "the number of training images",
+                          "the learning rate, batch order or number of steps", "any other image of the same source"};
+  return threat;
+}
+
+const char* const limitations[] = {
+    "A pass means that these attacks, with these settings, did not reconstruct more than the policy allows; it is a measurement, "
+    "not a proof of privacy.",
+    "A stronger attacker may know more, search longer or use a method that is not in this program.",
+    "The attacks suppose that the weights before training are known; a model whose start is secret is harder to attack.",
+    "Rates are measured on this training set and this control set; other data may leak more or less.",
+    "The report itself holds training images and has to be kept as carefully as the data.",
+};
+
+}  // namespace
+
+std::uint64_t stage_seed(std::int64_t seed, const std::string& stage) {
+  const std::string digest = sha256_of(fmt::format("{}/{}", seed, stage));
+  return std::stoull(digest.substr(0, 15), nullptr, 16);
+}
+
+SubjectFiles files_of_run(const std::string& run) {
+  if (!fs::is_directory(run)) throw InputError(run + ": no such run directory; `afterimage train` writes one");
+  const fs::path folder(run);
+  SubjectFiles files{folder / "initial.safetensors", folder / "trained.safetensors", folder / "model.json",
+                     folder / "training-set.npz", folder / "training.json"};
+  for (const auto* file : {&files.initial, &files.trained, &files.model, &files.training_set}) {
+    if (!fs::exists(*file)) throw InputError(*file + ": missing; a run directory has to hold it");
+  }
+  if (!fs::exists(files.training_record)) files.training_record.clear();
+  return files;
+}
+
+Case load_case(const SubjectFiles& files, const ControlRequest& request, std::int64_t seed) {
+  Case result;
+  result.model = read_model(files.model);
+  result.subject.network = result.model.network();
+  result.subject.loss = result.model.loss;
+  const Parameters initial = read_parameters(files.initial), trained = read_parameters(files.trained);
+  require_same_layout(initial, files.initial, trained, files.trained);
+  result.subject.initial = result.subject.network->arranged(initial, files.initial);
+  result.subject.trained = result.subject.network->arranged(trained, files.trained);
+  require_change(result.subject.initial, result.subject.trained, files);
+  const TrainingSet training = read_training_set(files.training_set, result.model);
+  const TrainingRecord record =
+      files.training_record.empty() ? TrainingRecord{} : read_training_record(files.training_record);
+  if (request.data.empty() && !record.data_source) {
+    throw UsageError("--control: missing; the run does not say where its training images came from, so name images that were "
+                     "never trained on, as in --control npz:FILE");
+  }
+  const Task task = Task::parse(result.model.task);
+  Generator random = seeded(stage_seed(seed, "control"));
+  const LabelledImages control =
+      load_control(request, record.data_source.value_or(""), task, training, result.model, random);
+
+  result.subject.bounds = {training.mean, 0, 1};
+  result.truth = {training.images, control.images.reshape({control.size(), -1}) - training.mean, training.mean,
+                  result.model.input_shape};
+  for (std::int64_t i = 0; i < training.labels.numel(); ++i) {
+    result.labels.push_back(std::to_string(training.labels[i].item<std::int64_t>()));
+  }
+
+  Report& facts = result.facts;
+  facts.inputs = {describe("initial", files.initial), describe("trained", files.trained), describe("model", files.model),
+                  describe("training-set", files.training_set)};
+  if (!files.training_record.empty()) facts.inputs.push_back(describe("training-record", files.training_record));
+  for (const auto& file : control.files) facts.inputs.push_back(describe("control", file));
+  facts.model = {result.model.architecture, result.model.parameterization, trained.count(), result.model.input_shape,
+                 result.model.outputs};
+  facts.data = {record.data_source.value_or("unknown"), result.model.task, training.images.size(0), training.images.size(1),
+                control.size(), control.source};
+  facts.threat_model = threat_model(result.model, training.mean.abs().max().item<double>() > 0);
+  facts.training = record.facts;
+  const Tensor outputs = result.subject.network->evaluate(result.subject.trained, training.images);
+  const Tensor targets = task.targets(training.labels, result.model.outputs);
+  facts.training->train_accuracy = accuracy(outputs, targets);
+  if (result.model.loss) facts.training->final_loss = loss_of(*result.model.loss, outputs, targets);
+  facts.limitations.assign(std::begin(limitations), std::end(limitations));
+  return result;
+}
+
+}  // namespace afterimage

@@ -1,0 +1,40 @@
+// From the command line's words to what is audited: a Subject for attacks, the Truth for scoring, and the facts of a report.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "attacks/attack.h"
+#include "attacks/scoring/score.h"
+#include "audit/run_directory.h"
+#include "reports/report.h"
+
+namespace afterimage {
+
+struct SubjectFiles {
+  std::string initial, trained, model, training_set, training_record;  // the last may be empty
+};
+// The files of a run directory. Throws InputError naming the first that is missing.
+SubjectFiles files_of_run(const std::string& run);
+
+struct ControlRequest {
+  std::string data;         // DATA; empty: the source that the training set was drawn from
+  std::int64_t count = 1000;
+};
+
+struct Case {
+  Subject subject;
+  Truth truth;
+  ModelDescription model;
+  std::vector<std::string> labels;  // of the training images
+  Report facts;                     // inputs, model, data, threat model, training
+};
+
+// Reads and checks everything before any work is done. Throws InputError (exit 4) and UsageError (exit 2).
+Case load_case(const SubjectFiles& files, const ControlRequest& control, std::int64_t seed);
+
+// A seed for one stage of a run, so that stages do not share random numbers.
+std::uint64_t stage_seed(std::int64_t seed, const std::string& stage);
+
+}  // namespace afterimage

@@ -1,0 +1,145 @@
+#include "audit/run_directory.h"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <numeric>
+
+#include "models/base/error.h"
+#include "models/base/files.h"
+#include "models/base/json.h"
+#include "models/base/npz.h"
+#include "models/mlp.h"
+
+namespace afterimage {
+namespace {
+
+constexpr std::uint64_t largest_json = 64 << 20;
+constexpr const char* schema = "afterimage.model/1";
+constexpr std::int64_t largest_input = 1 << 20;
+
+std::string text_in(const Json& document, const char* key, const std::string& file) {
+  const auto found = document.find(key);
+  if (found == document.end() || !found->is_string()) throw InputError(fmt::format("{}: {} has to be a string", file, key));
+  return found->get<std::string>();
+}
+
+Tensor finite(const Tensor& tensor, const char* name, const std::string& file) {
+  const Tensor values = tensor.to(at::kFloat);
+  if (!at::isfinite(values).all().item<bool>()) throw InputError(fmt::format("{}: {} hold NaN or infinity", file, name));
+  return values;
+}
+
+}  // namespace
+
+std::int64_t ModelDescription::inputs() const {
+  return std::accumulate(input_shape.begin(), input_shape.end(), std::int64_t{1}, std::multiplies<>());
+}
+
+std::unique_ptr<Network> ModelDescription::network() const {
+  return make_network(architecture, parameterization, inputs(), outputs);
+}
+
+Json to_json(const ModelDescription& model) {
+  return {{"schema", schema},
+          {"architecture", model.architecture},
+          {"parameterization", model.parameterization},
+          {"input_shape", model.input_shape},
+          {"outputs", model.outputs},
+          {"task", model.task},
+          {"loss", model.loss ? Json(name_of(*model.loss)) : Json(nullptr)}};
+}
+
+ModelDescription read_model(const std::filesystem::path& path) {
+  const std::string file = path.string();
+  const Json document = parse_json(read_file(path, largest_json), file);
+  if (!document.is_object()) throw InputError(file + ": has to be a JSON object with architecture, input_shape, outputs, task");
+  ModelDescription model;
+  model.architecture = text_in(document, "architecture", file);
+  if (document.contains("parameterization")) model.parameterization = text_in(document, "parameterization", file);
+  model.task = text_in(document, "task", file);
+  const auto shape = document.find("input_shape");
+  if (shape == document.end() || !shape->is_array() || shape->empty() || shape->size() > 3) {
+    throw InputError(file + ": input_shape has to be a list of one to three sizes, as in [28, 28]");
+  }
+  for (const auto& size : *shape) {
+    if (!size.is_number_unsigned() || size.get<std::uint64_t>() < 1 || size.get<std::uint64_t>() > largest_input) {
+      throw InputError(file + ": input_shape has to be a list of one to three sizes, as in [28, 28]");
+    }
+    model.input_shape.push_back(size.get<std::int64_t>());
+  }
+  const auto outputs = document.find("outputs");
+  if (outputs == document.end() || !outputs->is_number_unsigned() || outputs->get<std::uint64_t>() < 1 ||
+      outputs->get<std::uint64_t>() > 65536) {
+    throw InputError(file + ": outputs has to be a whole number from 1 to 65536");
+  }
+  model.outputs = outputs->get<std::int64_t>();
+  try {
+    if (const auto loss = document.find("loss"); loss != document.end() && !loss->is_null()) {
+      model.loss = parse_loss(text_in(document, "loss", file));
+    }
+    static_cast<void>(model.network());
+    static_cast<void>(Task::parse(model.task));
+  } catch (const UsageError& error) {
+    throw InputError(fmt::format("{}: {}", file, error.what()));
+  }
+  return model;
+}
+
+void write_training_set(const std::filesystem::path& path, const TrainingSet& set, const std::vector<std::int64_t>& shape) {
+  std::vector<std::int64_t> with_count = {set.images.size(0)};
+  with_count.insert(with_count.end(), shape.begin(), shape.end());
+  write_npz(path, {{"images", to_array(set.images.reshape(with_count))},
+                   {"labels", to_array(set.labels)},
+                   {"mean", to_array(set.mean.reshape(shape))}});
+}
+
+TrainingSet read_training_set(const std::filesystem::path& path, const ModelDescription& model) {
+  const std::string file = path.string();
+  const NamedArrays arrays = read_npz(path);
+  const Array *images = find(arrays, "images"), *labels = find(arrays, "labels"), *mean = find(arrays, "mean");
+  if (images == nullptr || labels == nullptr) {
+    throw InputError(file + ": has no arrays named images and labels, which a training set needs");
+  }
+  const std::int64_t d = model.inputs();
+  if (images->shape.empty() || images->shape[0] < 1 || images->elements() != images->shape[0] * d) {
+    throw InputError(fmt::format("{}: images are [{}] but the model takes inputs of [{}]", file, fmt::join(images->shape, ", "),
+                                 fmt::join(model.input_shape, ", ")));
+  }
+  TrainingSet set;
+  set.images = finite(to_tensor(*images), "images", file).reshape({-1, d});
+  set.mean = mean == nullptr ? at::zeros({d}) : finite(to_tensor(*mean), "mean", file).reshape({-1});
+  if (set.mean.numel() != d) throw InputError(fmt::format("{}: the mean has {} numbers, not {}", file, set.mean.numel(), d));
+  Tensor classes = to_tensor(*labels);
+  if (classes.dim() == 2) classes = classes.argmax(1);
+  if (classes.dim() != 1 || classes.size(0) != set.images.size(0)) {
+    throw InputError(fmt::format("{}: has {} labels for {} images", file, classes.numel(), set.images.size(0)));
+  }
+  set.labels = classes.to(at::kLong);
+  if (set.labels.min().item<std::int64_t>() < 0 || set.labels.max().item<std::int64_t>() > 65535) {
+    throw InputError(file + ": labels have to be classes from 0 to 65535");
+  }
+  constexpr double slack = 1e-3;
+  const Tensor pixels = set.images + set.mean;
+  if (pixels.min().item<double>() < -slack || pixels.max().item<double>() > 1 + slack) {
+    throw InputError(fmt::format("{}: images plus mean go from {:.3g} to {:.3g}; they have to be pixels in [0, 1]", file,
+                                 pixels.min().item<double>(), pixels.max().item<double>()));
+  }
+  return set;
+}
+
+TrainingRecord read_training_record(const std::filesystem::path& path) {
+  const std::string file = path.string();
+  const Json document = parse_json(read_file(path, largest_json), file);
+  if (!document.is_object()) throw InputError(file + ": has to be a JSON object");
+  TrainingRecord record;
+  const auto number = [&](const char* key) -> Number {
+    const auto found = document.find(key);
+    return found != document.end() && found->is_number() ? Number(found->get<double>()) : std::nullopt;
+  };
+  record.facts = {number("final_loss"), number("train_accuracy"), number("test_accuracy")};
+  if (document.contains("data")) record.data_source = text_in(document, "data", file);
+  return record;
+}
+
+}  // namespace afterimage

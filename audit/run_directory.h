@@ -1,0 +1,48 @@
+// The run directory of the contract: what `train` writes and `audit` reads.
+#pragma once
+
+#include <filesystem>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "models/data/labelled_images.h"
+#include "models/network.h"
+#include "models/training.h"
+#include "reports/report.h"
+
+namespace afterimage {
+
+// model.json
+struct ModelDescription {
+  std::string architecture, parameterization = "standard";
+  std::vector<std::int64_t> input_shape;
+  std::int64_t outputs = 1;
+  std::string task;
+  std::optional<LossKind> loss;
+
+  std::int64_t inputs() const;
+  std::unique_ptr<Network> network() const;
+};
+Json to_json(const ModelDescription& model);
+ModelDescription read_model(const std::filesystem::path& path);  // throws InputError
+
+// training-set.npz: arrays images [n, ...] as the network saw them, labels [n], mean [...]; pixels = images + mean.
+struct TrainingSet {
+  Tensor images;  // [n, d] float32
+  Tensor labels;  // [n] int64
+  Tensor mean;    // [d]
+};
+void write_training_set(const std::filesystem::path& path, const TrainingSet& set, const std::vector<std::int64_t>& shape);
+// Throws InputError: arrays missing, shapes that do not fit the model, NaN or infinity, labels that are no classes. A mean
+// that is missing is zero.
+TrainingSet read_training_set(const std::filesystem::path& path, const ModelDescription& model);
+
+// training.json: where the data came from and how training went. Null where a field is missing.
+struct TrainingRecord {
+  std::optional<std::string> data_source;
+  TrainingFacts facts;
+};
+TrainingRecord read_training_record(const std::filesystem::path& path);
+
+}  // namespace afterimage

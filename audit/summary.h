@@ -1,0 +1,14 @@
+// A report in a few lines on stdout.
+#pragma once
+
+#include <string>
+
+#include "reports/report.h"
+
+namespace afterimage {
+
+void print_summary(const Report& report, const std::string& folder);
+void print_finding(const Finding& finding);
+void print_deviation(const Deviation& deviation);
+
+}  // namespace afterimage

@@ -1,0 +1,12 @@
+# What all our own targets share: include root, warnings as errors, sanitizers.
+function(afterimage_target name)
+  target_include_directories(${name} PUBLIC ${CMAKE_SOURCE_DIR})
+  target_compile_options(${name} PRIVATE -Wall -Wextra -Wpedantic -Wshadow -Wnon-virtual-dtor -Woverloaded-virtual)
+  if(AFTERIMAGE_WERROR)
+    target_compile_options(${name} PRIVATE -Werror)
+  endif()
+  if(AFTERIMAGE_SANITIZE)
+    target_compile_options(${name} PRIVATE -fsanitize=${AFTERIMAGE_SANITIZE} -fno-omit-frame-pointer -fno-sanitize-recover=all)
+    target_link_options(${name} PUBLIC -fsanitize=${AFTERIMAGE_SANITIZE})
+  endif()
+endfunction()

@@ -1,0 +1,37 @@
+// Reading and writing whole files, with sizes checked before anything is allocated.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <string>
+#include <string_view>
+
+namespace afterimage {
+
+// The whole file. Throws InputError when it cannot be read, is not a regular file, or is larger than `limit` bytes.
+std::string read_file(const std::filesystem::path& path, std::uint64_t limit);
+
+// Bytes of a regular file. Throws InputError when there is none.
+std::uint64_t bytes_in(const std::filesystem::path& path);
+
+// Writes to a temporary name in the same folder and renames, so that a reader never sees half a file.
+// Throws std::runtime_error that names the file (exit 5), e.g. when the disk is full.
+void write_file(const std::filesystem::path& path, std::string_view bytes);
+
+struct FileDigest {
+  std::uint64_t bytes = 0;
+  std::string sha256;  // 64 lower-case hexadecimal digits
+};
+
+// Throws InputError when the file cannot be read.
+FileDigest digest_of(const std::filesystem::path& path);
+std::string sha256_of(std::string_view bytes);
+
+// Makes `path` ready to take output: creates it (and its parents) when missing. Throws UsageError when it exists and is not
+// a folder, cannot be written, or is not empty (unless `may_hold_files`).
+void prepare_output_folder(const std::filesystem::path& path, bool may_hold_files);
+
+// base64 with padding, for images inside a page.
+std::string base64(std::string_view bytes);
+
+}  // namespace afterimage

@@ -1,0 +1,34 @@
+#include "models/base/json.h"
+
+#include <fmt/format.h>
+
+#include <set>
+#include <vector>
+
+#include "models/base/error.h"
+#include "models/base/text.h"
+
+namespace afterimage {
+
+nlohmann::ordered_json parse_json(std::string_view text, const std::string& file) {
+  using Json = nlohmann::ordered_json;
+  constexpr int deepest = 64;
+  std::vector<std::set<std::string>> keys;
+  const auto check = [&](int depth, Json::parse_event_t event, Json& parsed) {
+    if (depth > deepest) throw InputError(fmt::format("{}: JSON is nested deeper than {} levels", file, deepest));
+    if (event == Json::parse_event_t::object_start) keys.emplace_back();
+    if (event == Json::parse_event_t::object_end) keys.pop_back();
+    if (event == Json::parse_event_t::key && !keys.back().insert(parsed.get<std::string>()).second) {
+      throw InputError(fmt::format("{}: JSON has the name \"{}\" twice in one object", file,
+                                   printable(parsed.get<std::string>())));
+    }
+    return true;
+  };
+  try {
+    return Json::parse(text, check);
+  } catch (const Json::exception& error) {
+    throw InputError(fmt::format("{}: not valid JSON ({})", file, printable(error.what())));
+  }
+}
+
+}  // namespace afterimage

@@ -1,0 +1,26 @@
+// How long work tells how far it is, and learns that it should stop.
+#pragma once
+
+#include <cstdint>
+#include <string_view>
+
+namespace afterimage {
+
+class Progress {
+ public:
+  virtual ~Progress() = default;
+  // A stage of work begins, e.g. "finite-width: searching".
+  virtual void stage(std::string_view name) = 0;
+  // `done` of at most `total` steps are done; `detail` is a few words such as a loss. Cheap enough to call every step.
+  // Throws Interrupted when the user asked to stop.
+  virtual void step(std::int64_t done, std::int64_t total, std::string_view detail) = 0;
+};
+
+// Says nothing and never stops: for tests and for callers without a user.
+class Silent final : public Progress {
+ public:
+  void stage(std::string_view) override {}
+  void step(std::int64_t, std::int64_t, std::string_view) override {}
+};
+
+}  // namespace afterimage

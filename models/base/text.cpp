@@ -1,0 +1,22 @@
+#include "models/base/text.h"
+
+#include <fmt/format.h>
+
+namespace afterimage {
+
+std::string printable(std::string_view text) {
+  constexpr std::size_t longest = 80;
+  std::string safe;
+  for (const char c : text.substr(0, longest)) {
+    const auto byte = static_cast<unsigned char>(c);
+    if (byte < 0x20 || byte >= 0x7f) {
+      safe += fmt::format("\\x{:02x}", byte);
+    } else {
+      safe += c;
+    }
+  }
+  if (text.size() > longest) safe += "...";
+  return safe;
+}
+
+}  // namespace afterimage

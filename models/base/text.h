@@ -1,0 +1,12 @@
+// Text from files, made safe to print.
+#pragma once
+
+#include <string>
+#include <string_view>
+
+namespace afterimage {
+
+// At most 80 characters, control characters and non-ASCII bytes as \xNN: a hostile name cannot break a line or a terminal.
+std::string printable(std::string_view text);
+
+}  // namespace afterimage

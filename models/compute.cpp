@@ -1,0 +1,41 @@
+#include "models/compute.h"
+
+#include <ATen/ATen.h>
+#include <ATen/Context.h>
+#include <ATen/Parallel.h>
+#include <dlfcn.h>
+#include <torch/version.h>
+
+#include <thread>
+
+namespace afterimage {
+
+int set_up_compute(int threads) {
+  const int count = threads > 0 ? threads : std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
+  at::globalContext().setFlushDenormal(true);  // threads made from here on inherit it
+  at::set_num_threads(count);
+  at::parallel_for(0, count, 1, [](std::int64_t, std::int64_t) { at::globalContext().setFlushDenormal(true); });
+  using SetThreads = void (*)(int);
+  if (const auto set = reinterpret_cast<SetThreads>(::dlsym(RTLD_DEFAULT, "openblas_set_num_threads"))) set(count);
+  return count;
+}
+
+bool flushes_denormals() {
+  volatile float smallest = 1.17549435e-38F;
+  volatile float half = 0.5F;
+  return smallest * half == 0.0F;
+}
+
+std::string libtorch_version() { return TORCH_VERSION; }
+
+std::string blas_in_use() {
+  if (at::hasMKL()) return "MKL";
+  using Config = char* (*)();
+  if (const auto config = reinterpret_cast<Config>(::dlsym(RTLD_DEFAULT, "openblas_get_config"))) return config();
+  if (at::show_config().find("BLAS_INFO=open") != std::string::npos) return "OpenBLAS";
+  return "reference BLAS";
+}
+
+bool is_slow_blas() { return blas_in_use() == "reference BLAS"; }
+
+}  // namespace afterimage

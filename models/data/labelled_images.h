@@ -1,0 +1,52 @@
+// Labelled images from any source that the command line can name, and the tasks made of them.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "models/tensor.h"
+
+namespace afterimage {
+
+struct LabelledImages {
+  Tensor images;  // [n, h, w], [n, h, w, c] or [n, d], float32 in [0, 1]
+  Tensor labels;  // [n], int64 classes
+  std::string source;  // as named on the command line, e.g. "fashion-mnist"
+  std::vector<std::string> files;  // that were read
+
+  std::int64_t size() const { return images.defined() ? images.size(0) : 0; }
+  std::vector<std::int64_t> image_shape() const;  // without n
+  LabelledImages select(const Tensor& rows) const;  // rows [k] int64
+};
+
+// `data` is DATA of the contract: "fashion-mnist", "idx:IMAGES,LABELS" or "npz:FILE".
+// Throws UsageError when it names no known kind, InputError when files are missing or malformed: counts that differ, pixels
+// that are NaN, infinite or outside [0, 1] (bytes are divided by 255), labels that are negative or not whole.
+LabelledImages load_images(const std::string& data);
+
+// 16 hexadecimal digits of the SHA-256 of an image's pixels, rounded to 8 bits: equal for the same picture from two files.
+std::string pixel_hash(const Tensor& image);
+
+// TASK of the contract.
+class Task {
+ public:
+  // "odd-even", "classes:A,B", "groups:2,3|0,1" or "multiclass". Throws UsageError.
+  static Task parse(const std::string& text);
+
+  const std::string& text() const { return text_; }
+  // Outputs of a network for this task: 1 for the binary ones, else 1 + the largest label.
+  std::int64_t outputs(const Tensor& labels) const;
+  // Rows [k] of `labels` [n] that the task speaks of (classes:A,B leaves others out). Throws InputError when none.
+  Tensor rows(const Tensor& labels) const;
+  // Targets [n, C], float32: odd +1 and even -1; A -1 and B +1; first group -1, second +1; multiclass: one-hot.
+  Tensor targets(const Tensor& labels, std::int64_t outputs) const;
+
+ private:
+  enum class Kind { odd_even, two_sets, multiclass };
+  std::string text_;
+  Kind kind_ = Kind::odd_even;
+  std::vector<std::int64_t> minus_, plus_;
+};
+
+}  // namespace afterimage

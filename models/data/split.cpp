@@ -1,0 +1,72 @@
+#include "models/data/split.h"
+
+#include <fmt/format.h>
+
+#include <map>
+#include <unordered_set>
+#include <vector>
+
+#include "models/base/error.h"
+
+namespace afterimage {
+namespace {
+
+std::unordered_set<std::string> hashes_of(const Tensor& images) {
+  std::unordered_set<std::string> hashes;
+  for (std::int64_t i = 0; i < images.size(0); ++i) hashes.insert(pixel_hash(images[i]));
+  return hashes;
+}
+
+Tensor shuffled(const Tensor& rows, Generator& random) {
+  return rows.index_select(0, at::randperm(rows.size(0), random, at::kLong));
+}
+
+}  // namespace
+
+Tensor draw_training_rows(const LabelledImages& all, const Task& task, std::int64_t samples, Generator& random) {
+  const Tensor rows = shuffled(task.rows(all.labels), random);
+  const Tensor labels = all.labels.index_select(0, rows);
+  const std::int64_t outputs = task.outputs(all.labels);
+  const Tensor targets = task.targets(labels, outputs);
+  const Tensor sides = outputs == 1 ? (targets.squeeze(1) > 0).to(at::kLong) : targets.argmax(1);
+  std::map<std::int64_t, std::vector<std::int64_t>> by_side;
+  for (std::int64_t i = 0; i < rows.size(0); ++i) {
+    by_side[sides[i].item<std::int64_t>()].push_back(rows[i].item<std::int64_t>());
+  }
+  std::vector<std::int64_t> chosen;
+  for (std::size_t depth = 0; static_cast<std::int64_t>(chosen.size()) < samples; ++depth) {
+    const auto before = chosen.size();
+    for (const auto& [side, candidates] : by_side) {
+      if (depth < candidates.size() && static_cast<std::int64_t>(chosen.size()) < samples) chosen.push_back(candidates[depth]);
+    }
+    if (chosen.size() == before) {
+      throw UsageError(fmt::format("--samples {}: the data has only {} images for this task", samples, before));
+    }
+  }
+  return at::tensor(chosen, at::kLong);
+}
+
+LabelledImages draw_control(const LabelledImages& all, const Task& task, const Tensor& training, std::int64_t count,
+                            Generator& random) {
+  auto taken = hashes_of(training);
+  const Tensor rows = shuffled(task.rows(all.labels), random);
+  std::vector<std::int64_t> chosen;
+  for (std::int64_t i = 0; i < rows.size(0) && static_cast<std::int64_t>(chosen.size()) < count; ++i) {
+    const auto row = rows[i].item<std::int64_t>();
+    if (taken.insert(pixel_hash(all.images[row])).second) chosen.push_back(row);
+  }
+  return all.select(at::tensor(chosen, at::kLong));
+}
+
+void require_disjoint(const Tensor& training, const Tensor& control, const std::string& control_name) {
+  const auto hashes = hashes_of(training);
+  std::int64_t shared = 0;
+  for (std::int64_t i = 0; i < control.size(0); ++i) shared += hashes.count(pixel_hash(control[i])) > 0 ? 1 : 0;
+  if (shared > 0) {
+    throw InputError(fmt::format("{}: {} of its {} images are training images; a control set has to be images that were "
+                                 "never trained on",
+                                 control_name, shared, control.size(0)));
+  }
+}
+
+}  // namespace afterimage

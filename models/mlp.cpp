@@ -1,0 +1,182 @@
+#include "models/mlp.h"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <charconv>
+#include <cmath>
+#include <stdexcept>
+
+#include "models/base/error.h"
+#include "models/tangent/mlp_tangents.h"
+
+namespace afterimage {
+namespace {
+
+constexpr std::int64_t largest_width = 1 << 20;
+
+std::string shape_text(at::IntArrayRef shape) { return fmt::format("[{}]", fmt::join(shape, ", ")); }
+
+std::vector<std::int64_t> parse_widths(const std::string& architecture, std::string_view text) {
+  std::vector<std::int64_t> widths;
+  while (true) {
+    std::int64_t width = 0;
+    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), width);
+    if (error != std::errc() || width < 1 || width > largest_width) break;
+    widths.push_back(width);
+    text.remove_prefix(static_cast<std::size_t>(end - text.data()));
+    if (text.empty()) return widths;
+    if (text.front() != ',') break;
+    text.remove_prefix(1);
+  }
+  throw UsageError(fmt::format("architecture \"{}\": hidden widths have to be whole numbers from 1 to {} with commas "
+                               "between them, as in mlp:1000,1000",
+                               architecture, largest_width));
+}
+
+}  // namespace
+
+Mlp::Mlp(std::int64_t inputs, std::vector<std::int64_t> widths, std::int64_t outputs, Parameterization parameterization)
+    : sizes_(std::move(widths)), parameterization_(parameterization) {
+  if (sizes_.empty()) throw UsageError("architecture mlp: needs at least one hidden width, as in mlp:512");
+  sizes_.insert(sizes_.begin(), inputs);
+  sizes_.push_back(outputs);
+  for (const auto size : sizes_) {
+    if (size < 1 || size > largest_width) {
+      throw UsageError(fmt::format("architecture mlp: layer size {} is outside 1 to {}", size, largest_width));
+    }
+  }
+}
+
+std::string Mlp::architecture() const {
+  return fmt::format("mlp:{}", fmt::join(sizes_.begin() + 1, sizes_.end() - 1, ","));
+}
+
+std::string Mlp::parameterization() const {
+  return parameterization_ == Parameterization::standard ? "standard" : "ntk";
+}
+
+std::string Mlp::weight_name(std::int64_t layer) { return fmt::format("fc{}.weight", layer + 1); }
+std::string Mlp::bias_name(std::int64_t layer) { return fmt::format("fc{}.bias", layer + 1); }
+
+double Mlp::weight_scale(std::int64_t layer) const {
+  return parameterization_ == Parameterization::standard ? 1.0
+                                                         : 1.0 / std::sqrt(static_cast<double>(sizes_[layer]));
+}
+
+Parameters Mlp::initial(Generator& random) const {
+  std::vector<Parameters::Entry> entries;
+  for (std::int64_t l = 0; l < layers(); ++l) {
+    const double deviation =
+        parameterization_ == Parameterization::standard ? 1.0 / std::sqrt(static_cast<double>(sizes_[l])) : 1.0;
+    entries.emplace_back(weight_name(l), at::randn({sizes_[l + 1], sizes_[l]}, random, at::kFloat).mul_(deviation));
+    entries.emplace_back(bias_name(l), at::zeros({sizes_[l + 1]}, at::kFloat));
+  }
+  return Parameters(std::move(entries));
+}
+
+Parameters Mlp::arranged(const Parameters& parameters, const std::string& file) const {
+  std::vector<Parameters::Entry> entries;
+  const auto take = [&](const std::string& name, at::IntArrayRef shape) {
+    if (!parameters.contains(name)) {
+      throw InputError(fmt::format("{}: has no tensor \"{}\", which {} needs; give the weights of that network or the "
+                                   "right architecture",
+                                   file, name, architecture()));
+    }
+    const Tensor& tensor = parameters.at(name);
+    if (tensor.sizes() != shape) {
+      throw InputError(fmt::format("{}: tensor \"{}\" is {} but {} on inputs of {} with {} output(s) has {}", file,
+                                   name, shape_text(tensor.sizes()), architecture(), inputs(), outputs(),
+                                   shape_text(shape)));
+    }
+    entries.emplace_back(name, tensor);
+  };
+  for (std::int64_t l = 0; l < layers(); ++l) {
+    take(weight_name(l), {sizes_[l + 1], sizes_[l]});
+    take(bias_name(l), {sizes_[l + 1]});
+  }
+  if (static_cast<std::int64_t>(parameters.size()) != 2 * layers()) {
+    throw InputError(fmt::format("{}: holds {} tensors but {} has {}; give the weights of that network or the right "
+                                 "architecture",
+                                 file, parameters.size(), architecture(), 2 * layers()));
+  }
+  return Parameters(std::move(entries));
+}
+
+void Mlp::require_inputs(const Tensor& images) const {
+  if (images.dim() != 2 || images.size(1) != inputs()) {
+    throw std::invalid_argument(fmt::format("{} takes images [n, {}], not {}", architecture(), inputs(),
+                                            shape_text(images.sizes())));
+  }
+}
+
+Tensor Mlp::affine(const Parameters& parameters, std::int64_t layer, const Tensor& below) const {
+  return at::addmm(parameters[2 * layer + 1], below, parameters[2 * layer].t(), 1, weight_scale(layer));
+}
+
+Tensor Mlp::evaluate(const Parameters& parameters, const Tensor& images) const {
+  require_inputs(images);
+  Tensor h = images;
+  for (std::int64_t l = 0; l < layers(); ++l) {
+    h = affine(parameters, l, h);
+    if (l + 1 < layers()) h.relu_();
+  }
+  return h;
+}
+
+Parameters Mlp::pullback(const Parameters& parameters, const Tensor& images,
+                         const std::function<Tensor(const Tensor&)>& cotangents) const {
+  require_inputs(images);
+  std::vector<Tensor> h = {images};
+  for (std::int64_t l = 0; l < layers(); ++l) {
+    h.push_back(affine(parameters, l, h.back()));
+    if (l + 1 < layers()) h.back().relu_();
+  }
+  std::vector<Parameters::Entry> entries(2 * layers());
+  Tensor delta = cotangents(h.back());
+  for (std::int64_t l = layers() - 1; l >= 0; --l) {
+    entries[2 * l] = {weight_name(l), at::mm(delta.t(), h[l]).mul_(weight_scale(l))};
+    entries[2 * l + 1] = {bias_name(l), delta.sum(0)};
+    if (l > 0) delta = at::mm(delta, parameters[2 * l]).mul_(weight_scale(l)).mul_(h[l] > 0);
+  }
+  return Parameters(std::move(entries));
+}
+
+Tensor Mlp::pushforward(const Parameters& parameters, const Parameters& direction, const Tensor& images) const {
+  require_inputs(images);
+  Tensor h = images, change;
+  for (std::int64_t l = 0; l < layers(); ++l) {
+    Tensor z_change = affine(direction, l, h);
+    if (change.defined()) z_change.addmm_(change, parameters[2 * l].t(), 1, weight_scale(l));
+    h = affine(parameters, l, h);
+    if (l + 1 < layers()) {
+      z_change.mul_(h > 0);
+      h.relu_();
+    }
+    change = z_change;
+  }
+  return change;
+}
+
+std::unique_ptr<TangentTarget> Mlp::tangents(const Parameters& initial, const Parameters& trained,
+                                             const std::vector<double>& points, const Tensor& basis) const {
+  std::vector<double> scales;
+  for (std::int64_t l = 0; l < layers(); ++l) scales.push_back(weight_scale(l));
+  return std::make_unique<MlpTangents>(scales, initial, trained.minus(initial), points, basis);
+}
+
+std::unique_ptr<Network> make_network(const std::string& architecture, const std::string& parameterization,
+                                      std::int64_t inputs, std::int64_t outputs) {
+  constexpr std::string_view mlp = "mlp:";
+  if (!architecture.starts_with(mlp)) {
+    throw UsageError(fmt::format("architecture \"{}\": unknown family; this version knows mlp:WIDTH,WIDTH,...", architecture));
+  }
+  if (parameterization != "standard" && parameterization != "ntk") {
+    throw UsageError(fmt::format("parameterization \"{}\": has to be standard or ntk", parameterization));
+  }
+  return std::make_unique<Mlp>(inputs, parse_widths(architecture, std::string_view(architecture).substr(mlp.size())),
+                               outputs,
+                               parameterization == "ntk" ? Parameterization::ntk : Parameterization::standard);
+}
+
+}  // namespace afterimage

@@ -1,0 +1,55 @@
+// Fully connected ReLU networks of any depth: z_l = s_l W_l h_{l-1} + s_b b_l, h_l = max(z_l, 0), f = z_L.
+//
+// Standard parameterization: s_l = s_b = 1 and W_l starts from N(0, 1 / fan_in) (LeCun). NTK parameterization:
+// s_l = 1 / sqrt(fan_in), s_b = 1, and W_l starts from N(0, 1). Biases are trained and start at zero in both.
+// Parameters are named as PyTorch names them, "fc1.weight" [n_1, d], "fc1.bias" [n_1], "fc2.weight", ...
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "models/network.h"
+
+namespace afterimage {
+
+enum class Parameterization { standard, ntk };
+
+class Mlp final : public Network {
+ public:
+  // Throws UsageError unless there is at least one hidden layer and all sizes are from 1 to 2^20.
+  Mlp(std::int64_t inputs, std::vector<std::int64_t> widths, std::int64_t outputs, Parameterization parameterization);
+
+  std::string architecture() const override;
+  std::string parameterization() const override;
+  std::int64_t inputs() const override { return sizes_.front(); }
+  std::int64_t outputs() const override { return sizes_.back(); }
+  FirstLayer first_layer() const override { return {true, weight_name(0)}; }
+
+  Parameters initial(Generator& random) const override;
+  Parameters arranged(const Parameters& parameters, const std::string& file) const override;
+  Tensor evaluate(const Parameters& parameters, const Tensor& images) const override;
+  Parameters pullback(const Parameters& parameters, const Tensor& images,
+                      const std::function<Tensor(const Tensor&)>& cotangents) const override;
+  Tensor pushforward(const Parameters& parameters, const Parameters& direction, const Tensor& images) const override;
+  std::unique_ptr<TangentTarget> tangents(const Parameters& initial, const Parameters& trained,
+                                          const std::vector<double>& points, const Tensor& basis = {}) const override;
+
+  std::int64_t layers() const { return static_cast<std::int64_t>(sizes_.size()) - 1; }
+  double weight_scale(std::int64_t layer) const;  // s_l, layer from 0
+  static std::string weight_name(std::int64_t layer);
+  static std::string bias_name(std::int64_t layer);
+
+ private:
+  // z of one layer from the activations below it.
+  Tensor affine(const Parameters& parameters, std::int64_t layer, const Tensor& below) const;
+  void require_inputs(const Tensor& images) const;
+
+  std::vector<std::int64_t> sizes_;  // d, hidden widths, C
+  Parameterization parameterization_;
+};
+
+// ARCH of the contract for images of `inputs` numbers. Throws UsageError on an unknown family or malformed widths.
+std::unique_ptr<Network> make_network(const std::string& architecture, const std::string& parameterization,
+                                      std::int64_t inputs, std::int64_t outputs);
+
+}  // namespace afterimage

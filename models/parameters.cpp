@@ -1,0 +1,135 @@
+#include "models/parameters.h"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <stdexcept>
+
+#include "models/base/error.h"
+#include "models/base/npz.h"
+#include "models/base/safetensors.h"
+#include "models/base/text.h"
+
+namespace afterimage {
+
+const Tensor& Parameters::at(const std::string& name) const {
+  for (const auto& [other, tensor] : entries_) {
+    if (other == name) return tensor;
+  }
+  throw std::out_of_range("no parameter named " + name);
+}
+
+bool Parameters::contains(const std::string& name) const {
+  for (const auto& entry : entries_) {
+    if (entry.first == name) return true;
+  }
+  return false;
+}
+
+std::int64_t Parameters::count() const {
+  std::int64_t total = 0;
+  for (const auto& entry : entries_) total += entry.second.numel();
+  return total;
+}
+
+namespace {
+
+template <class Make>
+Parameters transformed(const std::vector<Parameters::Entry>& entries, Make make) {
+  std::vector<Parameters::Entry> made;
+  for (std::size_t i = 0; i < entries.size(); ++i) made.emplace_back(entries[i].first, make(i, entries[i].second));
+  return Parameters(std::move(made));
+}
+
+}  // namespace
+
+Parameters Parameters::clone() const {
+  return transformed(entries_, [](std::size_t, const Tensor& t) { return t.clone(); });
+}
+
+Parameters Parameters::to(at::ScalarType dtype) const {
+  return transformed(entries_, [&](std::size_t, const Tensor& t) { return t.to(dtype); });
+}
+
+Parameters Parameters::minus(const Parameters& other) const {
+  return transformed(entries_, [&](std::size_t i, const Tensor& t) { return t - other[i]; });
+}
+
+Parameters Parameters::times(double factor) const {
+  return transformed(entries_, [&](std::size_t, const Tensor& t) { return t * factor; });
+}
+
+double Parameters::inner(const Parameters& other) const {
+  constexpr std::int64_t chunk = 1 << 16;  // summed in float64 without a float64 copy of everything
+  double total = 0;
+  for (std::size_t i = 0; i < entries_.size(); ++i) {
+    const Tensor a = entries_[i].second.reshape({-1}), b = other[i].reshape({-1});
+    for (std::int64_t at = 0; at < a.numel(); at += chunk) {
+      const auto count = std::min(chunk, a.numel() - at);
+      total += at::dot(a.narrow(0, at, count).to(at::kDouble), b.narrow(0, at, count).to(at::kDouble)).item<double>();
+    }
+  }
+  return total;
+}
+
+void require_same_layout(const Parameters& initial, const std::string& initial_name, const Parameters& trained,
+                         const std::string& trained_name) {
+  for (const auto& [name, tensor] : trained.entries()) {
+    if (!initial.contains(name)) {
+      throw InputError(fmt::format("{}: has a tensor \"{}\" that {} has not; give two checkpoints of one network",
+                                   trained_name, printable(name), initial_name));
+    }
+    const auto& other = initial.at(name);
+    if (other.sizes() != tensor.sizes()) {
+      throw InputError(fmt::format("{}: tensor \"{}\" is [{}] but in {} it is [{}]; give two checkpoints of one network",
+                                   trained_name, printable(name), fmt::join(tensor.sizes(), ", "), initial_name,
+                                   fmt::join(other.sizes(), ", ")));
+    }
+  }
+  if (initial.size() != trained.size()) {
+    throw InputError(fmt::format("{}: holds {} tensors but {} holds {}; give two checkpoints of one network", trained_name,
+                                 trained.size(), initial_name, initial.size()));
+  }
+}
+
+namespace {
+
+NamedArrays read_arrays(const std::filesystem::path& path) {
+  const auto extension = path.extension();
+  if (extension == ".safetensors") return read_safetensors(path).arrays;
+  if (extension == ".npz") return read_npz(path);
+  if (extension == ".pt" || extension == ".pth") {
+    throw InputError(path.string() + ": PyTorch archives are not read by this version; save the state dict with "
+                                     "safetensors.torch.save_file");
+  }
+  throw InputError(path.string() + ": unknown weight format; give a .safetensors or .npz file");
+}
+
+}  // namespace
+
+Parameters read_parameters(const std::filesystem::path& path) {
+  std::vector<Parameters::Entry> entries;
+  for (const auto& [name, array] : read_arrays(path)) {
+    Tensor tensor = to_tensor(array);
+    if (!tensor.is_floating_point()) {
+      throw InputError(fmt::format("{}: tensor \"{}\" is {}; weights have to be floating point", path.string(),
+                                   printable(name), name_of(array.dtype)));
+    }
+    tensor = tensor.to(at::kFloat);
+    if (!at::isfinite(tensor).all().item<bool>()) {
+      throw InputError(fmt::format("{}: tensor \"{}\" holds NaN or infinity; the training that wrote it had diverged",
+                                   path.string(), printable(name)));
+    }
+    entries.emplace_back(name, tensor);
+  }
+  if (entries.empty()) throw InputError(path.string() + ": holds no tensors");
+  return Parameters(std::move(entries));
+}
+
+void write_parameters(const std::filesystem::path& path, const Parameters& parameters) {
+  Safetensors content;
+  for (const auto& [name, tensor] : parameters.entries()) content.arrays.emplace_back(name, to_array(tensor));
+  write_safetensors(path, content);
+}
+
+}  // namespace afterimage

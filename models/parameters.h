@@ -1,0 +1,52 @@
+// Ordered named tensors: the parameters of a network, or an element of its tangent feature space.
+#pragma once
+
+#include <filesystem>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "models/tensor.h"
+
+namespace afterimage {
+
+class Parameters {
+ public:
+  using Entry = std::pair<std::string, Tensor>;
+
+  Parameters() = default;
+  explicit Parameters(std::vector<Entry> entries) : entries_(std::move(entries)) {}
+
+  const std::vector<Entry>& entries() const { return entries_; }
+  std::size_t size() const { return entries_.size(); }
+  const Tensor& operator[](std::size_t i) const { return entries_[i].second; }
+  // The tensor of that name. Throws std::out_of_range.
+  const Tensor& at(const std::string& name) const;
+  bool contains(const std::string& name) const;
+
+  std::int64_t count() const;  // P, the number of scalars
+
+  Parameters clone() const;
+  Parameters to(at::ScalarType dtype) const;
+
+  // This minus `other`, entry by entry. Both have the same names and shapes (checked by require_same_layout).
+  Parameters minus(const Parameters& other) const;
+  Parameters times(double factor) const;
+
+  double inner(const Parameters& other) const;  // accumulated in float64
+  double squared_norm() const { return inner(*this); }
+
+ private:
+  std::vector<Entry> entries_;
+};
+
+// Throws InputError, naming the files and the first tensor that differs in name or shape.
+void require_same_layout(const Parameters& initial, const std::string& initial_name, const Parameters& trained,
+                         const std::string& trained_name);
+
+// Reads .safetensors or .npz; float16, bfloat16 and float64 become float32. Throws InputError: unsupported format, integer
+// tensors, NaN or infinity (naming the tensor).
+Parameters read_parameters(const std::filesystem::path& path);
+void write_parameters(const std::filesystem::path& path, const Parameters& parameters);
+
+}  // namespace afterimage

@@ -1,0 +1,49 @@
+#include "models/tangent/deviation.h"
+
+#include <fmt/format.h>
+
+#include <cmath>
+
+namespace afterimage {
+namespace {
+
+constexpr std::int64_t largest_kernel = 6000;  // rows; two of them in float64 take half a gigabyte
+
+double linearization_error(const Network& network, const Parameters& initial, const Parameters& drift,
+                           const Parameters& trained, const Tensor& images) {
+  const Tensor outputs = network.evaluate(trained, images);
+  const Tensor linear = network.evaluate(initial, images) + network.pushforward(initial, drift, images);
+  return ((outputs - linear).norm() / outputs.norm()).item<double>();
+}
+
+}  // namespace
+
+double kernel_distance(const Tensor& a, const Tensor& b) {
+  return 1 - ((a * b).sum() / (a.norm() * b.norm())).item<double>();
+}
+
+KernelDeviation measure_deviation(const Network& network, const Parameters& initial, const Parameters& trained,
+                                  const Tensor& training, const Tensor& control) {
+  const Parameters drift = trained.minus(initial);
+  KernelDeviation result;
+  result.linearization_error = linearization_error(network, initial, drift, trained, training);
+  result.linearization_error_control = linearization_error(network, initial, drift, trained, control);
+  result.relative_parameter_change = std::sqrt(drift.squared_norm() / initial.squared_norm());
+  result.parameters_per_unknown = static_cast<double>(initial.count()) / static_cast<double>(training.numel());
+
+  const std::int64_t rows = training.size(0) * network.outputs();
+  if (2 * rows > largest_kernel) {
+    result.reason = fmt::format("kernels and residuals: {} rows are more than the {} that are held in memory", 2 * rows,
+                                largest_kernel);
+    return result;
+  }
+  const Tensor images = training.to(at::kDouble);
+  const Parameters start = initial.to(at::kDouble), end = trained.to(at::kDouble);
+  const auto at_start = network.tangents(start, end, {0.0}), at_end = network.tangents(start, end, {1.0});
+  result.kernel_distance = kernel_distance(at_start->gram(images, {}), at_end->gram(images, {}));
+  result.residual_at_truth = project(*network.tangents(start, end, {0.0, 1.0}), images, {}).relative_residual;
+  result.residual_at_truth_final = project(*at_end, images, {}).relative_residual;
+  return result;
+}
+
+}  // namespace afterimage

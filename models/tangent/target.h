@@ -1,0 +1,53 @@
+// An element h of a tangent feature space, known only through inner products.
+//
+// Reconstruction asks which few images x_j with coefficients a_j make sum_j a_j phi(x_j) equal to h. Every regime (finite
+// width, several points of the training path, infinite width) is one class behind this interface, so that the loss and its
+// solver are written once (METHODS 1).
+#pragma once
+
+#include <limits>
+
+#include "models/tensor.h"
+
+namespace afterimage {
+
+// The ReLU max(z, 0), or softplus(beta z) / beta in its place while searching: with the kink smoothed, images move.
+struct Smoothing {
+  double beta = std::numeric_limits<double>::infinity();  // infinity: the ReLU itself
+  bool is_relu() const { return beta == std::numeric_limits<double>::infinity(); }
+};
+
+// Each image has F features (outputs x tangent points), each with a coefficient of its own.
+class TangentTarget {
+ public:
+  virtual ~TangentTarget() = default;
+
+  virtual std::int64_t dimension() const = 0;           // d, of an image
+  virtual std::int64_t features_per_image() const = 0;  // F
+  virtual at::ScalarType dtype() const = 0;
+
+  // <h, h>.
+  virtual double squared_norm() const = 0;
+  // Images [M, d] -> <h, phi_f(x_j)>, [M, F].
+  virtual Tensor inner(const Tensor& images, Smoothing relu) = 0;
+  // Images [M, d] -> <phi_f(x_i), phi_g(x_j)>, [M F, M F], image-major.
+  virtual Tensor gram(const Tensor& images, Smoothing relu) = 0;
+
+  // ||h - sum_jf a_jf phi_f(x_j)||^2 and its gradients. The tensors live in the target and are overwritten by the next call.
+  struct Loss {
+    double value = 0;
+    Tensor by_images;        // [M, d]
+    Tensor by_coefficients;  // [M, F]
+  };
+  virtual const Loss& loss(const Tensor& images, const Tensor& coefficients, Smoothing relu) = 0;
+};
+
+// The best coefficients for fixed images, K a = b, solved in float64 with a relative ridge of `ridge` times the mean
+// diagonal (variable projection, METHODS 1).
+struct Projection {
+  Tensor coefficients;           // [M, F], float64
+  double relative_residual = 1;  // ||h - sum a phi||^2 / ||h||^2 at them, in [0, 1]
+};
+Projection project(TangentTarget& target, const Tensor& images, Smoothing relu, double ridge = 1e-7);
+
+}  // namespace afterimage

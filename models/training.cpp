@@ -1,0 +1,187 @@
+#include "models/training.h"
+
+#include <fmt/format.h>
+#include <torch/optim.h>
+
+#include <algorithm>
+#include <cmath>
+
+#include "models/base/error.h"
+
+namespace afterimage {
+namespace {
+
+// Derivative of the loss by the outputs, [n, C].
+Tensor cotangents(LossKind loss, const Tensor& outputs, const Tensor& targets) {
+  const double count = static_cast<double>(outputs.size(0));
+  switch (loss) {
+    case LossKind::squared: return (outputs - targets).div_(count);
+    case LossKind::logistic: return (targets * outputs).neg_().sigmoid_().mul_(targets).div_(-count);
+    case LossKind::cross_entropy: return (at::softmax(outputs, 1) - targets).div_(count);
+  }
+  throw std::logic_error("unknown loss");
+}
+
+void require_fit(LossKind loss, std::int64_t outputs) {
+  if (loss == LossKind::logistic && outputs != 1) {
+    throw UsageError(fmt::format("--loss logistic: needs a task with one output but this one has {}; use cross-entropy",
+                                 outputs));
+  }
+  if (loss == LossKind::cross_entropy && outputs < 2) {
+    throw UsageError("--loss cross-entropy: needs a task with several outputs; use logistic or squared");
+  }
+}
+
+std::unique_ptr<torch::optim::Optimizer> make_optimizer(const Recipe& recipe, std::vector<Tensor> parameters) {
+  if (recipe.optimizer == Optimizer::adam) {
+    return std::make_unique<torch::optim::Adam>(
+        std::move(parameters), torch::optim::AdamOptions(recipe.learning_rate).weight_decay(recipe.weight_decay));
+  }
+  return std::make_unique<torch::optim::SGD>(
+      std::move(parameters),
+      torch::optim::SGDOptions(recipe.learning_rate).momentum(recipe.momentum).weight_decay(recipe.weight_decay));
+}
+
+// Batches in random order, each image once an epoch.
+class Batches {
+ public:
+  Batches(std::int64_t images, std::int64_t batch, Generator& random) : images_(images), batch_(batch), random_(random) {}
+
+  bool whole() const { return batch_ <= 0 || batch_ >= images_; }
+  Tensor next() {
+    if (!order_.defined() || at_ >= images_) {
+      order_ = at::randperm(images_, random_, at::kLong);
+      at_ = 0;
+    }
+    const std::int64_t count = std::min(batch_, images_ - at_);
+    at_ += count;
+    return order_.narrow(0, at_ - count, count);
+  }
+
+ private:
+  std::int64_t images_, batch_, at_ = 0;
+  Generator& random_;
+  Tensor order_;
+};
+
+// Keeps the curve short: when it is full, every second point goes and the stride doubles.
+class Curve {
+ public:
+  void add(std::int64_t step, double loss) {
+    if (step % stride_ != 0) return;
+    points_.emplace_back(step, loss);
+    if (points_.size() < 200) return;
+    std::vector<std::pair<std::int64_t, double>> kept;
+    for (std::size_t i = 0; i < points_.size(); i += 2) kept.push_back(points_[i]);
+    points_ = std::move(kept);
+    stride_ *= 2;
+  }
+  std::vector<std::pair<std::int64_t, double>> ending_at(std::int64_t step, double loss) && {
+    if (points_.empty() || points_.back().first != step) points_.emplace_back(step, loss);
+    return std::move(points_);
+  }
+
+ private:
+  std::int64_t stride_ = 1;
+  std::vector<std::pair<std::int64_t, double>> points_;
+};
+
+}  // namespace
+
+LossKind parse_loss(const std::string& text) {
+  for (const auto kind : {LossKind::squared, LossKind::logistic, LossKind::cross_entropy}) {
+    if (text == name_of(kind)) return kind;
+  }
+  throw UsageError(fmt::format("--loss {}: has to be squared, logistic or cross-entropy", text));
+}
+
+Optimizer parse_optimizer(const std::string& text) {
+  if (text == "sgd") return Optimizer::sgd;
+  if (text == "adam") return Optimizer::adam;
+  throw UsageError(fmt::format("--optimizer {}: has to be sgd or adam", text));
+}
+
+std::string name_of(LossKind loss) {
+  switch (loss) {
+    case LossKind::squared: return "squared";
+    case LossKind::logistic: return "logistic";
+    case LossKind::cross_entropy: return "cross-entropy";
+  }
+  throw std::logic_error("unknown loss");
+}
+
+std::string name_of(Optimizer optimizer) { return optimizer == Optimizer::sgd ? "sgd" : "adam"; }
+
+double loss_of(LossKind loss, const Tensor& outputs, const Tensor& targets) {
+  switch (loss) {
+    case LossKind::squared: return (outputs - targets).square_().sum(1).mean().item<double>() / 2;
+    case LossKind::logistic: return at::softplus((targets * outputs).neg()).mean().item<double>();
+    case LossKind::cross_entropy: return (at::log_softmax(outputs, 1) * targets).sum(1).mean().neg().item<double>();
+  }
+  throw std::logic_error("unknown loss");
+}
+
+double accuracy(const Tensor& outputs, const Tensor& targets) {
+  const Tensor right = outputs.size(1) == 1 ? (outputs * targets > 0).squeeze(1)
+                                            : outputs.argmax(1) == targets.argmax(1);
+  return right.to(at::kDouble).mean().item<double>();
+}
+
+Training train(const Network& network, const Parameters& initial, const Tensor& images, const Tensor& targets,
+               const Recipe& recipe, Generator& random, Progress& progress) {
+  require_fit(recipe.loss, network.outputs());
+  Training result{initial.clone(), "steps", 0, 0, {}};
+  std::vector<Tensor> tensors;
+  for (const auto& [name, tensor] : result.trained.entries()) tensors.push_back(tensor);
+  const auto optimizer = make_optimizer(recipe, tensors);
+  Batches batches(images.size(0), recipe.batch, random);
+  Curve curve;
+
+  const double first_loss = loss_of(recipe.loss, network.evaluate(result.trained, images), targets);
+  double best = first_loss;
+  std::int64_t best_step = 0;
+  for (std::int64_t step = 0;; ++step) {
+    double loss = 0;
+    Parameters gradient;
+    if (batches.whole()) {  // one pass gives the loss and its gradient
+      gradient = network.pullback(result.trained, images, [&](const Tensor& outputs) {
+        loss = loss_of(recipe.loss, outputs, targets);
+        return cotangents(recipe.loss, outputs, targets);
+      });
+    } else {
+      loss = loss_of(recipe.loss, network.evaluate(result.trained, images), targets);
+      const Tensor rows = batches.next();
+      const Tensor wanted = targets.index_select(0, rows);
+      gradient = network.pullback(result.trained, images.index_select(0, rows),
+                                  [&](const Tensor& outputs) { return cotangents(recipe.loss, outputs, wanted); });
+    }
+    if (!std::isfinite(loss) || loss > 1e4 * std::max(first_loss, 1.0)) {
+      throw UsageError(fmt::format("--learning-rate {}: training diverged at step {} (loss {:.3g}); use a smaller one",
+                                   recipe.learning_rate, step, loss));
+    }
+    curve.add(step, loss);
+    progress.step(step, recipe.max_steps, fmt::format("loss {:.3g}", loss));
+    result.steps = step;
+    result.final_loss = loss;
+    if (loss < best * 0.999) {
+      best = loss;
+      best_step = step;
+    }
+    if (recipe.until_loss > 0 && loss < recipe.until_loss) {
+      result.stopped_by = "loss";
+      break;
+    }
+    if (recipe.patience > 0 && step - best_step >= recipe.patience) {
+      result.stopped_by = "plateau";
+      break;
+    }
+    if (step >= recipe.max_steps) break;
+    for (std::size_t i = 0; i < tensors.size(); ++i) tensors[i].mutable_grad() = gradient[i];
+    optimizer->step();
+  }
+  for (auto& tensor : tensors) tensor.mutable_grad().reset();
+  result.curve = std::move(curve).ending_at(result.steps, result.final_loss);
+  return result;
+}
+
+}  // namespace afterimage

@@ -1,0 +1,52 @@
+// Recipes that make subjects to audit: how a network was, or is to be, trained.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "models/base/progress.h"
+#include "models/network.h"
+
+namespace afterimage {
+
+enum class LossKind { squared, logistic, cross_entropy };
+enum class Optimizer { sgd, adam };
+
+LossKind parse_loss(const std::string& text);            // "squared", "logistic", "cross-entropy"; throws UsageError
+Optimizer parse_optimizer(const std::string& text);      // "sgd", "adam"; throws UsageError
+std::string name_of(LossKind loss);
+std::string name_of(Optimizer optimizer);
+
+struct Recipe {
+  LossKind loss = LossKind::squared;
+  Optimizer optimizer = Optimizer::sgd;
+  double learning_rate = 1e-3;
+  double momentum = 0.9;         // of SGD
+  double weight_decay = 0;       // L2, added to the gradient
+  std::int64_t batch = 0;        // images a step; 0: all
+  std::int64_t max_steps = 100000;
+  double until_loss = 1e-7;      // stop when the loss over all images is below; 0: never
+  std::int64_t patience = 0;     // stop when the loss has not fallen by 0.1 % in so many steps; 0: never
+};
+
+struct Training {
+  Parameters trained;
+  std::string stopped_by;  // "loss", "steps" or "plateau"
+  std::int64_t steps = 0;
+  double final_loss = 0;
+  std::vector<std::pair<std::int64_t, double>> curve;  // (step, loss over all images), at most some 200 of them
+};
+
+// squared: half the mean over images of ||f - y||^2; logistic: mean log(1 + exp(-y f)), y = +-1; cross-entropy: mean of
+// -log softmax(f)_y, y one-hot. `targets` [n, C].
+double loss_of(LossKind loss, const Tensor& outputs, const Tensor& targets);
+
+// The share of images whose class is right: the sign of one output, the largest of several.
+double accuracy(const Tensor& outputs, const Tensor& targets);
+
+// Trains from `initial` on images [n, d] and targets [n, C]. Throws UsageError when the loss does not fit the number of
+// outputs, or when training diverges, saying at which step.
+Training train(const Network& network, const Parameters& initial, const Tensor& images, const Tensor& targets,
+               const Recipe& recipe, Generator& random, Progress& progress);
+
+}  // namespace afterimage

@@ -1,0 +1,312 @@
+#include "reports/html.h"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <kainjow/mustache.hpp>
+
+#include "models/base/files.h"
+#include "reports/page_files.h"
+
+namespace afterimage {
+namespace {
+
+using kainjow::mustache::data;
+using kainjow::mustache::list;
+using kainjow::mustache::mustache;
+using kainjow::mustache::partial;
+
+constexpr std::size_t shown_pictures = 40;  // the rest is folded away
+
+std::string number(const Number& value) { return value ? fmt::format("{:.4g}", *value) : "not known"; }
+std::string percent(double fraction) { return fmt::format("{:.1f} %", 100 * fraction); }
+std::string percent(const Number& fraction) { return fraction ? percent(*fraction) : "not measurable"; }
+
+std::string rate_text(const Rate& rate) {
+  return fmt::format("{} of {} ({}; 95 % interval {} to {})", rate.count, rate.of, percent(rate.rate), percent(rate.ci95_low),
+                     percent(rate.ci95_high));
+}
+
+data row(const std::string& name, const std::string& value, const std::string& meaning = "") {
+  data entry;
+  entry.set("name", name);
+  entry.set("value", value);
+  entry.set("meaning", meaning);
+  return entry;
+}
+
+data rows(std::vector<data> entries) {
+  data all{data::type::list};
+  for (auto& entry : entries) all.push_back(std::move(entry));
+  return all;
+}
+
+data texts(const std::vector<std::string>& lines) {
+  data all{data::type::list};
+  for (const auto& line : lines) {
+    data entry;
+    entry.set("text", line);
+    all.push_back(entry);
+  }
+  return all;
+}
+
+// The SHA-256 of a script as a content security policy names it.
+std::string csp_hash(std::string_view script) {
+  const std::string hex = sha256_of(script);
+  std::string raw;
+  for (std::size_t i = 0; i < hex.size(); i += 2) raw += static_cast<char>(std::stoi(hex.substr(i, 2), nullptr, 16));
+  return "'sha256-" + base64(raw) + "'";
+}
+
+// JSON that cannot end a script element or start a comment, whatever its strings hold.
+std::string inert_json(const Json& document) {
+  std::string safe;
+  for (const char c : document.dump(-1, ' ', true, Json::error_handler_t::replace)) {
+    switch (c) {
+      case '<': safe += "\\u003c"; break;
+      case '>': safe += "\\u003e"; break;
+      case '&': safe += "\\u0026"; break;
+      default: safe += c;
+    }
+  }
+  return safe;
+}
+
+const Finding* best_reconstruction(const Report& report) {
+  const Finding* best = nullptr;
+  for (const auto& finding : report.findings) {
+    if (finding.reconstructed && (best == nullptr || finding.reconstructed->rate > best->reconstructed->rate)) best = &finding;
+  }
+  return best;
+}
+
+const Finding* best_membership(const Report& report) {
+  const Finding* best = nullptr;
+  for (const auto& finding : report.findings) {
+    if (finding.membership && (best == nullptr || finding.membership->auc > best->membership->auc)) best = &finding;
+  }
+  return best;
+}
+
+std::string headline(Verdict verdict) {
+  switch (verdict) {
+    case Verdict::pass: return "Passed: the policy is satisfied";
+    case Verdict::fail: return "Failed: the policy is violated";
+    case Verdict::inconclusive: return "Inconclusive: the audit cannot tell";
+    case Verdict::not_gated: return "Measured, without a policy";
+  }
+  throw std::logic_error("unknown verdict");
+}
+
+const char* icon(Verdict verdict) {
+  switch (verdict) {
+    case Verdict::pass: return "\u2713";
+    case Verdict::fail: return "\u2715";
+    case Verdict::inconclusive: return "?";
+    case Verdict::not_gated: return "\u2022";
+  }
+  throw std::logic_error("unknown verdict");
+}
+
+std::string in_plain_words(const Report& report) {
+  std::string text;
+  if (const Finding* best = best_reconstruction(report)) {
+    text = fmt::format("From the weights alone, {} of {} training images were reconstructed by the attack \u201c{}\u201d; by the "
+                       "same measure {} of {} images that the network never saw were. ",
+                       best->reconstructed->count, best->reconstructed->of, best->attack, best->control->count,
+                       best->control->of);
+  } else {
+    text = "No attack made images that could be compared with the training set. ";
+  }
+  if (const Finding* best = best_membership(report)) {
+    text += fmt::format("The attack \u201c{}\u201d tells a training image from another in {} of such pairs (50 % is guessing).",
+                        best->attack, percent(best->membership->auc));
+  }
+  return text;
+}
+
+std::string finding_in_plain_words(const Finding& finding) {
+  if (finding.status == Status::not_applicable) return "This attack does not apply here, which says nothing about what others could find.";
+  if (finding.reconstructed) {
+    const bool beyond_chance = finding.p_value && *finding.p_value < 0.05;
+    return fmt::format("{} of {} training images came back recognisably, against {} of {} control images{}.",
+                       finding.reconstructed->count, finding.reconstructed->of, finding.control->count, finding.control->of,
+                       beyond_chance ? "; that is no accident" : "; that could be chance");
+  }
+  if (finding.membership) {
+    return fmt::format("This attack makes no pictures; it says of an image whether it was trained on, and is right in {} of pairs.",
+                       percent(finding.membership->auc));
+  }
+  return "";
+}
+
+std::string evidence_text(const Json& value) {
+  if (value.is_string()) return value.get<std::string>();
+  if (value.is_array() && value.size() > 12) {
+    std::string text;
+    for (std::size_t i = 0; i < 8; ++i) text += value[i].dump() + ", ";
+    return fmt::format("{}\u2026 ({} values)", text, value.size());
+  }
+  return value.dump(-1, ' ', true, Json::error_handler_t::replace);
+}
+
+data figures_of(const Finding& finding) {
+  std::vector<data> figures;
+  if (finding.reconstructed) {
+    figures.push_back(row("Reconstructed", rate_text(*finding.reconstructed), "training images that came back; lower is better"));
+    figures.push_back(row("Control", rate_text(*finding.control), "the same measure on images never trained on: what chance gives"));
+    figures.push_back(row("p-value", number(finding.p_value), "how likely chance alone would do as well (Fisher's exact test)"));
+    figures.push_back(row("Threshold", number(finding.threshold), "relative L2 distance under which an image counts, from half of the control set"));
+    figures.push_back(row("Mean relative distance", number(finding.mean_relative_distance), "0: exact, 1: as far as an empty picture"));
+    figures.push_back(row("Mean SSIM", number(finding.mean_ssim), "structural similarity: 1 is the same picture, 0 unrelated"));
+  }
+  if (finding.confirmed) {
+    figures.push_back(row("Sure without the data", fmt::format("{}, of which {} right", finding.confirmed->count, finding.confirmed->right),
+                          "images that the attack itself was sure of, without having seen the training set"));
+  }
+  if (finding.membership) {
+    const Membership& membership = *finding.membership;
+    figures.push_back(row("Membership AUC", number(membership.auc), "0.5: guessing, 1: members are always told from others"));
+    figures.push_back(row("Found at 1 % false alarms", percent(membership.tpr_at_fpr_0_01), "members found while 1 of 100 others is accused"));
+    figures.push_back(row("Found at 0.1 % false alarms", percent(membership.tpr_at_fpr_0_001), "not measurable with fewer than 1000 control images"));
+    figures.push_back(row("Advantage", number(membership.advantage), "true less false positives at the best threshold"));
+  }
+  if (finding.relative_loss) {
+    figures.push_back(row("Unexplained", percent(*finding.relative_loss), "share of the weights' change that the candidates leave unexplained"));
+  }
+  if (finding.iterations > 0) figures.push_back(row("Steps", std::to_string(finding.iterations), "of the search"));
+  for (const auto& [name, value] : finding.evidence.items()) figures.push_back(row(name, evidence_text(value), "evidence"));
+  return rows(std::move(figures));
+}
+
+data picture(const Sample& sample) {
+  data entry;
+  entry.set("original", sample.original_png);
+  entry.set("reconstruction", sample.reconstruction_png);
+  entry.set("has_reconstruction", !sample.reconstruction_png.empty());
+  entry.set("index", std::to_string(sample.index));
+  entry.set("label", sample.label);
+  entry.set("distance", sample.relative_distance ? fmt::format("{:.3f}", *sample.relative_distance) : "none");
+  entry.set("ssim", sample.ssim ? fmt::format("{:.3f}", *sample.ssim) : "none");
+  entry.set("exposed", sample.reconstructed);
+  return entry;
+}
+
+data finding_data(const Finding& finding, std::size_t position) {
+  data entry;
+  entry.set("attack", finding.attack);
+  entry.set("position", std::to_string(position));
+  entry.set("status", name_of(finding.status));
+  entry.set("reason", finding.reason);
+  entry.set("has_reason", !finding.reason.empty());
+  entry.set("plain", finding_in_plain_words(finding));
+  entry.set("figures", figures_of(finding));
+  entry.set("has_distances", !finding.member_distances.empty());
+  entry.set("has_roc", finding.membership.has_value());
+  data shown{data::type::list}, folded{data::type::list};
+  std::size_t pictures = 0;
+  for (const auto& sample : finding.samples) {
+    if (sample.original_png.empty()) continue;
+    (pictures++ < shown_pictures ? shown : folded).push_back(picture(sample));
+  }
+  entry.set("has_pictures", pictures > 0);
+  entry.set("pictures", shown);
+  entry.set("has_folded", pictures > shown_pictures);
+  entry.set("folded", folded);
+  entry.set("folded_count", std::to_string(pictures > shown_pictures ? pictures - shown_pictures : 0));
+  return entry;
+}
+
+data rules_data(const Report& report) {
+  data all{data::type::list};
+  for (const auto& rule : report.gate ? report.gate->rules : std::vector<RuleResult>{}) {
+    data entry;
+    entry.set("rule", rule.rule);
+    entry.set("measured", rule.measured ? number(rule.measured) : "none");
+    entry.set("limit", rule.limit ? number(rule.limit) : "none");
+    entry.set("outcome", name_of(rule.outcome));
+    entry.set("reason", rule.reason);
+    all.push_back(entry);
+  }
+  return all;
+}
+
+data deviation_data(const Deviation& d) {
+  return rows({row("Kernel distance", number(d.kernel_distance), "0: the tangent kernel did not move in training, 1: it has nothing in common; small means that tangent attacks see well"),
+               row("Start to infinite width", number(d.initial_to_infinite), "kernel at the start against the analytic one"),
+               row("End to infinite width", number(d.final_to_infinite), "kernel after training against the analytic one"),
+               row("Linearization error", number(d.linearization_error), "how far outputs on training images are from the linearized network's"),
+               row("Linearization error, control", number(d.linearization_error_control), "the same on images never trained on"),
+               row("Parameter change", number(d.relative_parameter_change), "norm of the change over the norm of the start"),
+               row("Residual at the truth", number(d.residual_at_truth), "share of the change that even the true images leave unexplained, tangents at both ends: bounds the attack"),
+               row("Residual, trained end", number(d.residual_at_truth_final), "the same with tangents at the trained weights alone"),
+               row("Parameters per unknown", number(d.parameters_per_unknown), "parameters over pixels times images; above 1 the weights can hold every pixel")});
+}
+
+data facts_data(const Report& report) {
+  std::vector<data> facts = {
+      row("Architecture", report.model.architecture), row("Parameterization", report.model.parameterization),
+      row("Parameters", std::to_string(report.model.parameters)),
+      row("Input", fmt::format("{}", fmt::join(report.model.input_shape, " x "))),
+      row("Outputs", std::to_string(report.model.outputs)), row("Data", report.data.source), row("Task", report.data.task),
+      row("Training images", std::to_string(report.data.samples)),
+      row("Control images", fmt::format("{} from {}", report.data.control_samples, report.data.control_source))};
+  if (report.training) {
+    facts.push_back(row("Final loss", number(report.training->final_loss)));
+    facts.push_back(row("Accuracy on training images", number(report.training->train_accuracy)));
+    facts.push_back(row("Accuracy on other images", number(report.training->test_accuracy)));
+  }
+  facts.push_back(row("Tool", fmt::format("{} {} with LibTorch {} on {}, {} threads, seed {}", report.tool.name, report.tool.version,
+                                          report.tool.libtorch, report.tool.device, report.tool.threads, report.tool.seed)));
+  return rows(std::move(facts));
+}
+
+data inputs_data(const Report& report) {
+  data all{data::type::list};
+  for (const auto& input : report.inputs) {
+    data entry;
+    entry.set("role", input.role);
+    entry.set("name", input.name);
+    entry.set("bytes", std::to_string(input.bytes));
+    entry.set("sha256", input.sha256);
+    all.push_back(entry);
+  }
+  return all;
+}
+
+}  // namespace
+
+std::string render_html(const Report& report) {
+  const std::string chart_library(page_file("chart.min.js")), script(page_file("script.js"));
+  data page;
+  page.set("csp", fmt::format("default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src {} {}",
+                              csp_hash(chart_library), csp_hash(script)));
+  page.set("style", std::string(page_file("style.css")));
+  page.set("chart_library", chart_library);
+  page.set("script", script);
+  page.set("json", inert_json(to_json(report)));
+  page.set("verdict", name_of(report.verdict));
+  page.set("headline", headline(report.verdict));
+  page.set("icon", icon(report.verdict));
+  page.set("plain", in_plain_words(report));
+  page.set("has_rules", report.gate.has_value());
+  page.set("rules", rules_data(report));
+  data findings{data::type::list};
+  for (std::size_t i = 0; i < report.findings.size(); ++i) findings.push_back(finding_data(report.findings[i], i));
+  page.set("findings", findings);
+  page.set("deviation", deviation_data(report.deviation));
+  page.set("deviation_reason", report.deviation.reason);
+  page.set("facts", facts_data(report));
+  page.set("inputs", inputs_data(report));
+  page.set("knows", texts(report.threat_model.knows));
+  page.set("does_not_know", texts(report.threat_model.does_not_know));
+  page.set("limitations", texts(report.limitations));
+  page.set("command", report.tool.command);
+  page.set("picture", partial([] { return std::string(page_file("picture.html")); }));
+  mustache view{std::string(page_file("template.html"))};
+  return view.render(page);
+}
+
+}  // namespace afterimage

@@ -1,0 +1,141 @@
+#include "models/tangent/mlp_tangents.h"
+
+#include <catch2/catch.hpp>
+
+#include "models/mlp.h"
+#include "tests/models/tangent_reference.h"
+
+namespace afterimage {
+namespace {
+
+constexpr std::int64_t image_size = 12, image_count = 5;
+
+struct Problem {
+  Mlp network;
+  Parameters initial, trained;
+  std::vector<double> scales, points;
+  Tensor images, coefficients;
+
+  Problem(std::int64_t hidden_layers, std::int64_t outputs, std::vector<double> at, Parameterization parameterization,
+          at::ScalarType dtype)
+      : network(image_size, std::vector<std::int64_t>(hidden_layers, 16), outputs, parameterization),
+        points(std::move(at)) {
+    Generator random = seeded(7);
+    initial = network.initial(random).to(dtype);
+    trained = initial.clone();
+    for (const auto& [name, tensor] : trained.entries()) {
+      tensor.add_(at::randn(tensor.sizes(), random, at::kFloat).to(dtype), 0.05);
+    }
+    for (std::int64_t l = 0; l < network.layers(); ++l) scales.push_back(network.weight_scale(l));
+    images = at::randn({image_count, image_size}, random, at::kFloat).to(dtype);
+    coefficients =
+        at::randn({image_count, static_cast<std::int64_t>(points.size()) * outputs}, random, at::kFloat).to(dtype).mul_(0.1);
+  }
+};
+
+double relative_error(const Tensor& a, const Tensor& b) { return ((a - b).norm() / b.norm()).item<double>(); }
+
+const std::vector<std::vector<double>> point_lists = {{1.0}, {0.0, 0.5, 1.0}};
+
+}  // namespace
+
+TEST_CASE("the closed-form loss and its gradients are those of double backward through explicit features") {
+  // float64 leaves rounding alone (1e-10); float32 rounds at 6e-8 an operation over sums of some hundred terms (1e-5).
+  const auto [dtype, tolerance] = GENERATE(std::pair{at::kDouble, 1e-10}, std::pair{at::kFloat, 1e-5});
+  const auto depth = GENERATE(1, 2, 3, 4);
+  const auto outputs = GENERATE(1, 10);
+  const auto points = GENERATE(from_range(point_lists));
+  const auto parameterization = GENERATE(Parameterization::standard, Parameterization::ntk);
+  const double beta = GENERATE(11.0, 200.0, std::numeric_limits<double>::infinity());
+  CAPTURE(dtype, depth, outputs, points, beta, parameterization);
+
+  const Problem problem(depth, outputs, points, parameterization, dtype);
+  const auto expected = reference::tangent_loss(problem.initial, problem.trained, problem.scales, points,
+                                                problem.images, problem.coefficients, {beta});
+  const auto target = problem.network.tangents(problem.initial, problem.trained, points);
+  const auto& loss = target->loss(problem.images, problem.coefficients, {beta});
+
+  CHECK(loss.value == Approx(expected.value).epsilon(tolerance));
+  CHECK(relative_error(loss.by_images, expected.by_images) < tolerance);
+  CHECK(relative_error(loss.by_coefficients, expected.by_coefficients) < tolerance);
+}
+
+TEST_CASE("image gradients are those of finite differences") {
+  const Problem problem(2, 1, {0.0, 1.0}, Parameterization::standard, at::kDouble);
+  const Smoothing relu{20};
+  const auto target = problem.network.tangents(problem.initial, problem.trained, problem.points);
+  const Tensor gradient = target->loss(problem.images, problem.coefficients, relu).by_images.clone();
+  const double step = 1e-5;
+  for (std::int64_t pixel = 0; pixel < image_size; ++pixel) {
+    Tensor shift = at::zeros_like(problem.images);
+    shift[1][pixel] = step;
+    const double up = target->loss(problem.images + shift, problem.coefficients, relu).value;
+    const double down = target->loss(problem.images - shift, problem.coefficients, relu).value;
+    CHECK(gradient[1][pixel].item<double>() == Approx((up - down) / (2 * step)).epsilon(1e-5).margin(1e-7));
+  }
+}
+
+TEST_CASE("kernel and inner products are those of explicit features") {
+  const auto depth = GENERATE(1, 2, 3, 4);
+  const auto outputs = GENERATE(1, 10);
+  const auto points = GENERATE(from_range(point_lists));
+  const double beta = GENERATE(50.0, std::numeric_limits<double>::infinity());
+  const Problem problem(depth, outputs, points, Parameterization::ntk, at::kDouble);
+  const Tensor features = reference::features(problem.initial, problem.trained, problem.scales, points, problem.images,
+                                              {beta});
+  const Tensor drift = reference::flatten(problem.trained.minus(problem.initial));
+  const auto target = problem.network.tangents(problem.initial, problem.trained, points);
+
+  CHECK(relative_error(target->gram(problem.images, {beta}), at::mm(features, features.t())) < 1e-10);
+  CHECK(relative_error(target->inner(problem.images, {beta}).reshape({-1}), at::mv(features, drift)) < 1e-10);
+  CHECK(target->squared_norm() == Approx(drift.pow(2).sum().item<double>()).epsilon(1e-10));
+}
+
+TEST_CASE("coordinates in a basis give the loss and gradient of the images that they stand for") {
+  const Problem problem(2, 1, {0.0, 1.0}, Parameterization::standard, at::kDouble);
+  Generator random = seeded(3);
+  const Tensor basis =
+      std::get<0>(at::linalg_qr(at::randn({image_size, 4}, random, at::kDouble))).t().contiguous();
+  const Tensor coordinates = at::randn({image_count, 4}, random, at::kDouble);
+  const auto in_pixels = problem.network.tangents(problem.initial, problem.trained, problem.points);
+  const auto in_span = problem.network.tangents(problem.initial, problem.trained, problem.points, basis);
+  const auto& expected = in_pixels->loss(at::mm(coordinates, basis), problem.coefficients, {30});
+  const auto& loss = in_span->loss(coordinates, problem.coefficients, {30});
+  CHECK(loss.value == Approx(expected.value).epsilon(1e-10));
+  CHECK(relative_error(loss.by_images, at::mm(expected.by_images, basis.t())) < 1e-10);
+}
+
+TEST_CASE("variable projection finds coefficients at which the loss cannot be lowered") {
+  const Problem problem(2, 1, {0.0, 1.0}, Parameterization::standard, at::kDouble);
+  const auto target = problem.network.tangents(problem.initial, problem.trained, problem.points);
+  const auto best = project(*target, problem.images, {}, 1e-12);
+  const auto& loss = target->loss(problem.images, best.coefficients, {});
+  CHECK(loss.value / target->squared_norm() == Approx(best.relative_residual).epsilon(1e-6));
+  CHECK(loss.by_coefficients.abs().max().item<double>() < 1e-6 * target->squared_norm());
+}
+
+TEST_CASE("a drift made of the images' own features is explained without remainder") {
+  Problem problem(2, 1, {0.0}, Parameterization::standard, at::kDouble);
+  const Tensor weights = at::arange(1, image_count + 1, at::kDouble).div_(50).unsqueeze(1);
+  const Parameters step = problem.network.pullback(problem.initial, problem.images, [&](const Tensor&) { return weights; });
+  std::vector<Parameters::Entry> moved;
+  for (std::size_t i = 0; i < step.size(); ++i) {
+    moved.emplace_back(step.entries()[i].first, problem.initial[i] + step[i]);
+  }
+  const auto target = problem.network.tangents(problem.initial, Parameters(moved), {0.0});
+  const auto best = project(*target, problem.images, {}, 1e-13);
+  CHECK(best.relative_residual < 1e-9);
+  CHECK(relative_error(best.coefficients, weights) < 1e-6);
+}
+
+TEST_CASE("pushforward and pullback are adjoint") {
+  const Problem problem(3, 4, {0.0}, Parameterization::ntk, at::kDouble);
+  Generator random = seeded(5);
+  const Tensor cotangents = at::randn({image_count, 4}, random, at::kDouble);
+  const Parameters drift = problem.trained.minus(problem.initial);
+  const Parameters pulled = problem.network.pullback(problem.initial, problem.images, [&](const Tensor&) { return cotangents; });
+  const Tensor pushed = problem.network.pushforward(problem.initial, drift, problem.images);
+  CHECK(pulled.inner(drift) == Approx((pushed * cotangents).sum().item<double>()).epsilon(1e-12));
+}
+
+}  // namespace afterimage
