@@ -71,7 +71,7 @@ std::vector<OptionSpec> FiniteWidth::options() const {
   return {{"tangents", "points of the segment from initial (0) to trained (1) parameters that features are taken at", "0,1"},
           {"space", "where to search: pixels, span (of the first layer's change), or auto (span where there is one)", "auto"},
           {"candidates", "images to search with; 0: two for each training image that the span counts", "0"},
-          {"steps", "most Adam steps a restart", "1000"},
+          {"steps", "Adam steps a restart; up to half as many more until the loss settles", "1500"},
           {"restarts", "searches from different random images, of which the one that explains most is kept", "1"},
           {"dtype", "float32 or float64", "float32"}};
 }
@@ -124,7 +124,7 @@ Reconstruction FiniteWidth::run(const Subject& subject, const AttackOptions& opt
                                 100 * *result.relative_loss);
   } else if (!best->settled) {
     result.conclusion = Conclusion::inconclusive;
-    result.reason = fmt::format("the loss was still falling after {} steps; give more --steps", plan.steps);
+    result.reason = fmt::format("the loss was still falling after {} steps; give more --steps", best->iterations);
   }
   return result;
 }

@@ -11,14 +11,15 @@
 namespace afterimage {
 namespace {
 
-constexpr std::int64_t window = 100;     // steps over which falling is judged
-constexpr double still_falling = 0.01;   // relative fall over a window
-constexpr double sharp_enough = 0.8;     // share of the schedule after which stopping early is allowed
+constexpr std::int64_t window = 100;  // steps over which falling is judged
+constexpr double still_falling = 0.01;  // relative fall over a window
+constexpr double smallest_step = 0.05;
+constexpr double longest = 1.5;  // of the planned steps, for a loss that has not settled by then
 
 double annealed(double from, double to, double share) { return from + (to - from) * std::min(share, 1.0); }
 
-// Full step size for the first 60 % of the steps, then down to a twentieth.
-double step_size(double share) { return std::min(1.0, 2 * (1 - share / 1.2) + 0.05); }
+// Full step size for the first 60 % of the planned steps, then down to a twentieth, where it stays.
+double step_size(double share) { return std::clamp((1 - share) / 0.4, smallest_step, 1.0); }
 
 }  // namespace
 
@@ -38,7 +39,8 @@ SearchResult search(TangentTarget& target, PixelBounds& bounds, std::int64_t pix
   Tensor coefficient_gradient = at::empty_like(result.coefficients);
   std::vector<double> losses;
 
-  for (std::int64_t step = 0; step < plan.steps; ++step) {
+  const auto most_steps = static_cast<std::int64_t>(longest * static_cast<double>(plan.steps));
+  for (std::int64_t step = 0; step < most_steps; ++step) {
     const double share = static_cast<double>(step) / static_cast<double>(plan.steps);
     const Smoothing relu{annealed(plan.beta_start, plan.beta_end, share)};
     const auto& loss = target.loss(result.candidates, result.coefficients, relu);
@@ -56,7 +58,7 @@ SearchResult search(TangentTarget& target, PixelBounds& bounds, std::int64_t pix
     if (step >= window) {
       const double before = losses[losses.size() - 1 - window];
       result.settled = loss.value > before * (1 - still_falling);
-      if (result.settled && share >= sharp_enough) break;
+      if (result.settled && share >= 1) break;
     }
   }
   result.loss_initial = losses.front();

@@ -9,7 +9,7 @@ namespace afterimage {
 
 struct SearchPlan {
   std::int64_t candidates = 40;       // M
-  std::int64_t steps = 1000;          // at most; also the length of the schedules
+  std::int64_t steps = 1000;          // the length of the schedules
   double image_rate = 0.02;           // Adam, in pixel units
   double coefficient_rate = 0.02;     // Adam, divided by M
   double initial_pixel_deviation = 0.2;
@@ -25,8 +25,8 @@ struct SearchResult {
 };
 
 // Minimises (loss + penalty) / ||h||^2 from random candidates: images from N(0, 0.2^2) a pixel, coefficients uniform in
-// +-0.5 / M. Step sizes fall in the second half. Ends early, after the ReLU is nearly sharp, when 100 steps lower the loss by
-// less than 1 %.
+// +-0.5 / M. Over the planned steps the ReLU is sharpened and, in the last 40 %, the step size falls. After them the search
+// goes on, for half as many at most, until 100 steps lower the loss by less than 1 %: then it has settled.
 SearchResult search(TangentTarget& target, PixelBounds& bounds, std::int64_t pixels, const SearchPlan& plan,
                     Generator& random, Progress& progress);
 

@@ -96,7 +96,7 @@ const std::vector<NamedFake>& fakes() {
 }
 
 struct Total {
-  std::int64_t found = 0, of = 0, control_found = 0, control = 0, most = 0, below_0_05 = 0;
+  std::int64_t found = 0, of = 0, control_found = 0, control = 0, below_0_05 = 0;
   double smallest_p = 1;
 
   void add(const Score& score) {
@@ -104,7 +104,6 @@ struct Total {
     of += score.reconstructed->of;
     control_found += score.control->count;
     control += score.control->of;
-    most = std::max(most, score.reconstructed->count);
     below_0_05 += *score.p_value <= 0.05 ? 1 : 0;
     smallest_p = std::min(smallest_p, *score.p_value);
   }
@@ -122,18 +121,17 @@ Total total_of(std::int64_t images, std::uint64_t seeds, const Fake& make) {
 
 }  // namespace
 
-// The threshold is the 1 % quantile, so an innocent claim is expected to be credited with less than 1 % of the images.
-// Over 20 seeds of 20 or 50 images (400, 1000), the bound 2 % is four standard deviations above 0.6 %, the most that
-// was measured in 200 seeds; and of 20 p-values under the null, at most 3 below 0.05 leave odds of 1 to 60 against a
-// fair test.
+// By the threshold alone an innocent claim is credited with at most 6 images of 501 (the chance to be below the sixth
+// smallest of 500 like distances), and with about half as many once a find has to be specific. Over 12 seeds of 20 or
+// 50 images the bound of 2 % leaves room for the spread of 240 or 600 draws; more than 3 of 12 p-values below 0.05
+// would have odds of 1 to 400 in a fair test.
 TEST_CASE("what never saw the training images is credited with no more of them than chance allows") {
   const std::int64_t images = GENERATE(20, 50);
   for (const auto& [name, make] : fakes()) {
-    constexpr std::uint64_t seeds = 20;
+    constexpr std::uint64_t seeds = 12;
     const Total total = total_of(images, seeds, make);
-    CAPTURE(images, name, total.found, total.of, total.control_found, total.control, total.most, total.smallest_p);
+    CAPTURE(images, name, total.found, total.of, total.control_found, total.control, total.smallest_p);
     CHECK(static_cast<double>(total.found) <= 0.02 * static_cast<double>(total.of));
-    CHECK(total.most <= 2);
     CHECK(total.below_0_05 <= 3);
     CHECK(total.smallest_p > 1e-3);
     CHECK(static_cast<double>(total.control_found) <= 0.02 * static_cast<double>(total.control));
