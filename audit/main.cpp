@@ -1,7 +1,6 @@
 #include <fmt/format.h>
 #include <spdlog/sinks/stdout_color_sinks.h>
 #include <spdlog/spdlog.h>
-#include <unistd.h>
 
 #include <CLI/CLI.hpp>
 #include <iostream>
@@ -76,18 +75,10 @@ void set_up_logging(const Context& context) {
   spdlog::set_default_logger(log);
 }
 
-// OpenMP's threads spin while they wait, unless they were told otherwise before the library was loaded. Where another program
-// wants a core that makes a step up to twenty times slower, so the program starts itself again with the setting in place.
-void wait_without_spinning(char** argv) {
-  if (std::getenv("OMP_WAIT_POLICY") != nullptr) return;
-  ::setenv("OMP_WAIT_POLICY", "passive", 0);
-  ::execv("/proc/self/exe", argv);  // where there is no such file, it goes on with spinning threads
-}
-
 }  // namespace
 
 int main(int argc, char** argv) {
-  wait_without_spinning(argv);
+  restart_without_spinning(argv);
   Context context;
   Action action;
   CLI::App app("Privacy auditor for trained neural networks: reconstructs training images from weights, says how much a network\n"

@@ -87,7 +87,7 @@ void write_claim(const fs::path& file, const StoredClaim& claim) {
   add("coefficients", claim.coefficients);
   add("membership_training", claim.membership_training);
   add("membership_control", claim.membership_control);
-  write_npz(file, arrays);
+  if (!arrays.empty()) write_npz(file, arrays);
 }
 
 // Everything that decides a finding: a finding may be used again only where all of it is the same.
@@ -115,7 +115,7 @@ void write_contact_sheet(const Report& report, const Case& subject, const fs::pa
   const auto best = std::max_element(report.findings.begin(), report.findings.end(), [](const Finding& a, const Finding& b) {
     return (a.reconstructed ? a.reconstructed->count : -1) < (b.reconstructed ? b.reconstructed->count : -1);
   });
-  if (best == report.findings.end()) return;
+  if (best == report.findings.end() || !best->reconstructed) return;
   write_sheet_of(*best, read_claim(out / (best->attack + ".npz")), subject, out);
 }
 
@@ -136,6 +136,7 @@ void write_sheet_of(const Finding& finding, const StoredClaim& claim, const Case
 }
 
 StoredClaim read_claim(const fs::path& file) {
+  if (!fs::exists(file)) return {};  // an attack that did not apply claims nothing
   const NamedArrays arrays = read_npz(file);
   const auto get = [&](const char* name) {
     const Array* array = find(arrays, name);

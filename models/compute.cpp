@@ -5,7 +5,10 @@
 #include <ATen/Parallel.h>
 #include <dlfcn.h>
 #include <torch/version.h>
+#include <unistd.h>
 
+#include <algorithm>
+#include <cstdlib>
 #include <thread>
 
 namespace afterimage {
@@ -18,6 +21,12 @@ int set_up_compute(int threads) {
   using SetThreads = void (*)(int);
   if (const auto set = reinterpret_cast<SetThreads>(::dlsym(RTLD_DEFAULT, "openblas_set_num_threads"))) set(count);
   return count;
+}
+
+void restart_without_spinning(char** argv) {
+  if (std::getenv("OMP_WAIT_POLICY") != nullptr) return;
+  ::setenv("OMP_WAIT_POLICY", "passive", 0);
+  ::execv("/proc/self/exe", argv);
 }
 
 bool flushes_denormals() {

@@ -22,7 +22,7 @@ struct Truth {
 };
 
 // One training image. Partners are one-to-one and have the least total L2 distance, so that an image that is handed in
-// exactly never loses its copy to another. Null without a partner, or where an image has no height and width.
+// exactly does not lose its copy to another. Null without a partner, or where an image has no height and width.
 struct Match {
   std::int64_t candidate = -1;                              // row of the claim, -1 without a partner
   std::optional<double> distance, relative_distance, ssim;  // to the partner, clipped to the pixel range
@@ -38,8 +38,8 @@ struct Score {
   std::optional<Membership> membership;                     // against the whole control set
   std::optional<double> p_value;                            // Fisher's, of `reconstructed` against `control`
   std::optional<double> mean_relative_distance, mean_ssim;  // over the images that have a partner
-  std::vector<double> member_distances,
-      control_distances;       // relative L2 to the nearest candidate; control: counted half
+  // Relative L2 to the nearest candidate: of the training images, and of the counted half of the control set.
+  std::vector<double> member_distances, control_distances;
   std::vector<Match> matches;  // one per training image; empty when no images were made
   Tensor clipped;  // [M, d] the claim's images, clipped to the pixel range; the mean image where they are not finite
 };
@@ -48,9 +48,10 @@ struct Score {
 //  - it is nearer (relative L2: distance over the norm of the image as the network saw it) than the 1 % quantile of the
 //    distances from the images of half of the control set, drawn by `random`, to their nearest candidates;
 //  - it is within relative L2 0.5;
-//  - it is specific: no image of that half is nearer to it (L2) than the image itself. Without this about one image in
-//  a
-//    hundred is credited to any set of real images, whatever they are; with it about one in two hundred.
+//  - it is specific: no image of that half is nearer to it (L2) than the image itself.
+// The third condition halves what chance gives: a claim of real images that were never trained on is credited with
+// about one training image in two hundred, and with one in a hundred by the threshold alone.
+//
 // A training image is reconstructed when its partner counts for it. A counted control image, from the other half, needs
 // no partner: any candidate that counts for it will do. That favours the control set, so the p-value errs on the safe
 // side.

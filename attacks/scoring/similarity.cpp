@@ -16,7 +16,7 @@ std::int64_t window_for(std::int64_t height, std::int64_t width) {
 }
 
 Tensor gaussian(std::int64_t window) {
-  const Tensor offset = at::arange(window, at::kDouble) - static_cast<double>(window / 2);
+  const Tensor offset = at::arange(window, at::kDouble) - static_cast<double>(window - 1) / 2;
   const Tensor weights = at::exp(offset.square() / (-2 * sigma * sigma));
   return weights / weights.sum();
 }

@@ -49,7 +49,9 @@ void add_attack(CLI::App& app, Context& context, Action& action) {
       prepare_output_folder(options->out, false);
       const std::filesystem::path out(options->out);
       const Finding finding = run_attack(attack, subject, options->given, context, out);
-      std::filesystem::rename(out / (attack.name() + ".npz"), out / "reconstruction.npz");
+      if (std::filesystem::exists(out / (attack.name() + ".npz"))) {
+        std::filesystem::rename(out / (attack.name() + ".npz"), out / "reconstruction.npz");
+      }
       write_sheet_of(finding, read_claim(out / "reconstruction.npz"), subject, out);
       write_file(out / "result.json", to_json(finding).dump(1) + "\n");
       print_finding(finding);

@@ -14,7 +14,7 @@ namespace afterimage {
 // Throws InputError.
 NamedArrays read_npz(const std::filesystem::path& path);
 
-// Deflated; written to a temporary name and renamed. The bytes depend on the arrays alone (no time stamps).
+// At least one array. Deflated; written to a temporary name and renamed. The bytes depend on the arrays alone (no time stamps).
 void write_npz(const std::filesystem::path& path, const NamedArrays& arrays);
 
 }  // namespace afterimage

@@ -1,14 +1,18 @@
 // What never saw the training images must not be credited with them, however much it looks like images of their kind;
 // and what holds them must be, blurred by noise or not. Real images, because made-up ones are too far apart to be
 // mistaken.
+
+// LibTorch brings a CHECK of its own, which must not hide Catch's: Catch comes after it.
+// clang-format off
+#include "attacks/scoring/score.h"
+#include "models/data/labelled_images.h"
+
 #include <algorithm>
 #include <catch2/catch.hpp>
 #include <functional>
 #include <string>
 #include <vector>
-
-#include "attacks/scoring/score.h"
-#include "models/data/labelled_images.h"
+// clang-format on
 
 namespace afterimage {
 namespace {

@@ -1,0 +1,353 @@
+#include <signal.h>
+
+#include <catch2/catch.hpp>
+#include <chrono>
+#include <cmath>
+#include <cstring>
+#include <thread>
+
+#include "audit/run_directory.h"
+#include "models/base/npz.h"
+#include "models/base/safetensors.h"
+#include "models/data/split.h"
+#include "tests/audit/program.h"
+
+namespace afterimage::test {
+namespace {
+
+constexpr const char* strict = R"({"schema": "afterimage.policy/1", "max_reconstructed_rate": 0.0})";
+constexpr const char* lenient = R"({"schema": "afterimage.policy/1", "max_reconstructed_rate": 0.99,
+                                    "max_membership_tpr_at_1pct_fpr": 1.0, "on_inconclusive": "pass"})";
+
+std::int64_t lines_in(const std::string& text) { return std::count(text.begin(), text.end(), '\n'); }
+
+nlohmann::json without_timing(const std::string& report) {
+  auto document = json_in(report);
+  document.erase("timing");
+  return document;
+}
+
+}  // namespace
+
+TEST_CASE("an audit of a network trained on few images finds them, and says so in a report") {
+  const Folder folder;
+  const std::string run_folder = small_run(folder);
+  for (const char* file : {"initial.safetensors", "trained.safetensors", "model.json", "training-set.npz", "training.json"}) {
+    CHECK(fs::exists(run_folder + "/" + file));
+  }
+  const Result audit = run("audit " + run_folder + " --quiet --out " + (folder / "report"));
+  CHECK(audit.code == 0);
+  CHECK(audit.err.empty());
+  const auto report = json_in(folder / "report/report.json");
+  CHECK(report["schema"] == "afterimage.report/1");
+  CHECK(report["verdict"] == "not-gated");
+  const auto& span = report["findings"][0];
+  CHECK(span["attack"] == "span");
+  CHECK(span["membership"]["auc"] == 1.0);
+  CHECK(span["evidence"]["rank"] == 7);  // 8 images, less one for their own mean
+  const auto& finite = report["findings"][1];
+  CHECK(finite["attack"] == "finite-width");
+  CHECK(finite["reconstructed"]["count"].get<int>() >= 6);
+  CHECK(finite["control"]["rate"].get<double>() <= 0.02);
+  CHECK(finite["p_value"].get<double>() < 1e-6);
+  CHECK(report["deviation"]["initial_to_infinite"].is_null());
+  CHECK_FALSE(report["deviation"]["reason"].get<std::string>().empty());
+  CHECK(fs::exists(folder / "report/report.html"));
+  CHECK(contents(folder / "report/contact-sheet.png").starts_with("\x89PNG"));
+}
+
+TEST_CASE("one seed and one number of threads give one report, timing aside") {
+  const Folder folder;
+  const std::string first = small_run(folder, "a", "--seed 5"), second = small_run(folder, "b", "--seed 5");
+  for (const char* file : {"initial.safetensors", "trained.safetensors", "training-set.npz"}) {
+    CHECK(contents(first + "/" + file) == contents(second + "/" + file));
+  }
+  REQUIRE(run("audit " + first + " --quiet --seed 5 --threads 2 --out " + (folder / "ra")).code == 0);
+  REQUIRE(run("audit " + first + " --quiet --seed 5 --threads 2 --out " + (folder / "rb")).code == 0);
+  CHECK(without_timing(folder / "ra/report.json") == without_timing(folder / "rb/report.json"));
+}
+
+TEST_CASE("the gate's exit code follows the policy, in audit and on a report that exists") {
+  const Folder folder;
+  const std::string run_folder = small_run(folder);
+  write(folder / "strict.json", strict);
+  write(folder / "lenient.json", lenient);
+  CHECK(run("audit " + run_folder + " --quiet --policy " + (folder / "strict.json") + " --out " + (folder / "r")).code == 1);
+  CHECK(json_in(folder / "r/report.json")["verdict"] == "fail");
+  const std::string report = folder / "r/report.json";
+  CHECK(run("gate " + report + " --policy " + (folder / "strict.json")).code == 1);
+  const Result passed = run("gate " + report + " --policy " + (folder / "lenient.json") + " --sarif " + (folder / "s.json") +
+                            " --junit " + (folder / "j.xml"));
+  CHECK((passed.code == 0) == (json_in(report)["findings"][1]["reconstructed"]["rate"].get<double>() <= 0.99));
+  CHECK(json_in(folder / "s.json")["version"] == "2.1.0");
+  CHECK(contents(folder / "j.xml").find("<testsuite") != std::string::npos);
+  write(folder / "inconclusive.json", R"({"schema": "afterimage.policy/1", "max_reconstructed_rate": 0.0,
+        "attacks": {"finite-width": {"max_reconstructed_rate": 1.0}}, "minimum_control_samples": 100000,
+        "on_inconclusive": "inconclusive"})");
+  CHECK(run("gate " + report + " --policy " + (folder / "inconclusive.json")).code == 3);
+}
+
+TEST_CASE("verify accepts a report as written and refuses one whose numbers, verdict or inputs were changed") {
+  const Folder folder;
+  const std::string run_folder = small_run(folder);
+  write(folder / "strict.json", strict);
+  REQUIRE(run("audit " + run_folder + " --quiet --policy " + (folder / "strict.json") + " --out " + (folder / "r")).code == 1);
+  const std::string report = folder / "r/report.json";
+  CHECK(run("verify " + report).code == 1);  // verified, and the verdict is fail
+  const auto original = json_in(report);
+  const auto refused = [&](const nlohmann::json& changed) {
+    write(report, changed.dump());
+    const Result result = run("verify " + report);
+    CHECK(result.code == 4);
+    CHECK(lines_in(result.err) == 1);
+  };
+  auto changed = original;
+  changed["findings"][1]["reconstructed"]["count"] = 0;
+  refused(changed);
+  changed = original;
+  changed["verdict"] = "pass";
+  refused(changed);
+  changed = original;
+  changed["findings"][0]["membership"]["auc"] = 0.5;
+  refused(changed);
+  changed = original;
+  changed["gate"]["policy"]["max_reconstructed_rate"] = 0.99;
+  refused(changed);
+  write(report, original.dump());
+  write(run_folder + "/model.json", contents(run_folder + "/model.json") + " ");
+  CHECK(run("verify " + report).code == 4);
+}
+
+TEST_CASE("render gives the same page from the JSON alone") {
+  const Folder folder;
+  const std::string run_folder = small_run(folder);
+  REQUIRE(run("audit " + run_folder + " --quiet --attacks span --out " + (folder / "r")).code == 0);
+  fs::copy(folder / "r/report.json", folder / "alone.json");
+  REQUIRE(run("render " + (folder / "alone.json") + " --out " + (folder / "page.html")).code == 0);
+  CHECK(contents(folder / "page.html") == contents(folder / "r/report.html"));
+}
+
+TEST_CASE("one attack alone writes its result, and attack list names every attack") {
+  const Folder folder;
+  const std::string run_folder = small_run(folder);
+  REQUIRE(run("attack finite-width " + run_folder + " --quiet --steps 300 --tangents 0.5 --space pixels --out " + (folder / "f")).code != 2);
+  CHECK(json_in(folder / "f/result.json")["attack"] == "finite-width");
+  CHECK(json_in(folder / "f/result.json")["evidence"]["space"] == "pixels");
+  CHECK(find(read_npz(folder / "f/reconstruction.npz"), "images") != nullptr);
+  const Result listed = run("attack list");
+  CHECK(listed.code == 0);
+  CHECK(listed.out.find("span") != std::string::npos);
+  CHECK(listed.out.find("--tangents") != std::string::npos);
+  CHECK(run("deviation " + run_folder + " --quiet --out " + (folder / "d")).code == 0);
+  CHECK(json_in(folder / "d/deviation.json")["kernel_distance"].get<double>() > 0);
+  CHECK(run("inspect " + run_folder + "/trained.safetensors").out.find("fc1.weight") != std::string::npos);
+}
+
+TEST_CASE("a network that never saw the images in question is found innocent") {
+  const Folder folder;
+  const std::string run_folder = small_run(folder);
+  // Other images, prepared just as the network's own were.
+  const auto model = read_model(run_folder + "/model.json");
+  const auto real = read_training_set(run_folder + "/training-set.npz", model);
+  const auto all = load_images("fashion-mnist");
+  Generator random = seeded(99);
+  const auto others = draw_control(all, Task::parse("odd-even"), real.images + real.mean, 20, random);
+  const Tensor images = others.images.reshape({20, -1}) - real.mean;
+  write_training_set(run_folder + "/training-set.npz", {images, others.labels, real.mean}, model.input_shape);
+  REQUIRE(run("audit " + run_folder + " --quiet --out " + (folder / "r")).code == 0);
+  const auto report = json_in(folder / "r/report.json");
+  CHECK(report["findings"][0]["membership"]["auc"].get<double>() == Approx(0.5).margin(0.2));  // 20 images: sd 0.066
+  CHECK(report["findings"][1]["reconstructed"]["count"] == 0);
+}
+
+TEST_CASE("Adam leaves no row space, and the span probe says so with evidence") {
+  const Folder folder;
+  const std::string run_folder = small_run(folder, "adam", "--optimizer adam --until-loss 1e-5");
+  const Result audit = run("audit " + run_folder + " --quiet --attacks span --out " + (folder / "r"));
+  CHECK(audit.code == 3);
+  const auto span = json_in(folder / "r/report.json")["findings"][0];
+  CHECK(span["status"] == "not-applicable");
+  CHECK(span["reason"].get<std::string>().find("singular values") != std::string::npos);
+}
+
+TEST_CASE("weight decay and mini-batches leave the row space, found with the right decay factor") {
+  const Folder folder;
+  const std::string run_folder =
+      small_run(folder, "decay", "--weight-decay 0.01 --batch 3 --until-loss 0 --steps 400 --learning-rate 0.005");
+  REQUIRE(run("audit " + run_folder + " --quiet --attacks span --out " + (folder / "r")).code == 0);
+  const auto span = json_in(folder / "r/report.json")["findings"][0];
+  CHECK(span["membership"]["auc"] == 1.0);
+  // SGD with momentum 0.9 shrinks by 1 - rate * decay / (1 - 0.9) a step in the long run.
+  CHECK(span["evidence"]["weight_decay_factor"].get<double>() == Approx(std::pow(1 - 0.005 * 0.01 / 0.1, 400)).epsilon(0.02));
+}
+
+TEST_CASE("bad usage exits 2 with one line that names what is wrong, and writes nothing") {
+  const Folder folder;
+  const std::string run_folder = small_run(folder);
+  write(folder / "unknown-key.json", R"({"schema": "afterimage.policy/1", "max_reconstructed": 0})");
+  write(folder / "cannot-fail.json", R"({"schema": "afterimage.policy/1"})");
+  const std::string out = folder / "out";
+  const std::string audit = "audit " + run_folder + " --out " + out + " ";
+  const std::string train = "train --quiet --data fashion-mnist --task odd-even --samples 8 --architecture mlp:16 --out " + out + " ";
+  for (const auto& [arguments, named] : std::vector<std::pair<std::string, std::string>>{
+           {"frobnicate", "frobnicate"},
+           {"", "subcommand"},
+           {"audit " + run_folder, "--out"},
+           {audit + "--attacks nonsense", "nonsense"},
+           {audit + "--tangents 1.5", "--tangents"},
+           {audit + "--space sideways", "--space"},
+           {audit + "--steps many", "--steps"},
+           {audit + "--policy " + (folder / "unknown-key.json"), "max_reconstructed"},
+           {audit + "--policy " + (folder / "cannot-fail.json"), "can fail"},
+           {audit + "--policy " + (folder / "missing.json"), "missing.json"},
+           {audit + "--device cuda", "--device"},
+           {"audit --initial " + run_folder + "/initial.safetensors --out " + out, "--trained"},
+           {train + "--loss hinge", "--loss"},
+           {train + "--loss cross-entropy", "cross-entropy"},
+           {train + "--mean median", "--mean"},
+           {train + "--samples 0", "--samples"},
+           {train + "--architecture cnn:3", "cnn:3"},
+           {train + "--architecture mlp:0", "mlp:0"},
+           {train + "--task odd", "--task"},
+           {train + "--data mnist", "mnist"},
+           {train + "--learning-rate 1000", "diverged"},
+           {"attack finite-width " + run_folder, "--out"},
+       }) {
+    CAPTURE(arguments);
+    const Result result = run(arguments + " --quiet");
+    CHECK(result.code == 2);
+    CHECK(lines_in(result.err) == 1);
+    CHECK(result.err.find(named) != std::string::npos);
+    CHECK(result.out.empty());
+    CHECK_FALSE(fs::exists(out));
+  }
+  fs::create_directory(out);
+  write(out + "/something", "there");
+  CHECK(run(audit).code == 2);
+  CHECK(std::distance(fs::directory_iterator(out), fs::directory_iterator()) == 1);
+}
+
+TEST_CASE("bad input exits 4 with one line that names the file, and writes nothing") {
+  const Folder folder;
+  const std::string good = small_run(folder);
+  int number = 0;
+  const auto refused = [&](const std::string& what, const std::string& named, const auto& spoil, const std::string& more = "") {
+    CAPTURE(what);
+    const std::string spoilt = folder / ("case" + std::to_string(++number));
+    fs::copy(good, spoilt);
+    spoil(spoilt);
+    const Result result = run("audit " + spoilt + " --quiet --out " + (folder / "out") + " " + more);
+    CAPTURE(result.err);
+    CHECK(result.code == 4);
+    CHECK(lines_in(result.err) == 1);
+    CHECK(result.err.find(named) != std::string::npos);
+    CHECK_FALSE(fs::exists(folder / "out"));
+  };
+  const auto change_weights = [](const std::string& file, const auto& change) {
+    auto content = read_safetensors(file);
+    change(content.arrays);
+    write_safetensors(file, content);
+  };
+  refused("a truncated file", "trained.safetensors", [](const std::string& run_folder) {
+    const auto bytes = contents(run_folder + "/trained.safetensors");
+    write(run_folder + "/trained.safetensors", bytes.substr(0, bytes.size() / 2));
+  });
+  refused("a terabyte header", "initial.safetensors", [](const std::string& run_folder) {
+    write(run_folder + "/initial.safetensors", std::string("\0\0\0\0\0\1\0\0{}", 10));
+  });
+  refused("the same weights twice", "same weights", [](const std::string& run_folder) {
+    fs::copy(run_folder + "/initial.safetensors", run_folder + "/trained.safetensors", fs::copy_options::overwrite_existing);
+  });
+  refused("NaN in the weights", "NaN", [&](const std::string& run_folder) {
+    change_weights(run_folder + "/trained.safetensors", [](NamedArrays& arrays) {
+      const float nan = std::nanf("");
+      std::memcpy(arrays[0].second.bytes.data(), &nan, 4);
+    });
+  });
+  refused("a shape that does not fit", "fc1.bias", [&](const std::string& run_folder) {
+    change_weights(run_folder + "/trained.safetensors", [](NamedArrays& arrays) {
+      for (auto& [name, array] : arrays) {
+        if (name == "fc1.bias") array.shape = {2, 64};
+      }
+    });
+  });
+  refused("weights of another network", "mlp:64", [](const std::string& run_folder) {
+    auto model = json_in(run_folder + "/model.json");
+    model["architecture"] = "mlp:64";
+    write(run_folder + "/model.json", model.dump());
+  });
+  refused("an integer too many in the labels", "training-set.npz", [](const std::string& run_folder) {
+    auto arrays = read_npz(run_folder + "/training-set.npz");
+    for (auto& [name, array] : arrays) {
+      if (name == "labels") array = array_of({1}, std::vector<std::int64_t>{0});
+    }
+    write_npz(run_folder + "/training-set.npz", arrays);
+  });
+  refused("labels out of range", "labels", [](const std::string& run_folder) {
+    auto arrays = read_npz(run_folder + "/training-set.npz");
+    for (auto& [name, array] : arrays) {
+      if (name == "labels") array = array_of({8}, std::vector<std::int64_t>{0, 1, 2, 3, 4, 5, 6, -7});
+    }
+    write_npz(run_folder + "/training-set.npz", arrays);
+  });
+  refused("infinity in the images", "images", [](const std::string& run_folder) {
+    auto arrays = read_npz(run_folder + "/training-set.npz");
+    const float infinity = INFINITY;
+    for (auto& [name, array] : arrays) {
+      if (name == "images") std::memcpy(array.bytes.data(), &infinity, 4);
+    }
+    write_npz(run_folder + "/training-set.npz", arrays);
+  });
+  refused("a missing file", "training-set.npz", [](const std::string& run_folder) { fs::remove(run_folder + "/training-set.npz"); });
+  const Result pytorch = run("audit --initial x.pt --trained y.pt --model " + good + "/model.json --training-set " + good +
+                             "/training-set.npz --control fashion-mnist --quiet --out " + (folder / "out"));
+  CHECK(pytorch.code == 4);
+  CHECK(pytorch.err.find("safetensors") != std::string::npos);
+}
+
+TEST_CASE("a control set that holds training images is refused") {
+  const Folder folder;
+  const std::string run_folder = small_run(folder);
+  const Result result = run("audit " + run_folder + " --quiet --control fashion-mnist --out " + (folder / "out"));
+  CHECK(result.code == 4);
+  CHECK(result.err.find("training images") != std::string::npos);
+  CHECK_FALSE(fs::exists(folder / "out"));
+}
+
+TEST_CASE("Ctrl-C exits 130, and with --resume the same audit goes on to the same report") {
+  const Folder folder;
+  const std::string run_folder = small_run(folder);
+  const std::string out = folder / "r";
+  const pid_t child = ::fork();
+  if (child == 0) {
+    ::execl(PROGRAM, PROGRAM, "audit", run_folder.c_str(), "--quiet", "--steps", "1000000", "--out", out.c_str(), nullptr);
+    ::_exit(127);
+  }
+  for (int i = 0; i < 200 && !fs::exists(out + "/span.partial.json"); ++i) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(50));
+  }
+  REQUIRE(fs::exists(out + "/span.partial.json"));
+  std::this_thread::sleep_for(std::chrono::milliseconds(200));
+  ::kill(child, SIGINT);
+  int status = 0;
+  ::waitpid(child, &status, 0);
+  REQUIRE(WIFEXITED(status));
+  CHECK(WEXITSTATUS(status) == 130);
+  CHECK_FALSE(fs::exists(out + "/report.json"));
+  CHECK(run("audit " + run_folder + " --quiet --out " + out).code == 2);  // without --resume the folder is not empty
+  CHECK(run("audit " + run_folder + " --quiet --resume --out " + out).code == 0);
+  REQUIRE(run("audit " + run_folder + " --quiet --out " + (folder / "whole")).code == 0);
+  CHECK(without_timing(out + "/report.json") == without_timing(folder / "whole/report.json"));
+}
+
+TEST_CASE("help and version answer without doing anything") {
+  CHECK(run("--help").code == 0);
+  CHECK(run("--version").out.starts_with("afterimage "));
+  for (const char* command : {"demo", "train", "audit", "attack", "deviation", "gate", "inspect", "render", "verify"}) {
+    const Result help = run(std::string(command) + " --help");
+    CHECK(help.code == 0);
+    CHECK(help.out.find("Example: afterimage " + std::string(command)) != std::string::npos);
+  }
+}
+
+}  // namespace afterimage::test

@@ -1,0 +1,70 @@
+// Runs the built program as a user or a script does.
+#pragma once
+
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <nlohmann/json.hpp>
+#include <sstream>
+#include <string>
+
+namespace afterimage::test {
+
+namespace fs = std::filesystem;
+
+// A folder of its own for one test, removed at the end.
+class Folder {
+ public:
+  Folder() {
+    std::string name = (fs::temp_directory_path() / "afterimage-test-XXXXXX").string();
+    path_ = ::mkdtemp(name.data());
+  }
+  ~Folder() {
+    std::error_code ignored;
+    fs::remove_all(path_, ignored);
+  }
+  Folder(const Folder&) = delete;
+  Folder& operator=(const Folder&) = delete;
+  std::string operator/(const std::string& name) const { return (path_ / name).string(); }
+
+ private:
+  fs::path path_;
+};
+
+inline std::string contents(const std::string& file) {
+  std::ifstream in(file, std::ios::binary);
+  std::ostringstream text;
+  text << in.rdbuf();
+  return text.str();
+}
+
+inline void write(const std::string& file, const std::string& text) { std::ofstream(file, std::ios::binary) << text; }
+
+inline nlohmann::json json_in(const std::string& file) { return nlohmann::json::parse(contents(file)); }
+
+struct Result {
+  int code = -1;
+  std::string out, err;
+};
+
+// `arguments` as typed into a shell.
+inline Result run(const std::string& arguments) {
+  const Folder folder;
+  const std::string command = std::string(PROGRAM) + " " + arguments + " >" + (folder / "out") + " 2>" + (folder / "err");
+  const int status = std::system(command.c_str());
+  return {WIFEXITED(status) ? WEXITSTATUS(status) : -1, contents(folder / "out"), contents(folder / "err")};
+}
+
+// A small trained network, good enough for every attack: a second of work.
+inline std::string small_run(const Folder& folder, const std::string& name = "run", const std::string& options = "") {
+  const std::string out = folder / name;
+  const Result trained = run("train --quiet --data fashion-mnist --task odd-even --samples 8 --architecture mlp:128,128 --out " +
+                             out + " " + options);
+  if (trained.code != 0) throw std::runtime_error("training failed: " + trained.err);
+  return out;
+}
+
+}  // namespace afterimage::test
