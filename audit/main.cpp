@@ -11,6 +11,7 @@
 #include "audit/context.h"
 #include "audit/progress.h"
 #include "models/base/error.h"
+#include "models/base/text.h"
 #include "models/compute.h"
 
 namespace {
@@ -67,6 +68,12 @@ int guarded(const Action& action) {
   }
 }
 
+// "frobnicate: no such command; " where the first word is none.
+std::string unknown_command(const CLI::App& app, int argc, char** argv) {
+  if (argc < 2 || argv[1][0] == '-' || app.get_subcommand_no_throw(argv[1]) != nullptr) return "";
+  return printable(argv[1]) + ": no such command; ";
+}
+
 void set_up_logging(const Context& context) {
   const auto colour = std::getenv("NO_COLOR") == nullptr ? spdlog::color_mode::automatic : spdlog::color_mode::never;
   const auto log = spdlog::stderr_color_st("afterimage", colour);
@@ -100,7 +107,7 @@ int main(int argc, char** argv) {
   } catch (const CLI::Success& help) {
     return app.exit(help);
   } catch (const CLI::ParseError& error) {
-    return fail(bad_usage, std::string(error.what()) + "; see --help");
+    return fail(bad_usage, (app.get_subcommands().empty() ? unknown_command(app, argc, argv) : "") + error.what() + "; see --help");
   }
   if (context.device == "cuda") return fail(bad_usage, "--device cuda: this version computes on the cpu only; use --device cpu");
   context.command = command_line(argc, argv);

@@ -1,0 +1,159 @@
+#include <cmath>
+
+#include "attacks/attack.h"
+#include "attacks/scoring/score.h"
+#include "attacks/span.h"
+#include "models/base/error.h"
+#include "models/mlp.h"
+
+namespace afterimage {
+namespace {
+
+constexpr std::int64_t pixels = 36, images_count = 5;
+
+// A network trained on a few random pictures, and pictures that it never saw.
+struct Trained {
+  Subject subject;
+  Truth truth;
+};
+
+Trained trained_network(const Recipe& recipe, std::int64_t outputs = 1) {
+  Generator random = seeded(11);
+  const auto network = std::make_shared<Mlp>(pixels, std::vector<std::int64_t>{256, 256}, outputs, Parameterization::standard);
+  const auto pictures = [&](std::int64_t count) {
+    // Half black, as pictures are.
+    return at::rand({count, pixels}, random, at::kFloat).mul_(at::rand({count, pixels}, random, at::kFloat) > 0.5);
+  };
+  const Tensor training = pictures(images_count), mean = training.mean(0);
+  const Tensor targets = outputs == 1 ? (at::arange(images_count).remainder(2) * 2 - 1).to(at::kFloat).unsqueeze(1)
+                                      : at::one_hot(at::arange(images_count).remainder(outputs), outputs).to(at::kFloat);
+  Trained result;
+  result.subject.network = network;
+  result.subject.initial = network->initial(random);
+  Silent silent;
+  result.subject.trained =
+      train(*network, result.subject.initial, training - mean, targets, recipe, random, silent).trained;
+  result.subject.bounds = {mean, 0, 1};
+  result.subject.loss = recipe.loss;
+  result.truth = {training - mean, pictures(400) - mean, mean, {6, 6}};
+  return result;
+}
+
+Recipe squared_recipe() {
+  Recipe recipe;
+  recipe.learning_rate = 0.01;
+  recipe.max_steps = 20000;
+  return recipe;
+}
+
+Reconstruction attack(const std::string& name, const Subject& subject, std::map<std::string, std::string> options = {}) {
+  const Attack& chosen = attack_named(name);
+  Generator random = seeded(1);
+  Silent silent;
+  return chosen.run(subject, AttackOptions(chosen.options(), options), random, silent);
+}
+
+Score scored(const Reconstruction& found, const Truth& truth) {
+  Generator random = seeded(2);
+  return score(found.claim, truth, random);
+}
+
+}  // namespace
+
+TEST_CASE("the span probe counts the training images and tells them all from others") {
+  const Trained trained = trained_network(squared_recipe());
+  const Reconstruction found = attack("span", trained.subject);
+  CHECK(found.conclusion == Conclusion::ok);
+  CHECK(found.evidence["rank"] == images_count - 1);
+  CHECK(scored(found, trained.truth).membership->auc == 1.0);
+}
+
+TEST_CASE("the row space is found whatever the loss, the batch order and the weight decay") {
+  Recipe recipe = squared_recipe();
+  recipe.batch = 2;
+  recipe.weight_decay = 0.01;
+  recipe.max_steps = 300;
+  recipe.until_loss = 0;
+  for (const auto loss : {LossKind::squared, LossKind::logistic}) {
+    recipe.loss = loss;
+    const Trained trained = trained_network(recipe);
+    const Reconstruction found = attack("span", trained.subject);
+    REQUIRE(found.conclusion == Conclusion::ok);
+    CHECK(scored(found, trained.truth).membership->auc == 1.0);
+    CHECK(found.evidence["weight_decay_factor"].get<double>() < 0.999);
+  }
+}
+
+TEST_CASE("a planted row space and decay factor come back as they were planted") {
+  Generator random = seeded(4);
+  const Tensor initial = at::randn({80, 60}, random, at::kDouble);
+  const Tensor rows = at::randn({7, 60}, random, at::kDouble);
+  for (const double decay : {1.0, 0.9, 0.5}) {
+    const Tensor trained = decay * initial + at::mm(at::randn({80, 7}, random, at::kDouble), rows);
+    const auto search = find_row_span(initial, trained);
+    REQUIRE(search.span);
+    CHECK(search.span->rank == 7);
+    CHECK(search.span->decay == Approx(decay).epsilon(1e-8));
+    CHECK(distance_to_span(*search.span, rows).max().item<double>() < 1e-6);
+    CHECK(distance_to_span(*search.span, at::randn({50, 60}, random, at::kDouble)).min().item<double>() > 0.5);
+  }
+  CHECK_FALSE(find_row_span(initial, initial + at::randn({80, 60}, random, at::kDouble)).span);
+  CHECK_FALSE(find_row_span(initial, initial).span);
+}
+
+TEST_CASE("under Adam there is no row space and the probe says so") {
+  Recipe recipe = squared_recipe();
+  recipe.optimizer = Optimizer::adam;
+  recipe.learning_rate = 1e-3;
+  const Reconstruction found = attack("span", trained_network(recipe).subject);
+  CHECK(found.conclusion == Conclusion::not_applicable);
+  CHECK_FALSE(found.reason.empty());
+  CHECK_FALSE(found.claim.membership);
+}
+
+TEST_CASE("the finite-width attack gives the training images back, with one output and with several") {
+  for (const std::int64_t outputs : {1, 3}) {
+    const Trained trained = trained_network(squared_recipe(), outputs);
+    const Reconstruction found = attack("finite-width", trained.subject);
+    const Score result = scored(found, trained.truth);
+    CAPTURE(outputs, *found.relative_loss);
+    CHECK(result.reconstructed->count >= 4);
+    CHECK(result.control->rate <= 0.02);
+    CHECK(*found.relative_loss < 0.1);
+    CHECK(*found.loss_final < *found.loss_initial);
+  }
+}
+
+TEST_CASE("more tangent points explain more of the change, and pixels are searched where asked") {
+  const Trained trained = trained_network(squared_recipe());
+  const auto one = attack("finite-width", trained.subject, {{"tangents", "1"}});
+  const auto two = attack("finite-width", trained.subject, {{"tangents", "0,1"}, {"restarts", "2"}});
+  CHECK(*two.relative_loss < *one.relative_loss);
+  CHECK(two.coefficients.size(1) == 2);
+  CHECK(attack("finite-width", trained.subject, {{"space", "pixels"}, {"steps", "50"}}).evidence["space"] == "pixels");
+}
+
+TEST_CASE("a change that is noise is not explained, and the attack says that it cannot tell") {
+  Trained trained = trained_network(squared_recipe());
+  Generator random = seeded(9);
+  trained.subject.trained = trained.subject.trained.clone();
+  for (const auto& [name, tensor] : trained.subject.trained.entries()) {
+    tensor.add_(at::randn(tensor.sizes(), random, at::kFloat), 0.01);
+  }
+  const Reconstruction found = attack("finite-width", trained.subject, {{"space", "pixels"}, {"candidates", "10"}, {"steps", "300"}});
+  CHECK(found.conclusion == Conclusion::inconclusive);
+  CHECK(found.reason.find("unexplained") != std::string::npos);
+}
+
+TEST_CASE("an attack option that is wrong is refused by name") {
+  const Attack& chosen = attack_named("finite-width");
+  for (const auto& [name, value] : std::vector<std::pair<std::string, std::string>>{
+           {"tangents", "2"}, {"tangents", ""}, {"tangents", "0,x"}, {"space", "time"}, {"steps", "0"}, {"steps", "1.5"},
+           {"steps", "nan"}, {"candidates", "-1"}, {"restarts", "0"}, {"dtype", "float16"}}) {
+    CAPTURE(name, value);
+    CHECK_THROWS_WITH(chosen.validate(AttackOptions(chosen.options(), {{name, value}})), Catch::Contains("--" + name));
+  }
+  CHECK_THROWS_AS(attack_named("nonsense"), UsageError);
+}
+
+}  // namespace afterimage

@@ -1,0 +1,130 @@
+#include <filesystem>
+#include <set>
+
+#include "models/base/error.h"
+#include "models/base/npz.h"
+#include "models/base/safetensors.h"
+#include "models/compute.h"
+#include "models/data/split.h"
+#include "models/parameters.h"
+
+namespace afterimage {
+namespace {
+
+const LabelledImages& fashion() {
+  static const LabelledImages images = load_images("fashion-mnist");
+  return images;
+}
+
+std::filesystem::path temporary(const std::string& name) {
+  return std::filesystem::temp_directory_path() / ("afterimage-" + std::to_string(::getpid()) + "-" + name);
+}
+
+std::vector<float> floats(const Tensor& tensor) {
+  const auto values = to_doubles(tensor);
+  return {values.begin(), values.end()};
+}
+
+}  // namespace
+
+TEST_CASE("Fashion-MNIST is 60000 images of 28 x 28 with ten equal classes") {
+  CHECK(fashion().images.sizes() == at::IntArrayRef({60000, 28, 28}));
+  CHECK(fashion().images.max().item<float>() == 1.0F);
+  for (std::int64_t label = 0; label < 10; ++label) CHECK((fashion().labels == label).sum().item<std::int64_t>() == 6000);
+}
+
+TEST_CASE("each task gives the signs that the contract says") {
+  const Tensor labels = at::tensor({0, 1, 2, 3, 8}, at::kLong);
+  CHECK(floats(Task::parse("odd-even").targets(labels, 1)) == std::vector<float>{-1, 1, -1, 1, -1});
+  const Task pair = Task::parse("classes:3,8");
+  CHECK(to_doubles(pair.rows(labels)) == std::vector<double>{3, 4});
+  CHECK(floats(pair.targets(labels.index_select(0, pair.rows(labels)), 1)) == std::vector<float>{-1, 1});
+  const Task groups = Task::parse("groups:2,3|0,1");
+  CHECK(to_doubles(groups.rows(labels)) == std::vector<double>{0, 1, 2, 3});
+  CHECK(floats(groups.targets(at::tensor({2, 0}, at::kLong), 1)) == std::vector<float>{-1, 1});
+  CHECK(Task::parse("multiclass").outputs(labels) == 9);
+  CHECK(floats(Task::parse("multiclass").targets(at::tensor({1}, at::kLong), 3)) == std::vector<float>{0, 1, 0});
+  CHECK_THROWS_AS(Task::parse("multiclass").targets(labels, 3), InputError);
+  for (const char* text : {"", "odd", "classes:1", "classes:1,2,3", "classes:a,b", "groups:1,2", "groups:1|1", "groups:|1"}) {
+    CHECK_THROWS_AS(Task::parse(text), UsageError);
+  }
+}
+
+TEST_CASE("training images are drawn evenly, without repeats, and the same way from the same seed") {
+  const Task task = Task::parse("odd-even");
+  Generator first = seeded(3), second = seeded(3), other = seeded(4);
+  const Tensor rows = draw_training_rows(fashion(), task, 21, first);
+  CHECK(at::equal(rows, draw_training_rows(fashion(), task, 21, second)));
+  CHECK_FALSE(at::equal(rows, draw_training_rows(fashion(), task, 21, other)));
+  const auto values = to_doubles(rows);
+  CHECK(std::set<double>(values.begin(), values.end()).size() == 21);
+  const auto odd = (fashion().labels.index_select(0, rows).remainder(2) == 1).sum().item<std::int64_t>();
+  CHECK((odd == 10 || odd == 11));
+  CHECK_THROWS_AS(draw_training_rows(fashion(), Task::parse("classes:1,2"), 12001, first), UsageError);
+}
+
+TEST_CASE("a control set shares no picture with the training set, and one that does is refused") {
+  Generator random = seeded(5);
+  LabelledImages few = fashion().select(at::arange(40, at::kLong));
+  const Tensor training = few.images.narrow(0, 0, 30);
+  const LabelledImages control = draw_control(few, Task::parse("odd-even"), training, 1000, random);
+  CHECK(control.size() == 10);
+  CHECK_NOTHROW(require_disjoint(training, control.images, "control"));
+  CHECK_THROWS_AS(require_disjoint(training, few.images, "control"), InputError);
+  // The mean taken off and put back leaves the same picture.
+  const Tensor mean = training.mean(0);
+  CHECK(pixel_hash((training[3] - mean) + mean) == pixel_hash(training[3]));
+}
+
+TEST_CASE("data sets with wrong pixels or labels are refused") {
+  const auto file = temporary("data.npz");
+  const auto refused = [&](const Tensor& images, const Tensor& labels) {
+    write_npz(file, {{"images", to_array(images)}, {"labels", to_array(labels)}});
+    CHECK_THROWS_AS(load_images("npz:" + file.string()), InputError);
+  };
+  const Tensor good = at::rand({3, 2, 2}), labels = at::arange(3, at::kLong);
+  refused(good * 2 + 1, labels);
+  refused(good - 1, labels);
+  refused(at::full({3, 2, 2}, NAN), labels);
+  refused(good, at::arange(4, at::kLong));
+  refused(good, at::tensor({0, -1, 2}, at::kLong));
+  refused(good, at::tensor({0.5, 1.0, 2.0}, at::kFloat));
+  write_npz(file, {{"images", to_array(good)}, {"labels", to_array(at::tensor({0.0, 1.0, 2.0}, at::kFloat))}});
+  CHECK(load_images("npz:" + file.string()).size() == 3);
+  write_npz(file, {{"pixels", to_array(good)}});
+  CHECK_THROWS_AS(load_images("npz:" + file.string()), InputError);
+  CHECK_THROWS_AS(load_images("idx:only-one"), UsageError);
+  CHECK_THROWS_AS(load_images("mnist"), UsageError);
+  std::filesystem::remove(file);
+}
+
+TEST_CASE("weights that are no finite floating-point numbers are refused, and other widths become float32") {
+  const auto file = temporary("w.safetensors");
+  const auto write = [&](const Tensor& tensor) { write_safetensors(file, {{{"fc1.weight", to_array(tensor)}}, {}}); };
+  for (const double wrong : {std::nan(""), double{INFINITY}}) {
+    write(at::full({2}, wrong));
+    CHECK_THROWS_AS(read_parameters(file), InputError);
+  }
+  write(at::arange(3, at::kLong));
+  CHECK_THROWS_AS(read_parameters(file), InputError);
+  write(at::full({2}, 0.5, at::kDouble));
+  CHECK(read_parameters(file)[0].scalar_type() == at::kFloat);
+  // float16 0.5 is 0x3800, bfloat16 0.5 is 0x3f00.
+  for (const auto& [dtype, high] : {std::pair{DType::f16, 0x38}, std::pair{DType::bf16, 0x3f}}) {
+    write_safetensors(file, {{{"w", {dtype, {1}, {std::byte{0}, static_cast<std::byte>(high)}}}}, {}});
+    CHECK(read_parameters(file)[0].item<float>() == 0.5F);
+  }
+  CHECK_THROWS_AS(read_parameters("model.pt"), InputError);
+  std::filesystem::remove(file);
+}
+
+TEST_CASE("denormals are flushed in every thread once compute is set up") {
+  const int threads = set_up_compute(2);
+  std::vector<int> flushed(threads, 0);
+  at::parallel_for(0, threads, 1, [&](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t i = begin; i < end; ++i) flushed[i] = flushes_denormals() ? 1 : 0;
+  });
+  CHECK(flushed == std::vector<int>(threads, 1));
+}
+
+}  // namespace afterimage

@@ -1,0 +1,98 @@
+#include "models/training.h"
+
+#include "models/base/error.h"
+#include "models/mlp.h"
+
+namespace afterimage {
+namespace {
+
+struct Setting {
+  std::int64_t outputs;
+  LossKind loss;
+  Parameterization parameterization;
+};
+
+Tensor targets_for(const Setting& setting, std::int64_t count) {
+  if (setting.outputs == 1) return (at::arange(count).remainder(2) * 2 - 1).to(at::kFloat).unsqueeze(1);
+  return at::one_hot(at::arange(count).remainder(setting.outputs), setting.outputs).to(at::kFloat);
+}
+
+}  // namespace
+
+TEST_CASE("training follows the gradient that autograd gives, for every loss and parameterization") {
+  const auto setting = GENERATE(Setting{1, LossKind::squared, Parameterization::standard},
+                                Setting{3, LossKind::squared, Parameterization::ntk},
+                                Setting{1, LossKind::logistic, Parameterization::ntk},
+                                Setting{3, LossKind::cross_entropy, Parameterization::standard});
+  const Mlp network(6, {5, 4}, setting.outputs, setting.parameterization);
+  Generator random = seeded(2);
+  const Parameters initial = network.initial(random);
+  const Tensor images = at::randn({7, 6}, random, at::kFloat), targets = targets_for(setting, 7);
+  std::vector<Tensor> weights;
+  for (const auto& [name, tensor] : initial.entries()) weights.push_back(tensor.clone().requires_grad_(true));
+  Tensor h = images;
+  for (std::int64_t l = 0; l < network.layers(); ++l) {
+    h = torch::matmul(h, weights[2 * l].t()) * network.weight_scale(l) + weights[2 * l + 1];
+    if (l + 1 < network.layers()) h = torch::relu(h);
+  }
+  const Tensor loss = setting.loss == LossKind::squared    ? (h - targets).pow(2).sum(1).mean() / 2
+                      : setting.loss == LossKind::logistic ? torch::log1p(torch::exp(-targets * h)).mean()
+                                                           : -(torch::log_softmax(h, 1) * targets).sum(1).mean();
+  const auto gradient = torch::autograd::grad({loss}, weights);
+
+  Recipe recipe;
+  recipe.loss = setting.loss;
+  recipe.learning_rate = 0.1;
+  recipe.momentum = 0;
+  recipe.max_steps = 1;
+  Silent silent;
+  const Training result = train(network, initial, images, targets, recipe, random, silent);
+  CHECK(loss_of(setting.loss, network.evaluate(initial, images), targets) == Approx(loss.item<double>()).epsilon(1e-5));
+  for (std::size_t i = 0; i < weights.size(); ++i) {
+    CHECK(at::allclose(result.trained[i], initial[i] - 0.1 * gradient[i], 1e-4, 1e-6));
+  }
+}
+
+TEST_CASE("training stops at a loss, at a step count or at a plateau, and says which") {
+  const Mlp network(4, {32}, 1, Parameterization::standard);
+  Generator random = seeded(1);
+  const Parameters initial = network.initial(random);
+  const Tensor images = at::randn({4, 4}, random, at::kFloat), targets = targets_for({1, LossKind::squared, {}}, 4);
+  Silent silent;
+  const auto stopped_by = [&](Recipe recipe) { return train(network, initial, images, targets, recipe, random, silent).stopped_by; };
+  Recipe recipe;
+  recipe.learning_rate = 0.05;
+  recipe.until_loss = 1e-3;
+  CHECK(stopped_by(recipe) == "loss");
+  recipe.max_steps = 3;
+  CHECK(stopped_by(recipe) == "steps");
+  recipe.max_steps = 100000;
+  recipe.until_loss = 0;
+  recipe.learning_rate = 1e-12;
+  recipe.patience = 20;
+  CHECK(stopped_by(recipe) == "plateau");
+  recipe.learning_rate = 1e6;
+  CHECK_THROWS_AS(stopped_by(recipe), UsageError);
+  recipe.loss = LossKind::cross_entropy;
+  CHECK_THROWS_AS(stopped_by(recipe), UsageError);
+}
+
+TEST_CASE("mini-batches, Adam and weight decay train as well") {
+  const Mlp network(4, {32}, 1, Parameterization::standard);
+  Generator random = seeded(1);
+  const Parameters initial = network.initial(random);
+  const Tensor images = at::randn({6, 4}, random, at::kFloat), targets = targets_for({1, LossKind::squared, {}}, 6);
+  Silent silent;
+  for (const auto optimizer : {Optimizer::sgd, Optimizer::adam}) {
+    Recipe recipe;
+    recipe.optimizer = optimizer;
+    recipe.batch = 4;
+    recipe.learning_rate = 0.01;
+    recipe.weight_decay = 1e-4;
+    recipe.until_loss = 0.01;
+    recipe.max_steps = 20000;
+    CHECK(train(network, initial, images, targets, recipe, random, silent).stopped_by == "loss");
+  }
+}
+
+}  // namespace afterimage
