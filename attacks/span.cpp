@@ -25,23 +25,6 @@ Spectrum spectrum_of(const Tensor& matrix) {
   return {s, vh};
 }
 
-// W_f = rho W_0 + S with S in a span: outside the directions in which W_f - rho W_0 is large only rho W_0 is left, so
-// regressing there gives rho; a better rho shows the directions more clearly.
-double fit_decay(const Tensor& initial, const Tensor& trained) {
-  double decay = ((trained * initial).sum() / initial.square().sum()).item<double>();
-  for (int round = 0; round < 6; ++round) {
-    const Spectrum spectrum = spectrum_of(trained - decay * initial);
-    const Tensor leading = spectrum.rows.narrow(0, 0, spectrum.rows.size(0) / 2);
-    const auto outside = [&](const Tensor& w) { return w - at::mm(at::mm(w, leading.t()), leading); };
-    const Tensor w0 = outside(initial), wf = outside(trained);
-    const double next = ((wf * w0).sum() / w0.square().sum()).item<double>();
-    const bool settled = std::abs(next - decay) < 1e-9;
-    decay = next;
-    if (settled) break;
-  }
-  return decay;
-}
-
 struct Fall {
   std::int64_t rank = 0;
   double gap = 1;
@@ -59,6 +42,35 @@ Fall largest_fall(const std::vector<double>& values) {
   return fall;
 }
 
+struct Decomposition {
+  double decay = 1;
+  Spectrum spectrum;  // of W_f - decay W_0
+  std::vector<double> values;
+  Fall fall;
+};
+
+// W_f = rho W_0 + S with S in a span: outside the directions in which W_f - rho W_0 is large only rho W_0 is left, so
+// regressing there gives rho; a better rho shows the directions more clearly. Without decay it settles at once.
+Decomposition decompose(const Tensor& initial, const Tensor& trained) {
+  constexpr int most_rounds = 30;
+  constexpr double settled = 1e-10, none = 1e-6;
+  Decomposition found;
+  for (int round = 0; round < most_rounds; ++round) {
+    found.spectrum = spectrum_of(trained - found.decay * initial);
+    found.values = to_doubles(found.spectrum.values);
+    found.fall = largest_fall(found.values);
+    const std::int64_t large = found.fall.gap >= least_gap ? found.fall.rank : found.spectrum.rows.size(0) / 2;
+    const Tensor leading = found.spectrum.rows.narrow(0, 0, large);
+    const auto outside = [&](const Tensor& w) { return w - at::mm(at::mm(w, leading.t()), leading); };
+    const Tensor w0 = outside(initial), wf = outside(trained);
+    double next = ((wf * w0).sum() / w0.square().sum()).item<double>();
+    if (std::abs(next - 1) < none) next = 1;  // rounding
+    if (std::abs(next - found.decay) < settled) break;
+    found.decay = next;
+  }
+  return found;
+}
+
 }  // namespace
 
 SpanSearch find_row_span(const Tensor& initial, const Tensor& trained) {
@@ -68,30 +80,19 @@ SpanSearch find_row_span(const Tensor& initial, const Tensor& trained) {
   if (live.numel() == 0) return {std::nullopt, "the first layer did not change at all", {}};
   const Tensor live_initial = w0.index_select(1, live), live_trained = wf.index_select(1, live);
 
-  // Without decay the plain difference has the cleaner spectrum; decay shows as a full-rank remainder rho W_0.
-  RowSpan best;
-  Tensor rows;
-  for (const bool with_decay : {false, true}) {
-    const double decay = with_decay ? fit_decay(live_initial, live_trained) : 1;
-    const Spectrum spectrum = spectrum_of(live_trained - decay * live_initial);
-    const auto values = to_doubles(spectrum.values);
-    const Fall fall = largest_fall(values);
-    if (!with_decay || fall.gap > 2 * best.gap) {
-      best = {decay, values, fall.rank, fall.gap, {}};
-      rows = spectrum.rows;
-    }
-    if (best.gap >= least_gap * least_gap) break;
-  }
-  if (best.gap < least_gap) {
+  const Decomposition found = decompose(live_initial, live_trained);
+  if (found.fall.gap < least_gap) {
     return {std::nullopt,
             fmt::format("the spectrum of the first layer's change has no fall: its {} singular values go from {:.3g} to "
                         "{:.3g} with no two neighbours more than {:.2f} apart, so it has full rank, as under Adam or with "
                         "as many images as pixels",
-                        best.singular_values.size(), best.singular_values.front(), best.singular_values.back(), best.gap),
-            best.singular_values};
+                        found.values.size(), found.values.front(), found.values.back(), found.fall.gap),
+            found.values};
   }
-  best.basis = at::zeros({best.rank, initial.size(1)}, at::kDouble).index_copy_(1, live, rows.narrow(0, 0, best.rank));
-  return {best, "", best.singular_values};
+  RowSpan span{found.decay, found.values, found.fall.rank, found.fall.gap, {}};
+  span.basis = at::zeros({span.rank, initial.size(1)}, at::kDouble)
+                   .index_copy_(1, live, found.spectrum.rows.narrow(0, 0, span.rank));
+  return {span, "", found.values};
 }
 
 Tensor distance_to_span(const RowSpan& span, const Tensor& images) {

@@ -70,8 +70,9 @@ int guarded(const Action& action) {
 
 // "frobnicate: no such command; " where the first word is none.
 std::string unknown_command(const CLI::App& app, int argc, char** argv) {
-  if (argc < 2 || argv[1][0] == '-' || app.get_subcommand_no_throw(argv[1]) != nullptr) return "";
-  return printable(argv[1]) + ": no such command; ";
+  if (argc < 2 || argv[1][0] == '-') return "";
+  const auto commands = app.get_subcommands([&](const CLI::App* command) { return command->get_name() == argv[1]; });
+  return commands.empty() ? printable(argv[1]) + ": no such command; " : "";
 }
 
 void set_up_logging(const Context& context) {

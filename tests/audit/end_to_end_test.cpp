@@ -4,6 +4,7 @@
 #include <chrono>
 #include <cmath>
 #include <cstring>
+#include <map>
 #include <thread>
 
 #include "audit/run_directory.h"
@@ -188,7 +189,14 @@ TEST_CASE("bad usage exits 2 with one line that names what is wrong, and writes 
   write(folder / "cannot-fail.json", R"({"schema": "afterimage.policy/1"})");
   const std::string out = folder / "out";
   const std::string audit = "audit " + run_folder + " --out " + out + " ";
-  const std::string train = "train --quiet --data fashion-mnist --task odd-even --samples 8 --architecture mlp:16 --out " + out + " ";
+  const auto train_with = [&](const std::string& changed, const std::string& value) {
+    std::string arguments = "train --out " + out;
+    std::map<std::string, std::string> options = {
+        {"--data", "fashion-mnist"}, {"--task", "odd-even"}, {"--samples", "8"}, {"--architecture", "mlp:16"}};
+    options[changed] = value;
+    for (const auto& [option, text] : options) arguments += " " + option + " " + text;
+    return arguments;
+  };
   for (const auto& [arguments, named] : std::vector<std::pair<std::string, std::string>>{
            {"frobnicate", "frobnicate"},
            {"", "subcommand"},
@@ -202,15 +210,15 @@ TEST_CASE("bad usage exits 2 with one line that names what is wrong, and writes 
            {audit + "--policy " + (folder / "missing.json"), "missing.json"},
            {audit + "--device cuda", "--device"},
            {"audit --initial " + run_folder + "/initial.safetensors --out " + out, "--trained"},
-           {train + "--loss hinge", "--loss"},
-           {train + "--loss cross-entropy", "cross-entropy"},
-           {train + "--mean median", "--mean"},
-           {train + "--samples 0", "--samples"},
-           {train + "--architecture cnn:3", "cnn:3"},
-           {train + "--architecture mlp:0", "mlp:0"},
-           {train + "--task odd", "--task"},
-           {train + "--data mnist", "mnist"},
-           {train + "--learning-rate 1000", "diverged"},
+           {train_with("--loss", "hinge"), "--loss"},
+           {train_with("--loss", "cross-entropy"), "cross-entropy"},
+           {train_with("--mean", "median"), "--mean"},
+           {train_with("--samples", "0"), "--samples"},
+           {train_with("--architecture", "cnn:3"), "cnn:3"},
+           {train_with("--architecture", "mlp:0"), "mlp:0"},
+           {train_with("--task", "odd"), "--task"},
+           {train_with("--data", "mnist"), "mnist"},
+           {train_with("--learning-rate", "1000"), "diverged"},
            {"attack finite-width " + run_folder, "--out"},
        }) {
     CAPTURE(arguments);
