@@ -1,7 +1,7 @@
 // A Subject in, a Reconstruction out; and the one list of all attacks.
 //
-// An attack is never handed what it must find: a Subject holds no training data, and no header under attacks/ includes the
-// readers of data sets. Training and control images are seen by scoring alone.
+// An attack is never handed what it must find: a Subject holds no training data, and no header under attacks/ includes
+// the readers of data sets. Training and control images are seen by scoring alone.
 #pragma once
 
 #include <map>
@@ -49,7 +49,8 @@ struct OptionSpec {
   std::string fallback;     // the default, as it would be typed
 };
 
-// The options of one run, by name, as typed. Getters throw UsageError naming the option, its value and what would be right.
+// The options of one run, by name, as typed. Getters throw UsageError naming the option, its value and what would be
+// right.
 class AttackOptions {
  public:
   AttackOptions() = default;
@@ -75,7 +76,8 @@ class Attack {
   virtual std::vector<OptionSpec> options() const = 0;
   // Throws UsageError on an option that is wrong, before any work is done.
   virtual void validate(const AttackOptions&) const {}
-  // The same subject, options and generator state give the same result. Throws UsageError on a wrong option, Interrupted.
+  // The same subject, options and generator state give the same result. Throws UsageError on a wrong option,
+  // Interrupted.
   virtual Reconstruction run(const Subject& subject, const AttackOptions& options, Generator& random,
                              Progress& progress) const = 0;
 };

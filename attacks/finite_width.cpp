@@ -32,9 +32,11 @@ struct Settings {
 };
 
 Settings parse(const AttackOptions& options) {
-  Settings settings{options.numbers("tangents", 0, 1), options.one_of("space", {"auto", "pixels", "span"}),
+  Settings settings{options.numbers("tangents", 0, 1),
+                    options.one_of("space", {"auto", "pixels", "span"}),
                     options.one_of("dtype", {"float32", "float64"}) == "float64" ? at::kDouble : at::kFloat,
-                    options.whole("restarts", 1, 1000), {}};
+                    options.whole("restarts", 1, 1000),
+                    {}};
   settings.plan.steps = options.whole("steps", 1, 100'000'000);
   settings.plan.candidates = options.whole("candidates", 0, largest_count);
   return settings;
@@ -68,8 +70,10 @@ Tensor confirm(const Subject& subject, const Tensor& images) {
 }  // namespace
 
 std::vector<OptionSpec> FiniteWidth::options() const {
-  return {{"tangents", "points of the segment from initial (0) to trained (1) parameters that features are taken at", "0,1"},
-          {"space", "where to search: pixels, span (of the first layer's change), or auto (span where there is one)", "auto"},
+  return {{"tangents", "points of the segment from initial (0) to trained (1) parameters that features are taken at",
+           "0,1"},
+          {"space", "where to search: pixels, span (of the first layer's change), or auto (span where there is one)",
+           "auto"},
           {"candidates", "images to search with; 0: two for each training image that the span counts", "0"},
           {"steps", "Adam steps a restart; up to half as many more until the loss settles", "1500"},
           {"restarts", "searches from different random images, of which the one that explains most is kept", "1"},
@@ -86,7 +90,8 @@ Reconstruction FiniteWidth::run(const Subject& subject, const AttackOptions& opt
   Reconstruction result;
   if (space == "span" && !span) {
     result.conclusion = Conclusion::not_applicable;
-    result.reason = "--space span: the first layer's change has no row space smaller than the pixels; use --space pixels";
+    result.reason =
+        "--space span: the first layer's change has no row space smaller than the pixels; use --space pixels";
     return result;
   }
   const bool in_span = span && space != "pixels";
@@ -119,9 +124,10 @@ Reconstruction FiniteWidth::run(const Subject& subject, const AttackOptions& opt
   result.evidence["tangents"] = points;
   if (!(*result.relative_loss < unexplained)) {
     result.conclusion = Conclusion::inconclusive;
-    result.reason = fmt::format("the candidates leave {:.0f} % of the parameters' change unexplained: training went too far "
-                                "from the tangent space for this attack, or its images are too many",
-                                100 * *result.relative_loss);
+    result.reason = fmt::format(
+        "the candidates leave {:.0f} % of the parameters' change unexplained: training went too far "
+        "from the tangent space for this attack, or its images are too many",
+        100 * *result.relative_loss);
   } else if (!best->settled) {
     result.conclusion = Conclusion::inconclusive;
     result.reason = fmt::format("the loss was still falling after {} steps; give more --steps", best->iterations);

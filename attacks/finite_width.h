@@ -1,6 +1,6 @@
 // Reconstruction from the change of all parameters, h = theta_f - theta_0, as a sum of tangent features of few images
-// (Loo et al. 2024, METHODS 1): features at any points of the segment between both, in pixels or, where there is one, inside
-// the row space of the first layer's change (METHODS 3).
+// (Loo et al. 2024, METHODS 1): features at any points of the segment between both, in pixels or, where there is one,
+// inside the row space of the first layer's change (METHODS 3).
 #pragma once
 
 #include "attacks/attack.h"
@@ -13,7 +13,9 @@ class FiniteWidth final : public Attack {
   std::string description() const override {
     return "reconstructs training images whose tangent features add up to the change of all parameters";
   }
-  std::string needs() const override { return "initial and trained parameters, architecture, the mean that was taken off"; }
+  std::string needs() const override {
+    return "initial and trained parameters, architecture, the mean that was taken off";
+  }
   std::string does_not_apply() const override {
     return "inconclusive where training left the tangent space so far that no images explain the change";
   }

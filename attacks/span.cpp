@@ -8,8 +8,8 @@
 namespace afterimage {
 namespace {
 
-// A fall by less than this between neighbours is how any spectrum falls. Rounding in float32 training leaves ratios of tens
-// and more; the spectrum of a change under Adam has none above 2.
+// A fall by less than this between neighbours is how any spectrum falls. Rounding in float32 training leaves ratios of
+// tens and more; the spectrum of a change under Adam has none above 2.
 constexpr double least_gap = 3;
 // The last fifth of a noise spectrum thins out towards zero and has gaps of its own.
 constexpr double largest_rank_share = 0.8;
@@ -74,7 +74,8 @@ Decomposition decompose(const Tensor& initial, const Tensor& trained) {
 }  // namespace
 
 SpanSearch find_row_span(const Tensor& initial, const Tensor& trained) {
-  // Pixels that no training image changes (a black margin) have columns that are exactly zero: they say nothing of noise.
+  // Pixels that no training image changes (a black margin) have columns that are exactly zero: they say nothing of
+  // noise.
   const Tensor w0 = initial.to(at::kDouble), wf = trained.to(at::kDouble);
   const Tensor live = at::nonzero((wf - w0).abs().amax(0) > 0).squeeze(1);
   if (live.numel() == 0) return {std::nullopt, "the first layer did not change at all", {}};
@@ -82,12 +83,13 @@ SpanSearch find_row_span(const Tensor& initial, const Tensor& trained) {
 
   const Decomposition found = decompose(live_initial, live_trained);
   if (found.fall.gap < least_gap) {
-    return {std::nullopt,
-            fmt::format("the spectrum of the first layer's change has no fall: its {} singular values go from {:.3g} to "
-                        "{:.3g} with no two neighbours more than {:.2f} apart, so it has full rank, as under Adam or with "
-                        "as many images as pixels",
-                        found.values.size(), found.values.front(), found.values.back(), found.fall.gap),
-            found.values};
+    return {
+        std::nullopt,
+        fmt::format("the spectrum of the first layer's change has no fall: its {} singular values go from {:.3g} to "
+                    "{:.3g} with no two neighbours more than {:.2f} apart, so it has full rank, as under Adam or with "
+                    "as many images as pixels",
+                    found.values.size(), found.values.front(), found.values.back(), found.fall.gap),
+        found.values};
   }
   RowSpan span{found.decay, found.values, found.fall.rank, found.fall.gap, {}};
   span.basis = at::zeros({span.rank, initial.size(1)}, at::kDouble)
@@ -121,7 +123,9 @@ Reconstruction Span::run(const Subject& subject, const AttackOptions&, Generator
   result.evidence["rank"] = search.span->rank;
   result.evidence["gap"] = search.span->gap;
   result.evidence["weight_decay_factor"] = search.span->decay;
-  result.claim.membership = [span = *search.span](const Tensor& images) { return distance_to_span(span, images).neg(); };
+  result.claim.membership = [span = *search.span](const Tensor& images) {
+    return distance_to_span(span, images).neg();
+  };
   return result;
 }
 

@@ -1,6 +1,7 @@
-// The span probe: every step of gradient descent moves the first dense layer by sums of delta x^T, so its change has its row
-// space inside the span of the training images, exactly, at any width, loss, depth or batch order (METHODS 3). With weight
-// decay W_f = rho W_0 + (a matrix in that span). Adam breaks it: its steps are not linear in past gradients.
+// The span probe: every step of gradient descent moves the first dense layer by sums of delta x^T, so its change has
+// its row space inside the span of the training images, exactly, at any width, loss, depth or batch order (METHODS 3).
+// With weight decay W_f = rho W_0 + (a matrix in that span). Adam breaks it: its steps are not linear in past
+// gradients.
 #pragma once
 
 #include <optional>
@@ -10,11 +11,11 @@
 namespace afterimage {
 
 struct RowSpan {
-  double decay = 1;                    // rho, fitted on what lies outside the span
+  double decay = 1;                     // rho, fitted on what lies outside the span
   std::vector<double> singular_values;  // of W_f - rho W_0, descending
-  std::int64_t rank = 0;               // where they fall off: the number of independent training images
-  double gap = 1;                      // ratio of the singular values on both sides of the fall
-  Tensor basis;                        // [rank, d] orthonormal rows, float64
+  std::int64_t rank = 0;                // where they fall off: the number of independent training images
+  double gap = 1;                       // ratio of the singular values on both sides of the fall
+  Tensor basis;                         // [rank, d] orthonormal rows, float64
 };
 
 // Null when the change has no gap in its spectrum (full rank, Adam); `evidence` then says what was seen.
@@ -36,7 +37,8 @@ class Span final : public Attack {
   }
   std::string needs() const override { return "initial and trained first-layer weights, the mean that was taken off"; }
   std::string does_not_apply() const override {
-    return "Adam and other optimisers not linear in past gradients; as many images as pixels; a first layer that is not dense";
+    return "Adam and other optimisers not linear in past gradients; as many images as pixels; a first layer that is "
+           "not dense";
   }
   std::vector<OptionSpec> options() const override { return {}; }
   Reconstruction run(const Subject& subject, const AttackOptions& options, Generator& random,

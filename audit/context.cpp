@@ -18,9 +18,12 @@ Tool Context::tool() const {
 int exit_code(Verdict verdict) {
   switch (verdict) {
     case Verdict::pass:
-    case Verdict::not_gated: return done;
-    case Verdict::fail: return violated;
-    case Verdict::inconclusive: return inconclusive;
+    case Verdict::not_gated:
+      return done;
+    case Verdict::fail:
+      return violated;
+    case Verdict::inconclusive:
+      return inconclusive;
   }
   return internal;
 }

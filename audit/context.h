@@ -22,7 +22,15 @@ struct Context {
 };
 
 // The exit codes of the contract.
-enum ExitCode { done = 0, violated = 1, bad_usage = 2, inconclusive = 3, bad_input = 4, internal = 5, interrupted = 130 };
+enum ExitCode {
+  done = 0,
+  violated = 1,
+  bad_usage = 2,
+  inconclusive = 3,
+  bad_input = 4,
+  internal = 5,
+  interrupted = 130
+};
 int exit_code(Verdict verdict);
 
 }  // namespace afterimage

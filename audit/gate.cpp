@@ -23,7 +23,8 @@ void require_keys(const Json& object, const std::vector<std::string>& known, con
   if (!object.is_object()) throw UsageError(where + " has to be an object");
   for (const auto& [key, value] : object.items()) {
     if (std::find(known.begin(), known.end(), key) == known.end()) {
-      throw UsageError(fmt::format("{} has the unknown key \"{}\"; known are {}", where, printable(key), fmt::join(known, ", ")));
+      throw UsageError(
+          fmt::format("{} has the unknown key \"{}\"; known are {}", where, printable(key), fmt::join(known, ", ")));
     }
   }
 }
@@ -41,7 +42,8 @@ Limits read_limits(const Json& object, const std::string& where) {
   return {read_limit(object, reconstructed_limit, where), read_limit(object, membership_limit, where)};
 }
 
-std::string read_choice(const Json& document, const char* key, const std::vector<std::string>& choices, const std::string& name) {
+std::string read_choice(const Json& document, const char* key, const std::vector<std::string>& choices,
+                        const std::string& name) {
   const auto found = document.find(key);
   if (found == document.end()) return choices.front();
   if (!found->is_string() || std::find(choices.begin(), choices.end(), found->get<std::string>()) == choices.end()) {
@@ -57,18 +59,20 @@ bool can_fail(const Limits& limits) {
 }
 
 bool can_fail(const Policy& policy) {
-  if (policy.on_inconclusive == Verdict::fail && (!policy.require_attacks.empty() || policy.minimum_control_samples)) return true;
+  if (policy.on_inconclusive == Verdict::fail && (!policy.require_attacks.empty() || policy.minimum_control_samples))
+    return true;
   if (can_fail(policy.everywhere)) return true;
-  return std::any_of(policy.attacks.begin(), policy.attacks.end(), [](const auto& entry) { return can_fail(entry.second); });
+  return std::any_of(policy.attacks.begin(), policy.attacks.end(),
+                     [](const auto& entry) { return can_fail(entry.second); });
 }
 
 std::string percent(double fraction) { return fmt::format("{:.1f} %", 100 * fraction); }
 
 struct Measured {
   Number value;
-  std::int64_t of = 0;        // images behind it
-  std::int64_t count = -1;    // of those, -1 where the value is no count
-  std::string missing;        // why there is no value
+  std::int64_t of = 0;      // images behind it
+  std::int64_t count = -1;  // of those, -1 where the value is no count
+  std::string missing;      // why there is no value
 };
 
 Measured reconstructed_rate(const Finding& finding, bool upper) {
@@ -101,7 +105,8 @@ RuleResult judge(const std::string& rule, const Finding& finding, const Measured
     result.outcome = Outcome::inconclusive;
     result.reason = fmt::format("with {} images the limit of {} cannot be told from zero", measured.of, percent(limit));
   } else {
-    result.reason = fmt::format("{} stays at {}, within the limit of {}", finding.attack, percent(*measured.value), percent(limit));
+    result.reason =
+        fmt::format("{} stays at {}, within the limit of {}", finding.attack, percent(*measured.value), percent(limit));
   }
   return result;
 }
@@ -112,7 +117,8 @@ RuleResult worst(const std::vector<RuleResult>& results) {
     const int severity = r.outcome == Outcome::fail ? 2 : r.outcome == Outcome::inconclusive ? 1 : 0;
     return std::pair(severity, r.measured.value_or(-1));
   };
-  return *std::max_element(results.begin(), results.end(), [&](const auto& a, const auto& b) { return rank(a) < rank(b); });
+  return *std::max_element(results.begin(), results.end(),
+                           [&](const auto& a, const auto& b) { return rank(a) < rank(b); });
 }
 
 const Finding* find_attack(const Report& report, const std::string& name) {
@@ -127,11 +133,13 @@ class Judge {
   Judge(const Policy& policy, const Report& report) : policy_(policy), report_(report) {}
 
   Gate run() {
-    everywhere(reconstructed_limit, policy_.everywhere.max_reconstructed_rate,
-               [](const Limits& limits) { return limits.max_reconstructed_rate.has_value(); },
-               [&](const Finding& f) { return reconstructed_rate(f, policy_.hold_against_upper); });
-    everywhere(membership_limit, policy_.everywhere.max_membership_tpr_at_1pct_fpr,
-               [](const Limits& limits) { return limits.max_membership_tpr_at_1pct_fpr.has_value(); }, membership_rate);
+    everywhere(
+        reconstructed_limit, policy_.everywhere.max_reconstructed_rate,
+        [](const Limits& limits) { return limits.max_reconstructed_rate.has_value(); },
+        [&](const Finding& f) { return reconstructed_rate(f, policy_.hold_against_upper); });
+    everywhere(
+        membership_limit, policy_.everywhere.max_membership_tpr_at_1pct_fpr,
+        [](const Limits& limits) { return limits.max_membership_tpr_at_1pct_fpr.has_value(); }, membership_rate);
     for (const auto& [attack, limits] : policy_.attacks) {
       one(attack, reconstructed_limit, limits.max_reconstructed_rate,
           [&](const Finding& f) { return reconstructed_rate(f, policy_.hold_against_upper); });
@@ -147,8 +155,8 @@ class Judge {
   }
 
  private:
-  // The limit for all attacks that have none of their own. An attack that cannot measure the value at all (it reconstructs
-  // no images) is left out while another can.
+  // The limit for all attacks that have none of their own. An attack that cannot measure the value at all (it
+  // reconstructs no images) is left out while another can.
   template <class HasOwn, class Measure>
   void everywhere(const char* rule, std::optional<double> limit, HasOwn has_own, Measure measure) {
     if (!limit) return;
@@ -161,7 +169,9 @@ class Judge {
       list.push_back(judge(rule, finding, measured, *limit, policy_.hold_against_upper));
     }
     if (results.empty()) results = without_value;
-    if (results.empty()) results.push_back({rule, std::nullopt, limit, Outcome::inconclusive, "no attack without a limit of its own was run"});
+    if (results.empty())
+      results.push_back(
+          {rule, std::nullopt, limit, Outcome::inconclusive, "no attack without a limit of its own was run"});
     gate_.rules.push_back(worst(results));
   }
 
@@ -179,7 +189,8 @@ class Judge {
 
   void required(const std::string& attack) {
     const Finding* finding = find_attack(report_, attack);
-    RuleResult result{"require_attacks." + attack, std::nullopt, std::nullopt, Outcome::pass, attack + " came to a result"};
+    RuleResult result{"require_attacks." + attack, std::nullopt, std::nullopt, Outcome::pass,
+                      attack + " came to a result"};
     if (finding == nullptr) {
       result.outcome = Outcome::inconclusive;
       result.reason = attack + " was not run";
@@ -206,8 +217,8 @@ class Judge {
 
 Policy read_policy(const Json& document, const std::string& name) {
   require_keys(document,
-               {"schema", reconstructed_limit, membership_limit, "attacks", "require_attacks", "minimum_control_samples",
-                "on_inconclusive", "hold_against", "reasons"},
+               {"schema", reconstructed_limit, membership_limit, "attacks", "require_attacks",
+                "minimum_control_samples", "on_inconclusive", "hold_against", "reasons"},
                name + ": the policy");
   if (document.value("schema", Json()) != schema) {
     throw UsageError(fmt::format("{}: schema has to be \"{}\"", name, schema));
@@ -258,7 +269,8 @@ Policy read_policy_file(const std::string& path) {
   try {
     return read_policy(parse_json(read_file(path, largest_policy), path), path);
   } catch (const InputError& error) {
-    throw UsageError(error.what());  // a policy that cannot be read is bad usage, not a bad input (CONTRACT, exit codes)
+    throw UsageError(
+        error.what());  // a policy that cannot be read is bad usage, not a bad input (CONTRACT, exit codes)
   }
 }
 

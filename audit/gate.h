@@ -29,9 +29,9 @@ struct Policy {
 Policy read_policy(const Json& document, const std::string& name);
 Policy read_policy_file(const std::string& path);
 
-// One result a rule. A measured value above its limit fails. It is inconclusive when there is none, when the attack did not
-// come to a result, or when nothing was found but one image more would already break the limit: then the set is too small to
-// tell the limit from zero.
+// One result a rule. A measured value above its limit fails. It is inconclusive when there is none, when the attack did
+// not come to a result, or when nothing was found but one image more would already break the limit: then the set is too
+// small to tell the limit from zero.
 Gate apply(const Policy& policy, const Report& report);
 Verdict verdict_of(const Policy& policy, const Gate& gate);
 

@@ -19,8 +19,9 @@ namespace {
 using namespace afterimage;
 
 std::string quoted(const std::string& word) {
-  if (!word.empty() && word.find_first_not_of("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-+=.,:/@%") ==
-                           std::string::npos) {
+  if (!word.empty() &&
+      word.find_first_not_of("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-+=.,:/@%") ==
+          std::string::npos) {
     return word;
   }
   std::string text = "'";
@@ -89,18 +90,22 @@ int main(int argc, char** argv) {
   restart_without_spinning(argv);
   Context context;
   Action action;
-  CLI::App app("Privacy auditor for trained neural networks: reconstructs training images from weights, says how much a network\n"
-               "gives away against images that it never saw, and fails a CI gate when that is too much.",
-               "afterimage");
+  CLI::App app(
+      "Privacy auditor for trained neural networks: reconstructs training images from weights, says how much a "
+      "network\n"
+      "gives away against images that it never saw, and fails a CI gate when that is too much.",
+      "afterimage");
   app.set_version_flag("--version", std::string("afterimage ") + context.tool().version);
   app.add_option("--threads", context.threads, "threads (default: all cores)")->check(CLI::Range(1, 1024));
-  app.add_option("--seed", context.seed, "of every random number (default 0)")->check(CLI::Range(std::int64_t{0}, std::int64_t{1} << 53));
+  app.add_option("--seed", context.seed, "of every random number (default 0)")
+      ->check(CLI::Range(std::int64_t{0}, std::int64_t{1} << 53));
   app.add_option("--device", context.device, "cpu or cuda (default cpu)")->check(CLI::IsMember({"cpu", "cuda"}));
   app.add_flag("--quiet", context.quiet, "no progress and no warnings");
   app.add_flag("--verbose", context.verbose, "say what is used and done");
   app.require_subcommand(1);
   app.fallthrough();
-  for (const auto add : {add_demo, add_train, add_audit, add_attack, add_deviation, add_gate, add_inspect, add_render, add_verify}) {
+  for (const auto add :
+       {add_demo, add_train, add_audit, add_attack, add_deviation, add_gate, add_inspect, add_render, add_verify}) {
     add(app, context, action);
   }
   try {
@@ -108,9 +113,11 @@ int main(int argc, char** argv) {
   } catch (const CLI::Success& help) {
     return app.exit(help);
   } catch (const CLI::ParseError& error) {
-    return fail(bad_usage, (app.get_subcommands().empty() ? unknown_command(app, argc, argv) : "") + error.what() + "; see --help");
+    return fail(bad_usage, (app.get_subcommands().empty() ? unknown_command(app, argc, argv) : "") + error.what() +
+                               "; see --help");
   }
-  if (context.device == "cuda") return fail(bad_usage, "--device cuda: this version computes on the cpu only; use --device cpu");
+  if (context.device == "cuda")
+    return fail(bad_usage, "--device cuda: this version computes on the cpu only; use --device cpu");
   context.command = command_line(argc, argv);
   context.progress = make_progress(context.quiet);
   set_up_logging(context);
@@ -118,7 +125,8 @@ int main(int argc, char** argv) {
   return guarded([&] {
     context.threads = set_up_compute(context.threads);
     spdlog::debug("LibTorch {}, {}, {} threads", libtorch_version(), blas_in_use(), context.threads);
-    if (is_slow_blas()) spdlog::warn("matrix products run on the reference BLAS, some 30 times slower; install libopenblas-dev");
+    if (is_slow_blas())
+      spdlog::warn("matrix products run on the reference BLAS, some 30 times slower; install libopenblas-dev");
     return action();
   });
 }

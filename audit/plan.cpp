@@ -26,8 +26,8 @@ InputFile describe(const std::string& role, const std::string& file) {
 
 void require_change(const Parameters& initial, const Parameters& trained, const SubjectFiles& files) {
   if (trained.minus(initial).squared_norm() == 0) {
-    throw InputError(fmt::format("{}: holds the same weights as {}; give the weights before and after training", files.trained,
-                                 files.initial));
+    throw InputError(fmt::format("{}: holds the same weights as {}; give the weights before and after training",
+                                 files.trained, files.initial));
   }
 }
 
@@ -38,8 +38,8 @@ LabelledImages load_control(const ControlRequest& request, const std::string& so
   std::int64_t dimension = 1;
   for (const auto size : all.image_shape()) dimension *= size;
   if (dimension != model.inputs()) {
-    throw InputError(fmt::format("{}: control images have {} pixels but the model takes {}", all.source, dimension,
-                                 model.inputs()));
+    throw InputError(
+        fmt::format("{}: control images have {} pixels but the model takes {}", all.source, dimension, model.inputs()));
   }
   const Tensor pixels = training.images + training.mean;
   if (given) {  // named by the user as never trained on: an overlap is a mistake, not something to draw around
@@ -47,8 +47,8 @@ LabelledImages load_control(const ControlRequest& request, const std::string& so
   }
   LabelledImages control = draw_control(all, task, pixels, request.count, random);
   if (control.size() < fewest_control_images) {
-    throw InputError(fmt::format("{}: has only {} images that were not trained on; a control set needs at least {}", all.source,
-                                 control.size(), fewest_control_images));
+    throw InputError(fmt::format("{}: has only {} images that were not trained on; a control set needs at least {}",
+                                 all.source, control.size(), fewest_control_images));
   }
   return control;
 }
@@ -66,10 +66,12 @@ ThreatModel threat_model(const ModelDescription& model, bool mean_known) {
 }
 
 const char* const limitations[] = {
-    "A pass means that these attacks, with these settings, did not reconstruct more than the policy allows; it is a measurement, "
+    "A pass means that these attacks, with these settings, did not reconstruct more than the policy allows; it is a "
+    "measurement, "
     "not a proof of privacy.",
     "A stronger attacker may know more, search longer or use a method that is not in this program.",
-    "The attacks suppose that the weights before training are known; a model whose start is secret is harder to attack.",
+    "The attacks suppose that the weights before training are known; a model whose start is secret is harder to "
+    "attack.",
     "Rates are measured on this training set and this control set; other data may leak more or less.",
     "The report itself holds training images and has to be kept as carefully as the data.",
 };
@@ -107,8 +109,9 @@ Case load_case(const SubjectFiles& files, const ControlRequest& request, std::in
   const TrainingRecord record =
       files.training_record.empty() ? TrainingRecord{} : read_training_record(files.training_record);
   if (request.data.empty() && !record.data_source) {
-    throw UsageError("--control: missing; the run does not say where its training images came from, so name images that were "
-                     "never trained on, as in --control npz:FILE");
+    throw UsageError(
+        "--control: missing; the run does not say where its training images came from, so name images that were "
+        "never trained on, as in --control npz:FILE");
   }
   const Task task = Task::parse(result.model.task);
   Generator random = seeded(stage_seed(seed, "control"));
@@ -123,14 +126,18 @@ Case load_case(const SubjectFiles& files, const ControlRequest& request, std::in
   }
 
   Report& facts = result.facts;
-  facts.inputs = {describe("initial", files.initial), describe("trained", files.trained), describe("model", files.model),
-                  describe("training-set", files.training_set)};
+  facts.inputs = {describe("initial", files.initial), describe("trained", files.trained),
+                  describe("model", files.model), describe("training-set", files.training_set)};
   if (!files.training_record.empty()) facts.inputs.push_back(describe("training-record", files.training_record));
   for (const auto& file : control.files) facts.inputs.push_back(describe("control", file));
   facts.model = {result.model.architecture, result.model.parameterization, trained.count(), result.model.input_shape,
                  result.model.outputs};
-  facts.data = {record.data_source.value_or("unknown"), result.model.task, training.images.size(0), training.images.size(1),
-                control.size(), control.source};
+  facts.data = {record.data_source.value_or("unknown"),
+                result.model.task,
+                training.images.size(0),
+                training.images.size(1),
+                control.size(),
+                control.source};
   facts.threat_model = threat_model(result.model, training.mean.abs().max().item<double>() > 0);
   facts.training = record.facts;
   const Tensor outputs = result.subject.network->evaluate(result.subject.trained, training.images);

@@ -1,4 +1,5 @@
-// From the command line's words to what is audited: a Subject for attacks, the Truth for scoring, and the facts of a report.
+// From the command line's words to what is audited: a Subject for attacks, the Truth for scoring, and the facts of a
+// report.
 #pragma once
 
 #include <optional>
@@ -19,7 +20,7 @@ struct SubjectFiles {
 SubjectFiles files_of_run(const std::string& run);
 
 struct ControlRequest {
-  std::string data;         // DATA; empty: the source that the training set was drawn from
+  std::string data;  // DATA; empty: the source that the training set was drawn from
   std::int64_t count = 1000;
 };
 

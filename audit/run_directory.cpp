@@ -20,13 +20,15 @@ constexpr std::int64_t largest_input = 1 << 20;
 
 std::string text_in(const Json& document, const char* key, const std::string& file) {
   const auto found = document.find(key);
-  if (found == document.end() || !found->is_string()) throw InputError(fmt::format("{}: {} has to be a string", file, key));
+  if (found == document.end() || !found->is_string())
+    throw InputError(fmt::format("{}: {} has to be a string", file, key));
   return found->get<std::string>();
 }
 
 Tensor finite(const Tensor& tensor, const char* name, const std::string& file) {
   const Tensor values = tensor.to(at::kFloat);
-  if (!at::isfinite(values).all().item<bool>()) throw InputError(fmt::format("{}: {} hold NaN or infinity", file, name));
+  if (!at::isfinite(values).all().item<bool>())
+    throw InputError(fmt::format("{}: {} hold NaN or infinity", file, name));
   return values;
 }
 
@@ -53,7 +55,8 @@ Json to_json(const ModelDescription& model) {
 ModelDescription read_model(const std::filesystem::path& path) {
   const std::string file = path.string();
   const Json document = parse_json(read_file(path, largest_json), file);
-  if (!document.is_object()) throw InputError(file + ": has to be a JSON object with architecture, input_shape, outputs, task");
+  if (!document.is_object())
+    throw InputError(file + ": has to be a JSON object with architecture, input_shape, outputs, task");
   ModelDescription model;
   model.architecture = text_in(document, "architecture", file);
   if (document.contains("parameterization")) model.parameterization = text_in(document, "parameterization", file);
@@ -86,7 +89,8 @@ ModelDescription read_model(const std::filesystem::path& path) {
   return model;
 }
 
-void write_training_set(const std::filesystem::path& path, const TrainingSet& set, const std::vector<std::int64_t>& shape) {
+void write_training_set(const std::filesystem::path& path, const TrainingSet& set,
+                        const std::vector<std::int64_t>& shape) {
   std::vector<std::int64_t> with_count = {set.images.size(0)};
   with_count.insert(with_count.end(), shape.begin(), shape.end());
   write_npz(path, {{"images", to_array(set.images.reshape(with_count))},
@@ -103,13 +107,14 @@ TrainingSet read_training_set(const std::filesystem::path& path, const ModelDesc
   }
   const std::int64_t d = model.inputs();
   if (images->shape.empty() || images->shape[0] < 1 || images->elements() != images->shape[0] * d) {
-    throw InputError(fmt::format("{}: images are [{}] but the model takes inputs of [{}]", file, fmt::join(images->shape, ", "),
-                                 fmt::join(model.input_shape, ", ")));
+    throw InputError(fmt::format("{}: images are [{}] but the model takes inputs of [{}]", file,
+                                 fmt::join(images->shape, ", "), fmt::join(model.input_shape, ", ")));
   }
   TrainingSet set;
   set.images = finite(to_tensor(*images), "images", file).reshape({-1, d});
   set.mean = mean == nullptr ? at::zeros({d}) : finite(to_tensor(*mean), "mean", file).reshape({-1});
-  if (set.mean.numel() != d) throw InputError(fmt::format("{}: the mean has {} numbers, not {}", file, set.mean.numel(), d));
+  if (set.mean.numel() != d)
+    throw InputError(fmt::format("{}: the mean has {} numbers, not {}", file, set.mean.numel(), d));
   Tensor classes = to_tensor(*labels);
   if (classes.dim() == 2) classes = classes.argmax(1);
   if (classes.dim() != 1 || classes.size(0) != set.images.size(0)) {
@@ -122,8 +127,8 @@ TrainingSet read_training_set(const std::filesystem::path& path, const ModelDesc
   constexpr double slack = 1e-3;
   const Tensor pixels = set.images + set.mean;
   if (pixels.min().item<double>() < -slack || pixels.max().item<double>() > 1 + slack) {
-    throw InputError(fmt::format("{}: images plus mean go from {:.3g} to {:.3g}; they have to be pixels in [0, 1]", file,
-                                 pixels.min().item<double>(), pixels.max().item<double>()));
+    throw InputError(fmt::format("{}: images plus mean go from {:.3g} to {:.3g}; they have to be pixels in [0, 1]",
+                                 file, pixels.min().item<double>(), pixels.max().item<double>()));
   }
   return set;
 }

@@ -33,9 +33,10 @@ struct TrainingSet {
   Tensor labels;  // [n] int64
   Tensor mean;    // [d]
 };
-void write_training_set(const std::filesystem::path& path, const TrainingSet& set, const std::vector<std::int64_t>& shape);
-// Throws InputError: arrays missing, shapes that do not fit the model, NaN or infinity, labels that are no classes. A mean
-// that is missing is zero.
+void write_training_set(const std::filesystem::path& path, const TrainingSet& set,
+                        const std::vector<std::int64_t>& shape);
+// Throws InputError: arrays missing, shapes that do not fit the model, NaN or infinity, labels that are no classes. A
+// mean that is missing is zero.
 TrainingSet read_training_set(const std::filesystem::path& path, const ModelDescription& model);
 
 // training.json: where the data came from and how training went. Null where a field is missing.

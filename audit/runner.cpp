@@ -18,7 +18,7 @@ namespace afterimage {
 namespace {
 
 namespace fs = std::filesystem;
-constexpr std::size_t most_pictures = 200;      // an attack, so that a report stays small enough to open
+constexpr std::size_t most_pictures = 200;  // an attack, so that a report stays small enough to open
 constexpr std::size_t sheet_pictures = 50;
 constexpr std::uint64_t largest_partial = 1ULL << 30;
 
@@ -46,9 +46,12 @@ std::string png_of(const Tensor& image, const Truth& truth) { return base64(enco
 
 Status status_of(Conclusion conclusion) {
   switch (conclusion) {
-    case Conclusion::ok: return Status::ok;
-    case Conclusion::not_applicable: return Status::not_applicable;
-    case Conclusion::inconclusive: return Status::inconclusive;
+    case Conclusion::ok:
+      return Status::ok;
+    case Conclusion::not_applicable:
+      return Status::not_applicable;
+    case Conclusion::inconclusive:
+      return Status::inconclusive;
   }
   throw std::logic_error("unknown conclusion");
 }
@@ -58,8 +61,9 @@ std::vector<Sample> samples_of(const Score& score, const StoredClaim& claim, con
   std::vector<Sample> samples;
   for (std::size_t i = 0; i < score.matches.size(); ++i) {
     const Match& match = score.matches[i];
-    Sample sample{static_cast<std::int64_t>(i), labels[i], match.distance, match.relative_distance, match.ssim, std::nullopt,
-                  match.reconstructed, "", ""};
+    Sample sample{static_cast<std::int64_t>(i), labels[i],  match.distance,
+                  match.relative_distance,      match.ssim, std::nullopt,
+                  match.reconstructed,          "",         ""};
     if (claim.coefficients.defined() && match.candidate >= 0) {
       sample.coefficient = claim.coefficients[match.candidate].norm().item<double>();
     }
@@ -91,8 +95,8 @@ void write_claim(const fs::path& file, const StoredClaim& claim) {
 }
 
 // Everything that decides a finding: a finding may be used again only where all of it is the same.
-std::string fingerprint(const Case& subject, const std::string& attack, const std::map<std::string, std::string>& options,
-                        const Context& context) {
+std::string fingerprint(const Case& subject, const std::string& attack,
+                        const std::map<std::string, std::string>& options, const Context& context) {
   std::string text = fmt::format("{}|{}|{}|{}|{}", context.tool().version, context.tool().libtorch, context.seed,
                                  context.threads, attack);
   for (const auto& [name, value] : options) text += fmt::format("|{}={}", name, value);
@@ -107,14 +111,16 @@ std::optional<Finding> finished_before(const fs::path& out, const std::string& a
   const auto file = partial_file(out, attack);
   if (!fs::exists(file)) return std::nullopt;
   const Json partial = parse_json(read_file(file, largest_partial), file.string());
-  if (!partial.is_object() || partial.value("fingerprint", "") != print || !partial.contains("finding")) return std::nullopt;
+  if (!partial.is_object() || partial.value("fingerprint", "") != print || !partial.contains("finding"))
+    return std::nullopt;
   return finding_from_json(partial["finding"], file.string());
 }
 
 void write_contact_sheet(const Report& report, const Case& subject, const fs::path& out) {
-  const auto best = std::max_element(report.findings.begin(), report.findings.end(), [](const Finding& a, const Finding& b) {
-    return (a.reconstructed ? a.reconstructed->count : -1) < (b.reconstructed ? b.reconstructed->count : -1);
-  });
+  const auto best =
+      std::max_element(report.findings.begin(), report.findings.end(), [](const Finding& a, const Finding& b) {
+        return (a.reconstructed ? a.reconstructed->count : -1) < (b.reconstructed ? b.reconstructed->count : -1);
+      });
   if (best == report.findings.end() || !best->reconstructed) return;
   write_sheet_of(*best, read_claim(out / (best->attack + ".npz")), subject, out);
 }
@@ -145,8 +151,8 @@ StoredClaim read_claim(const fs::path& file) {
   return {get("images"), get("confirmed"), get("coefficients"), get("membership_training"), get("membership_control")};
 }
 
-void fill_scores(Finding& finding, const StoredClaim& stored, const Truth& truth, const std::vector<std::string>& labels,
-                 std::int64_t seed) {
+void fill_scores(Finding& finding, const StoredClaim& stored, const Truth& truth,
+                 const std::vector<std::string>& labels, std::int64_t seed) {
   Claim claim{stored.images, stored.confirmed, {}};
   if (stored.membership_training.defined()) {
     claim.membership = [&](const Tensor& images) {
@@ -207,7 +213,8 @@ Deviation deviation_of(const Case& subject) {
   deviation.residual_at_truth = measured.residual_at_truth;
   deviation.residual_at_truth_final = measured.residual_at_truth_final;
   deviation.parameters_per_unknown = measured.parameters_per_unknown;
-  deviation.reason = "initial_to_infinite and final_to_infinite need the analytic kernel, which this version does not have";
+  deviation.reason =
+      "initial_to_infinite and final_to_infinite need the analytic kernel, which this version does not have";
   if (!measured.reason.empty()) deviation.reason += "; " + measured.reason;
   return deviation;
 }

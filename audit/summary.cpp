@@ -16,33 +16,38 @@ void print_finding(const Finding& finding) {
   if (!finding.reason.empty()) fmt::print(" ({})", finding.reason);
   fmt::print("\n");
   if (finding.reconstructed) {
-    fmt::print("  reconstructed {} of {} training images (control {} of {}, p = {}), mean relative L2 {}, mean SSIM {}\n",
-               finding.reconstructed->count, finding.reconstructed->of, finding.control->count, finding.control->of,
-               text(finding.p_value, "{:.2g}"), text(finding.mean_relative_distance), text(finding.mean_ssim));
+    fmt::print(
+        "  reconstructed {} of {} training images (control {} of {}, p = {}), mean relative L2 {}, mean SSIM {}\n",
+        finding.reconstructed->count, finding.reconstructed->of, finding.control->count, finding.control->of,
+        text(finding.p_value, "{:.2g}"), text(finding.mean_relative_distance), text(finding.mean_ssim));
     fmt::print("  relative loss {} after {} steps\n", text(finding.relative_loss), finding.iterations);
   }
   if (finding.confirmed) {
-    fmt::print("  the attack itself was sure of {}, of which {} are right\n", finding.confirmed->count, finding.confirmed->right);
+    fmt::print("  the attack itself was sure of {}, of which {} are right\n", finding.confirmed->count,
+               finding.confirmed->right);
   }
   if (finding.membership) {
-    fmt::print("  membership: AUC {:.4f}, true positives {} at 1 % and {} at 0.1 % false positives\n", finding.membership->auc,
-               text(finding.membership->tpr_at_fpr_0_01), text(finding.membership->tpr_at_fpr_0_001));
+    fmt::print("  membership: AUC {:.4f}, true positives {} at 1 % and {} at 0.1 % false positives\n",
+               finding.membership->auc, text(finding.membership->tpr_at_fpr_0_01),
+               text(finding.membership->tpr_at_fpr_0_001));
   }
 }
 
 void print_deviation(const Deviation& deviation) {
-  fmt::print("deviation: kernel distance {}, linearization error {} (control {}), relative parameter change {}\n"
-             "  residual at the training images {} (tangents at both ends), {} (trained end); parameters per unknown {}\n",
-             text(deviation.kernel_distance), text(deviation.linearization_error), text(deviation.linearization_error_control),
-             text(deviation.relative_parameter_change), text(deviation.residual_at_truth),
-             text(deviation.residual_at_truth_final), text(deviation.parameters_per_unknown));
+  fmt::print(
+      "deviation: kernel distance {}, linearization error {} (control {}), relative parameter change {}\n"
+      "  residual at the training images {} (tangents at both ends), {} (trained end); parameters per unknown {}\n",
+      text(deviation.kernel_distance), text(deviation.linearization_error), text(deviation.linearization_error_control),
+      text(deviation.relative_parameter_change), text(deviation.residual_at_truth),
+      text(deviation.residual_at_truth_final), text(deviation.parameters_per_unknown));
 }
 
 void print_summary(const Report& report, const std::string& folder) {
   for (const auto& finding : report.findings) print_finding(finding);
   print_deviation(report.deviation);
   if (report.gate) {
-    for (const auto& rule : report.gate->rules) fmt::print("rule {}: {} ({})\n", rule.rule, name_of(rule.outcome), rule.reason);
+    for (const auto& rule : report.gate->rules)
+      fmt::print("rule {}: {} ({})\n", rule.rule, name_of(rule.outcome), rule.reason);
   }
   fmt::print("verdict: {}\n", name_of(report.verdict));
   if (!folder.empty()) fmt::print("{0}/report.html\n{0}/report.json\n", folder);

@@ -5,13 +5,13 @@
 
 namespace afterimage {
 
-// Sets the number of threads (0: all cores) and flushes denormal numbers to zero in every one of them: a sharp softplus fills
-// with them, and a step then takes up to nine times longer (METHODS 1). Returns the number of threads.
+// Sets the number of threads (0: all cores) and flushes denormal numbers to zero in every one of them: a sharp softplus
+// fills with them, and a step then takes up to nine times longer (METHODS 1). Returns the number of threads.
 int set_up_compute(int threads);
 
-// OpenMP's threads spin while they wait, unless they were told otherwise before the library was loaded. Where another program
-// wants a core that makes a step up to twenty times slower, so a program's main calls this first: it starts itself again with
-// the setting in place, once. Where that cannot be done, it returns and threads spin.
+// OpenMP's threads spin while they wait, unless they were told otherwise before the library was loaded. Where another
+// program wants a core that makes a step up to twenty times slower, so a program's main calls this first: it starts
+// itself again with the setting in place, once. Where that cannot be done, it returns and threads spin.
 void restart_without_spinning(char** argv);
 
 // Whether the calling thread flushes denormals.

@@ -29,9 +29,10 @@ std::vector<std::int64_t> parse_widths(const std::string& architecture, std::str
     if (text.front() != ',') break;
     text.remove_prefix(1);
   }
-  throw UsageError(fmt::format("architecture \"{}\": hidden widths have to be whole numbers from 1 to {} with commas "
-                               "between them, as in mlp:1000,1000",
-                               architecture, largest_width));
+  throw UsageError(
+      fmt::format("architecture \"{}\": hidden widths have to be whole numbers from 1 to {} with commas "
+                  "between them, as in mlp:1000,1000",
+                  architecture, largest_width));
 }
 
 }  // namespace
@@ -60,8 +61,7 @@ std::string Mlp::weight_name(std::int64_t layer) { return fmt::format("fc{}.weig
 std::string Mlp::bias_name(std::int64_t layer) { return fmt::format("fc{}.bias", layer + 1); }
 
 double Mlp::weight_scale(std::int64_t layer) const {
-  return parameterization_ == Parameterization::standard ? 1.0
-                                                         : 1.0 / std::sqrt(static_cast<double>(sizes_[layer]));
+  return parameterization_ == Parameterization::standard ? 1.0 : 1.0 / std::sqrt(static_cast<double>(sizes_[layer]));
 }
 
 Parameters Mlp::initial(Generator& random) const {
@@ -79,9 +79,10 @@ Parameters Mlp::arranged(const Parameters& parameters, const std::string& file) 
   std::vector<Parameters::Entry> entries;
   const auto take = [&](const std::string& name, at::IntArrayRef shape) {
     if (!parameters.contains(name)) {
-      throw InputError(fmt::format("{}: has no tensor \"{}\", which {} needs; give the weights of that network or the "
-                                   "right architecture",
-                                   file, name, architecture()));
+      throw InputError(
+          fmt::format("{}: has no tensor \"{}\", which {} needs; give the weights of that network or the "
+                      "right architecture",
+                      file, name, architecture()));
     }
     const Tensor& tensor = parameters.at(name);
     if (tensor.sizes() != shape) {
@@ -96,17 +97,18 @@ Parameters Mlp::arranged(const Parameters& parameters, const std::string& file) 
     take(bias_name(l), {sizes_[l + 1]});
   }
   if (static_cast<std::int64_t>(parameters.size()) != 2 * layers()) {
-    throw InputError(fmt::format("{}: holds {} tensors but {} has {}; give the weights of that network or the right "
-                                 "architecture",
-                                 file, parameters.size(), architecture(), 2 * layers()));
+    throw InputError(
+        fmt::format("{}: holds {} tensors but {} has {}; give the weights of that network or the right "
+                    "architecture",
+                    file, parameters.size(), architecture(), 2 * layers()));
   }
   return Parameters(std::move(entries));
 }
 
 void Mlp::require_inputs(const Tensor& images) const {
   if (images.dim() != 2 || images.size(1) != inputs()) {
-    throw std::invalid_argument(fmt::format("{} takes images [n, {}], not {}", architecture(), inputs(),
-                                            shape_text(images.sizes())));
+    throw std::invalid_argument(
+        fmt::format("{} takes images [n, {}], not {}", architecture(), inputs(), shape_text(images.sizes())));
   }
 }
 
@@ -169,14 +171,14 @@ std::unique_ptr<Network> make_network(const std::string& architecture, const std
                                       std::int64_t inputs, std::int64_t outputs) {
   constexpr std::string_view mlp = "mlp:";
   if (!architecture.starts_with(mlp)) {
-    throw UsageError(fmt::format("architecture \"{}\": unknown family; this version knows mlp:WIDTH,WIDTH,...", architecture));
+    throw UsageError(
+        fmt::format("architecture \"{}\": unknown family; this version knows mlp:WIDTH,WIDTH,...", architecture));
   }
   if (parameterization != "standard" && parameterization != "ntk") {
     throw UsageError(fmt::format("parameterization \"{}\": has to be standard or ntk", parameterization));
   }
   return std::make_unique<Mlp>(inputs, parse_widths(architecture, std::string_view(architecture).substr(mlp.size())),
-                               outputs,
-                               parameterization == "ntk" ? Parameterization::ntk : Parameterization::standard);
+                               outputs, parameterization == "ntk" ? Parameterization::ntk : Parameterization::standard);
 }
 
 }  // namespace afterimage

@@ -28,20 +28,21 @@ class Network {
   virtual FirstLayer first_layer() const = 0;
 
   virtual Parameters initial(Generator& random) const = 0;
-  // The parameters in this network's own order, which all that follows expects: files keep any. Throws InputError, naming
-  // the file, when they are not this network's: a name or shape that differs.
+  // The parameters in this network's own order, which all that follows expects: files keep any. Throws InputError,
+  // naming the file, when they are not this network's: a name or shape that differs.
   virtual Parameters arranged(const Parameters& parameters, const std::string& file) const = 0;
 
   // f(x; theta), images [n, d] -> [n, C], with hard ReLU.
   virtual Tensor evaluate(const Parameters& parameters, const Tensor& images) const = 0;
-  // sum_jc v_jc phi_c(x_j) with v = cotangents(f(x)) [n, C]: the gradient of a loss whose derivative by the outputs is v.
+  // sum_jc v_jc phi_c(x_j) with v = cotangents(f(x)) [n, C]: the gradient of a loss whose derivative by the outputs is
+  // v.
   virtual Parameters pullback(const Parameters& parameters, const Tensor& images,
                               const std::function<Tensor(const Tensor&)>& cotangents) const = 0;
   // d/de f(x; theta + e direction) at e = 0, [n, C]: the change that the linearized network sees.
   virtual Tensor pushforward(const Parameters& parameters, const Parameters& direction, const Tensor& images) const = 0;
 
-  // Tangent features at the points theta_0 + t (theta_f - theta_0), one for each t in `points`. With a `basis` [r, d] of
-  // orthonormal rows, images are given by coordinates [M, r] in it.
+  // Tangent features at the points theta_0 + t (theta_f - theta_0), one for each t in `points`. With a `basis` [r, d]
+  // of orthonormal rows, images are given by coordinates [M, r] in it.
   virtual std::unique_ptr<TangentTarget> tangents(const Parameters& initial, const Parameters& trained,
                                                   const std::vector<double>& points,
                                                   const Tensor& basis = {}) const = 0;

@@ -81,14 +81,14 @@ void require_same_layout(const Parameters& initial, const std::string& initial_n
     }
     const auto& other = initial.at(name);
     if (other.sizes() != tensor.sizes()) {
-      throw InputError(fmt::format("{}: tensor \"{}\" is [{}] but in {} it is [{}]; give two checkpoints of one network",
-                                   trained_name, printable(name), fmt::join(tensor.sizes(), ", "), initial_name,
-                                   fmt::join(other.sizes(), ", ")));
+      throw InputError(fmt::format(
+          "{}: tensor \"{}\" is [{}] but in {} it is [{}]; give two checkpoints of one network", trained_name,
+          printable(name), fmt::join(tensor.sizes(), ", "), initial_name, fmt::join(other.sizes(), ", ")));
     }
   }
   if (initial.size() != trained.size()) {
-    throw InputError(fmt::format("{}: holds {} tensors but {} holds {}; give two checkpoints of one network", trained_name,
-                                 trained.size(), initial_name, initial.size()));
+    throw InputError(fmt::format("{}: holds {} tensors but {} holds {}; give two checkpoints of one network",
+                                 trained_name, trained.size(), initial_name, initial.size()));
   }
 }
 
@@ -99,8 +99,9 @@ NamedArrays read_arrays(const std::filesystem::path& path) {
   if (extension == ".safetensors") return read_safetensors(path).arrays;
   if (extension == ".npz") return read_npz(path);
   if (extension == ".pt" || extension == ".pth") {
-    throw InputError(path.string() + ": PyTorch archives are not read by this version; save the state dict with "
-                                     "safetensors.torch.save_file");
+    throw InputError(path.string() +
+                     ": PyTorch archives are not read by this version; save the state dict with "
+                     "safetensors.torch.save_file");
   }
   throw InputError(path.string() + ": unknown weight format; give a .safetensors or .npz file");
 }

@@ -44,8 +44,8 @@ class Parameters {
 void require_same_layout(const Parameters& initial, const std::string& initial_name, const Parameters& trained,
                          const std::string& trained_name);
 
-// Reads .safetensors or .npz; float16, bfloat16 and float64 become float32. Throws InputError: unsupported format, integer
-// tensors, NaN or infinity (naming the tensor).
+// Reads .safetensors or .npz; float16, bfloat16 and float64 become float32. Throws InputError: unsupported format,
+// integer tensors, NaN or infinity (naming the tensor).
 Parameters read_parameters(const std::filesystem::path& path);
 void write_parameters(const std::filesystem::path& path, const Parameters& parameters);
 

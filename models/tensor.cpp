@@ -12,16 +12,26 @@ namespace {
 
 at::ScalarType scalar_type(DType dtype) {
   switch (dtype) {
-    case DType::u8: return at::kByte;
-    case DType::i8: return at::kChar;
-    case DType::i16: return at::kShort;
-    case DType::i32: return at::kInt;
-    case DType::i64: return at::kLong;
-    case DType::f16: return at::kHalf;
-    case DType::bf16: return at::kBFloat16;
-    case DType::f32: return at::kFloat;
-    case DType::f64: return at::kDouble;
-    case DType::boolean: return at::kBool;
+    case DType::u8:
+      return at::kByte;
+    case DType::i8:
+      return at::kChar;
+    case DType::i16:
+      return at::kShort;
+    case DType::i32:
+      return at::kInt;
+    case DType::i64:
+      return at::kLong;
+    case DType::f16:
+      return at::kHalf;
+    case DType::bf16:
+      return at::kBFloat16;
+    case DType::f32:
+      return at::kFloat;
+    case DType::f64:
+      return at::kDouble;
+    case DType::boolean:
+      return at::kBool;
   }
   throw std::logic_error("unknown dtype");
 }
@@ -40,7 +50,8 @@ Array to_array(const Tensor& tensor) {
                            ? tensor.contiguous()
                            : tensor.to(at::kFloat).contiguous();
   Array array;
-  for (const auto dtype : {DType::u8, DType::i8, DType::i16, DType::i32, DType::i64, DType::f32, DType::f64, DType::boolean}) {
+  for (const auto dtype :
+       {DType::u8, DType::i8, DType::i16, DType::i32, DType::i64, DType::f32, DType::f64, DType::boolean}) {
     if (scalar_type(dtype) == plain.scalar_type()) array.dtype = dtype;
   }
   array.shape = plain.sizes().vec();

@@ -15,17 +15,20 @@ namespace {
 Tensor cotangents(LossKind loss, const Tensor& outputs, const Tensor& targets) {
   const double count = static_cast<double>(outputs.size(0));
   switch (loss) {
-    case LossKind::squared: return (outputs - targets).div_(count);
-    case LossKind::logistic: return (targets * outputs).neg_().sigmoid_().mul_(targets).div_(-count);
-    case LossKind::cross_entropy: return (at::softmax(outputs, 1) - targets).div_(count);
+    case LossKind::squared:
+      return (outputs - targets).div_(count);
+    case LossKind::logistic:
+      return (targets * outputs).neg_().sigmoid_().mul_(targets).div_(-count);
+    case LossKind::cross_entropy:
+      return (at::softmax(outputs, 1) - targets).div_(count);
   }
   throw std::logic_error("unknown loss");
 }
 
 void require_fit(LossKind loss, std::int64_t outputs) {
   if (loss == LossKind::logistic && outputs != 1) {
-    throw UsageError(fmt::format("--loss logistic: needs a task with one output but this one has {}; use cross-entropy",
-                                 outputs));
+    throw UsageError(
+        fmt::format("--loss logistic: needs a task with one output but this one has {}; use cross-entropy", outputs));
   }
   if (loss == LossKind::cross_entropy && outputs < 2) {
     throw UsageError("--loss cross-entropy: needs a task with several outputs; use logistic or squared");
@@ -45,7 +48,8 @@ std::unique_ptr<torch::optim::Optimizer> make_optimizer(const Recipe& recipe, st
 // Batches in random order, each image once an epoch.
 class Batches {
  public:
-  Batches(std::int64_t images, std::int64_t batch, Generator& random) : images_(images), batch_(batch), random_(random) {}
+  Batches(std::int64_t images, std::int64_t batch, Generator& random)
+      : images_(images), batch_(batch), random_(random) {}
 
   bool whole() const { return batch_ <= 0 || batch_ >= images_; }
   Tensor next() {
@@ -103,9 +107,12 @@ Optimizer parse_optimizer(const std::string& text) {
 
 std::string name_of(LossKind loss) {
   switch (loss) {
-    case LossKind::squared: return "squared";
-    case LossKind::logistic: return "logistic";
-    case LossKind::cross_entropy: return "cross-entropy";
+    case LossKind::squared:
+      return "squared";
+    case LossKind::logistic:
+      return "logistic";
+    case LossKind::cross_entropy:
+      return "cross-entropy";
   }
   throw std::logic_error("unknown loss");
 }
@@ -114,16 +121,19 @@ std::string name_of(Optimizer optimizer) { return optimizer == Optimizer::sgd ? 
 
 double loss_of(LossKind loss, const Tensor& outputs, const Tensor& targets) {
   switch (loss) {
-    case LossKind::squared: return (outputs - targets).square_().sum(1).mean().item<double>() / 2;
-    case LossKind::logistic: return at::softplus((targets * outputs).neg()).mean().item<double>();
-    case LossKind::cross_entropy: return (at::log_softmax(outputs, 1) * targets).sum(1).mean().neg().item<double>();
+    case LossKind::squared:
+      return (outputs - targets).square_().sum(1).mean().item<double>() / 2;
+    case LossKind::logistic:
+      return at::softplus((targets * outputs).neg()).mean().item<double>();
+    case LossKind::cross_entropy:
+      return (at::log_softmax(outputs, 1) * targets).sum(1).mean().neg().item<double>();
   }
   throw std::logic_error("unknown loss");
 }
 
 double accuracy(const Tensor& outputs, const Tensor& targets) {
-  const Tensor right = outputs.size(1) == 1 ? (outputs * targets > 0).squeeze(1)
-                                            : outputs.argmax(1) == targets.argmax(1);
+  const Tensor right =
+      outputs.size(1) == 1 ? (outputs * targets > 0).squeeze(1) : outputs.argmax(1) == targets.argmax(1);
   return right.to(at::kDouble).mean().item<double>();
 }
 

@@ -12,8 +12,8 @@ namespace afterimage {
 enum class LossKind { squared, logistic, cross_entropy };
 enum class Optimizer { sgd, adam };
 
-LossKind parse_loss(const std::string& text);            // "squared", "logistic", "cross-entropy"; throws UsageError
-Optimizer parse_optimizer(const std::string& text);      // "sgd", "adam"; throws UsageError
+LossKind parse_loss(const std::string& text);        // "squared", "logistic", "cross-entropy"; throws UsageError
+Optimizer parse_optimizer(const std::string& text);  // "sgd", "adam"; throws UsageError
 std::string name_of(LossKind loss);
 std::string name_of(Optimizer optimizer);
 
@@ -21,12 +21,12 @@ struct Recipe {
   LossKind loss = LossKind::squared;
   Optimizer optimizer = Optimizer::sgd;
   double learning_rate = 1e-3;
-  double momentum = 0.9;         // of SGD
-  double weight_decay = 0;       // L2, added to the gradient
-  std::int64_t batch = 0;        // images a step; 0: all
+  double momentum = 0.9;    // of SGD
+  double weight_decay = 0;  // L2, added to the gradient
+  std::int64_t batch = 0;   // images a step; 0: all
   std::int64_t max_steps = 100000;
-  double until_loss = 1e-7;      // stop when the loss over all images is below; 0: never
-  std::int64_t patience = 0;     // stop when the loss has not fallen by 0.1 % in so many steps; 0: never
+  double until_loss = 1e-7;   // stop when the loss over all images is below; 0: never
+  std::int64_t patience = 0;  // stop when the loss has not fallen by 0.1 % in so many steps; 0: never
 };
 
 struct Training {

@@ -52,7 +52,8 @@ std::string contact_sheet(const std::vector<std::pair<Picture, Picture>>& pairs,
   Picture sheet{across * cell_width + gutter, down * cell_height + gutter, 3, {}};
   sheet.pixels.assign(static_cast<std::size_t>(sheet.width) * static_cast<std::size_t>(sheet.height) * 3, paper);
   for (std::size_t i = 0; i < pairs.size(); ++i) {
-    const int left = gutter + static_cast<int>(i) % across * cell_width, top = gutter + static_cast<int>(i) / across * cell_height;
+    const int left = gutter + static_cast<int>(i) % across * cell_width,
+              top = gutter + static_cast<int>(i) / across * cell_height;
     paste(sheet, pairs[i].first, left, top, factor);
     paste(sheet, pairs[i].second, left + width + 1, top, factor);
   }

@@ -24,8 +24,8 @@ std::string percent(double fraction) { return fmt::format("{:.1f} %", 100 * frac
 std::string percent(const Number& fraction) { return fraction ? percent(*fraction) : "not measurable"; }
 
 std::string rate_text(const Rate& rate) {
-  return fmt::format("{} of {} ({}; 95 % interval {} to {})", rate.count, rate.of, percent(rate.rate), percent(rate.ci95_low),
-                     percent(rate.ci95_high));
+  return fmt::format("{} of {} ({}; 95 % interval {} to {})", rate.count, rate.of, percent(rate.rate),
+                     percent(rate.ci95_low), percent(rate.ci95_high));
 }
 
 data row(const std::string& name, const std::string& value, const std::string& meaning = "") {
@@ -65,10 +65,17 @@ std::string inert_json(const Json& document) {
   std::string safe;
   for (const char c : document.dump(-1, ' ', true, Json::error_handler_t::replace)) {
     switch (c) {
-      case '<': safe += "\\u003c"; break;
-      case '>': safe += "\\u003e"; break;
-      case '&': safe += "\\u0026"; break;
-      default: safe += c;
+      case '<':
+        safe += "\\u003c";
+        break;
+      case '>':
+        safe += "\\u003e";
+        break;
+      case '&':
+        safe += "\\u0026";
+        break;
+      default:
+        safe += c;
     }
   }
   return safe;
@@ -77,7 +84,8 @@ std::string inert_json(const Json& document) {
 const Finding* best_reconstruction(const Report& report) {
   const Finding* best = nullptr;
   for (const auto& finding : report.findings) {
-    if (finding.reconstructed && (best == nullptr || finding.reconstructed->rate > best->reconstructed->rate)) best = &finding;
+    if (finding.reconstructed && (best == nullptr || finding.reconstructed->rate > best->reconstructed->rate))
+      best = &finding;
   }
   return best;
 }
@@ -92,20 +100,28 @@ const Finding* best_membership(const Report& report) {
 
 std::string headline(Verdict verdict) {
   switch (verdict) {
-    case Verdict::pass: return "Passed: the policy is satisfied";
-    case Verdict::fail: return "Failed: the policy is violated";
-    case Verdict::inconclusive: return "Inconclusive: the audit cannot tell";
-    case Verdict::not_gated: return "Measured, without a policy";
+    case Verdict::pass:
+      return "Passed: the policy is satisfied";
+    case Verdict::fail:
+      return "Failed: the policy is violated";
+    case Verdict::inconclusive:
+      return "Inconclusive: the audit cannot tell";
+    case Verdict::not_gated:
+      return "Measured, without a policy";
   }
   throw std::logic_error("unknown verdict");
 }
 
 const char* icon(Verdict verdict) {
   switch (verdict) {
-    case Verdict::pass: return "\u2713";
-    case Verdict::fail: return "\u2715";
-    case Verdict::inconclusive: return "?";
-    case Verdict::not_gated: return "\u2022";
+    case Verdict::pass:
+      return "\u2713";
+    case Verdict::fail:
+      return "\u2715";
+    case Verdict::inconclusive:
+      return "?";
+    case Verdict::not_gated:
+      return "\u2022";
   }
   throw std::logic_error("unknown verdict");
 }
@@ -113,31 +129,34 @@ const char* icon(Verdict verdict) {
 std::string in_plain_words(const Report& report) {
   std::string text;
   if (const Finding* best = best_reconstruction(report)) {
-    text = fmt::format("From the weights alone, {} of {} training images were reconstructed by the attack \u201c{}\u201d; by the "
-                       "same measure {} of {} images that the network never saw were. ",
-                       best->reconstructed->count, best->reconstructed->of, best->attack, best->control->count,
-                       best->control->of);
+    text = fmt::format(
+        "From the weights alone, {} of {} training images were reconstructed by the attack \u201c{}\u201d; by the "
+        "same measure {} of {} images that the network never saw were. ",
+        best->reconstructed->count, best->reconstructed->of, best->attack, best->control->count, best->control->of);
   } else {
     text = "No attack made images that could be compared with the training set. ";
   }
   if (const Finding* best = best_membership(report)) {
-    text += fmt::format("The attack \u201c{}\u201d tells a training image from another in {} of such pairs (50 % is guessing).",
-                        best->attack, percent(best->membership->auc));
+    text += fmt::format(
+        "The attack \u201c{}\u201d tells a training image from another in {} of such pairs (50 % is guessing).",
+        best->attack, percent(best->membership->auc));
   }
   return text;
 }
 
 std::string finding_in_plain_words(const Finding& finding) {
-  if (finding.status == Status::not_applicable) return "This attack does not apply here, which says nothing about what others could find.";
+  if (finding.status == Status::not_applicable)
+    return "This attack does not apply here, which says nothing about what others could find.";
   if (finding.reconstructed) {
     const bool beyond_chance = finding.p_value && *finding.p_value < 0.05;
     return fmt::format("{} of {} training images came back recognisably, against {} of {} control images{}.",
-                       finding.reconstructed->count, finding.reconstructed->of, finding.control->count, finding.control->of,
-                       beyond_chance ? "; that is no accident" : "; that could be chance");
+                       finding.reconstructed->count, finding.reconstructed->of, finding.control->count,
+                       finding.control->of, beyond_chance ? "; that is no accident" : "; that could be chance");
   }
   if (finding.membership) {
-    return fmt::format("This attack makes no pictures; it says of an image whether it was trained on, and is right in {} of pairs.",
-                       percent(finding.membership->auc));
+    return fmt::format(
+        "This attack makes no pictures; it says of an image whether it was trained on, and is right in {} of pairs.",
+        percent(finding.membership->auc));
   }
   return "";
 }
@@ -155,29 +174,42 @@ std::string evidence_text(const Json& value) {
 data figures_of(const Finding& finding) {
   std::vector<data> figures;
   if (finding.reconstructed) {
-    figures.push_back(row("Reconstructed", rate_text(*finding.reconstructed), "training images that came back; lower is better"));
-    figures.push_back(row("Control", rate_text(*finding.control), "the same measure on images never trained on: what chance gives"));
-    figures.push_back(row("p-value", number(finding.p_value), "how likely chance alone would do as well (Fisher's exact test)"));
-    figures.push_back(row("Threshold", number(finding.threshold), "relative L2 distance under which an image counts, from half of the control set"));
-    figures.push_back(row("Mean relative distance", number(finding.mean_relative_distance), "0: exact, 1: as far as an empty picture"));
-    figures.push_back(row("Mean SSIM", number(finding.mean_ssim), "structural similarity: 1 is the same picture, 0 unrelated"));
+    figures.push_back(
+        row("Reconstructed", rate_text(*finding.reconstructed), "training images that came back; lower is better"));
+    figures.push_back(
+        row("Control", rate_text(*finding.control), "the same measure on images never trained on: what chance gives"));
+    figures.push_back(
+        row("p-value", number(finding.p_value), "how likely chance alone would do as well (Fisher's exact test)"));
+    figures.push_back(row("Threshold", number(finding.threshold),
+                          "relative L2 distance under which an image counts, from half of the control set"));
+    figures.push_back(row("Mean relative distance", number(finding.mean_relative_distance),
+                          "0: exact, 1: as far as an empty picture"));
+    figures.push_back(
+        row("Mean SSIM", number(finding.mean_ssim), "structural similarity: 1 is the same picture, 0 unrelated"));
   }
   if (finding.confirmed) {
-    figures.push_back(row("Sure without the data", fmt::format("{}, of which {} right", finding.confirmed->count, finding.confirmed->right),
+    figures.push_back(row("Sure without the data",
+                          fmt::format("{}, of which {} right", finding.confirmed->count, finding.confirmed->right),
                           "images that the attack itself was sure of, without having seen the training set"));
   }
   if (finding.membership) {
     const Membership& membership = *finding.membership;
-    figures.push_back(row("Membership AUC", number(membership.auc), "0.5: guessing, 1: members are always told from others"));
-    figures.push_back(row("Found at 1 % false alarms", percent(membership.tpr_at_fpr_0_01), "members found while 1 of 100 others is accused"));
-    figures.push_back(row("Found at 0.1 % false alarms", percent(membership.tpr_at_fpr_0_001), "not measurable with fewer than 1000 control images"));
-    figures.push_back(row("Advantage", number(membership.advantage), "true less false positives at the best threshold"));
+    figures.push_back(
+        row("Membership AUC", number(membership.auc), "0.5: guessing, 1: members are always told from others"));
+    figures.push_back(row("Found at 1 % false alarms", percent(membership.tpr_at_fpr_0_01),
+                          "members found while 1 of 100 others is accused"));
+    figures.push_back(row("Found at 0.1 % false alarms", percent(membership.tpr_at_fpr_0_001),
+                          "not measurable with fewer than 1000 control images"));
+    figures.push_back(
+        row("Advantage", number(membership.advantage), "true less false positives at the best threshold"));
   }
   if (finding.relative_loss) {
-    figures.push_back(row("Unexplained", percent(*finding.relative_loss), "share of the weights' change that the candidates leave unexplained"));
+    figures.push_back(row("Unexplained", percent(*finding.relative_loss),
+                          "share of the weights' change that the candidates leave unexplained"));
   }
   if (finding.iterations > 0) figures.push_back(row("Steps", std::to_string(finding.iterations), "of the search"));
-  for (const auto& [name, value] : finding.evidence.items()) figures.push_back(row(name, evidence_text(value), "evidence"));
+  for (const auto& [name, value] : finding.evidence.items())
+    figures.push_back(row(name, evidence_text(value), "evidence"));
   return rows(std::move(figures));
 }
 
@@ -234,23 +266,34 @@ data rules_data(const Report& report) {
 }
 
 data deviation_data(const Deviation& d) {
-  return rows({row("Kernel distance", number(d.kernel_distance), "0: the tangent kernel did not move in training, 1: it has nothing in common; small means that tangent attacks see well"),
-               row("Start to infinite width", number(d.initial_to_infinite), "kernel at the start against the analytic one"),
-               row("End to infinite width", number(d.final_to_infinite), "kernel after training against the analytic one"),
-               row("Linearization error", number(d.linearization_error), "how far outputs on training images are from the linearized network's"),
-               row("Linearization error, control", number(d.linearization_error_control), "the same on images never trained on"),
-               row("Parameter change", number(d.relative_parameter_change), "norm of the change over the norm of the start"),
-               row("Residual at the truth", number(d.residual_at_truth), "share of the change that even the true images leave unexplained, tangents at both ends: bounds the attack"),
-               row("Residual, trained end", number(d.residual_at_truth_final), "the same with tangents at the trained weights alone"),
-               row("Parameters per unknown", number(d.parameters_per_unknown), "parameters over pixels times images; above 1 the weights can hold every pixel")});
+  return rows(
+      {row("Kernel distance", number(d.kernel_distance),
+           "0: the tangent kernel did not move in training, 1: it has nothing in common; small means that tangent "
+           "attacks see well"),
+       row("Start to infinite width", number(d.initial_to_infinite), "kernel at the start against the analytic one"),
+       row("End to infinite width", number(d.final_to_infinite), "kernel after training against the analytic one"),
+       row("Linearization error", number(d.linearization_error),
+           "how far outputs on training images are from the linearized network's"),
+       row("Linearization error, control", number(d.linearization_error_control),
+           "the same on images never trained on"),
+       row("Parameter change", number(d.relative_parameter_change), "norm of the change over the norm of the start"),
+       row("Residual at the truth", number(d.residual_at_truth),
+           "share of the change that even the true images leave unexplained, tangents at both ends: bounds the attack"),
+       row("Residual, trained end", number(d.residual_at_truth_final),
+           "the same with tangents at the trained weights alone"),
+       row("Parameters per unknown", number(d.parameters_per_unknown),
+           "parameters over pixels times images; above 1 the weights can hold every pixel")});
 }
 
 data facts_data(const Report& report) {
   std::vector<data> facts = {
-      row("Architecture", report.model.architecture), row("Parameterization", report.model.parameterization),
+      row("Architecture", report.model.architecture),
+      row("Parameterization", report.model.parameterization),
       row("Parameters", std::to_string(report.model.parameters)),
       row("Input", fmt::format("{}", fmt::join(report.model.input_shape, " x "))),
-      row("Outputs", std::to_string(report.model.outputs)), row("Data", report.data.source), row("Task", report.data.task),
+      row("Outputs", std::to_string(report.model.outputs)),
+      row("Data", report.data.source),
+      row("Task", report.data.task),
       row("Training images", std::to_string(report.data.samples)),
       row("Control images", fmt::format("{} from {}", report.data.control_samples, report.data.control_source))};
   if (report.training) {
@@ -258,8 +301,9 @@ data facts_data(const Report& report) {
     facts.push_back(row("Accuracy on training images", number(report.training->train_accuracy)));
     facts.push_back(row("Accuracy on other images", number(report.training->test_accuracy)));
   }
-  facts.push_back(row("Tool", fmt::format("{} {} with LibTorch {} on {}, {} threads, seed {}", report.tool.name, report.tool.version,
-                                          report.tool.libtorch, report.tool.device, report.tool.threads, report.tool.seed)));
+  facts.push_back(row(
+      "Tool", fmt::format("{} {} with LibTorch {} on {}, {} threads, seed {}", report.tool.name, report.tool.version,
+                          report.tool.libtorch, report.tool.device, report.tool.threads, report.tool.seed)));
   return rows(std::move(facts));
 }
 

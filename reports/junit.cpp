@@ -12,10 +12,18 @@ std::string escaped(const std::string& text) {
   std::string safe;
   for (const char c : text) {
     switch (c) {
-      case '&': safe += "&amp;"; break;
-      case '<': safe += "&lt;"; break;
-      case '>': safe += "&gt;"; break;
-      case '"': safe += "&quot;"; break;
+      case '&':
+        safe += "&amp;";
+        break;
+      case '<':
+        safe += "&lt;";
+        break;
+      case '>':
+        safe += "&gt;";
+        break;
+      case '"':
+        safe += "&quot;";
+        break;
       default:
         if (static_cast<unsigned char>(c) >= 0x20 || c == '\n' || c == '\t') safe += c;
     }
@@ -38,7 +46,8 @@ std::string to_junit(const Report& report) {
     return std::count_if(rules.begin(), rules.end(), [&](const auto& rule) { return rule.outcome == outcome; });
   };
   std::string xml = fmt::format(
-      "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<testsuite name=\"afterimage\" tests=\"{}\" failures=\"{}\" errors=\"{}\">\n",
+      "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<testsuite name=\"afterimage\" tests=\"{}\" failures=\"{}\" "
+      "errors=\"{}\">\n",
       rules.size(), count(Outcome::fail), count(Outcome::inconclusive));
   for (const auto& rule : rules) xml += test_case(rule);
   return xml + "</testsuite>\n";

@@ -125,7 +125,8 @@ class Reader {
     std::vector<Reader> items;
     if (is_null()) return items;
     if (!value_.is_array()) fail("has to be a list");
-    for (std::size_t i = 0; i < value_.size(); ++i) items.emplace_back(value_[i], file_, fmt::format("{}[{}]", path_, i));
+    for (std::size_t i = 0; i < value_.size(); ++i)
+      items.emplace_back(value_[i], file_, fmt::format("{}[{}]", path_, i));
     return items;
   }
   std::pair<double, double> two() const {
@@ -159,8 +160,11 @@ std::optional<Rate> read_rate(const Reader& in) {
 
 std::optional<Membership> read_membership(const Reader& in) {
   if (in.is_null()) return std::nullopt;
-  Membership membership{in["auc"].real(), in["tpr_at_fpr_0_01"].real_or_null(), in["tpr_at_fpr_0_001"].real_or_null(),
-                        in["advantage"].real(), {}};
+  Membership membership{in["auc"].real(),
+                        in["tpr_at_fpr_0_01"].real_or_null(),
+                        in["tpr_at_fpr_0_001"].real_or_null(),
+                        in["advantage"].real(),
+                        {}};
   for (const auto& corner : in["roc"].list()) membership.roc.push_back(corner.two());
   return membership;
 }
@@ -262,56 +266,59 @@ Json to_json(const Report& report) {
                 {"train_accuracy", number(report.training->train_accuracy)},
                 {"test_accuracy", number(report.training->test_accuracy)}};
   }
-  return {{"schema", schema},
-          {"tool",
-           {{"name", report.tool.name},
-            {"version", report.tool.version},
-            {"libtorch", report.tool.libtorch},
-            {"device", report.tool.device},
-            {"threads", report.tool.threads},
-            {"seed", report.tool.seed},
-            {"command", report.tool.command}}},
-          {"verdict", name_of(report.verdict)},
-          {"inputs", inputs},
-          {"model",
-           {{"architecture", report.model.architecture},
-            {"parameterization", report.model.parameterization},
-            {"parameters", report.model.parameters},
-            {"input_shape", report.model.input_shape},
-            {"outputs", report.model.outputs}}},
-          {"data",
-           {{"source", report.data.source},
-            {"task", report.data.task},
-            {"samples", report.data.samples},
-            {"dimension", report.data.dimension},
-            {"control_samples", report.data.control_samples},
-            {"control_source", report.data.control_source}}},
-          {"threat_model",
-           {{"knows", report.threat_model.knows}, {"does_not_know", report.threat_model.does_not_know}}},
-          {"training", training},
-          {"deviation",
-           {{"kernel_distance", number(deviation.kernel_distance)},
-            {"initial_to_infinite", number(deviation.initial_to_infinite)},
-            {"final_to_infinite", number(deviation.final_to_infinite)},
-            {"linearization_error", number(deviation.linearization_error)},
-            {"linearization_error_control", number(deviation.linearization_error_control)},
-            {"relative_parameter_change", number(deviation.relative_parameter_change)},
-            {"residual_at_truth", number(deviation.residual_at_truth)},
-            {"residual_at_truth_final", number(deviation.residual_at_truth_final)},
-            {"parameters_per_unknown", number(deviation.parameters_per_unknown)},
-            {"reason", deviation.reason}}},
-          {"findings", findings},
-          {"gate", report.gate ? to_json(*report.gate) : Json(nullptr)},
-          {"limitations", report.limitations},
-          {"timing", report.timing}};
+  return {
+      {"schema", schema},
+      {"tool",
+       {{"name", report.tool.name},
+        {"version", report.tool.version},
+        {"libtorch", report.tool.libtorch},
+        {"device", report.tool.device},
+        {"threads", report.tool.threads},
+        {"seed", report.tool.seed},
+        {"command", report.tool.command}}},
+      {"verdict", name_of(report.verdict)},
+      {"inputs", inputs},
+      {"model",
+       {{"architecture", report.model.architecture},
+        {"parameterization", report.model.parameterization},
+        {"parameters", report.model.parameters},
+        {"input_shape", report.model.input_shape},
+        {"outputs", report.model.outputs}}},
+      {"data",
+       {{"source", report.data.source},
+        {"task", report.data.task},
+        {"samples", report.data.samples},
+        {"dimension", report.data.dimension},
+        {"control_samples", report.data.control_samples},
+        {"control_source", report.data.control_source}}},
+      {"threat_model", {{"knows", report.threat_model.knows}, {"does_not_know", report.threat_model.does_not_know}}},
+      {"training", training},
+      {"deviation",
+       {{"kernel_distance", number(deviation.kernel_distance)},
+        {"initial_to_infinite", number(deviation.initial_to_infinite)},
+        {"final_to_infinite", number(deviation.final_to_infinite)},
+        {"linearization_error", number(deviation.linearization_error)},
+        {"linearization_error_control", number(deviation.linearization_error_control)},
+        {"relative_parameter_change", number(deviation.relative_parameter_change)},
+        {"residual_at_truth", number(deviation.residual_at_truth)},
+        {"residual_at_truth_final", number(deviation.residual_at_truth_final)},
+        {"parameters_per_unknown", number(deviation.parameters_per_unknown)},
+        {"reason", deviation.reason}}},
+      {"findings", findings},
+      {"gate", report.gate ? to_json(*report.gate) : Json(nullptr)},
+      {"limitations", report.limitations},
+      {"timing", report.timing}};
 }
 
-Finding finding_from_json(const Json& document, const std::string& name) { return read_finding(Reader(document, name)); }
+Finding finding_from_json(const Json& document, const std::string& name) {
+  return read_finding(Reader(document, name));
+}
 
 Report report_from_json(const Json& document, const std::string& name) {
   const Reader in(document, name);
   if (!document.is_object() || in["schema"].text_or_empty() != schema) {
-    throw InputError(fmt::format("{}: not a report that this version reads; its schema has to be \"{}\"", name, schema));
+    throw InputError(
+        fmt::format("{}: not a report that this version reads; its schema has to be \"{}\"", name, schema));
   }
   Report report;
   const auto tool = in["tool"];
@@ -330,12 +337,15 @@ Report report_from_json(const Json& document, const std::string& name) {
                              static_cast<std::uint64_t>(bytes), input["sha256"].text()});
   }
   const auto model = in["model"];
-  report.model = {model["architecture"].text(), model["parameterization"].text_or_empty(), model["parameters"].whole(), {},
+  report.model = {model["architecture"].text(),
+                  model["parameterization"].text_or_empty(),
+                  model["parameters"].whole(),
+                  {},
                   model["outputs"].whole()};
   for (const auto& size : model["input_shape"].list()) report.model.input_shape.push_back(size.whole());
   const auto data = in["data"];
-  report.data = {data["source"].text(),         data["task"].text(),
-                 data["samples"].whole(),       data["dimension"].whole(),
+  report.data = {data["source"].text(),           data["task"].text(),
+                 data["samples"].whole(),         data["dimension"].whole(),
                  data["control_samples"].whole(), data["control_source"].text_or_empty()};
   report.threat_model = {read_texts(in["threat_model"]["knows"]), read_texts(in["threat_model"]["does_not_know"])};
   if (const auto training = in["training"]; !training.is_null()) {

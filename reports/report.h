@@ -1,7 +1,7 @@
 // The report of one audit: the data, and its JSON form (schema/report-1.json).
 //
-// A number that could not be computed is an empty optional and its section's `reason` says why; no NaN or infinity is ever
-// written. All rates are fractions.
+// A number that could not be computed is an empty optional and its section's `reason` says why; no NaN or infinity is
+// ever written. All rates are fractions.
 #pragma once
 
 #include <cstdint>
@@ -87,10 +87,11 @@ struct Finding {
   std::optional<Confirmed> confirmed;
   std::optional<Membership> membership;
   Number p_value, mean_relative_distance, mean_ssim;
-  Number threshold;                                      // relative L2 under which an image counts as reconstructed
-  std::vector<double> member_distances, control_distances;  // relative L2 to the nearest reconstruction; control: counted half
-  Json evidence = Json::object();                        // what the attack itself measured, e.g. rank and singular values
-  std::vector<Sample> samples;                           // most exposed first
+  Number threshold;  // relative L2 under which an image counts as reconstructed
+  std::vector<double> member_distances,
+      control_distances;           // relative L2 to the nearest reconstruction; control: counted half
+  Json evidence = Json::object();  // what the attack itself measured, e.g. rank and singular values
+  std::vector<Sample> samples;     // most exposed first
 };
 
 enum class Outcome { pass, fail, inconclusive };
@@ -129,8 +130,8 @@ std::string name_of(Outcome outcome);
 Json to_json(const Finding& finding);
 Json to_json(const Report& report);
 
-// `name` is the file that error messages speak of. Throws InputError when the document is not a report of this major version
-// or a field has the wrong type; unknown fields are ignored.
+// `name` is the file that error messages speak of. Throws InputError when the document is not a report of this major
+// version or a field has the wrong type; unknown fields are ignored.
 Report report_from_json(const Json& document, const std::string& name);
 Finding finding_from_json(const Json& document, const std::string& name);
 

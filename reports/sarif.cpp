@@ -7,9 +7,12 @@ namespace {
 
 const char* kind_of(Outcome outcome) {
   switch (outcome) {
-    case Outcome::pass: return "pass";
-    case Outcome::fail: return "fail";
-    case Outcome::inconclusive: return "open";
+    case Outcome::pass:
+      return "pass";
+    case Outcome::fail:
+      return "fail";
+    case Outcome::inconclusive:
+      return "open";
   }
   throw std::logic_error("unknown outcome");
 }
@@ -22,14 +25,14 @@ Json to_sarif(const Report& report, const std::string& policy_file) {
     const Json id = "afterimage/" + rule.rule;
     rules.push_back({{"id", id}, {"shortDescription", {{"text", "Privacy gate rule " + rule.rule}}}});
     // SARIF asks for level "none" on every kind but "fail".
-    results.push_back({{"ruleId", id},
-                       {"kind", kind_of(rule.outcome)},
-                       {"level", rule.outcome == Outcome::fail ? "error" : "none"},
-                       {"message", {{"text", rule.reason}}},
-                       {"locations",
-                        {{{"physicalLocation",
-                           {{"artifactLocation", {{"uri", policy_file}}}, {"region", {{"startLine", 1}}}}}}}},
-                       {"partialFingerprints", {{"afterimageRule/v1", sha256_of(rule.rule)}}}});
+    results.push_back(
+        {{"ruleId", id},
+         {"kind", kind_of(rule.outcome)},
+         {"level", rule.outcome == Outcome::fail ? "error" : "none"},
+         {"message", {{"text", rule.reason}}},
+         {"locations",
+          {{{"physicalLocation", {{"artifactLocation", {{"uri", policy_file}}}, {"region", {{"startLine", 1}}}}}}}},
+         {"partialFingerprints", {{"afterimageRule/v1", sha256_of(rule.rule)}}}});
   }
   return {{"$schema", "https://json.schemastore.org/sarif-2.1.0.json"},
           {"version", "2.1.0"},

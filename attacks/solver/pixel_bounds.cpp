@@ -3,8 +3,11 @@
 namespace afterimage {
 
 PixelBounds::PixelBounds(const Tensor& mean, double low, double high, const Tensor& basis, double weight)
-    : mean_(mean), basis_(basis.defined() ? basis.to(mean.scalar_type()).contiguous() : basis), lower_(low - mean),
-      upper_(high - mean), weight_(weight) {}
+    : mean_(mean),
+      basis_(basis.defined() ? basis.to(mean.scalar_type()).contiguous() : basis),
+      lower_(low - mean),
+      upper_(high - mean),
+      weight_(weight) {}
 
 double PixelBounds::add_gradient(const Tensor& candidates, double scale, Tensor& gradient) {
   const std::int64_t count = candidates.size(0);

@@ -5,7 +5,8 @@
 
 namespace afterimage {
 
-// weight * sum over images of the mean over pixels of the squared excess outside [low, high] (Loo et al., appendix; 0.1).
+// weight * sum over images of the mean over pixels of the squared excess outside [low, high] (Loo et al., appendix;
+// 0.1).
 class PixelBounds {
  public:
   // `mean` [d] was taken off: pixels = image + mean. With `basis` [r, d] candidates are coordinates [M, r] in it.
@@ -13,8 +14,8 @@ class PixelBounds {
 
   // The penalty of candidates [M, k]; adds its gradient, times `scale`, to `gradient` [M, k].
   double add_gradient(const Tensor& candidates, double scale, Tensor& gradient);
-  Tensor to_images(const Tensor& candidates) const;    // [M, k] -> [M, d]
-  Tensor from_images(const Tensor& images) const;      // [M, d] -> [M, k]
+  Tensor to_images(const Tensor& candidates) const;  // [M, k] -> [M, d]
+  Tensor from_images(const Tensor& images) const;    // [M, d] -> [M, k]
 
  private:
   Tensor mean_, basis_, lower_, upper_;

@@ -11,7 +11,7 @@
 namespace afterimage {
 namespace {
 
-constexpr std::int64_t window = 100;  // steps over which falling is judged
+constexpr std::int64_t window = 100;    // steps over which falling is judged
 constexpr double still_falling = 0.01;  // relative fall over a window
 constexpr double smallest_step = 0.05;
 constexpr double longest = 1.5;  // of the planned steps, for a loss that has not settled by then
@@ -32,8 +32,7 @@ SearchResult search(TangentTarget& target, PixelBounds& bounds, std::int64_t pix
   result.candidates =
       bounds.from_images(at::randn({plan.candidates, pixels}, random, options).mul_(plan.initial_pixel_deviation))
           .contiguous();
-  result.coefficients =
-      at::rand({plan.candidates, target.features_per_image()}, random, options).sub_(0.5).div_(count);
+  result.coefficients = at::rand({plan.candidates, target.features_per_image()}, random, options).sub_(0.5).div_(count);
   Adam images(result.candidates), coefficients(result.coefficients);
   Tensor image_gradient = at::empty_like(result.candidates);
   Tensor coefficient_gradient = at::empty_like(result.coefficients);

@@ -14,8 +14,8 @@ namespace {
 
 int list_attacks() {
   for (const auto& attack : all_attacks()) {
-    fmt::print("{:<14}{}\n{:14}needs: {}\n{:14}not: {}\n", attack->name(), attack->description(), "", attack->needs(), "",
-               attack->does_not_apply());
+    fmt::print("{:<14}{}\n{:14}needs: {}\n{:14}not: {}\n", attack->name(), attack->description(), "", attack->needs(),
+               "", attack->does_not_apply());
     for (const auto& option : attack->options()) {
       fmt::print("{:14}--{} {}: {}\n", "", option.name, option.fallback, option.description);
     }
@@ -32,12 +32,14 @@ void add_attack(CLI::App& app, Context& context, Action& action) {
     std::map<std::string, std::string> given;
   };
   auto options = std::make_shared<Options>();
-  CLI::App* command = app.add_subcommand("attack", "Run one attack alone, or list them all.\n"
-                                                   "  Example: afterimage attack finite-width runs/fashion --out found\n"
-                                                   "  Example: afterimage attack list");
+  CLI::App* command = app.add_subcommand("attack",
+                                         "Run one attack alone, or list them all.\n"
+                                         "  Example: afterimage attack finite-width runs/fashion --out found\n"
+                                         "  Example: afterimage attack list");
   command->add_option("NAME", options->name, "the attack, or list")->required();
   options->subject.add_to(*command);
-  command->add_option("--out", options->out, "new or empty folder for reconstruction.npz, contact-sheet.png and result.json");
+  command->add_option("--out", options->out,
+                      "new or empty folder for reconstruction.npz, contact-sheet.png and result.json");
   add_attack_options(*command, options->given);
   command->callback([options, &context, &action] {
     action = [options, &context] {

@@ -28,8 +28,9 @@ void add_audit(CLI::App& app, Context& context, Action& action) {
   };
   auto options = std::make_shared<Options>();
   CLI::App* command = app.add_subcommand(
-      "audit", "Attack a trained network and report how much of its training data it gives away.\n"
-               "  Example: afterimage audit runs/fashion --attacks span,finite-width --policy policy.json --out report");
+      "audit",
+      "Attack a trained network and report how much of its training data it gives away.\n"
+      "  Example: afterimage audit runs/fashion --attacks span,finite-width --policy policy.json --out report");
   options->subject.add_to(*command);
   command->add_option("--out", options->out, "new or empty folder for the report")->required();
   command->add_option("--attacks", options->attacks, "names with commas between them (default: all that there are)");

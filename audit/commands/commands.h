@@ -1,5 +1,5 @@
-// The commands of the program, a file each. Each adds itself to the parser; when it is the one that was typed, its action is
-// stored and main runs it. An action returns the exit code.
+// The commands of the program, a file each. Each adds itself to the parser; when it is the one that was typed, its
+// action is stored and main runs it. An action returns the exit code.
 #pragma once
 
 #include <CLI/CLI.hpp>

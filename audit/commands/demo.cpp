@@ -17,9 +17,11 @@ void add_demo(CLI::App& app, Context& context, Action& action) {
     bool full = false;
   };
   auto options = std::make_shared<Options>();
-  CLI::App* command = app.add_subcommand("demo", "Train a small network on real Fashion-MNIST images and audit it.\n"
-                                                 "  Example: afterimage demo --out out/demo");
-  command->add_option("--out", options->out, "new or empty folder (default out/demo; an earlier demo there is replaced)");
+  CLI::App* command = app.add_subcommand("demo",
+                                         "Train a small network on real Fashion-MNIST images and audit it.\n"
+                                         "  Example: afterimage demo --out out/demo");
+  command->add_option("--out", options->out,
+                      "new or empty folder (default out/demo; an earlier demo there is replaced)");
   command->add_flag("--full", options->full, "the paper's size: 100 images, width 1024");
   command->callback([options, &context, &action] {
     action = [options, &context] {

@@ -17,9 +17,10 @@ void add_gate(CLI::App& app, Context&, Action& action) {
     std::string report, policy, sarif, junit;
   };
   auto options = std::make_shared<Options>();
-  CLI::App* command = app.add_subcommand("gate", "Apply a policy to a report that exists, for CI.\n"
-                                                 "  Example: afterimage gate report/report.json --policy policy.json --junit "
-                                                 "gate.xml");
+  CLI::App* command = app.add_subcommand("gate",
+                                         "Apply a policy to a report that exists, for CI.\n"
+                                         "  Example: afterimage gate report/report.json --policy policy.json --junit "
+                                         "gate.xml");
   command->add_option("REPORT", options->report, "report.json")->required();
   command->add_option("--policy", options->policy, "policy.json")->required();
   command->add_option("--sarif", options->sarif, "also write SARIF 2.1.0, one result a rule");
@@ -32,7 +33,8 @@ void add_gate(CLI::App& app, Context&, Action& action) {
       report.verdict = verdict_of(policy, *report.gate);
       if (!options->sarif.empty()) write_file(options->sarif, to_sarif(report, options->policy).dump(1) + "\n");
       if (!options->junit.empty()) write_file(options->junit, to_junit(report));
-      for (const auto& rule : report.gate->rules) fmt::print("{}: {} ({})\n", rule.rule, name_of(rule.outcome), rule.reason);
+      for (const auto& rule : report.gate->rules)
+        fmt::print("{}: {} ({})\n", rule.rule, name_of(rule.outcome), rule.reason);
       fmt::print("verdict: {}\n", name_of(report.verdict));
       return exit_code(report.verdict);
     };

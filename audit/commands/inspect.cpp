@@ -26,8 +26,9 @@ void print_arrays(const NamedArrays& arrays) {
     const auto broken = (at::isfinite(values).logical_not()).sum().item<std::int64_t>();
     const bool any = values.numel() > 0;
     fmt::print("  {:<24} {:<9} [{}]  norm {:.5g}, from {:.4g} to {:.4g}{}\n", printable(name), name_of(array.dtype),
-               fmt::join(array.shape, ", "), any ? values.norm().item<double>() : 0, any ? values.min().item<double>() : 0,
-               any ? values.max().item<double>() : 0, broken > 0 ? fmt::format(", {} NaN or infinite", broken) : "");
+               fmt::join(array.shape, ", "), any ? values.norm().item<double>() : 0,
+               any ? values.min().item<double>() : 0, any ? values.max().item<double>() : 0,
+               broken > 0 ? fmt::format(", {} NaN or infinite", broken) : "");
     total += array.elements();
   }
   fmt::print("  {} arrays, {} numbers\n", arrays.size(), total);
@@ -46,7 +47,8 @@ void inspect_json(const std::filesystem::path& path) {
                                  : "";
   if (schema.starts_with("afterimage.report/")) {
     const Report report = report_from_json(document, path.string());
-    fmt::print("report by {} {}, seed {}\n", printable(report.tool.name), printable(report.tool.version), report.tool.seed);
+    fmt::print("report by {} {}, seed {}\n", printable(report.tool.name), printable(report.tool.version),
+               report.tool.seed);
     print_summary(report, "");
     return;
   }
@@ -64,7 +66,8 @@ int inspect(const std::string& file) {
   if (extension == ".safetensors") {
     const Safetensors content = read_safetensors(path);
     fmt::print("safetensors\n");
-    for (const auto& [key, value] : content.metadata) fmt::print("  metadata {}: {}\n", printable(key), printable(value));
+    for (const auto& [key, value] : content.metadata)
+      fmt::print("  metadata {}: {}\n", printable(key), printable(value));
     print_arrays(content.arrays);
   } else if (extension == ".npz") {
     fmt::print("NumPy archive\n");
@@ -84,8 +87,10 @@ int inspect(const std::string& file) {
 
 void add_inspect(CLI::App& app, Context&, Action& action) {
   auto file = std::make_shared<std::string>();
-  CLI::App* command = app.add_subcommand("inspect", "Say what a weight, data set or report file holds, without running anything in it.\n"
-                                                    "  Example: afterimage inspect runs/fashion/trained.safetensors");
+  CLI::App* command =
+      app.add_subcommand("inspect",
+                         "Say what a weight, data set or report file holds, without running anything in it.\n"
+                         "  Example: afterimage inspect runs/fashion/trained.safetensors");
   command->add_option("FILE", *file, ".safetensors, .npz, .json or IDX file")->required();
   command->callback([file, &action] { action = [file] { return inspect(*file); }; });
 }

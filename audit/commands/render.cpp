@@ -14,8 +14,9 @@ void add_render(CLI::App& app, Context&, Action& action) {
     std::string report, out;
   };
   auto options = std::make_shared<Options>();
-  CLI::App* command = app.add_subcommand("render", "Write the HTML page again from a report's JSON alone.\n"
-                                                   "  Example: afterimage render report/report.json --out page.html");
+  CLI::App* command = app.add_subcommand("render",
+                                         "Write the HTML page again from a report's JSON alone.\n"
+                                         "  Example: afterimage render report/report.json --out page.html");
   command->add_option("REPORT", options->report, "report.json")->required();
   command->add_option("--out", options->out, "the page")->required();
   command->callback([options, &action] {

@@ -13,8 +13,10 @@ void SubjectOptions::add_to(CLI::App& command) {
   command.add_option("--initial", files.initial, "weights before training (.safetensors, .npz)");
   command.add_option("--trained", files.trained, "weights after training");
   command.add_option("--model", files.model, "model.json: architecture, input shape, outputs, task");
-  command.add_option("--training-set", files.training_set, "images that were trained on, as the network saw them (.npz)");
-  command.add_option("--control", control.data, "DATA known not to have been trained on; else drawn from the training data's source");
+  command.add_option("--training-set", files.training_set,
+                     "images that were trained on, as the network saw them (.npz)");
+  command.add_option("--control", control.data,
+                     "DATA known not to have been trained on; else drawn from the training data's source");
   command.add_option("--control-samples", control.count, "control images at most")->check(CLI::Range(20, 1000000));
 }
 
@@ -22,9 +24,13 @@ Case SubjectOptions::load(std::int64_t seed) const {
   const bool any_file = !(files.initial + files.trained + files.model + files.training_set).empty();
   if (!run.empty() && any_file) throw UsageError("give either RUN or --initial, --trained, --model and --training-set");
   if (!run.empty()) return load_case(files_of_run(run), control, seed);
-  for (const auto& [option, value] : {std::pair{"--initial", files.initial}, {"--trained", files.trained},
-                                      {"--model", files.model}, {"--training-set", files.training_set}}) {
-    if (value.empty()) throw UsageError(fmt::format("{}: missing; give RUN, or all of --initial, --trained, --model, --training-set", option));
+  for (const auto& [option, value] : {std::pair{"--initial", files.initial},
+                                      {"--trained", files.trained},
+                                      {"--model", files.model},
+                                      {"--training-set", files.training_set}}) {
+    if (value.empty())
+      throw UsageError(
+          fmt::format("{}: missing; give RUN, or all of --initial, --trained, --model, --training-set", option));
   }
   return load_case(files, control, seed);
 }

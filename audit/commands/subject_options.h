@@ -1,5 +1,5 @@
-// The options that name what is audited, shared by audit, attack and deviation: a run directory or its files one by one, and
-// the control set.
+// The options that name what is audited, shared by audit, attack and deviation: a run directory or its files one by
+// one, and the control set.
 #pragma once
 
 #include <CLI/CLI.hpp>

@@ -35,12 +35,13 @@ Data prepare(const TrainRequest& request, std::int64_t seed) {
   const std::int64_t half = others.size() / 2;
 
   Data data;
-  data.model = {request.architecture, request.parameterization, all.image_shape(), task.outputs(all.labels), request.task,
-                request.recipe.loss};
+  data.model = {request.architecture, request.parameterization, all.image_shape(), task.outputs(all.labels),
+                request.task,         request.recipe.loss};
   Tensor mean = at::zeros({pixels.size(1)});
   if (request.mean == "training") mean = pixels.mean(0);
   if (request.mean == "public") {
-    if (half < 1) throw UsageError("--mean public: the data has no images outside the training set; use training or none");
+    if (half < 1)
+      throw UsageError("--mean public: the data has no images outside the training set; use training or none");
     mean = other_pixels.narrow(0, 0, half).mean(0);
   }
   data.training = {pixels - mean, chosen.labels, mean};
@@ -96,7 +97,8 @@ void train_run(const TrainRequest& request, const Context& context) {
   const auto network = data.model.network();
   Generator random = seeded(stage_seed(context.seed, "initial weights"));
   const Parameters initial = network->initial(random);
-  context.progress->stage(fmt::format("train: {} on {} images of {}", request.architecture, request.samples, request.task));
+  context.progress->stage(
+      fmt::format("train: {} on {} images of {}", request.architecture, request.samples, request.task));
   const Training training =
       train(*network, initial, data.training.images, data.targets, request.recipe, random, *context.progress);
   const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
@@ -109,10 +111,11 @@ void train_run(const TrainRequest& request, const Context& context) {
   const Json record = record_of(request, context, *network, data, training, seconds);
   write_file(out / "training.json", record.dump(1) + "\n");
   write_file(out / "model.json", to_json(data.model).dump(1) + "\n");
-  fmt::print("trained {} on {} images: loss {:.3g} after {} steps (stopped by {}), test accuracy {}\n{}\n",
-             request.architecture, request.samples, training.final_loss, training.steps, training.stopped_by,
-             record["test_accuracy"].is_null() ? "unknown" : fmt::format("{:.3f}", record["test_accuracy"].get<double>()),
-             request.out);
+  fmt::print(
+      "trained {} on {} images: loss {:.3g} after {} steps (stopped by {}), test accuracy {}\n{}\n",
+      request.architecture, request.samples, training.final_loss, training.steps, training.stopped_by,
+      record["test_accuracy"].is_null() ? "unknown" : fmt::format("{:.3f}", record["test_accuracy"].get<double>()),
+      request.out);
 }
 
 void add_train(CLI::App& app, Context& context, Action& action) {
@@ -124,26 +127,30 @@ void add_train(CLI::App& app, Context& context, Action& action) {
   auto options = std::make_shared<Options>();
   TrainRequest& request = options->request;
   Recipe& recipe = request.recipe;
-  CLI::App* command = app.add_subcommand("train", "Train a network to be audited, and write its run directory.\n"
-                                                  "  Example: afterimage train --data fashion-mnist --task odd-even --samples "
-                                                  "20 --architecture mlp:512,512 --out runs/fashion");
+  CLI::App* command = app.add_subcommand("train",
+                                         "Train a network to be audited, and write its run directory.\n"
+                                         "  Example: afterimage train --data fashion-mnist --task odd-even --samples "
+                                         "20 --architecture mlp:512,512 --out runs/fashion");
   command->add_option("--data", request.data, "DATA: fashion-mnist, idx:IMAGES,LABELS or npz:FILE")->required();
   command->add_option("--task", request.task, "odd-even, classes:A,B, groups:A,B|C,D or multiclass")->required();
   command->add_option("--samples", request.samples, "training images, as even over the classes as it goes")->required();
   command->add_option("--architecture", request.architecture, "mlp:WIDTH,WIDTH,... (hidden widths, ReLU)")->required();
   command->add_option("--out", request.out, "new or empty folder")->required();
   command->add_option("--parameterization", request.parameterization, "standard or ntk (default standard)");
-  command->add_option("--mean", request.mean, "mean image taken off: training, public (images outside it) or none (default training)");
+  command->add_option("--mean", request.mean,
+                      "mean image taken off: training, public (images outside it) or none (default training)");
   command->add_option("--loss", options->loss, "squared, logistic or cross-entropy (default squared)");
   command->add_option("--optimizer", options->optimizer, "sgd or adam (default sgd)");
-  command->add_option("--learning-rate", options->learning_rate,
-                      "step size (default 1e-3; ntk: 1)")->check(CLI::PositiveNumber);
+  command->add_option("--learning-rate", options->learning_rate, "step size (default 1e-3; ntk: 1)")
+      ->check(CLI::PositiveNumber);
   command->add_option("--momentum", recipe.momentum, "of sgd (default 0.9)")->check(CLI::Range(0.0, 0.9999));
   command->add_option("--weight-decay", recipe.weight_decay, "L2 (default 0)")->check(CLI::NonNegativeNumber);
   command->add_option("--batch", recipe.batch, "images a step; 0: all (default 0)")->check(CLI::NonNegativeNumber);
   command->add_option("--steps", recipe.max_steps, "at most (default 100000)")->check(CLI::PositiveNumber);
-  command->add_option("--until-loss", recipe.until_loss, "stop below this loss; 0: never (default 1e-7)")->check(CLI::NonNegativeNumber);
-  command->add_option("--patience", recipe.patience, "stop after so many steps without progress; 0: never (default 0)")->check(CLI::NonNegativeNumber);
+  command->add_option("--until-loss", recipe.until_loss, "stop below this loss; 0: never (default 1e-7)")
+      ->check(CLI::NonNegativeNumber);
+  command->add_option("--patience", recipe.patience, "stop after so many steps without progress; 0: never (default 0)")
+      ->check(CLI::NonNegativeNumber);
   command->callback([options, &context, &action] {
     action = [options, &context] {
       Recipe& chosen = options->request.recipe;

@@ -73,7 +73,8 @@ void verify_findings(const Report& report, const fs::path& folder, const std::st
     }
     const Json reported = to_json(finding), recomputed = to_json(again);
     for (const auto& [key, value] : reported.items()) {
-      if (!same(value, recomputed[key])) reject(file, fmt::format("the {} of {} is not what its arrays give", key, finding.attack));
+      if (!same(value, recomputed[key]))
+        reject(file, fmt::format("the {} of {} is not what its arrays give", key, finding.attack));
     }
     fmt::print("finding {}: scores agree\n", finding.attack);
   }
@@ -86,7 +87,8 @@ void verify_verdict(const Report& report, const std::string& file) {
     const Gate gate = apply(policy, report);
     Report again = report;
     again.gate = gate;
-    if (!same(to_json(report)["gate"], to_json(again)["gate"])) reject(file, "the gate's rules are not what its policy gives");
+    if (!same(to_json(report)["gate"], to_json(again)["gate"]))
+      reject(file, "the gate's rules are not what its policy gives");
     verdict = verdict_of(policy, gate);
   }
   if (verdict != report.verdict) {
@@ -100,9 +102,10 @@ void verify_verdict(const Report& report, const std::string& file) {
 void add_verify(CLI::App& app, Context&, Action& action) {
   auto path = std::make_shared<std::string>();
   CLI::App* command = app.add_subcommand(
-      "verify", "Recompute hashes, scores and verdict of a report from what lies beside it, without attacking again.\n"
-                "  Exit 4 when anything differs; else the exit code of the verdict.\n"
-                "  Example: afterimage verify report/report.json");
+      "verify",
+      "Recompute hashes, scores and verdict of a report from what lies beside it, without attacking again.\n"
+      "  Exit 4 when anything differs; else the exit code of the verdict.\n"
+      "  Example: afterimage verify report/report.json");
   command->add_option("REPORT", *path, "report.json")->required();
   command->callback([path, &action] {
     action = [path] {
@@ -111,7 +114,8 @@ void add_verify(CLI::App& app, Context&, Action& action) {
       const int missing = verify_inputs(report, folder, *path);
       verify_findings(report, folder, *path);
       verify_verdict(report, *path);
-      fmt::print("verified{}\n", missing > 0 ? fmt::format(", but for the hashes of {} inputs that were not found", missing) : "");
+      fmt::print("verified{}\n",
+                 missing > 0 ? fmt::format(", but for the hashes of {} inputs that were not found", missing) : "");
       return exit_code(report.verdict);
     };
   });

@@ -1,6 +1,7 @@
 // The errors of the whole program. Each is one line: which file or option, what is wrong, what would be right.
 //
-// They are thrown where the fault is known and caught once, in main, which maps them to exit codes (CONTRACT, exit codes).
+// They are thrown where the fault is known and caught once, in main, which maps them to exit codes (CONTRACT, exit
+// codes).
 #pragma once
 
 #include <stdexcept>

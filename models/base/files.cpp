@@ -37,7 +37,8 @@ class Sha256 {
 std::ifstream open_input(const fs::path& path) {
   std::ifstream in(path, std::ios::binary);
   if (!in) {
-    throw InputError(fmt::format("{}: cannot be opened ({}); give a readable file", path.string(), std::strerror(errno)));
+    throw InputError(
+        fmt::format("{}: cannot be opened ({}); give a readable file", path.string(), std::strerror(errno)));
   }
   return in;
 }
@@ -57,7 +58,8 @@ std::uint64_t bytes_in(const fs::path& path) {
 std::string read_file(const fs::path& path, std::uint64_t limit) {
   const auto size = bytes_in(path);
   if (size > limit) {
-    throw InputError(fmt::format("{}: has {} bytes, more than the {} such a file may have", path.string(), size, limit));
+    throw InputError(
+        fmt::format("{}: has {} bytes, more than the {} such a file may have", path.string(), size, limit));
   }
   std::ifstream in = open_input(path);
   std::string bytes(size, '\0');
@@ -128,8 +130,9 @@ void prepare_output_folder(const fs::path& path, bool may_hold_files) {
 
 std::string base64(std::string_view bytes) {
   std::string text(4 * ((bytes.size() + 2) / 3) + 1, '\0');
-  const int length = EVP_EncodeBlock(reinterpret_cast<unsigned char*>(text.data()),
-                                     reinterpret_cast<const unsigned char*>(bytes.data()), static_cast<int>(bytes.size()));
+  const int length =
+      EVP_EncodeBlock(reinterpret_cast<unsigned char*>(text.data()),
+                      reinterpret_cast<const unsigned char*>(bytes.data()), static_cast<int>(bytes.size()));
   text.resize(static_cast<std::size_t>(length));
   return text;
 }

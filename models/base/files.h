@@ -27,8 +27,8 @@ struct FileDigest {
 FileDigest digest_of(const std::filesystem::path& path);
 std::string sha256_of(std::string_view bytes);
 
-// Makes `path` ready to take output: creates it (and its parents) when missing. Throws UsageError when it exists and is not
-// a folder, cannot be written, or is not empty (unless `may_hold_files`).
+// Makes `path` ready to take output: creates it (and its parents) when missing. Throws UsageError when it exists and is
+// not a folder, cannot be written, or is not empty (unless `may_hold_files`).
 void prepare_output_folder(const std::filesystem::path& path, bool may_hold_files);
 
 // base64 with padding, for images inside a page.

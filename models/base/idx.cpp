@@ -17,7 +17,8 @@ constexpr std::uint64_t largest_payload = 1ULL << 34;
 // Reads a plain file or a gzip stream alike.
 class Stream {
  public:
-  explicit Stream(const std::filesystem::path& path) : file_(gzopen(path.c_str(), "rb"), gzclose), path_(path.string()) {
+  explicit Stream(const std::filesystem::path& path)
+      : file_(gzopen(path.c_str(), "rb"), gzclose), path_(path.string()) {
     if (!file_) throw InputError(path_ + ": cannot be opened; give a readable file");
   }
 
@@ -59,7 +60,8 @@ Array read_idx(const std::filesystem::path& path) {
   unsigned char magic[4];
   if (stream.read(magic, 4) != 4) throw InputError(file + ": too short for an IDX file");
   if (magic[0] != 0 || magic[1] != 0 || magic[2] != 8 || magic[3] < 1 || magic[3] > 4) {
-    throw InputError(file + ": not an IDX file of unsigned bytes (it should start with 00 00 08 and a rank from 1 to 4)");
+    throw InputError(file +
+                     ": not an IDX file of unsigned bytes (it should start with 00 00 08 and a rank from 1 to 4)");
   }
   Array array{DType::u8, {}, {}};
   for (int i = 0; i < magic[3]; ++i) {
@@ -69,13 +71,14 @@ Array read_idx(const std::filesystem::path& path) {
   }
   const auto bytes = checked_bytes(array.shape, DType::u8);
   if (!bytes || *bytes > largest_payload || *bytes > on_disk * most_inflated) {
-    throw InputError(fmt::format("{}: its header promises more data than the {} bytes of the file can hold", file, on_disk));
+    throw InputError(
+        fmt::format("{}: its header promises more data than the {} bytes of the file can hold", file, on_disk));
   }
   array.bytes.resize(*bytes);
   const std::size_t got = stream.read(array.bytes.data(), *bytes);
   if (got != *bytes || !stream.ended_cleanly()) {
-    throw InputError(fmt::format("{}: has {} of the {} bytes that its header promises; it is truncated, copy it again", file,
-                                 got, *bytes));
+    throw InputError(fmt::format("{}: has {} of the {} bytes that its header promises; it is truncated, copy it again",
+                                 file, got, *bytes));
   }
   char more = 0;
   if (stream.read(&more, 1) != 0) {

@@ -19,8 +19,8 @@ nlohmann::ordered_json parse_json(std::string_view text, const std::string& file
     if (event == Json::parse_event_t::object_start) keys.emplace_back();
     if (event == Json::parse_event_t::object_end) keys.pop_back();
     if (event == Json::parse_event_t::key && !keys.back().insert(parsed.get<std::string>()).second) {
-      throw InputError(fmt::format("{}: JSON has the name \"{}\" twice in one object", file,
-                                   printable(parsed.get<std::string>())));
+      throw InputError(
+          fmt::format("{}: JSON has the name \"{}\" twice in one object", file, printable(parsed.get<std::string>())));
     }
     return true;
   };

@@ -151,7 +151,8 @@ std::string inflate(zip_t* zip, zip_uint64_t index, std::uint64_t size, const st
   }
   char more = 0;
   const auto rest = total == size ? zip_fread(member.get(), &more, 1) : 1;
-  if (rest != 0) throw InputError(where + ": does not unpack to the size that the archive declares, or fails its checksum");
+  if (rest != 0)
+    throw InputError(where + ": does not unpack to the size that the archive declares, or fails its checksum");
   return bytes;
 }
 
@@ -185,7 +186,8 @@ Array parse_npy(const std::string& bytes, const std::string& where) {
   std::uint32_t length = 0;
   if (bytes.size() < start) throw InputError(where + ": ends inside its header");
   std::memcpy(&length, bytes.data() + 8, length_bytes);
-  if (length > largest_header || length > bytes.size() - start) throw InputError(where + ": its header is longer than it is");
+  if (length > largest_header || length > bytes.size() - start)
+    throw InputError(where + ": its header is longer than it is");
   const NpyHeader header = NpyHeaderParser(std::string_view(bytes).substr(start, length), where).parse();
 
   const auto expected = checked_bytes(header.shape, header.dtype);
@@ -234,7 +236,8 @@ NamedArrays read_npz(const std::filesystem::path& path) {
   const std::uint64_t on_disk = bytes_in(path);
   const Zip zip = open_zip(path);
   const zip_int64_t members = zip_get_num_entries(zip.get(), 0);
-  if (members > most_members) throw InputError(fmt::format("{}: has {} members, more than {}", file, members, most_members));
+  if (members > most_members)
+    throw InputError(fmt::format("{}: has {} members, more than {}", file, members, most_members));
   NamedArrays arrays;
   std::set<std::string> names;
   std::uint64_t total = 0;

@@ -1,7 +1,8 @@
 // NumPy archives: a zip of .npy members (format versions 1 to 3), read and written.
 //
-// Object arrays are refused (they are pickles), and a member's shape is checked against its size in the archive, and that
-// against the size of the file (a stored or deflated member cannot be 1100 times larger), before anything is allocated.
+// Object arrays are refused (they are pickles), and a member's shape is checked against its size in the archive, and
+// that against the size of the file (a stored or deflated member cannot be 1100 times larger), before anything is
+// allocated.
 #pragma once
 
 #include <filesystem>
@@ -14,7 +15,8 @@ namespace afterimage {
 // Throws InputError.
 NamedArrays read_npz(const std::filesystem::path& path);
 
-// At least one array. Deflated; written to a temporary name and renamed. The bytes depend on the arrays alone (no time stamps).
+// At least one array. Deflated; written to a temporary name and renamed. The bytes depend on the arrays alone (no time
+// stamps).
 void write_npz(const std::filesystem::path& path, const NamedArrays& arrays);
 
 }  // namespace afterimage

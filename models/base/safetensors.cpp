@@ -41,26 +41,30 @@ class HeaderReader {
     }
     const Json &shape = value["shape"], &offsets = value["data_offsets"];
     Entry entry{name, dtype(tensor, value["dtype"]), {}, 0, 0};
-    if (!shape.is_array() || shape.size() > 16) throw InputError(tensor + " has a shape that is not a list of at most 16 sizes");
+    if (!shape.is_array() || shape.size() > 16)
+      throw InputError(tensor + " has a shape that is not a list of at most 16 sizes");
     for (const auto& size : shape) {
       if (!size.is_number_unsigned() || size.get<std::uint64_t>() > (1ULL << 62)) {
         throw InputError(tensor + " has a size that is not a whole number");
       }
       entry.shape.push_back(size.get<std::int64_t>());
     }
-    if (!offsets.is_array() || offsets.size() != 2 || !offsets[0].is_number_unsigned() || !offsets[1].is_number_unsigned()) {
+    if (!offsets.is_array() || offsets.size() != 2 || !offsets[0].is_number_unsigned() ||
+        !offsets[1].is_number_unsigned()) {
       throw InputError(tensor + " has data_offsets that are not two whole numbers");
     }
     entry.begin = offsets[0].get<std::uint64_t>();
     entry.end = offsets[1].get<std::uint64_t>();
     if (entry.begin > entry.end || entry.end > data_bytes_) {
-      throw InputError(fmt::format("{} lies at bytes {} to {} but the file has {} bytes of data; it is truncated or corrupt, "
-                                   "copy it again",
-                                   tensor, entry.begin, entry.end, data_bytes_));
+      throw InputError(
+          fmt::format("{} lies at bytes {} to {} but the file has {} bytes of data; it is truncated or corrupt, "
+                      "copy it again",
+                      tensor, entry.begin, entry.end, data_bytes_));
     }
     const auto bytes = checked_bytes(entry.shape, entry.dtype);
     if (!bytes || *bytes != entry.end - entry.begin) {
-      throw InputError(fmt::format("{} has {} bytes, which its shape and dtype do not fit", tensor, entry.end - entry.begin));
+      throw InputError(
+          fmt::format("{} has {} bytes, which its shape and dtype do not fit", tensor, entry.end - entry.begin));
     }
     return entry;
   }
@@ -70,9 +74,10 @@ class HeaderReader {
     std::uint64_t at = 0;
     for (const auto& entry : sorted) {
       if (entry.begin != at) {
-        throw InputError(fmt::format("{}: tensor \"{}\" starts at byte {} where the one before ends at {}; tensors may not "
-                                     "overlap or leave holes",
-                                     file_, printable(entry.name), entry.begin, at));
+        throw InputError(
+            fmt::format("{}: tensor \"{}\" starts at byte {} where the one before ends at {}; tensors may not "
+                        "overlap or leave holes",
+                        file_, printable(entry.name), entry.begin, at));
       }
       at = entry.end;
     }
@@ -88,8 +93,8 @@ class HeaderReader {
         if (value.get<std::string>() == name) return dtype;
       }
     }
-    throw InputError(fmt::format("{} has the unknown dtype {}; known are U8 to I64, F16, BF16, F32, F64 and BOOL", tensor,
-                                 printable(value.dump(-1, ' ', true, Json::error_handler_t::replace))));
+    throw InputError(fmt::format("{} has the unknown dtype {}; known are U8 to I64, F16, BF16, F32, F64 and BOOL",
+                                 tensor, printable(value.dump(-1, ' ', true, Json::error_handler_t::replace))));
   }
 
   std::string file_;
@@ -107,9 +112,10 @@ Safetensors read_safetensors(const std::filesystem::path& path) {
     throw InputError(fmt::format("{}: has {} bytes, too few for a safetensors file", file, size));
   }
   if (header_size > size - 8 || header_size > largest_header) {
-    throw InputError(fmt::format("{}: claims a header of {} bytes but the file has {}; it is not a safetensors file or is "
-                                 "truncated",
-                                 file, header_size, size));
+    throw InputError(
+        fmt::format("{}: claims a header of {} bytes but the file has {}; it is not a safetensors file or is "
+                    "truncated",
+                    file, header_size, size));
   }
   std::string header(header_size, '\0');
   if (!in.read(header.data(), static_cast<std::streamsize>(header_size))) throw InputError(file + ": cannot be read");

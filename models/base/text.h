@@ -6,7 +6,8 @@
 
 namespace afterimage {
 
-// At most 80 characters, control characters and non-ASCII bytes as \xNN: a hostile name cannot break a line or a terminal.
+// At most 80 characters, control characters and non-ASCII bytes as \xNN: a hostile name cannot break a line or a
+// terminal.
 std::string printable(std::string_view text);
 
 }  // namespace afterimage

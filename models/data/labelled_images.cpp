@@ -23,8 +23,8 @@ Tensor checked_pixels(const Tensor& raw, const std::string& file) {
   if (!at::isfinite(images).all().item<bool>()) throw InputError(file + ": images hold NaN or infinity");
   const float low = images.min().item<float>(), high = images.max().item<float>();
   if (low < 0 || high > 1) {
-    throw InputError(fmt::format("{}: pixels go from {:.3g} to {:.3g}; floating-point images have to lie in [0, 1]", file, low,
-                                 high));
+    throw InputError(fmt::format("{}: pixels go from {:.3g} to {:.3g}; floating-point images have to lie in [0, 1]",
+                                 file, low, high));
   }
   return images;
 }
@@ -48,8 +48,10 @@ Tensor checked_labels(const Tensor& raw, std::int64_t images, const std::string&
 
 LabelledImages load_idx(const std::string& images_file, const std::string& labels_file) {
   const Array images = read_idx(images_file), labels = read_idx(labels_file);
-  if (images.shape.size() < 2) throw InputError(images_file + ": holds labels, not images; give IMAGES,LABELS in that order");
-  if (labels.shape.size() != 1) throw InputError(labels_file + ": holds images, not labels; give IMAGES,LABELS in that order");
+  if (images.shape.size() < 2)
+    throw InputError(images_file + ": holds labels, not images; give IMAGES,LABELS in that order");
+  if (labels.shape.size() != 1)
+    throw InputError(labels_file + ": holds images, not labels; give IMAGES,LABELS in that order");
   const Tensor pixels = checked_pixels(to_tensor(images), images_file);
   return {pixels, checked_labels(to_tensor(labels), pixels.size(0), labels_file), "", {images_file, labels_file}};
 }
@@ -137,7 +139,8 @@ Task Task::parse(const std::string& text) {
   task.kind_ = Kind::two_sets;
   if (text.starts_with("classes:")) {
     const auto classes = parse_classes(text, std::string_view(text).substr(8));
-    if (classes.size() != 2) throw UsageError(fmt::format("--task {}: has to name two classes, as in classes:3,8", text));
+    if (classes.size() != 2)
+      throw UsageError(fmt::format("--task {}: has to name two classes, as in classes:3,8", text));
     task.minus_ = {classes[0]};
     task.plus_ = {classes[1]};
   } else if (const auto bar = text.find('|'); text.starts_with("groups:") && bar != std::string::npos) {
@@ -168,8 +171,10 @@ Tensor Task::rows(const Tensor& labels) const {
 
 Tensor Task::targets(const Tensor& labels, std::int64_t outputs) const {
   switch (kind_) {
-    case Kind::odd_even: return (labels.remainder(2) * 2 - 1).to(at::kFloat).unsqueeze(1);
-    case Kind::two_sets: return (is_one_of(labels, plus_).to(at::kFloat) * 2 - 1).unsqueeze(1);
+    case Kind::odd_even:
+      return (labels.remainder(2) * 2 - 1).to(at::kFloat).unsqueeze(1);
+    case Kind::two_sets:
+      return (is_one_of(labels, plus_).to(at::kFloat) * 2 - 1).unsqueeze(1);
     case Kind::multiclass: {
       if (labels.numel() > 0 && labels.max().item<std::int64_t>() >= outputs) {
         throw InputError(fmt::format("--task multiclass: label {} is outside the network's {} outputs",

@@ -10,22 +10,23 @@
 namespace afterimage {
 
 struct LabelledImages {
-  Tensor images;  // [n, h, w], [n, h, w, c] or [n, d], float32 in [0, 1]
-  Tensor labels;  // [n], int64 classes
-  std::string source;  // as named on the command line, e.g. "fashion-mnist"
+  Tensor images;                   // [n, h, w], [n, h, w, c] or [n, d], float32 in [0, 1]
+  Tensor labels;                   // [n], int64 classes
+  std::string source;              // as named on the command line, e.g. "fashion-mnist"
   std::vector<std::string> files;  // that were read
 
   std::int64_t size() const { return images.defined() ? images.size(0) : 0; }
-  std::vector<std::int64_t> image_shape() const;  // without n
+  std::vector<std::int64_t> image_shape() const;    // without n
   LabelledImages select(const Tensor& rows) const;  // rows [k] int64
 };
 
 // `data` is DATA of the contract: "fashion-mnist", "idx:IMAGES,LABELS" or "npz:FILE".
-// Throws UsageError when it names no known kind, InputError when files are missing or malformed: counts that differ, pixels
-// that are NaN, infinite or outside [0, 1] (bytes are divided by 255), labels that are negative or not whole.
+// Throws UsageError when it names no known kind, InputError when files are missing or malformed: counts that differ,
+// pixels that are NaN, infinite or outside [0, 1] (bytes are divided by 255), labels that are negative or not whole.
 LabelledImages load_images(const std::string& data);
 
-// 16 hexadecimal digits of the SHA-256 of an image's pixels, rounded to 8 bits: equal for the same picture from two files.
+// 16 hexadecimal digits of the SHA-256 of an image's pixels, rounded to 8 bits: equal for the same picture from two
+// files.
 std::string pixel_hash(const Tensor& image);
 
 // TASK of the contract.

@@ -37,7 +37,8 @@ Tensor draw_training_rows(const LabelledImages& all, const Task& task, std::int6
   for (std::size_t depth = 0; static_cast<std::int64_t>(chosen.size()) < samples; ++depth) {
     const auto before = chosen.size();
     for (const auto& [side, candidates] : by_side) {
-      if (depth < candidates.size() && static_cast<std::int64_t>(chosen.size()) < samples) chosen.push_back(candidates[depth]);
+      if (depth < candidates.size() && static_cast<std::int64_t>(chosen.size()) < samples)
+        chosen.push_back(candidates[depth]);
     }
     if (chosen.size() == before) {
       throw UsageError(fmt::format("--samples {}: the data has only {} images for this task", samples, before));
@@ -63,9 +64,10 @@ void require_disjoint(const Tensor& training, const Tensor& control, const std::
   std::int64_t shared = 0;
   for (std::int64_t i = 0; i < control.size(0); ++i) shared += hashes.count(pixel_hash(control[i])) > 0 ? 1 : 0;
   if (shared > 0) {
-    throw InputError(fmt::format("{}: {} of its {} images are training images; a control set has to be images that were "
-                                 "never trained on",
-                                 control_name, shared, control.size(0)));
+    throw InputError(
+        fmt::format("{}: {} of its {} images are training images; a control set has to be images that were "
+                    "never trained on",
+                    control_name, shared, control.size(0)));
   }
 }
 

@@ -5,13 +5,13 @@
 
 namespace afterimage {
 
-// `samples` rows [samples] of the task's rows, drawn without replacement, as even over the task's targets as it goes: both
-// sides of a binary task and all classes of a multi-class one get the same number, give or take one.
-// Throws UsageError when there are not so many.
+// `samples` rows [samples] of the task's rows, drawn without replacement, as even over the task's targets as it goes:
+// both sides of a binary task and all classes of a multi-class one get the same number, give or take one. Throws
+// UsageError when there are not so many.
 Tensor draw_training_rows(const LabelledImages& all, const Task& task, std::int64_t samples, Generator& random);
 
-// Up to `count` images for the task that have the pixels of no image in `training` [n, ...] (float32 in [0, 1]) and of no
-// other control image.
+// Up to `count` images for the task that have the pixels of no image in `training` [n, ...] (float32 in [0, 1]) and of
+// no other control image.
 LabelledImages draw_control(const LabelledImages& all, const Task& task, const Tensor& training, std::int64_t count,
                             Generator& random);
 

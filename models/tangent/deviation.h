@@ -12,7 +12,7 @@ struct KernelDeviation {
   std::optional<double> kernel_distance;  // 1 - <K_0, K_f> / (||K_0|| ||K_f||), Frobenius, on the training images
   double linearization_error = 0;         // ||f(x; theta_f) - f_lin(x)|| / ||f(x; theta_f)|| on the training images
   double linearization_error_control = 0;
-  double relative_parameter_change = 0;   // ||theta_f - theta_0|| / ||theta_0||
+  double relative_parameter_change = 0;  // ||theta_f - theta_0|| / ||theta_0||
   // ||h - sum a phi||^2 / ||h||^2 at the training images with the best coefficients: what bounds any attack with these
   // features. Tangents at both ends, and at the trained end alone.
   std::optional<double> residual_at_truth, residual_at_truth_final;

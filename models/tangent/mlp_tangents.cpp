@@ -88,8 +88,12 @@ MlpTangents::MlpTangents(std::vector<double> weight_scales, const Parameters& in
       const Tensor in_basis = l == 0 && basis.defined() ? at::mm(weight, basis.to(weight.scalar_type()).t()) : weight;
       return scale == 1 ? in_basis.contiguous() : at::mul(in_basis, scale).contiguous();
     };
-    Layer layer{scaled(initial[2 * l]), scaled(drift[2 * l]),   initial[2 * l + 1].contiguous(),
-                drift[2 * l + 1].contiguous(), {}, scale * scale};
+    Layer layer{scaled(initial[2 * l]),
+                scaled(drift[2 * l]),
+                initial[2 * l + 1].contiguous(),
+                drift[2 * l + 1].contiguous(),
+                {},
+                scale * scale};
     for (const double t : points_) {
       if (l == 0) break;
       layer.at_point.push_back(t == 0 ? layer.initial : at::add(layer.initial, layer.drift, t));
@@ -111,8 +115,8 @@ void MlpTangents::reserve(std::int64_t images) {
   for (std::size_t l = 0; l < layers_.size(); ++l) {
     const std::int64_t width = layers_[l].initial.size(0);
     Rows& buffers = rows_[l];
-    for (Tensor* buffer : {&buffers.z, &buffers.h, &buffers.slope, &buffers.backward, &buffers.delta,
-                           &buffers.z_change, &buffers.h_change, &buffers.adjoint}) {
+    for (Tensor* buffer : {&buffers.z, &buffers.h, &buffers.slope, &buffers.backward, &buffers.delta, &buffers.z_change,
+                           &buffers.h_change, &buffers.adjoint}) {
       make(*buffer, {rows, width}, type);
     }
     if (l > 0) make(buffers.drift_product, {rows, width}, type);
@@ -127,6 +131,7 @@ void MlpTangents::reserve(std::int64_t images) {
   make(row_gram_, {rows, rows}, type);
   make(delta_gram_, {rows, rows}, type);
   make(cotangents_, {rows, outputs()}, type);
+  make(output_sum_, {outputs(), layers_.back().initial.size(1)}, type);
   make(loss_.by_images, {images, dimension()}, type);
   make(loss_.by_coefficients, {images, features_per_image()}, type);
 }
@@ -166,8 +171,8 @@ void MlpTangents::backward(const Tensor& cotangents) {
   }
 }
 
-// The derivative of every layer along the residual R, which is h less what the features with the present backward signals
-// add up to. Also sums <h, sum a phi> and ||sum a phi||^2.
+// The derivative of every layer along the residual R, which is h less what the features with the present backward
+// signals add up to. Also sums <h, sum a phi> and ||sum a phi||^2.
 void MlpTangents::along_residual(const Tensor& images) {
   inner_sum_ = gram_sum_ = 0;
   at::mm_out(image_gram_, images, images.t());
@@ -185,10 +190,17 @@ void MlpTangents::along_residual(const Tensor& images) {
     Rows& below = rows_[l - 1];
     Rows& rows = rows_[l];
     at::mul_out(below.h_change, below.z_change, below.slope);
-    at::mm_out(row_gram_, below.h, below.h.t());
-    row_gram_.mul_(layers_[l].gram_weight).add_(1);
-    at::mm_out(gram_delta_[l], row_gram_, rows.delta);
     inner_sum_ += sum_of_products(rows.delta, rows.drift_product);
+    if (l + 1 < layers_.size()) {
+      at::mm_out(row_gram_, below.h, below.h.t());
+      row_gram_.mul_(layers_[l].gram_weight).add_(1);
+      at::mm_out(gram_delta_[l], row_gram_, rows.delta);
+    } else {  // few outputs: what the features add up to has only [C, n] entries, fewer than the Gram matrix
+      at::mm_out(output_sum_, rows.delta.t(), below.h);
+      output_sum_.mul_(layers_[l].gram_weight);
+      at::mm_out(gram_delta_[l], below.h, output_sum_.t());
+      gram_delta_[l].add_(rows.delta.sum(0));
+    }
     gram_sum_ += sum_of_products(rows.delta, gram_delta_[l]);
     at::sub_out(rows.z_change, rows.drift_product, gram_delta_[l]);
     for (std::int64_t p = 0; p < point_count(); ++p) {
@@ -203,9 +215,11 @@ void MlpTangents::adjoints(const Tensor& images, Smoothing relu) {
     Rows& below = rows_[l - 1];
     const Rows& rows = rows_[l];
     at::mm_out(below.adjoint, rows.delta, layers_[l].drift);
-    at::mm_out(delta_gram_, rows.delta, rows.delta.t());
-    below.adjoint.addmm_(delta_gram_, below.h, 1, -layers_[l].gram_weight);
-    if (l + 1 < layers_.size()) {  // the output layer is linear: nothing comes back through its z
+    if (l + 1 == layers_.size()) {  // linear: nothing comes back through its z
+      below.adjoint.addmm_(rows.delta, output_sum_, 1, -1);
+    } else {
+      at::mm_out(delta_gram_, rows.delta, rows.delta.t());
+      below.adjoint.addmm_(delta_gram_, below.h, 1, -layers_[l].gram_weight);
       for (std::int64_t p = 0; p < point_count(); ++p) {
         block(below.adjoint, p, images_).addmm_(block(rows.adjoint, p, images_), layers_[l].at_point[p]);
       }

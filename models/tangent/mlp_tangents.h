@@ -1,4 +1,5 @@
-// The tangent features of a fully connected network at points of the segment from its initial to its trained parameters.
+// The tangent features of a fully connected network at points of the segment from its initial to its trained
+// parameters.
 //
 // For x in R^d the feature is the gradient of the outputs with respect to all parameters. It is never formed: with
 // activations h_l and backward signals delta_l, inner products are
@@ -6,10 +7,10 @@
 //   <h, phi(x)>       = sum_l delta_l . (s_l dW_l h_{l-1} + s_b db_l)
 // so everything is matrix products of sizes [images, width], and no temporary has P entries (METHODS 1).
 //
-// The gradient by an image x_j is -2 times that of a_j . J(x_j), where J is the derivative of the outputs along the residual
-// R = h - sum_i a_i phi(x_i), held fixed: one forward pass with tangents and one backward pass through it. R itself is
-// never formed either: R_l h and R_l^T delta are dW_l h and dW_l^T delta less products with the images' own Gram matrices.
-// J is also the gradient by the coefficients, up to the same factor.
+// The gradient by an image x_j is -2 times that of a_j . J(x_j), where J is the derivative of the outputs along the
+// residual R = h - sum_i a_i phi(x_i), held fixed: one forward pass with tangents and one backward pass through it. R
+// itself is never formed either: R_l h and R_l^T delta are dW_l h and dW_l^T delta less products with the images' own
+// Gram matrices. J is also the gradient by the coefficients, up to the same factor.
 #pragma once
 
 #include <vector>
@@ -21,11 +22,11 @@ namespace afterimage {
 
 class MlpTangents final : public TangentTarget {
  public:
-  // `weight_scales` holds s_l for each layer (s_b is 1). `initial` and `drift` are weight and bias for each layer in turn;
-  // features are taken at initial + t drift for each t in `points`, each with coefficients of its own (F = points x C,
-  // point-major). `basis` [r, d], orthonormal rows, or undefined: images are then given by coordinates in it. The part of
-  // the drift outside the basis stays in squared_norm(). dtype is that of the parameters.
-  // Throws std::invalid_argument when points are empty or shapes do not chain.
+  // `weight_scales` holds s_l for each layer (s_b is 1). `initial` and `drift` are weight and bias for each layer in
+  // turn; features are taken at initial + t drift for each t in `points`, each with coefficients of its own (F = points
+  // x C, point-major). `basis` [r, d], orthonormal rows, or undefined: images are then given by coordinates in it. The
+  // part of the drift outside the basis stays in squared_norm(). dtype is that of the parameters. Throws
+  // std::invalid_argument when points are empty or shapes do not chain.
   MlpTangents(std::vector<double> weight_scales, const Parameters& initial, const Parameters& drift,
               std::vector<double> points, const Tensor& basis);
 
@@ -46,11 +47,11 @@ class MlpTangents final : public TangentTarget {
   };
   // All [points x images, n_l], rows point-major, and reused from call to call.
   struct Rows {
-    Tensor z, h, slope;        // pre-activation (as the layer below sends it), activation, s'(z)
-    Tensor drift_product;      // dW h_{l-1} + db
-    Tensor backward, delta;    // W^T delta of the layer above; that times s'
-    Tensor z_change, h_change; // derivative along the residual
-    Tensor adjoint;            // of h, then of z
+    Tensor z, h, slope;         // pre-activation (as the layer below sends it), activation, s'(z)
+    Tensor drift_product;       // dW h_{l-1} + db
+    Tensor backward, delta;     // W^T delta of the layer above; that times s'
+    Tensor z_change, h_change;  // derivative along the residual
+    Tensor adjoint;             // of h, then of z
   };
 
   std::int64_t outputs() const { return layers_.back().initial.size(0); }
@@ -66,11 +67,12 @@ class MlpTangents final : public TangentTarget {
   double squared_norm_ = 0;
   std::int64_t images_ = 0;  // that the buffers are made for
 
-  std::vector<Rows> rows_;  // one for each layer
+  std::vector<Rows> rows_;                                                           // one for each layer
   Tensor first_initial_, first_drift_, delta_sum_, adjoint_sum_, adjoint_weighted_;  // first layer, [images, n_1]
-  Tensor image_gram_, first_delta_gram_;                                           // [images, images]
-  Tensor row_gram_, delta_gram_;                                                   // [rows, rows]
-  Tensor cotangents_;                                                              // [rows, C]
+  Tensor image_gram_, first_delta_gram_;                                             // [images, images]
+  Tensor row_gram_, delta_gram_;                                                     // [rows, rows]
+  Tensor cotangents_;                                                                // [rows, C]
+  Tensor output_sum_;               // [C, n_{L-1}]: sum of delta h^T over the rows, the last layer's part of sum a phi
   std::vector<Tensor> gram_delta_;  // per layer [rows or images, n_l]: (s^2 G + 1) delta
   double inner_sum_ = 0, gram_sum_ = 0;  // sum a.b and a'Ka of the last pass
   Loss loss_;

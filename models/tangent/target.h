@@ -1,8 +1,8 @@
 // An element h of a tangent feature space, known only through inner products.
 //
-// Reconstruction asks which few images x_j with coefficients a_j make sum_j a_j phi(x_j) equal to h. Every regime (finite
-// width, several points of the training path, infinite width) is one class behind this interface, so that the loss and its
-// solver are written once (METHODS 1).
+// Reconstruction asks which few images x_j with coefficients a_j make sum_j a_j phi(x_j) equal to h. Every regime
+// (finite width, several points of the training path, infinite width) is one class behind this interface, so that the
+// loss and its solver are written once (METHODS 1).
 #pragma once
 
 #include <limits>
@@ -33,7 +33,8 @@ class TangentTarget {
   // Images [M, d] -> <phi_f(x_i), phi_g(x_j)>, [M F, M F], image-major.
   virtual Tensor gram(const Tensor& images, Smoothing relu) = 0;
 
-  // ||h - sum_jf a_jf phi_f(x_j)||^2 and its gradients. The tensors live in the target and are overwritten by the next call.
+  // ||h - sum_jf a_jf phi_f(x_j)||^2 and its gradients. The tensors live in the target and are overwritten by the next
+  // call.
   struct Loss {
     double value = 0;
     Tensor by_images;        // [M, d]

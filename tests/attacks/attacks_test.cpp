@@ -19,14 +19,16 @@ struct Trained {
 
 Trained trained_network(const Recipe& recipe, std::int64_t outputs = 1) {
   Generator random = seeded(11);
-  const auto network = std::make_shared<Mlp>(pixels, std::vector<std::int64_t>{256, 256}, outputs, Parameterization::standard);
+  const auto network =
+      std::make_shared<Mlp>(pixels, std::vector<std::int64_t>{256, 256}, outputs, Parameterization::standard);
   const auto pictures = [&](std::int64_t count) {
     // Half black, as pictures are.
     return at::rand({count, pixels}, random, at::kFloat).mul_(at::rand({count, pixels}, random, at::kFloat) > 0.5);
   };
   const Tensor training = pictures(images_count), mean = training.mean(0);
-  const Tensor targets = outputs == 1 ? (at::arange(images_count).remainder(2) * 2 - 1).to(at::kFloat).unsqueeze(1)
-                                      : at::one_hot(at::arange(images_count).remainder(outputs), outputs).to(at::kFloat);
+  const Tensor targets = outputs == 1
+                             ? (at::arange(images_count).remainder(2) * 2 - 1).to(at::kFloat).unsqueeze(1)
+                             : at::one_hot(at::arange(images_count).remainder(outputs), outputs).to(at::kFloat);
   Trained result;
   result.subject.network = network;
   result.subject.initial = network->initial(random);
@@ -46,7 +48,8 @@ Recipe squared_recipe() {
   return recipe;
 }
 
-Reconstruction attack(const std::string& name, const Subject& subject, std::map<std::string, std::string> options = {}) {
+Reconstruction attack(const std::string& name, const Subject& subject,
+                      std::map<std::string, std::string> options = {}) {
   const Attack& chosen = attack_named(name);
   Generator random = seeded(1);
   Silent silent;
@@ -140,16 +143,24 @@ TEST_CASE("a change that is noise is not explained, and the attack says that it 
   for (const auto& [name, tensor] : trained.subject.trained.entries()) {
     tensor.add_(at::randn(tensor.sizes(), random, at::kFloat), 0.01);
   }
-  const Reconstruction found = attack("finite-width", trained.subject, {{"space", "pixels"}, {"candidates", "10"}, {"steps", "300"}});
+  const Reconstruction found =
+      attack("finite-width", trained.subject, {{"space", "pixels"}, {"candidates", "10"}, {"steps", "300"}});
   CHECK(found.conclusion == Conclusion::inconclusive);
   CHECK(found.reason.find("unexplained") != std::string::npos);
 }
 
 TEST_CASE("an attack option that is wrong is refused by name") {
   const Attack& chosen = attack_named("finite-width");
-  for (const auto& [name, value] : std::vector<std::pair<std::string, std::string>>{
-           {"tangents", "2"}, {"tangents", ""}, {"tangents", "0,x"}, {"space", "time"}, {"steps", "0"}, {"steps", "1.5"},
-           {"steps", "nan"}, {"candidates", "-1"}, {"restarts", "0"}, {"dtype", "float16"}}) {
+  for (const auto& [name, value] : std::vector<std::pair<std::string, std::string>>{{"tangents", "2"},
+                                                                                    {"tangents", ""},
+                                                                                    {"tangents", "0,x"},
+                                                                                    {"space", "time"},
+                                                                                    {"steps", "0"},
+                                                                                    {"steps", "1.5"},
+                                                                                    {"steps", "nan"},
+                                                                                    {"candidates", "-1"},
+                                                                                    {"restarts", "0"},
+                                                                                    {"dtype", "float16"}}) {
     CAPTURE(name, value);
     CHECK_THROWS_WITH(chosen.validate(AttackOptions(chosen.options(), {{name, value}})), Catch::Contains("--" + name));
   }

@@ -33,7 +33,8 @@ nlohmann::json without_timing(const std::string& report) {
 TEST_CASE("an audit of a network trained on few images finds them, and says so in a report") {
   const Folder folder;
   const std::string run_folder = small_run(folder);
-  for (const char* file : {"initial.safetensors", "trained.safetensors", "model.json", "training-set.npz", "training.json"}) {
+  for (const char* file :
+       {"initial.safetensors", "trained.safetensors", "model.json", "training-set.npz", "training.json"}) {
     CHECK(fs::exists(run_folder + "/" + file));
   }
   const Result audit = run("audit " + run_folder + " --quiet --out " + (folder / "report"));
@@ -73,12 +74,14 @@ TEST_CASE("the gate's exit code follows the policy, in audit and on a report tha
   const std::string run_folder = small_run(folder);
   write(folder / "strict.json", strict);
   write(folder / "lenient.json", lenient);
-  CHECK(run("audit " + run_folder + " --quiet --policy " + (folder / "strict.json") + " --out " + (folder / "r")).code == 1);
+  CHECK(
+      run("audit " + run_folder + " --quiet --policy " + (folder / "strict.json") + " --out " + (folder / "r")).code ==
+      1);
   CHECK(json_in(folder / "r/report.json")["verdict"] == "fail");
   const std::string report = folder / "r/report.json";
   CHECK(run("gate " + report + " --policy " + (folder / "strict.json")).code == 1);
-  const Result passed = run("gate " + report + " --policy " + (folder / "lenient.json") + " --sarif " + (folder / "s.json") +
-                            " --junit " + (folder / "j.xml"));
+  const Result passed = run("gate " + report + " --policy " + (folder / "lenient.json") + " --sarif " +
+                            (folder / "s.json") + " --junit " + (folder / "j.xml"));
   CHECK((passed.code == 0) == (json_in(report)["findings"][1]["reconstructed"]["rate"].get<double>() <= 0.99));
   CHECK(json_in(folder / "s.json")["version"] == "2.1.0");
   CHECK(contents(folder / "j.xml").find("<testsuite") != std::string::npos);
@@ -92,7 +95,9 @@ TEST_CASE("verify accepts a report as written and refuses one whose numbers, ver
   const Folder folder;
   const std::string run_folder = small_run(folder);
   write(folder / "strict.json", strict);
-  REQUIRE(run("audit " + run_folder + " --quiet --policy " + (folder / "strict.json") + " --out " + (folder / "r")).code == 1);
+  REQUIRE(
+      run("audit " + run_folder + " --quiet --policy " + (folder / "strict.json") + " --out " + (folder / "r")).code ==
+      1);
   const std::string report = folder / "r/report.json";
   CHECK(run("verify " + report).code == 1);  // verified, and the verdict is fail
   const auto original = json_in(report);
@@ -131,7 +136,9 @@ TEST_CASE("render gives the same page from the JSON alone") {
 TEST_CASE("one attack alone writes its result, and attack list names every attack") {
   const Folder folder;
   const std::string run_folder = small_run(folder);
-  REQUIRE(run("attack finite-width " + run_folder + " --quiet --steps 300 --tangents 0.5 --space pixels --out " + (folder / "f")).code != 2);
+  REQUIRE(run("attack finite-width " + run_folder + " --quiet --steps 300 --tangents 0.5 --space pixels --out " +
+              (folder / "f"))
+              .code != 2);
   CHECK(json_in(folder / "f/result.json")["attack"] == "finite-width");
   CHECK(json_in(folder / "f/result.json")["evidence"]["space"] == "pixels");
   CHECK(find(read_npz(folder / "f/reconstruction.npz"), "images") != nullptr);
@@ -179,7 +186,8 @@ TEST_CASE("weight decay and mini-batches leave the row space, found with the rig
   const auto span = json_in(folder / "r/report.json")["findings"][0];
   CHECK(span["membership"]["auc"] == 1.0);
   // SGD with momentum 0.9 shrinks by 1 - rate * decay / (1 - 0.9) a step in the long run.
-  CHECK(span["evidence"]["weight_decay_factor"].get<double>() == Approx(std::pow(1 - 0.005 * 0.01 / 0.1, 400)).epsilon(0.02));
+  CHECK(span["evidence"]["weight_decay_factor"].get<double>() ==
+        Approx(std::pow(1 - 0.005 * 0.01 / 0.1, 400)).epsilon(0.02));
 }
 
 TEST_CASE("bad usage exits 2 with one line that names what is wrong, and writes nothing") {
@@ -239,7 +247,8 @@ TEST_CASE("bad input exits 4 with one line that names the file, and writes nothi
   const Folder folder;
   const std::string good = small_run(folder);
   int number = 0;
-  const auto refused = [&](const std::string& what, const std::string& named, const auto& spoil, const std::string& more = "") {
+  const auto refused = [&](const std::string& what, const std::string& named, const auto& spoil,
+                           const std::string& more = "") {
     CAPTURE(what);
     const std::string spoilt = folder / ("case" + std::to_string(++number));
     fs::copy(good, spoilt);
@@ -264,7 +273,8 @@ TEST_CASE("bad input exits 4 with one line that names the file, and writes nothi
     write(run_folder + "/initial.safetensors", std::string("\0\0\0\0\0\1\0\0{}", 10));
   });
   refused("the same weights twice", "same weights", [](const std::string& run_folder) {
-    fs::copy(run_folder + "/initial.safetensors", run_folder + "/trained.safetensors", fs::copy_options::overwrite_existing);
+    fs::copy(run_folder + "/initial.safetensors", run_folder + "/trained.safetensors",
+             fs::copy_options::overwrite_existing);
   });
   refused("NaN in the weights", "NaN", [&](const std::string& run_folder) {
     change_weights(run_folder + "/trained.safetensors", [](NamedArrays& arrays) {
@@ -306,9 +316,10 @@ TEST_CASE("bad input exits 4 with one line that names the file, and writes nothi
     }
     write_npz(run_folder + "/training-set.npz", arrays);
   });
-  refused("a missing file", "training-set.npz", [](const std::string& run_folder) { fs::remove(run_folder + "/training-set.npz"); });
-  const Result pytorch = run("audit --initial x.pt --trained y.pt --model " + good + "/model.json --training-set " + good +
-                             "/training-set.npz --control fashion-mnist --quiet --out " + (folder / "out"));
+  refused("a missing file", "training-set.npz",
+          [](const std::string& run_folder) { fs::remove(run_folder + "/training-set.npz"); });
+  const Result pytorch = run("audit --initial x.pt --trained y.pt --model " + good + "/model.json --training-set " +
+                             good + "/training-set.npz --control fashion-mnist --quiet --out " + (folder / "out"));
   CHECK(pytorch.code == 4);
   CHECK(pytorch.err.find("safetensors") != std::string::npos);
 }
@@ -328,7 +339,8 @@ TEST_CASE("Ctrl-C exits 130, and with --resume the same audit goes on to the sam
   const std::string out = folder / "r";
   const pid_t child = ::fork();
   if (child == 0) {
-    ::execl(PROGRAM, PROGRAM, "audit", run_folder.c_str(), "--quiet", "--steps", "1000000", "--out", out.c_str(), nullptr);
+    ::execl(PROGRAM, PROGRAM, "audit", run_folder.c_str(), "--quiet", "--steps", "1000000", "--out", out.c_str(),
+            nullptr);
     ::_exit(127);
   }
   for (int i = 0; i < 200 && !fs::exists(out + "/span.partial.json"); ++i) {

@@ -32,18 +32,18 @@ Verdict verdict(const std::string& fields, const std::vector<Finding>& findings)
 }  // namespace
 
 TEST_CASE("a policy with anything wrong in it is refused in one line") {
-  for (const auto& fields : {R"(, "max_reconstructed": 0.1)",                                           // unknown key
-                             R"(, "max_reconstructed_rate": 1.5)",                                      // out of range
-                             R"(, "max_reconstructed_rate": "none")",                                   // no number
-                             R"()",                                                                     // nothing can fail
-                             R"(, "max_reconstructed_rate": 1.0)",                                      // nothing can fail
-                             R"(, "require_attacks": ["span"], "on_inconclusive": "pass")",             // nothing can fail
-                             R"(, "max_reconstructed_rate": 0, "on_inconclusive": "maybe")",            //
-                             R"(, "max_reconstructed_rate": 0, "hold_against": "lower")",               //
-                             R"(, "max_reconstructed_rate": 0, "attacks": {"span": {"limit": 0}})",     //
-                             R"(, "max_reconstructed_rate": 0, "attacks": 7)",                          //
-                             R"(, "max_reconstructed_rate": 0, "require_attacks": [7])",                //
-                             R"(, "max_reconstructed_rate": 0, "minimum_control_samples": -1)",         //
+  for (const auto& fields : {R"(, "max_reconstructed": 0.1)",                                        // unknown key
+                             R"(, "max_reconstructed_rate": 1.5)",                                   // out of range
+                             R"(, "max_reconstructed_rate": "none")",                                // no number
+                             R"()",                                                                  // nothing can fail
+                             R"(, "max_reconstructed_rate": 1.0)",                                   // nothing can fail
+                             R"(, "require_attacks": ["span"], "on_inconclusive": "pass")",          // nothing can fail
+                             R"(, "max_reconstructed_rate": 0, "on_inconclusive": "maybe")",         //
+                             R"(, "max_reconstructed_rate": 0, "hold_against": "lower")",            //
+                             R"(, "max_reconstructed_rate": 0, "attacks": {"span": {"limit": 0}})",  //
+                             R"(, "max_reconstructed_rate": 0, "attacks": 7)",                       //
+                             R"(, "max_reconstructed_rate": 0, "require_attacks": [7])",             //
+                             R"(, "max_reconstructed_rate": 0, "minimum_control_samples": -1)",      //
                              R"(, "max_reconstructed_rate": 0, "reasons": {"max_reconstructed_rate": 7})"}) {
     CAPTURE(fields);
     try {
@@ -65,7 +65,8 @@ TEST_CASE("the policy of the contract is accepted word by word") {
 
 TEST_CASE("a rate is held against its limit, and the worst attack decides") {
   CHECK(verdict(R"(, "max_reconstructed_rate": 0.0)", {finding_with("a", 0, 20)}) == Verdict::pass);
-  CHECK(verdict(R"(, "max_reconstructed_rate": 0.0)", {finding_with("a", 0, 20), finding_with("b", 1, 20)}) == Verdict::fail);
+  CHECK(verdict(R"(, "max_reconstructed_rate": 0.0)", {finding_with("a", 0, 20), finding_with("b", 1, 20)}) ==
+        Verdict::fail);
   CHECK(verdict(R"(, "max_reconstructed_rate": 0.1)", {finding_with("a", 2, 20)}) == Verdict::pass);
   CHECK(verdict(R"(, "max_reconstructed_rate": 0.1)", {finding_with("a", 3, 20)}) == Verdict::fail);
 }
@@ -83,7 +84,8 @@ TEST_CASE("a set too small to tell the limit from zero makes the rule inconclusi
   CHECK(verdict(open, {finding_with("a", 0, 50)}) == Verdict::pass);
   CHECK(verdict(open, {finding_with("a", 1, 20)}) == Verdict::fail);
   CHECK(verdict(R"(, "max_reconstructed_rate": 0.02)", {finding_with("a", 0, 20)}) == Verdict::fail);  // unless set
-  CHECK(verdict(R"(, "max_reconstructed_rate": 0.02, "on_inconclusive": "pass")", {finding_with("a", 0, 20)}) == Verdict::pass);
+  CHECK(verdict(R"(, "max_reconstructed_rate": 0.02, "on_inconclusive": "pass")", {finding_with("a", 0, 20)}) ==
+        Verdict::pass);
 }
 
 TEST_CASE("with hold_against upper the end of the interval decides") {
@@ -119,8 +121,9 @@ TEST_CASE("raising a limit never turns a pass into a failure") {
   for (std::int64_t count = 0; count <= 20; ++count) {
     bool passed = false;
     for (int limit = 0; limit < 100; ++limit) {
-      const auto result = verdict(R"(, "on_inconclusive": "pass", "max_reconstructed_rate": )" + std::to_string(limit / 100.0),
-                                  {finding_with("a", count, 20)});
+      const auto result =
+          verdict(R"(, "on_inconclusive": "pass", "max_reconstructed_rate": )" + std::to_string(limit / 100.0),
+                  {finding_with("a", count, 20)});
       CHECK_FALSE((passed && result == Verdict::fail));
       passed = passed || result == Verdict::pass;
     }

@@ -53,7 +53,8 @@ struct Result {
 // `arguments` as typed into a shell.
 inline Result run(const std::string& arguments) {
   const Folder folder;
-  const std::string command = std::string(PROGRAM) + " " + arguments + " >" + (folder / "out") + " 2>" + (folder / "err");
+  const std::string command =
+      std::string(PROGRAM) + " " + arguments + " >" + (folder / "out") + " 2>" + (folder / "err");
   const int status = std::system(command.c_str());
   return {WIFEXITED(status) ? WEXITSTATUS(status) : -1, contents(folder / "out"), contents(folder / "err")};
 }
@@ -61,8 +62,9 @@ inline Result run(const std::string& arguments) {
 // A small trained network, good enough for every attack: a second of work.
 inline std::string small_run(const Folder& folder, const std::string& name = "run", const std::string& options = "") {
   const std::string out = folder / name;
-  const Result trained = run("train --quiet --data fashion-mnist --task odd-even --samples 8 --architecture mlp:128,128 --out " +
-                             out + " " + options);
+  const Result trained =
+      run("train --quiet --data fashion-mnist --task odd-even --samples 8 --architecture mlp:128,128 --out " + out +
+          " " + options);
   if (trained.code != 0) throw std::runtime_error("training failed: " + trained.err);
   return out;
 }

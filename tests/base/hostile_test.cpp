@@ -114,10 +114,16 @@ TEST_CASE("no hostile IDX file is read, and none is inflated past what its heade
            {"header cut off", bytes_of({0, 0, 8, 3, 0, 0, 0, 1, 0, 0})},
            {"truncated", header + "abc"},
            {"oversized", header + "abcde"},
-           {"sizes that overflow", bytes_of({0, 0, 8, 4, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255})},
+           {"sizes that overflow",
+            bytes_of({0, 0, 8, 4, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255})},
            {"four gigabytes promised", bytes_of({0, 0, 8, 1, 255, 255, 255, 255, 1})},
            {"gzip cut off", gzip(header + "abcd").substr(0, 20)},
-           {"gzip with a wrong checksum", [&] { auto z = gzip(header + "abcd"); z[z.size() - 6] ^= 1; return z; }()},
+           {"gzip with a wrong checksum",
+            [&] {
+              auto z = gzip(header + "abcd");
+              z[z.size() - 6] ^= 1;
+              return z;
+            }()},
            {"gzip truncated inside", gzip(header + "abc")},
        }) {
     check_refused(what, folder.write("data", bytes), [](const fs::path& file) { read_idx(file); });
@@ -147,28 +153,37 @@ TEST_CASE("no hostile safetensors file is read") {
            {"not JSON", safetensors("hello")},
            {"not an object", safetensors("[]")},
            {"deeply nested", safetensors(std::string(1'000'000, '['))},
-           {"deeply nested objects", safetensors([] { std::string s; for (int i = 0; i < 100000; ++i) s += "{\"a\":"; return s; }())},
+           {"deeply nested objects", safetensors([] {
+              std::string s;
+              for (int i = 0; i < 100000; ++i) s += "{\"a\":";
+              return s;
+            }())},
            {"duplicate name", safetensors("{\"a\":" + good + ",\"a\":" + good + "}", eight)},
            {"unknown dtype", safetensors("{\"a\":" + tensor("F12", "[2]", "[0,8]") + "}", eight)},
            {"dtype no string", safetensors("{\"a\":{\"dtype\":7,\"shape\":[2],\"data_offsets\":[0,8]}}", eight)},
            {"end past the file", safetensors("{\"a\":" + tensor("F32", "[4]", "[0,16]") + "}", eight)},
            {"begin after end", safetensors("{\"a\":" + tensor("F32", "[2]", "[8,0]") + "}", eight)},
            {"negative offset", safetensors("{\"a\":" + tensor("F32", "[2]", "[-8,0]") + "}", eight)},
-           {"offset beyond 64 bits", safetensors("{\"a\":" + tensor("F32", "[2]", "[0,99999999999999999999]") + "}", eight)},
+           {"offset beyond 64 bits",
+            safetensors("{\"a\":" + tensor("F32", "[2]", "[0,99999999999999999999]") + "}", eight)},
            {"overlap", safetensors("{\"a\":" + good + ",\"b\":" + tensor("F32", "[1]", "[4,8]") + "}", eight)},
            {"hole", safetensors("{\"a\":" + tensor("F32", "[1]", "[4,8]") + "}", eight)},
            {"bytes that belong to none", safetensors("{\"a\":" + tensor("F32", "[1]", "[0,4]") + "}", eight)},
            {"shape that does not fit", safetensors("{\"a\":" + tensor("F32", "[3]", "[0,8]") + "}", eight)},
-           {"shape that overflows", safetensors("{\"a\":" + tensor("F32", "[4611686018427387904,4611686018427387904]", "[0,8]") + "}", eight)},
+           {"shape that overflows",
+            safetensors("{\"a\":" + tensor("F32", "[4611686018427387904,4611686018427387904]", "[0,8]") + "}", eight)},
            {"negative size", safetensors("{\"a\":" + tensor("F32", "[-2]", "[0,8]") + "}", eight)},
            {"a size that is no number", safetensors("{\"a\":" + tensor("F32", "[\"2\"]", "[0,8]") + "}", eight)},
            {"missing offsets", safetensors("{\"a\":{\"dtype\":\"F32\",\"shape\":[2]}}", eight)},
            {"metadata that is no text", safetensors("{\"__metadata__\":{\"x\":1}}")},
-           {"a name that writes to the terminal", safetensors("{\"\\u001b[31m\\n\":" + tensor("F12", "[2]", "[0,8]") + "}", eight)},
+           {"a name that writes to the terminal",
+            safetensors("{\"\\u001b[31m\\n\":" + tensor("F12", "[2]", "[0,8]") + "}", eight)},
        }) {
-    check_refused(what, folder.write("weights.safetensors", bytes), [](const fs::path& file) { read_safetensors(file); });
+    check_refused(what, folder.write("weights.safetensors", bytes),
+                  [](const fs::path& file) { read_safetensors(file); });
   }
-  CHECK(read_safetensors(folder.write("good.safetensors", safetensors("{\"a\":" + good + "}", eight))).arrays.size() == 1);
+  CHECK(read_safetensors(folder.write("good.safetensors", safetensors("{\"a\":" + good + "}", eight))).arrays.size() ==
+        1);
 }
 
 TEST_CASE("no hostile NumPy archive is read") {
@@ -185,15 +200,21 @@ TEST_CASE("no hostile NumPy archive is read") {
   refused("structured", {{"a.npy", npy("{'descr': [('x', '<f4')], 'fortran_order': False, 'shape': (4,), }", four)}});
   refused("too little data", {{"a.npy", npy(good, "abc")}});
   refused("too much data", {{"a.npy", npy(good, four + "abc")}});
-  refused("a terabyte of shape", {{"a.npy", npy("{'descr': '<f4', 'fortran_order': False, 'shape': (1099511627776,), }", four)}});
-  refused("a shape that overflows",
-          {{"a.npy", npy("{'descr': '<f4', 'fortran_order': False, 'shape': (9223372036854775807, 9223372036854775807), }", four)}});
+  refused("a terabyte of shape",
+          {{"a.npy", npy("{'descr': '<f4', 'fortran_order': False, 'shape': (1099511627776,), }", four)}});
+  refused(
+      "a shape that overflows",
+      {{"a.npy",
+        npy("{'descr': '<f4', 'fortran_order': False, 'shape': (9223372036854775807, 9223372036854775807), }", four)}});
   refused("negative shape", {{"a.npy", npy("{'descr': '<f4', 'fortran_order': False, 'shape': (-4,), }", four)}});
   refused("code in the header", {{"a.npy", npy("__import__('os').system('true')", four)}});
   refused("a missing key", {{"a.npy", npy("{'descr': '<f4', 'shape': (4,), }", four)}});
-  refused("a key twice", {{"a.npy", npy("{'descr': '<f4', 'descr': '<f4', 'fortran_order': False, 'shape': (4,), }", four)}});
-  refused("an unknown key", {{"a.npy", npy("{'descr': '<f4', 'fortran_order': False, 'shape': (4,), 'x': 'y'}", four)}});
-  refused("text after the header", {{"a.npy", npy("{'descr': '<f4', 'fortran_order': False, 'shape': (4,), } + 1", four)}});
+  refused("a key twice",
+          {{"a.npy", npy("{'descr': '<f4', 'descr': '<f4', 'fortran_order': False, 'shape': (4,), }", four)}});
+  refused("an unknown key",
+          {{"a.npy", npy("{'descr': '<f4', 'fortran_order': False, 'shape': (4,), 'x': 'y'}", four)}});
+  refused("text after the header",
+          {{"a.npy", npy("{'descr': '<f4', 'fortran_order': False, 'shape': (4,), } + 1", four)}});
   refused("version 9", {{"a.npy", npy(good, four, 9)}});
   refused("no magic", {{"a.npy", "hello, this is not an array"}});
   refused("a header longer than the member", {{"a.npy", "\x93NUMPY" + bytes_of({1, 0, 255, 255}) + "{}"}});
@@ -204,7 +225,8 @@ TEST_CASE("no hostile NumPy archive is read") {
   const auto valid = zip_of(folder, {{"a.npy", npy(good, four)}});
   CHECK(read_npz(valid).size() == 1);
   const std::string bytes = read_file(valid, 1 << 20);
-  check_refused("cut off", folder.write("cut.npz", bytes.substr(0, bytes.size() - 10)), [](const fs::path& file) { read_npz(file); });
+  check_refused("cut off", folder.write("cut.npz", bytes.substr(0, bytes.size() - 10)),
+                [](const fs::path& file) { read_npz(file); });
   std::string lying = bytes;  // another size in the central directory than in the member
   const auto directory = lying.find("PK\1\2");
   lying[directory + 24] ^= 1;
@@ -218,7 +240,8 @@ TEST_CASE("column-major arrays are read as what they hold") {
   const Folder folder;
   const float values[] = {1, 3, 5, 2, 4, 6};  // [[1, 2], [3, 4], [5, 6]] by columns
   const std::string data(reinterpret_cast<const char*>(values), sizeof values);
-  const auto arrays = read_npz(zip_of(folder, {{"a.npy", npy("{'descr': '<f4', 'fortran_order': True, 'shape': (3, 2), }", data)}}));
+  const auto arrays =
+      read_npz(zip_of(folder, {{"a.npy", npy("{'descr': '<f4', 'fortran_order': True, 'shape': (3, 2), }", data)}}));
   float read[6];
   std::memcpy(read, arrays[0].second.bytes.data(), sizeof read);
   for (int i = 0; i < 6; ++i) CHECK(read[i] == static_cast<float>(i + 1));
@@ -249,7 +272,7 @@ TEST_CASE("arrays come back from safetensors and NumPy archives as they were wri
 
 TEST_CASE("hashes and base64 are the published ones") {
   CHECK(sha256_of("abc") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");  // FIPS 180-2
-  CHECK(base64("foobar") == "Zm9vYmFy");                                                            // RFC 4648
+  CHECK(base64("foobar") == "Zm9vYmFy");                                                          // RFC 4648
   CHECK(base64("fooba") == "Zm9vYmE=");
   CHECK(base64("").empty());
 }

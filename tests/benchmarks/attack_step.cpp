@@ -1,5 +1,6 @@
-// One step of the tangent attack (loss and both gradients at one point): the closed form against LibTorch's double backward,
-// with denormals flushed in both, as a ratio in one run; and the closed form's share of this machine's matrix-product rate.
+// One step of the tangent attack (loss and both gradients at one point): the closed form against LibTorch's double
+// backward, with denormals flushed in both, as a ratio in one run; and the closed form's share of this machine's
+// matrix-product rate.
 //
 // Arguments: width, images. Two hidden layers, 784 inputs, one output, tangents at the trained end, beta = 200 (where
 // denormals would hurt most). Rates count the products that METHODS 1 names: 6 width x width x M and 4 d x width x M.
@@ -74,8 +75,8 @@ void matrix_product(benchmark::State& state) {
     at::mm_out(c, a, b.t());
     benchmark::DoNotOptimize(c.data_ptr());
   }
-  state.counters["GFLOP/s"] = benchmark::Counter(2e-9 * static_cast<double>(images * width * width * state.iterations()),
-                                                 benchmark::Counter::kIsRate);
+  state.counters["GFLOP/s"] = benchmark::Counter(
+      2e-9 * static_cast<double>(images * width * width * state.iterations()), benchmark::Counter::kIsRate);
 }
 
 const std::vector<std::vector<std::int64_t>> sizes = {{512, 1024, 2048}, {40, 200}};

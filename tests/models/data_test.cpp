@@ -30,7 +30,8 @@ std::vector<float> floats(const Tensor& tensor) {
 TEST_CASE("Fashion-MNIST is 60000 images of 28 x 28 with ten equal classes") {
   CHECK(fashion().images.sizes() == at::IntArrayRef({60000, 28, 28}));
   CHECK(fashion().images.max().item<float>() == 1.0F);
-  for (std::int64_t label = 0; label < 10; ++label) CHECK((fashion().labels == label).sum().item<std::int64_t>() == 6000);
+  for (std::int64_t label = 0; label < 10; ++label)
+    CHECK((fashion().labels == label).sum().item<std::int64_t>() == 6000);
 }
 
 TEST_CASE("each task gives the signs that the contract says") {
@@ -45,7 +46,8 @@ TEST_CASE("each task gives the signs that the contract says") {
   CHECK(Task::parse("multiclass").outputs(labels) == 9);
   CHECK(floats(Task::parse("multiclass").targets(at::tensor({1}, at::kLong), 3)) == std::vector<float>{0, 1, 0});
   CHECK_THROWS_AS(Task::parse("multiclass").targets(labels, 3), InputError);
-  for (const char* text : {"", "odd", "classes:1", "classes:1,2,3", "classes:a,b", "groups:1,2", "groups:1|1", "groups:|1"}) {
+  for (const char* text :
+       {"", "odd", "classes:1", "classes:1,2,3", "classes:a,b", "groups:1,2", "groups:1|1", "groups:|1"}) {
     CHECK_THROWS_AS(Task::parse(text), UsageError);
   }
 }

@@ -28,8 +28,9 @@ struct Problem {
     }
     for (std::int64_t l = 0; l < network.layers(); ++l) scales.push_back(network.weight_scale(l));
     images = at::randn({image_count, image_size}, random, at::kFloat).to(dtype);
-    coefficients =
-        at::randn({image_count, static_cast<std::int64_t>(points.size()) * outputs}, random, at::kFloat).to(dtype).mul_(0.1);
+    coefficients = at::randn({image_count, static_cast<std::int64_t>(points.size()) * outputs}, random, at::kFloat)
+                       .to(dtype)
+                       .mul_(0.1);
   }
 };
 
@@ -54,8 +55,8 @@ TEST_CASE("the closed-form loss and its gradients are those of double backward t
     const Problem problem(depth, outputs, points, parameterization, dtype);
     const auto target = problem.network.tangents(problem.initial, problem.trained, points);
     const auto& loss = target->loss(problem.images, problem.coefficients, {beta});
-    // float64 leaves rounding alone. float32 rounds at 1.2e-7; at beta = 200 the slope sigmoid(200 z) amplifies what z was
-    // rounded by two hundredfold, to 2.4e-5, however it is computed.
+    // float64 leaves rounding alone. float32 rounds at 1.2e-7; at beta = 200 the slope sigmoid(200 z) amplifies what z
+    // was rounded by two hundredfold, to 2.4e-5, however it is computed.
     const double in_single = beta == 200 ? 200 * 1.2e-7 : 1e-5;
     const auto check = [&](const Tensor& found, const Tensor& expected) {
       CHECK(relative_error(found.to(at::kDouble), expected) < (dtype == at::kDouble ? 1e-10 : in_single));
@@ -87,8 +88,8 @@ TEST_CASE("kernel and inner products are those of explicit features") {
   const auto points = GENERATE(from_range(point_lists));
   const double beta = GENERATE(50.0, std::numeric_limits<double>::infinity());
   const Problem problem(depth, outputs, points, Parameterization::ntk, at::kDouble);
-  const Tensor features = reference::features(problem.initial, problem.trained, problem.scales, points, problem.images,
-                                              {beta});
+  const Tensor features =
+      reference::features(problem.initial, problem.trained, problem.scales, points, problem.images, {beta});
   const Tensor drift = reference::flatten(problem.trained.minus(problem.initial));
   const auto target = problem.network.tangents(problem.initial, problem.trained, points);
 
@@ -100,8 +101,7 @@ TEST_CASE("kernel and inner products are those of explicit features") {
 TEST_CASE("coordinates in a basis give the loss and gradient of the images that they stand for") {
   const Problem problem(2, 1, {0.0, 1.0}, Parameterization::standard, at::kDouble);
   Generator random = seeded(3);
-  const Tensor basis =
-      std::get<0>(at::linalg_qr(at::randn({image_size, 4}, random, at::kDouble))).t().contiguous();
+  const Tensor basis = std::get<0>(at::linalg_qr(at::randn({image_size, 4}, random, at::kDouble))).t().contiguous();
   const Tensor coordinates = at::randn({image_count, 4}, random, at::kDouble);
   const auto in_pixels = problem.network.tangents(problem.initial, problem.trained, problem.points);
   const auto in_span = problem.network.tangents(problem.initial, problem.trained, problem.points, basis);
@@ -123,7 +123,8 @@ TEST_CASE("variable projection finds coefficients at which the loss cannot be lo
 TEST_CASE("a drift made of the images' own features is explained without remainder") {
   Problem problem(2, 1, {0.0}, Parameterization::standard, at::kDouble);
   const Tensor weights = at::arange(1, image_count + 1, at::kDouble).div_(50).unsqueeze(1);
-  const Parameters step = problem.network.pullback(problem.initial, problem.images, [&](const Tensor&) { return weights; });
+  const Parameters step =
+      problem.network.pullback(problem.initial, problem.images, [&](const Tensor&) { return weights; });
   std::vector<Parameters::Entry> moved;
   for (std::size_t i = 0; i < step.size(); ++i) {
     moved.emplace_back(step.entries()[i].first, problem.initial[i] + step[i]);
@@ -139,7 +140,8 @@ TEST_CASE("pushforward and pullback are adjoint") {
   Generator random = seeded(5);
   const Tensor cotangents = at::randn({image_count, 4}, random, at::kDouble);
   const Parameters drift = problem.trained.minus(problem.initial);
-  const Parameters pulled = problem.network.pullback(problem.initial, problem.images, [&](const Tensor&) { return cotangents; });
+  const Parameters pulled =
+      problem.network.pullback(problem.initial, problem.images, [&](const Tensor&) { return cotangents; });
   const Tensor pushed = problem.network.pushforward(problem.initial, drift, problem.images);
   CHECK(pulled.inner(drift) == Approx((pushed * cotangents).sum().item<double>()).epsilon(1e-12));
 }

@@ -59,7 +59,9 @@ TEST_CASE("training stops at a loss, at a step count or at a plateau, and says w
   const Parameters initial = network.initial(random);
   const Tensor images = at::randn({4, 4}, random, at::kFloat), targets = targets_for({1, LossKind::squared, {}}, 4);
   Silent silent;
-  const auto stopped_by = [&](Recipe recipe) { return train(network, initial, images, targets, recipe, random, silent).stopped_by; };
+  const auto stopped_by = [&](Recipe recipe) {
+    return train(network, initial, images, targets, recipe, random, silent).stopped_by;
+  };
   Recipe recipe;
   recipe.learning_rate = 0.05;
   recipe.until_loss = 1e-3;

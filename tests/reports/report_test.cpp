@@ -35,7 +35,8 @@ Report sample_report() {
   finding.evidence["rank"] = 2;
   finding.samples = {{0, "7", 1.5, 0.1, 0.9, 0.01, true, "aaaa", "bbbb"}, {1, "3", {}, {}, {}, {}, false, "cccc", ""}};
   report.findings = {finding};
-  report.gate = Gate{{{"schema", "afterimage.policy/1"}}, {{"max_reconstructed_rate", 0.5, 0.0, Outcome::fail, "too many"}}};
+  report.gate =
+      Gate{{{"schema", "afterimage.policy/1"}}, {{"max_reconstructed_rate", 0.5, 0.0, Outcome::fail, "too many"}}};
   report.limitations = {"not a proof"};
   report.timing["seconds"] = 1.5;
   return report;
@@ -90,7 +91,8 @@ TEST_CASE("a document that is no report is refused in one line that names the fi
 TEST_CASE("hostile strings are inert wherever they stand in the page, and the page asks for nothing outside itself") {
   const std::string hostile = "</script><script>alert(1)</script>\"><img src=x onerror=alert(1)>{{verdict}}";
   Report report = sample_report();
-  report.tool.command = report.inputs[0].name = report.findings[0].reason = report.findings[0].samples[0].label = hostile;
+  report.tool.command = report.inputs[0].name = report.findings[0].reason = report.findings[0].samples[0].label =
+      hostile;
   report.findings[0].evidence[hostile] = hostile;
   report.gate->rules[0].reason = report.limitations[0] = report.data.source = report.model.architecture = hostile;
   const std::string page = render_html(report);
@@ -113,7 +115,8 @@ TEST_CASE("pictures become PNGs, and a picture that its pixels do not fill is re
 
 TEST_CASE("the gate's results reach SARIF and JUnit one by one, with hostile text escaped") {
   Report report = sample_report();
-  report.gate->rules.push_back({"require_attacks.span", std::nullopt, std::nullopt, Outcome::inconclusive, "a < b & \"c\" \x1b"});
+  report.gate->rules.push_back(
+      {"require_attacks.span", std::nullopt, std::nullopt, Outcome::inconclusive, "a < b & \"c\" \x1b"});
   report.gate->rules.push_back({"minimum_control_samples", 200.0, 100.0, Outcome::pass, "enough"});
   const Json sarif = to_sarif(report, "policy.json");
   CHECK(sarif["version"] == "2.1.0");
