@@ -81,6 +81,17 @@ std::vector<Sample> samples_of(const Score& score, const StoredClaim& claim, con
   return samples;
 }
 
+// A report holds no array of more numbers than this; of a longer one it has as many quantiles (the whole of it follows
+// from the arrays beside the report).
+std::vector<double> thinned(std::vector<double> values) {
+  constexpr std::size_t most = 10000;
+  if (values.size() <= most) return values;
+  std::sort(values.begin(), values.end());
+  std::vector<double> quantiles;
+  for (std::size_t i = 0; i < most; ++i) quantiles.push_back(values[i * (values.size() - 1) / (most - 1)]);
+  return quantiles;
+}
+
 void write_claim(const fs::path& file, const StoredClaim& claim) {
   NamedArrays arrays;
   const auto add = [&](const char* name, const Tensor& tensor) {
@@ -170,8 +181,8 @@ void fill_scores(Finding& finding, const StoredClaim& stored, const Truth& truth
   finding.p_value = score.p_value;
   finding.mean_relative_distance = score.mean_relative_distance;
   finding.mean_ssim = score.mean_ssim;
-  finding.member_distances = score.member_distances;
-  finding.control_distances = score.control_distances;
+  finding.member_distances = thinned(score.member_distances);
+  finding.control_distances = thinned(score.control_distances);
   finding.samples = samples_of(score, stored, truth, labels);
 }
 

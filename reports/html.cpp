@@ -163,12 +163,18 @@ std::string finding_in_plain_words(const Finding& finding) {
 
 std::string evidence_text(const Json& value) {
   if (value.is_string()) return value.get<std::string>();
-  if (value.is_array() && value.size() > 12) {
-    std::string text;
-    for (std::size_t i = 0; i < 8; ++i) text += value[i].dump() + ", ";
-    return fmt::format("{}\u2026 ({} values)", text, value.size());
-  }
-  return value.dump(-1, ' ', true, Json::error_handler_t::replace);
+  if (value.is_number()) return fmt::format("{:.4g}", value.get<double>());
+  if (!value.is_array()) return value.dump(-1, ' ', true, Json::error_handler_t::replace);
+  constexpr std::size_t most = 8;
+  std::string text;
+  for (std::size_t i = 0; i < std::min(most, value.size()); ++i) text += (i > 0 ? ", " : "") + evidence_text(value[i]);
+  return value.size() <= most ? text : fmt::format("{}, \u2026 ({} values)", text, value.size());
+}
+
+// "singular_values" as a heading.
+std::string as_words(std::string name) {
+  std::replace(name.begin(), name.end(), '_', ' ');
+  return name;
 }
 
 data figures_of(const Finding& finding) {
@@ -209,7 +215,7 @@ data figures_of(const Finding& finding) {
   }
   if (finding.iterations > 0) figures.push_back(row("Steps", std::to_string(finding.iterations), "of the search"));
   for (const auto& [name, value] : finding.evidence.items())
-    figures.push_back(row(name, evidence_text(value), "evidence"));
+    figures.push_back(row(as_words(name), evidence_text(value), "measured by the attack itself"));
   return rows(std::move(figures));
 }
 
