@@ -75,7 +75,7 @@ std::vector<OptionSpec> FiniteWidth::options() const {
           {"space", "where to search: pixels, span (of the first layer's change), or auto (span where there is one)",
            "auto"},
           {"candidates", "images to search with; 0: two for each training image that the span counts", "0"},
-          {"steps", "Adam steps a restart; up to half as many more until the loss settles", "1500"},
+          {"steps", "Adam steps a restart; up to half as many more until the loss settles", "2500"},
           {"restarts", "searches from different random images, of which the one that explains most is kept", "1"},
           {"dtype", "float32 or float64", "float32"}};
 }

@@ -1,6 +1,4 @@
 #include <fmt/format.h>
-#include <spdlog/sinks/stdout_color_sinks.h>
-#include <spdlog/spdlog.h>
 
 #include <CLI/CLI.hpp>
 #include <iostream>
@@ -76,12 +74,15 @@ std::string unknown_command(const CLI::App& app, int argc, char** argv) {
   return commands.empty() ? printable(argv[1]) + ": no such command; " : "";
 }
 
-void set_up_logging(const Context& context) {
-  const auto colour = std::getenv("NO_COLOR") == nullptr ? spdlog::color_mode::automatic : spdlog::color_mode::never;
-  const auto log = spdlog::stderr_color_st("afterimage", colour);
-  log->set_pattern("%l: %v");
-  log->set_level(context.quiet ? spdlog::level::err : context.verbose ? spdlog::level::debug : spdlog::level::warn);
-  spdlog::set_default_logger(log);
+// What a user should know before the work starts; on stderr, without colour.
+void say_what_computes(const Context& context) {
+  if (context.verbose) {
+    fmt::print(stderr, "LibTorch {}, {}, {} threads\n", libtorch_version(), blas_in_use(), context.threads);
+  }
+  if (is_slow_blas() && !context.quiet) {
+    fmt::print(stderr,
+               "warning: matrix products run on the reference BLAS, some 30 times slower; install libopenblas-dev\n");
+  }
 }
 
 }  // namespace
@@ -120,13 +121,10 @@ int main(int argc, char** argv) {
     return fail(bad_usage, "--device cuda: this version computes on the cpu only; use --device cpu");
   context.command = command_line(argc, argv);
   context.progress = make_progress(context.quiet);
-  set_up_logging(context);
   catch_interrupts();
   return guarded([&] {
     context.threads = set_up_compute(context.threads);
-    spdlog::debug("LibTorch {}, {}, {} threads", libtorch_version(), blas_in_use(), context.threads);
-    if (is_slow_blas())
-      spdlog::warn("matrix products run on the reference BLAS, some 30 times slower; install libopenblas-dev");
+    say_what_computes(context);
     return action();
   });
 }

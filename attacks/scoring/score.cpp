@@ -1,5 +1,7 @@
 #include "attacks/scoring/score.h"
 
+#include <ATen/core/grad_mode.h>
+
 #include <algorithm>
 #include <limits>
 #include <numeric>
