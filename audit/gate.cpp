@@ -18,6 +18,8 @@ constexpr std::uint64_t largest_policy = 1 << 20;
 constexpr const char* schema = "afterimage.policy/1";
 constexpr const char* reconstructed_limit = "max_reconstructed_rate";
 constexpr const char* membership_limit = "max_membership_tpr_at_1pct_fpr";
+constexpr const char* required_attacks = "require_attacks";
+constexpr const char* least_control = "minimum_control_samples";
 
 void require_keys(const Json& object, const std::vector<std::string>& known, const std::string& where) {
   if (!object.is_object()) throw UsageError(where + " has to be an object");
@@ -59,11 +61,17 @@ bool can_fail(const Limits& limits) {
 }
 
 bool can_fail(const Policy& policy) {
-  if (policy.on_inconclusive == Verdict::fail && (!policy.require_attacks.empty() || policy.minimum_control_samples))
+  if (policy.on_inconclusive == Verdict::fail &&
+      (!policy.require_attacks.empty() || policy.minimum_control_samples.value_or(0) > 0))
     return true;
   if (can_fail(policy.everywhere)) return true;
   return std::any_of(policy.attacks.begin(), policy.attacks.end(),
                      [](const auto& entry) { return can_fail(entry.second); });
+}
+
+// A reason is given by rule; one for "require_attacks" goes for every attack required.
+bool explains(const std::string& reason, const std::string& rule) {
+  return reason == rule || (reason == required_attacks && rule.starts_with(reason + "."));
 }
 
 std::string percent(double fraction) { return fmt::format("{:.1f} %", 100 * fraction); }
@@ -91,7 +99,11 @@ Measured membership_rate(const Finding& finding) {
 
 RuleResult judge(const std::string& rule, const Finding& finding, const Measured& measured, double limit, bool upper) {
   RuleResult result{rule, measured.value, limit, Outcome::pass, ""};
-  if (measured.value && *measured.value > limit) {
+  if (upper && measured.count == 0 && *measured.value > limit) {
+    result.outcome = Outcome::inconclusive;
+    result.reason = fmt::format("none of {} images came back, but with so few the rate may still be {}, above {}",
+                                measured.of, percent(*measured.value), percent(limit));
+  } else if (measured.value && *measured.value > limit) {
     result.outcome = Outcome::fail;
     result.reason = fmt::format("{} reaches {}{}, above the limit of {}", finding.attack, percent(*measured.value),
                                 upper ? " (upper end of the interval)" : "", percent(limit));
@@ -148,15 +160,17 @@ class Judge {
     for (const auto& attack : policy_.require_attacks) required(attack);
     if (policy_.minimum_control_samples) control_size(*policy_.minimum_control_samples);
     for (auto& rule : gate_.rules) {
-      const auto why = policy_.reasons.find(rule.rule);
-      if (why != policy_.reasons.end()) rule.reason += fmt::format(" (policy: {})", why->second);
+      for (const auto& [explained, why] : policy_.reasons) {
+        if (explains(explained, rule.rule)) rule.reason += fmt::format(" (policy: {})", why);
+      }
     }
     return gate_;
   }
 
  private:
-  // The limit for all attacks that have none of their own. An attack that cannot measure the value at all (it
-  // reconstructs no images) is left out while another can.
+  // The limit for all attacks that have none of their own. An attack that came to a result but cannot measure the value
+  // at all (it reconstructs no images), or that does not apply, is left out while another can; one that came to no
+  // result might have measured it, and counts.
   template <class HasOwn, class Measure>
   void everywhere(const char* rule, std::optional<double> limit, HasOwn has_own, Measure measure) {
     if (!limit) return;
@@ -165,7 +179,8 @@ class Judge {
       const auto own = policy_.attacks.find(finding.attack);
       if (own != policy_.attacks.end() && has_own(own->second)) continue;
       const Measured measured = measure(finding);
-      auto& list = measured.value ? results : without_value;
+      const bool no_result = finding.status == Status::inconclusive || finding.status == Status::failed;
+      auto& list = measured.value || no_result ? results : without_value;
       list.push_back(judge(rule, finding, measured, *limit, policy_.hold_against_upper));
     }
     if (results.empty()) results = without_value;
@@ -189,7 +204,7 @@ class Judge {
 
   void required(const std::string& attack) {
     const Finding* finding = find_attack(report_, attack);
-    RuleResult result{"require_attacks." + attack, std::nullopt, std::nullopt, Outcome::pass,
+    RuleResult result{fmt::format("{}.{}", required_attacks, attack), std::nullopt, std::nullopt, Outcome::pass,
                       attack + " came to a result"};
     if (finding == nullptr) {
       result.outcome = Outcome::inconclusive;
@@ -203,7 +218,7 @@ class Judge {
 
   void control_size(std::int64_t minimum) {
     const auto count = report_.data.control_samples;
-    gate_.rules.push_back({"minimum_control_samples", static_cast<double>(count), static_cast<double>(minimum),
+    gate_.rules.push_back({least_control, static_cast<double>(count), static_cast<double>(minimum),
                            count < minimum ? Outcome::inconclusive : Outcome::pass,
                            fmt::format("{} control images, {} asked for", count, minimum)});
   }
@@ -213,12 +228,25 @@ class Judge {
   Gate gate_{policy_.text, {}};
 };
 
+std::vector<std::string> rules_of(const Policy& policy) {
+  std::vector<std::string> rules;
+  const auto add = [&](const Limits& limits, const std::string& prefix) {
+    if (limits.max_reconstructed_rate) rules.push_back(prefix + reconstructed_limit);
+    if (limits.max_membership_tpr_at_1pct_fpr) rules.push_back(prefix + membership_limit);
+  };
+  add(policy.everywhere, "");
+  for (const auto& [attack, limits] : policy.attacks) add(limits, attack + ".");
+  for (const auto& attack : policy.require_attacks) rules.push_back(fmt::format("{}.{}", required_attacks, attack));
+  if (policy.minimum_control_samples) rules.emplace_back(least_control);
+  return rules;
+}
+
 }  // namespace
 
 Policy read_policy(const Json& document, const std::string& name) {
   require_keys(document,
-               {"schema", reconstructed_limit, membership_limit, "attacks", "require_attacks",
-                "minimum_control_samples", "on_inconclusive", "hold_against", "reasons"},
+               {"schema", reconstructed_limit, membership_limit, "attacks", required_attacks, least_control,
+                "on_inconclusive", "hold_against", "reasons"},
                name + ": the policy");
   if (document.value("schema", Json()) != schema) {
     throw UsageError(fmt::format("{}: schema has to be \"{}\"", name, schema));
@@ -234,14 +262,14 @@ Policy read_policy(const Json& document, const std::string& name) {
       policy.attacks[attack] = read_limits(limits, where);
     }
   }
-  if (const auto required = document.find("require_attacks"); required != document.end()) {
+  if (const auto required = document.find(required_attacks); required != document.end()) {
     if (!required->is_array()) throw UsageError(name + ": require_attacks has to be a list of attack names");
     for (const auto& attack : *required) {
       if (!attack.is_string()) throw UsageError(name + ": require_attacks has to be a list of attack names");
       policy.require_attacks.push_back(attack.get<std::string>());
     }
   }
-  if (const auto minimum = document.find("minimum_control_samples"); minimum != document.end()) {
+  if (const auto minimum = document.find(least_control); minimum != document.end()) {
     if (!minimum->is_number_unsigned() || minimum->get<std::uint64_t>() > 1'000'000'000) {
       throw UsageError(name + ": minimum_control_samples has to be a whole number");
     }
@@ -256,6 +284,11 @@ Policy read_policy(const Json& document, const std::string& name) {
     if (!reasons->is_object()) throw UsageError(name + ": reasons has to be an object of texts by rule");
     for (const auto& [rule, why] : reasons->items()) {
       if (!why.is_string()) throw UsageError(fmt::format("{}: reasons.{} has to be a text", name, printable(rule)));
+      const auto rules = rules_of(policy);
+      if (std::none_of(rules.begin(), rules.end(), [&](const auto& known) { return explains(rule, known); })) {
+        throw UsageError(fmt::format("{}: reasons.{} explains no rule of this policy; its rules are {}", name,
+                                     printable(rule), printable(fmt::format("{}", fmt::join(rules, ", ")))));
+      }
       policy.reasons[rule] = why.get<std::string>();
     }
   }

@@ -25,13 +25,14 @@ struct Policy {
   Json text;  // as read
 };
 
-// Throws UsageError in one line: an unknown key, a value out of range, or a policy in which nothing can fail.
+// Throws UsageError in one line: an unknown key, a value out of range, a reason for a rule that is not there, or a
+// policy in which nothing can fail.
 Policy read_policy(const Json& document, const std::string& name);
 Policy read_policy_file(const std::string& path);
 
 // One result a rule. A measured value above its limit fails. It is inconclusive when there is none, when the attack did
-// not come to a result, or when nothing was found but one image more would already break the limit: then the set is too
-// small to tell the limit from zero.
+// not come to a result, or when the set is too small to tell the limit from zero: nothing was found, but one image more
+// would already break the limit, or (held against the upper end) so few images leave room for a rate above it.
 Gate apply(const Policy& policy, const Report& report);
 Verdict verdict_of(const Policy& policy, const Gate& gate);
 

@@ -126,13 +126,18 @@ const char* icon(Verdict verdict) {
   throw std::logic_error("unknown verdict");
 }
 
+std::string control_text(const Finding& finding) {
+  return finding.control ? fmt::format("{} of {} images", finding.control->count, finding.control->of)
+                         : "an unknown number of images";
+}
+
 std::string in_plain_words(const Report& report) {
   std::string text;
   if (const Finding* best = best_reconstruction(report)) {
     text = fmt::format(
         "From the weights alone, {} of {} training images were reconstructed by the attack \u201c{}\u201d; by the "
-        "same measure {} of {} images that the network never saw were. ",
-        best->reconstructed->count, best->reconstructed->of, best->attack, best->control->count, best->control->of);
+        "same measure {} that the network never saw were. ",
+        best->reconstructed->count, best->reconstructed->of, best->attack, control_text(*best));
   } else {
     text = "No attack made images that could be compared with the training set. ";
   }
@@ -149,9 +154,9 @@ std::string finding_in_plain_words(const Finding& finding) {
     return "This attack does not apply here, which says nothing about what others could find.";
   if (finding.reconstructed) {
     const bool beyond_chance = finding.p_value && *finding.p_value < 0.05;
-    return fmt::format("{} of {} training images came back recognisably, against {} of {} control images{}.",
-                       finding.reconstructed->count, finding.reconstructed->of, finding.control->count,
-                       finding.control->of, beyond_chance ? "; that is no accident" : "; that could be chance");
+    return fmt::format("{} of {} training images came back recognisably, against {} from the control set{}.",
+                       finding.reconstructed->count, finding.reconstructed->of, control_text(finding),
+                       beyond_chance ? "; that is no accident" : "; that could be chance");
   }
   if (finding.membership) {
     return fmt::format(
@@ -182,8 +187,8 @@ data figures_of(const Finding& finding) {
   if (finding.reconstructed) {
     figures.push_back(
         row("Reconstructed", rate_text(*finding.reconstructed), "training images that came back; lower is better"));
-    figures.push_back(
-        row("Control", rate_text(*finding.control), "the same measure on images never trained on: what chance gives"));
+    figures.push_back(row("Control", finding.control ? rate_text(*finding.control) : "not known",
+                          "the same measure on images never trained on: what chance gives"));
     figures.push_back(
         row("p-value", number(finding.p_value), "how likely chance alone would do as well (Fisher's exact test)"));
     figures.push_back(row("Threshold", number(finding.threshold),
@@ -205,7 +210,7 @@ data figures_of(const Finding& finding) {
     figures.push_back(row("Found at 1 % false alarms", percent(membership.tpr_at_fpr_0_01),
                           "members found while 1 of 100 others is accused"));
     figures.push_back(row("Found at 0.1 % false alarms", percent(membership.tpr_at_fpr_0_001),
-                          "not measurable with fewer than 1000 control images"));
+                          "members found while 1 of 1000 others is accused; takes 1000 control images"));
     figures.push_back(
         row("Advantage", number(membership.advantage), "true less false positives at the best threshold"));
   }

@@ -3,14 +3,21 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <string_view>
 
 namespace afterimage {
 namespace {
 
-// XML 1.0 has no way to write most control characters at all: they are dropped.
+// XML 1.0 has no way to write most control characters, U+FFFE and U+FFFF at all: they are dropped.
 std::string escaped(const std::string& text) {
   std::string safe;
-  for (const char c : text) {
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    const std::string_view here = std::string_view(text).substr(i, 3);
+    if (here == "\xEF\xBF\xBE" || here == "\xEF\xBF\xBF") {
+      i += 2;
+      continue;
+    }
+    const char c = text[i];
     switch (c) {
       case '&':
         safe += "&amp;";

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <cmath>
+#include <limits>
 
 #include "models/base/error.h"
 #include "models/base/text.h"
@@ -36,6 +37,11 @@ std::string name_in(const Names<Enum>& names, Enum value) {
 
 // JSON has no NaN or infinity: what could not be computed is null.
 Json number(const Number& value) { return value && std::isfinite(*value) ? Json(*value) : Json(nullptr); }
+
+// A name given on a command line may hold any bytes; JSON holds UTF-8 only.
+std::string utf8(const std::string& text) {
+  return Json::parse(Json(text).dump(-1, ' ', false, Json::error_handler_t::replace)).get<std::string>();
+}
 
 Json numbers(const std::vector<double>& values) {
   Json list = Json::array();
@@ -113,8 +119,15 @@ class Reader {
     return value_.get<double>();
   }
   Number real_or_null() const { return is_null() ? Number() : Number(real()); }
+  double fraction() const {
+    if (!(real() >= 0 && real() <= 1)) fail("has to be a fraction from 0 to 1");
+    return real();
+  }
+  Number fraction_or_null() const { return is_null() ? Number() : Number(fraction()); }
   std::int64_t whole() const {
     if (!value_.is_number_integer()) fail("has to be a whole number");
+    constexpr std::uint64_t most = std::numeric_limits<std::int64_t>::max();
+    if (value_.is_number_unsigned() && value_.get<std::uint64_t>() > most) fail("is too large");
     return value_.get<std::int64_t>();
   }
   bool boolean() const {
@@ -155,15 +168,20 @@ class Reader {
 std::optional<Rate> read_rate(const Reader& in) {
   if (in.is_null()) return std::nullopt;
   const auto [low, high] = in["ci95"].two();
-  return Rate{in["count"].whole(), in["of"].whole(), in["rate"].real(), low, high};
+  const Rate rate{in["count"].whole(), in["of"].whole(), in["rate"].real(), low, high};
+  if (rate.count < 0 || rate.of < 1 || rate.count > rate.of) in.fail("has to count from 0 up to all images");
+  const double expected = static_cast<double>(rate.count) / static_cast<double>(rate.of);
+  if (std::abs(rate.rate - expected) > 1e-9) in["rate"].fail("has to be count divided by of");
+  if (!(0 <= low && low <= rate.rate && rate.rate <= high && high <= 1)) in["ci95"].fail("has to enclose the rate");
+  return rate;
 }
 
 std::optional<Membership> read_membership(const Reader& in) {
   if (in.is_null()) return std::nullopt;
-  Membership membership{in["auc"].real(),
-                        in["tpr_at_fpr_0_01"].real_or_null(),
-                        in["tpr_at_fpr_0_001"].real_or_null(),
-                        in["advantage"].real(),
+  Membership membership{in["auc"].fraction(),
+                        in["tpr_at_fpr_0_01"].fraction_or_null(),
+                        in["tpr_at_fpr_0_001"].fraction_or_null(),
+                        in["advantage"].fraction(),
                         {}};
   for (const auto& corner : in["roc"].list()) membership.roc.push_back(corner.two());
   return membership;
@@ -183,7 +201,7 @@ Sample read_sample(const Reader& in) {
 
 std::vector<double> read_numbers(const Reader& in) {
   std::vector<double> values;
-  for (const auto& item : in.list()) values.push_back(item.real());
+  for (const auto& item : in.list()) values.push_back(item.real_or_null().value_or(std::nan("")));
   return values;
 }
 
@@ -230,7 +248,7 @@ Json to_json(const Finding& finding) {
   for (const auto& sample : finding.samples) samples.push_back(to_json(sample));
   return {{"attack", finding.attack},
           {"status", name_of(finding.status)},
-          {"reason", finding.reason},
+          {"reason", utf8(finding.reason)},
           {"iterations", finding.iterations},
           {"loss_initial", number(finding.loss_initial)},
           {"loss_final", number(finding.loss_final)},
@@ -253,7 +271,7 @@ Json to_json(const Report& report) {
   Json inputs = Json::array(), findings = Json::array();
   for (const auto& input : report.inputs) {
     inputs.push_back({{"role", input.role},
-                      {"name", input.name},
+                      {"name", utf8(input.name)},
                       {"format", input.format},
                       {"bytes", input.bytes},
                       {"sha256", input.sha256}});
@@ -275,7 +293,7 @@ Json to_json(const Report& report) {
         {"device", report.tool.device},
         {"threads", report.tool.threads},
         {"seed", report.tool.seed},
-        {"command", report.tool.command}}},
+        {"command", utf8(report.tool.command)}}},
       {"verdict", name_of(report.verdict)},
       {"inputs", inputs},
       {"model",
@@ -285,12 +303,12 @@ Json to_json(const Report& report) {
         {"input_shape", report.model.input_shape},
         {"outputs", report.model.outputs}}},
       {"data",
-       {{"source", report.data.source},
+       {{"source", utf8(report.data.source)},
         {"task", report.data.task},
         {"samples", report.data.samples},
         {"dimension", report.data.dimension},
         {"control_samples", report.data.control_samples},
-        {"control_source", report.data.control_source}}},
+        {"control_source", utf8(report.data.control_source)}}},
       {"threat_model", {{"knows", report.threat_model.knows}, {"does_not_know", report.threat_model.does_not_know}}},
       {"training", training},
       {"deviation",

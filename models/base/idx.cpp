@@ -3,7 +3,10 @@
 #include <fmt/format.h>
 #include <zlib.h>
 
-#include <memory>
+#include <algorithm>
+#include <array>
+#include <fstream>
+#include <new>
 
 #include "models/base/error.h"
 #include "models/base/files.h"
@@ -14,37 +17,75 @@ namespace {
 constexpr std::uint64_t most_inflated = 1100;  // deflate cannot do better than about 1032 to one
 constexpr std::uint64_t largest_payload = 1ULL << 34;
 
-// Reads a plain file or a gzip stream alike.
+// Reads a plain file or a gzip stream of one member alike. zlib's own gzread takes a stream that lost its checksum for a
+// whole one, so the stream is inflated here.
 class Stream {
  public:
-  explicit Stream(const std::filesystem::path& path)
-      : file_(gzopen(path.c_str(), "rb"), gzclose), path_(path.string()) {
+  explicit Stream(const std::filesystem::path& path) : file_(path, std::ios::binary), path_(path.string()) {
     if (!file_) throw InputError(path_ + ": cannot be opened; give a readable file");
+    refill();
+    plain_ = zlib_.avail_in < 2 || packed_[0] != 0x1f || packed_[1] != 0x8b;
+    constexpr int gzip_window = 15 + 16;
+    if (inflateInit2(&zlib_, gzip_window) != Z_OK) throw std::bad_alloc();
   }
+  ~Stream() { inflateEnd(&zlib_); }
+  Stream(const Stream&) = delete;
+  Stream& operator=(const Stream&) = delete;
 
-  // Bytes read, fewer than `size` only at the end.
+  // Whether the file is no gzip stream, so that its size says what it holds.
+  bool is_plain() const { return plain_; }
+
+  // Bytes read, fewer than `size` only at the end. Throws InputError on a gzip stream that is corrupt or cut off.
   std::size_t read(void* into, std::size_t size) {
+    auto* out = static_cast<Bytef*>(into);
     std::size_t total = 0;
     while (total < size) {
-      const auto chunk = static_cast<unsigned>(std::min<std::size_t>(size - total, 1U << 30));
-      const int got = gzread(file_.get(), static_cast<char*>(into) + total, chunk);
-      if (got < 0) throw InputError(path_ + ": its gzip stream is corrupt; copy it again");
-      if (got == 0) break;
-      total += static_cast<std::size_t>(got);
+      if (zlib_.avail_in == 0) refill();
+      if (ended_) {
+        if (zlib_.avail_in > 0) throw InputError(path_ + ": has bytes after its gzip stream; copy it again");
+        break;
+      }
+      if (zlib_.avail_in == 0) {
+        if (plain_) break;
+        throw InputError(path_ + ": its gzip stream is cut off; copy it again");
+      }
+      const auto room = static_cast<uInt>(std::min<std::size_t>(size - total, 1U << 30));
+      total += plain_ ? copy(out + total, room) : inflated(out + total, room);
     }
     return total;
   }
 
-  // A gzip stream that was cut off ends without its checksum.
-  bool ended_cleanly() {
-    int code = Z_OK;
-    gzerror(file_.get(), &code);
-    return code == Z_OK || code == Z_STREAM_END;
+ private:
+  void refill() {
+    file_.read(reinterpret_cast<char*>(packed_.data()), static_cast<std::streamsize>(packed_.size()));
+    zlib_.next_in = packed_.data();
+    zlib_.avail_in = static_cast<uInt>(file_.gcount());
   }
 
- private:
-  std::unique_ptr<gzFile_s, decltype(&gzclose)> file_;
+  std::size_t copy(Bytef* out, uInt room) {
+    const uInt count = std::min(room, zlib_.avail_in);
+    std::copy_n(zlib_.next_in, count, out);
+    zlib_.next_in += count;
+    zlib_.avail_in -= count;
+    return count;
+  }
+
+  std::size_t inflated(Bytef* out, uInt room) {
+    zlib_.next_out = out;
+    zlib_.avail_out = room;
+    const int code = inflate(&zlib_, Z_NO_FLUSH);
+    if (code != Z_OK && code != Z_STREAM_END && code != Z_BUF_ERROR) {
+      throw InputError(path_ + ": its gzip stream is corrupt; copy it again");
+    }
+    ended_ = code == Z_STREAM_END;
+    return room - zlib_.avail_out;
+  }
+
+  std::ifstream file_;
   std::string path_;
+  std::array<Bytef, 1 << 16> packed_;
+  z_stream zlib_{};
+  bool plain_ = true, ended_ = false;
 };
 
 std::uint32_t big_endian(const unsigned char* bytes) {
@@ -70,13 +111,13 @@ Array read_idx(const std::filesystem::path& path) {
     array.shape.push_back(big_endian(size));
   }
   const auto bytes = checked_bytes(array.shape, DType::u8);
-  if (!bytes || *bytes > largest_payload || *bytes > on_disk * most_inflated) {
+  if (!bytes || *bytes > largest_payload || *bytes > on_disk * (stream.is_plain() ? 1 : most_inflated)) {
     throw InputError(
         fmt::format("{}: its header promises more data than the {} bytes of the file can hold", file, on_disk));
   }
   array.bytes.resize(*bytes);
   const std::size_t got = stream.read(array.bytes.data(), *bytes);
-  if (got != *bytes || !stream.ended_cleanly()) {
+  if (got != *bytes) {
     throw InputError(fmt::format("{}: has {} of the {} bytes that its header promises; it is truncated, copy it again",
                                  file, got, *bytes));
   }

@@ -13,6 +13,7 @@ namespace afterimage {
 nlohmann::ordered_json parse_json(std::string_view text, const std::string& file) {
   using Json = nlohmann::ordered_json;
   constexpr int deepest = 64;
+  constexpr std::size_t most_names = 1 << 14;  // an ordered object takes time that grows with their square
   std::vector<std::set<std::string>> keys;
   const auto check = [&](int depth, Json::parse_event_t event, Json& parsed) {
     if (depth > deepest) throw InputError(fmt::format("{}: JSON is nested deeper than {} levels", file, deepest));
@@ -21,6 +22,9 @@ nlohmann::ordered_json parse_json(std::string_view text, const std::string& file
     if (event == Json::parse_event_t::key && !keys.back().insert(parsed.get<std::string>()).second) {
       throw InputError(
           fmt::format("{}: JSON has the name \"{}\" twice in one object", file, printable(parsed.get<std::string>())));
+    }
+    if (!keys.empty() && keys.back().size() > most_names) {
+      throw InputError(fmt::format("{}: JSON has an object of more than {} names", file, most_names));
     }
     return true;
   };

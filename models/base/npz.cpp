@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
+#include <unistd.h>
 #include <zip.h>
 
 #include <charconv>
@@ -52,7 +53,9 @@ class NpyHeaderParser {
       } else {
         fail("has an unknown key");
       }
-      accept(',');
+      if (accept(',')) continue;
+      expect('}');
+      break;
     }
     skip_space();
     if (!rest_.empty() || seen.size() != 3) fail("is not descr, fortran_order and shape");
@@ -106,7 +109,9 @@ class NpyHeaderParser {
       if (error != std::errc() || size < 0 || sizes.size() == 16) fail("has a shape that is not a tuple of sizes");
       rest_.remove_prefix(static_cast<std::size_t>(end - rest_.data()));
       sizes.push_back(size);
-      accept(',');
+      if (accept(',')) continue;
+      expect(')');
+      break;
     }
     return sizes;
   }
@@ -265,7 +270,7 @@ NamedArrays read_npz(const std::filesystem::path& path) {
 
 void write_npz(const std::filesystem::path& path, const NamedArrays& arrays) {
   constexpr time_t epoch = 315532800;  // 1980-01-01, the first that a zip can say
-  const std::filesystem::path temporary = path.string() + ".tmp-npz";
+  const std::filesystem::path temporary = path.string() + fmt::format(".tmp-{}", ::getpid());
   int code = 0;
   Zip zip(zip_open(temporary.c_str(), ZIP_CREATE | ZIP_TRUNCATE, &code), zip_discard);
   if (!zip) throw std::runtime_error(fmt::format("{}: cannot be written (zip error {})", path.string(), code));
@@ -286,7 +291,11 @@ void write_npz(const std::filesystem::path& path, const NamedArrays& arrays) {
   static_cast<void>(zip.release());  // closed
   std::error_code error;
   std::filesystem::rename(temporary, path, error);
-  if (error) throw std::runtime_error(fmt::format("{}: cannot be written ({})", path.string(), error.message()));
+  if (error) {
+    std::error_code ignored;
+    std::filesystem::remove(temporary, ignored);
+    throw std::runtime_error(fmt::format("{}: cannot be written ({})", path.string(), error.message()));
+  }
 }
 
 }  // namespace afterimage

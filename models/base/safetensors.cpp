@@ -107,6 +107,7 @@ Safetensors read_safetensors(const std::filesystem::path& path) {
   const std::string file = path.string();
   const auto size = bytes_in(path);
   std::ifstream in(path, std::ios::binary);
+  if (!in) throw InputError(file + ": cannot be opened; give a readable file");
   std::uint64_t header_size = 0;
   if (size < 8 || !in.read(reinterpret_cast<char*>(&header_size), 8)) {
     throw InputError(fmt::format("{}: has {} bytes, too few for a safetensors file", file, size));
@@ -130,6 +131,7 @@ Safetensors read_safetensors(const std::filesystem::path& path) {
       entries.push_back(reader.entry(name, value));
       continue;
     }
+    if (!value.is_object()) throw InputError(file + ": its __metadata__ has to be a JSON object");
     for (const auto& [key, text] : value.items()) {
       if (!text.is_string()) throw InputError(file + ": its __metadata__ may hold strings alone");
       content.metadata[key] = text.get<std::string>();

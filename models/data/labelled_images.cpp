@@ -19,6 +19,7 @@ constexpr const char* fashion_mnist_folder = "/usr/share/datasets/fashion-mnist/
 Tensor checked_pixels(const Tensor& raw, const std::string& file) {
   if (raw.scalar_type() == at::kByte) return raw.to(at::kFloat).div_(255);
   if (!raw.is_floating_point()) throw InputError(file + ": images have to be bytes or floating point");
+  if (raw.numel() == 0) return raw.to(at::kFloat);
   const Tensor images = raw.to(at::kFloat);
   if (!at::isfinite(images).all().item<bool>()) throw InputError(file + ": images hold NaN or infinity");
   const float low = images.min().item<float>(), high = images.max().item<float>();
@@ -31,7 +32,13 @@ Tensor checked_pixels(const Tensor& raw, const std::string& file) {
 
 Tensor checked_labels(const Tensor& raw, std::int64_t images, const std::string& file) {
   Tensor labels = raw;
-  if (labels.dim() == 2) labels = labels.argmax(1);
+  if (labels.dim() == 2 && labels.size(0) == images && labels.numel() > 0) {
+    const Tensor ones = labels == 1, zeros = labels == 0;
+    if (!ones.logical_or(zeros).all().item<bool>() || !(ones.sum(1) == 1).all().item<bool>()) {
+      throw InputError(file + ": labels of rank 2 have to be one-hot; give one class for each image");
+    }
+    labels = ones.to(at::kByte).argmax(1);
+  }
   if (labels.dim() != 1 || labels.size(0) != images) {
     throw InputError(fmt::format("{}: has {} labels for {} images; each image needs one", file,
                                  raw.dim() == 0 ? 0 : raw.size(0), images));
@@ -114,7 +121,7 @@ LabelledImages load_images(const std::string& data) {
   } else {
     throw UsageError(fmt::format("data \"{}\": unknown kind; use fashion-mnist, idx:IMAGES,LABELS or npz:FILE", data));
   }
-  if (loaded.size() == 0) throw InputError(loaded.files.front() + ": holds no images");
+  if (loaded.images.numel() == 0) throw InputError(loaded.files.front() + ": holds no images");
   loaded.source = data;
   return loaded;
 }

@@ -10,6 +10,7 @@
   const histogram = (values, edges) => {
     const counts = new Array(edges.length - 1).fill(0);
     for (const value of values) {
+      if (value === null) continue;
       let bin = edges.findIndex((edge, i) => i > 0 && value < edge) - 1;
       if (bin < 0) bin = counts.length - 1;
       counts[bin] += 1;
@@ -61,7 +62,7 @@
       type: "line",
       data: {
         datasets: [
-          { label: finding.attack, data: points, borderColor: colour("--member"), backgroundColor: colour("--member"), pointRadius: 0, borderWidth: 2.5 },
+          { label: finding.attack, data: points, borderColor: colour("--member"), backgroundColor: colour("--member"), pointRadius: 0, borderWidth: 2.5, clip: 4 },
           { label: "guessing", data: chance, borderColor: colour("--soft"), borderDash: [5, 4], pointRadius: 0, borderWidth: 1.5 },
         ],
       },
@@ -82,5 +83,8 @@
   };
   draw();
   window.matchMedia("(prefers-color-scheme: dark)").addEventListener("change", draw);
-  window.addEventListener("beforeprint", () => { for (const chart of charts) chart.resize(); for (const fold of document.querySelectorAll("details")) fold.open = true; });
+  // Paper is white whatever the screen is, and nobody can unfold it.
+  const print = (on) => { document.documentElement.classList.toggle("printing", on); draw(); };
+  window.addEventListener("beforeprint", () => { for (const fold of document.querySelectorAll("details")) fold.open = true; print(true); });
+  window.addEventListener("afterprint", () => print(false));
 })();

@@ -1,12 +1,20 @@
 #include "reports/report.h"
 
 #include <cmath>
+#include <cstdlib>
+#include <limits>
 
 #include "models/base/error.h"
+#include "models/base/files.h"
 #include "reports/contact_sheet.h"
 #include "reports/html.h"
 #include "reports/junit.h"
 #include "reports/sarif.h"
+
+#define STB_IMAGE_IMPLEMENTATION
+#define STB_IMAGE_STATIC
+#define STBI_ONLY_PNG
+#include <stb/stb_image.h>
 
 namespace afterimage {
 namespace {
@@ -42,18 +50,56 @@ Report sample_report() {
   return report;
 }
 
+std::vector<std::uint8_t> decoded(const std::string& png) {
+  int width = 0, height = 0, channels = 0;
+  stbi_uc* pixels = stbi_load_from_memory(reinterpret_cast<const stbi_uc*>(png.data()), static_cast<int>(png.size()),
+                                          &width, &height, &channels, 0);
+  if (pixels == nullptr) return {};
+  std::vector<std::uint8_t> copy(pixels, pixels + static_cast<std::ptrdiff_t>(width) * height * channels);
+  stbi_image_free(pixels);
+  return copy;
+}
+
 }  // namespace
 
 TEST_CASE("a report comes back from its JSON as it was") {
   const Json document = to_json(sample_report());
-  CHECK(to_json(report_from_json(Json::parse(document.dump()), "r.json")) == document);
+  CHECK(to_json(report_from_json(Json::parse(document.dump()), "r.json")).dump() == document.dump());
+  if (const char* file = std::getenv("AFTERIMAGE_SAMPLE_REPORT")) write_file(file, document.dump());  // schema_test.py
+}
+
+TEST_CASE("numbers come back to the last bit, and text with every kind of character as it was") {
+  Report report = sample_report();
+  report.findings[0].p_value = 0.1 + 0.2;
+  report.findings[0].loss_initial = 5e-324;
+  report.findings[0].loss_final = 1.7976931348623157e308;
+  report.findings[0].reason = std::string("nul ") + '\0' + " quote \" newline \n \u2028 \U0001F600";
+  report.tool.seed = std::numeric_limits<std::int64_t>::max();
+  const Report back = report_from_json(Json::parse(to_json(report).dump()), "r.json");
+  CHECK(back.findings[0].p_value == report.findings[0].p_value);
+  CHECK(back.findings[0].loss_initial == report.findings[0].loss_initial);
+  CHECK(back.findings[0].loss_final == report.findings[0].loss_final);
+  CHECK(back.findings[0].reason == report.findings[0].reason);
+  CHECK(back.tool.seed == report.tool.seed);
+}
+
+TEST_CASE("a file name that is not UTF-8 does not stop a report from being written") {
+  Report report = sample_report();
+  report.inputs[0].name = report.tool.command = "run/\xff.pt";
+  CHECK(to_json(report).dump().find("run/\xEF\xBF\xBD.pt") != std::string::npos);
 }
 
 TEST_CASE("what is not finite is written as null") {
   Report report = sample_report();
   report.findings[0].relative_loss = std::nan("");
   report.deviation.kernel_distance = INFINITY;
+  report.findings[0].member_distances[0] = -INFINITY;
+  report.findings[0].samples[0].ssim = std::nan("");
   const Json document = to_json(report);
+  CHECK(document["findings"][0]["member_distances"][0].is_null());
+  CHECK(document["findings"][0]["samples"][0]["ssim"].is_null());
+  CHECK(document.dump().find("nan") == std::string::npos);
+  CHECK(to_json(report_from_json(document, "r.json")) == document);
   CHECK(document["findings"][0]["relative_loss"].is_null());
   CHECK(document["deviation"]["kernel_distance"].is_null());
 }
@@ -68,6 +114,26 @@ TEST_CASE("a document that is no report is refused in one line that names the fi
     }
     return "";
   };
+  const Json hostile = "x\n\x1b[31m";
+  for (const auto& [path, value] : std::vector<std::pair<std::string, Json>>{{"/verdict", hostile},
+                                                                             {"/tool/threads", hostile},
+                                                                             {"/tool/seed", 1e300},
+                                                                             {"/tool/seed", 18446744073709551615U},
+                                                                             {"/findings/0/reconstructed/rate", -1},
+                                                                             {"/findings/0/reconstructed/count", 3},
+                                                                             {"/findings/0/reconstructed/of", 0},
+                                                                             {"/findings/0/control/ci95", {0.5, 1.0}},
+                                                                             {"/findings/0/membership/auc", 95},
+                                                                             {"/findings/0/samples/0/label", nullptr},
+                                                                             {"/gate/rules/0/outcome", "maybe"},
+                                                                             {"/model", Json::array()}}) {
+    Json spoilt = good;
+    spoilt[Json::json_pointer(path)] = value;
+    CAPTURE(path);
+    const std::string place = path.substr(1, path.find('/', 1) - 1);
+    CHECK(message(spoilt).starts_with("r.json: " + place));
+    CHECK(message(spoilt).find_first_of("\n\x1b") == std::string::npos);
+  }
   for (const auto& [path, value] : std::vector<std::pair<std::string, Json>>{{"/schema", "afterimage.report/2"},
                                                                              {"/verdict", "good"},
                                                                              {"/findings", 7},
@@ -102,13 +168,45 @@ TEST_CASE("hostile strings are inert wherever they stand in the page, and the pa
   CHECK(page.find("src=\"http") == std::string::npos);
   CHECK(page.find("href=\"http") == std::string::npos);
   CHECK(page.find("content=\"default-src &apos;none&apos;; img-src data:") != std::string::npos);
+  CHECK(page.find("url(") == std::string::npos);
   CHECK(page == render_html(report));
+}
+
+TEST_CASE("the page of a report is the page of its JSON, and one without figures or with gaps has a page too") {
+  const Report report = sample_report();
+  CHECK(render_html(report_from_json(to_json(report), "r.json")) == render_html(report));
+  Report gaps = report;
+  gaps.findings[0].control.reset();
+  gaps.findings[0].membership.reset();
+  CHECK(render_html(gaps).find("an unknown number of images") != std::string::npos);
+  gaps.findings.clear();
+  gaps.gate.reset();
+  gaps.training.reset();
+  CHECK(render_html(gaps).find("<canvas") == std::string::npos);
+}
+
+TEST_CASE("every image that is embedded is a data address, and a false one cannot leave its attribute") {
+  Report report = sample_report();
+  report.findings[0].samples[0].original_png = "\" onerror=\"alert(1)";
+  const std::string page = render_html(report);
+  CHECK(page.find("\" onerror=\"") == std::string::npos);
+  std::size_t images = 0;
+  for (auto at = page.find("<img "); at != std::string::npos; at = page.find("<img ", at + 1)) {
+    images += 1;
+    CHECK(page.compare(at, 32, "<img src=\"data:image/png;base64,") == 0);
+  }
+  CHECK(images == 3);
 }
 
 TEST_CASE("pictures become PNGs, and a picture that its pixels do not fill is refused") {
   const Picture picture{2, 2, 1, {0, 85, 170, 255}};
   CHECK(encode_png(picture).starts_with("\x89PNG\r\n"));
   CHECK(contact_sheet({{picture, picture}, {picture, picture}}).starts_with("\x89PNG\r\n"));
+  for (const int channels : {1, 3}) {
+    Picture original{5, 4, channels, {}};
+    for (int i = 0; i < 5 * 4 * channels; ++i) original.pixels.push_back(static_cast<std::uint8_t>(i * 37));
+    CHECK(decoded(encode_png(original)) == original.pixels);
+  }
   CHECK_THROWS_AS(encode_png({2, 2, 3, {1, 2, 3}}), std::invalid_argument);
   CHECK_THROWS_AS(contact_sheet({}), std::invalid_argument);
 }
@@ -127,7 +225,13 @@ TEST_CASE("the gate's results reach SARIF and JUnit one by one, with hostile tex
   CHECK(results[1]["kind"] == "open");
   CHECK(results[2]["kind"] == "pass");
   CHECK(sarif["runs"][0]["tool"]["driver"]["rules"].size() == 3);
+  CHECK(to_sarif(report, "a b/\xc3\xa4%.json")["runs"][0]["results"][0]["locations"][0]["physicalLocation"]
+                                              ["artifactLocation"]["uri"] == "a%20b/%C3%A4%25.json");
+  for (const auto& result : results) CHECK((result["kind"] == "fail" || result["level"] == "none"));
+  report.gate->rules[2].rule = "\xEF\xBF\xBE\x01";
   const std::string xml = to_junit(report);
+  CHECK(xml.find('\x01') == std::string::npos);
+  CHECK(xml.find("\xEF\xBF\xBE") == std::string::npos);
   CHECK(xml.find("tests=\"3\" failures=\"1\" errors=\"1\"") != std::string::npos);
   CHECK(xml.find("a &lt; b &amp; &quot;c&quot;") != std::string::npos);
   CHECK(xml.find('\x1b') == std::string::npos);

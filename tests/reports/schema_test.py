@@ -1,43 +1,108 @@
-"""A real report is valid against reports/schema/report-1.json, and reports that break the contract are not.
+"""Real and sample reports and policies are valid against reports/schema, ones that break the contract are not, and what
+`gate` writes for other programs can be read by them.
 
-    schema_test.py SOURCE_ROOT PROGRAM          exits 77 where python3-jsonschema is missing
+    schema_test.py SOURCE_ROOT PROGRAM TEST_REPORTS          exits 77 where python3-jsonschema is missing
 """
 import copy
 import json
+import os
 import pathlib
 import subprocess
 import sys
 import tempfile
+import xml.dom.minidom
 
 try:
     import jsonschema
 except ImportError:
     sys.exit(77)
 
+HOSTILE = "</script>\"'&<]]>\n\t\u2028\ufffe\u0001 why"
+GOOD_POLICIES = [
+    {"max_reconstructed_rate": 0.0, "max_membership_tpr_at_1pct_fpr": 0.05,
+     "attacks": {"finite-width": {"max_reconstructed_rate": 0.02}}, "require_attacks": ["finite-width", "span"],
+     "minimum_control_samples": 100, "on_inconclusive": "fail", "reasons": {"max_reconstructed_rate": HOSTILE}},
+    {"max_reconstructed_rate": 0.5, "hold_against": "upper"},
+]
+BAD_POLICIES = [
+    {"max_reconstructed_rat": 0}, {"max_reconstructed_rate": 1.5}, {"max_reconstructed_rate": "0"},
+    {"max_reconstructed_rate": 0, "schema": "afterimage.policy/2"},
+    {"max_reconstructed_rate": 0, "attacks": {"span": {"max": 0}}}, {"max_reconstructed_rate": 0, "attacks": []},
+    {"max_reconstructed_rate": 0, "require_attacks": "span"}, {"max_reconstructed_rate": 0, "on_inconclusive": "maybe"},
+    {"max_reconstructed_rate": 0, "minimum_control_samples": -1}, {"max_reconstructed_rate": 0, "hold_against": "lower"},
+    {"max_reconstructed_rate": 0, "reasons": {"max_reconstructed_rate": 7}},
+]
+BROKEN_REPORTS = [
+    lambda r: r.pop("verdict"), lambda r: r.update(verdict="good"), lambda r: r.update(schema="afterimage.report/2"),
+    lambda r: r["findings"][0].pop("status"), lambda r: r["findings"][0].update(status="inconclusive", reason=""),
+    lambda r: r["findings"][0].update(iterations=0.5), lambda r: r["inputs"][0].update(sha256="xyz"),
+    lambda r: r["data"].update(samples=-1), lambda r: r["findings"][1]["reconstructed"].update(rate=95),
+    lambda r: r["findings"][1]["control"].update(ci95=[0]), lambda r: r["findings"][1].update(p_value="small"),
+    lambda r: r["findings"][1]["membership"].update(auc=None), lambda r: r["gate"]["rules"][0].update(outcome="maybe"),
+    lambda r: r["findings"][1]["samples"][0].update(original_png="\" onerror=\""), lambda r: r.update(timing=[]),
+]
+
+
+def load(path):
+    return json.loads(pathlib.Path(path).read_text(), parse_constant=lambda c: sys.exit(f"{c} in {path}"))
+
+
+def validator_of(path):
+    schema = load(path)
+    jsonschema.Draft202012Validator.check_schema(schema)
+    return jsonschema.Draft202012Validator(schema)
+
+
+def check_valid(validator, document):
+    errors = [f"{error.json_path}: {error.message}" for error in validator.iter_errors(document)]
+    assert not errors, errors
+
+
+def check_policies(root, program, report, folder):
+    validator = validator_of(root / "reports/schema/policy-1.json")
+    check_valid(validator, load(root / "tests/data/policy.json"))
+    for fields, valid in [(p, True) for p in GOOD_POLICIES] + [(p, False) for p in BAD_POLICIES]:
+        policy = {"schema": "afterimage.policy/1", **fields}
+        assert validator.is_valid(policy) == valid, policy
+        file, sarif, junit = folder / "a policy.json", folder / "gate.sarif", folder / "gate.xml"
+        file.write_text(json.dumps(policy))
+        run = subprocess.run([program, "gate", report, "--policy", file, "--sarif", sarif, "--junit", junit],
+                             capture_output=True, text=True)
+        assert (run.returncode in (0, 1)) == valid and (run.returncode == 2) != valid, (policy, run)
+        if not valid:
+            assert len(run.stderr.strip().splitlines()) == 1 and not sarif.exists() and not junit.exists(), (policy, run)
+            continue
+        results, rules = load(sarif)["runs"][0]["results"], run.stdout.count(": pass (") + run.stdout.count(": fail (")
+        cases = xml.dom.minidom.parse(str(junit)).getElementsByTagName("testcase")
+        assert len(results) == len(cases) >= 1 and rules <= len(cases), run.stdout
+        sarif.unlink()
+        junit.unlink()
+
 
 def main():
-    root, program = pathlib.Path(sys.argv[1]), sys.argv[2]
-    schema = json.loads((root / "reports/schema/report-1.json").read_text())
-    jsonschema.Draft202012Validator.check_schema(schema)
-    validator = jsonschema.Draft202012Validator(schema)
-    with tempfile.TemporaryDirectory() as folder:
+    root, program, tests = pathlib.Path(sys.argv[1]), sys.argv[2], sys.argv[3]
+    validator = validator_of(root / "reports/schema/report-1.json")
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = pathlib.Path(temporary)
+        sample = folder / "sample.json"
+        subprocess.run([tests, "a report comes back from its JSON as it was"], check=True, capture_output=True,
+                       env={**os.environ, "AFTERIMAGE_SAMPLE_REPORT": str(sample)})
+        check_valid(validator, load(sample))
         run = [program, "--quiet"]
         subprocess.run([*run, "train", "--data", "fashion-mnist", "--task", "odd-even", "--samples", "8", "--architecture",
-                        "mlp:64,64", "--out", folder + "/run"], check=True)
+                        "mlp:64,64", "--out", folder / "run"], check=True)
         codes = []
-        for name, more in (("plain", []), ("gated", ["--policy", str(root / "tests/data/policy.json")])):
-            codes.append(subprocess.run([*run, "audit", folder + "/run", "--steps", "200", "--out", f"{folder}/{name}", *more]).returncode)
-            report = json.loads(pathlib.Path(f"{folder}/{name}/report.json").read_text(), parse_constant=lambda c: sys.exit(f"{c} in JSON"))
-            errors = [error.message for error in validator.iter_errors(report)]
-            assert not errors, errors
+        for name, more in (("plain", []), ("gated", ["--policy", root / "tests/data/policy.json"])):
+            codes.append(subprocess.run([*run, "audit", folder / "run", "--steps", "200", "--out", folder / name, *more]).returncode)
+            report = load(folder / name / "report.json")
+            check_valid(validator, report)
         assert codes[0] in (0, 3) and codes[1] == 1, codes
-    for spoil in (lambda r: r.pop("verdict"), lambda r: r.update(verdict="good"), lambda r: r["findings"][0].pop("status"),
-                  lambda r: r["inputs"][0].update(sha256="xyz"), lambda r: r["data"].update(samples=-1),
-                  lambda r: r["findings"][1]["reconstructed"].update(rate=95)):
-        broken = copy.deepcopy(report)
-        spoil(broken)
-        assert not validator.is_valid(broken)
-    print("report valid; six broken ones are not")
+        for number, spoil in enumerate(BROKEN_REPORTS):
+            broken = copy.deepcopy(report)
+            spoil(broken)
+            assert not validator.is_valid(broken), f"broken report {number} is valid"
+        check_policies(root, program, folder / "gated/report.json", folder)
+    print(f"reports and policies valid; {len(BROKEN_REPORTS)} broken reports and {len(BAD_POLICIES)} policies are not")
 
 
 main()
