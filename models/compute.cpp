@@ -12,15 +12,46 @@
 #include <thread>
 
 namespace afterimage {
+namespace {
+
+struct OpenBlas {
+  void (*set_threads)(int) = nullptr;
+  int (*threads)() = nullptr;
+};
+
+// OpenBLAS's own thread count, where that is the BLAS: LibTorch has no call for it.
+const OpenBlas& open_blas() {
+  static const OpenBlas found = [] {
+    OpenBlas calls;
+    calls.threads = reinterpret_cast<int (*)()>(::dlsym(RTLD_DEFAULT, "openblas_get_num_threads"));
+    if (calls.threads != nullptr) {
+      calls.set_threads = reinterpret_cast<void (*)(int)>(::dlsym(RTLD_DEFAULT, "openblas_set_num_threads"));
+    }
+    return calls;
+  }();
+  return found;
+}
+
+}  // namespace
 
 int set_up_compute(int threads) {
   const int count = threads > 0 ? threads : std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
   at::globalContext().setFlushDenormal(true);  // threads made from here on inherit it
   at::set_num_threads(count);
   at::parallel_for(0, count, 1, [](std::int64_t, std::int64_t) { at::globalContext().setFlushDenormal(true); });
-  using SetThreads = void (*)(int);
-  if (const auto set = reinterpret_cast<SetThreads>(::dlsym(RTLD_DEFAULT, "openblas_set_num_threads"))) set(count);
+  if (const auto& openblas = open_blas(); openblas.set_threads != nullptr) openblas.set_threads(count);
   return count;
+}
+
+SerialProducts::SerialProducts() {
+  if (const auto& openblas = open_blas(); openblas.set_threads != nullptr) {
+    threads_ = openblas.threads();
+    openblas.set_threads(1);
+  }
+}
+
+SerialProducts::~SerialProducts() {
+  if (threads_ > 0) open_blas().set_threads(threads_);
 }
 
 void restart_without_spinning(char** argv) {

@@ -14,6 +14,19 @@ int set_up_compute(int threads);
 // itself again with the setting in place, once. Where that cannot be done, it returns and threads spin.
 void restart_without_spinning(char** argv);
 
+// While one lives, a matrix product runs on the thread that asks for it: for code that shares its work among threads
+// itself. Where the BLAS has no threads of its own to turn off, it does so by itself in a parallel region.
+class SerialProducts {
+ public:
+  SerialProducts();
+  ~SerialProducts();
+  SerialProducts(const SerialProducts&) = delete;
+  SerialProducts& operator=(const SerialProducts&) = delete;
+
+ private:
+  int threads_ = 0;  // to go back to; 0: nothing was changed
+};
+
 // Whether the calling thread flushes denormals.
 bool flushes_denormals();
 

@@ -160,11 +160,11 @@ Tensor Mlp::pushforward(const Parameters& parameters, const Parameters& directio
   return change;
 }
 
-std::unique_ptr<TangentTarget> Mlp::tangents(const Parameters& initial, const Parameters& trained,
-                                             const std::vector<double>& points, const Tensor& basis) const {
+std::unique_ptr<TangentTarget> Mlp::tangents_at(const std::vector<Parameters>& points, const Parameters& drift,
+                                                const Tensor& basis) const {
   std::vector<double> scales;
   for (std::int64_t l = 0; l < layers(); ++l) scales.push_back(weight_scale(l));
-  return std::make_unique<MlpTangents>(scales, initial, trained.minus(initial), points, basis);
+  return std::make_unique<MlpTangents>(scales, points, drift, basis);
 }
 
 std::unique_ptr<Network> make_network(const std::string& architecture, const std::string& parameterization,

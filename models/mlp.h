@@ -31,8 +31,8 @@ class Mlp final : public Network {
   Parameters pullback(const Parameters& parameters, const Tensor& images,
                       const std::function<Tensor(const Tensor&)>& cotangents) const override;
   Tensor pushforward(const Parameters& parameters, const Parameters& direction, const Tensor& images) const override;
-  std::unique_ptr<TangentTarget> tangents(const Parameters& initial, const Parameters& trained,
-                                          const std::vector<double>& points, const Tensor& basis = {}) const override;
+  std::unique_ptr<TangentTarget> tangents_at(const std::vector<Parameters>& points, const Parameters& drift,
+                                             const Tensor& basis = {}) const override;
 
   std::int64_t layers() const { return static_cast<std::int64_t>(sizes_.size()) - 1; }
   double weight_scale(std::int64_t layer) const;  // s_l, layer from 0

@@ -41,11 +41,13 @@ class Network {
   // d/de f(x; theta + e direction) at e = 0, [n, C]: the change that the linearized network sees.
   virtual Tensor pushforward(const Parameters& parameters, const Parameters& direction, const Tensor& images) const = 0;
 
-  // Tangent features at the points theta_0 + t (theta_f - theta_0), one for each t in `points`. With a `basis` [r, d]
-  // of orthonormal rows, images are given by coordinates [M, r] in it.
-  virtual std::unique_ptr<TangentTarget> tangents(const Parameters& initial, const Parameters& trained,
-                                                  const std::vector<double>& points,
-                                                  const Tensor& basis = {}) const = 0;
+  // The element `drift` against the tangent features at `points`, parameters like this network's own. With a `basis`
+  // [r, d] of orthonormal rows, images are given by coordinates [M, r] in it.
+  virtual std::unique_ptr<TangentTarget> tangents_at(const std::vector<Parameters>& points, const Parameters& drift,
+                                                     const Tensor& basis = {}) const = 0;
+  // theta_f - theta_0 against the features at theta_0 + t (theta_f - theta_0), one for each t in `along`.
+  std::unique_ptr<TangentTarget> tangents(const Parameters& initial, const Parameters& trained,
+                                          const std::vector<double>& along, const Tensor& basis = {}) const;
 };
 
 }  // namespace afterimage

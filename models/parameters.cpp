@@ -51,8 +51,11 @@ Parameters Parameters::to(at::ScalarType dtype) const {
   return transformed(entries_, [&](std::size_t, const Tensor& t) { return t.to(dtype); });
 }
 
-Parameters Parameters::minus(const Parameters& other) const {
-  return transformed(entries_, [&](std::size_t i, const Tensor& t) { return t - other[i]; });
+Parameters Parameters::minus(const Parameters& other) const { return plus(other, -1); }
+
+Parameters Parameters::plus(const Parameters& other, double factor) const {
+  if (other.size() != size()) throw std::invalid_argument("parameters of two networks cannot be added");
+  return transformed(entries_, [&](std::size_t i, const Tensor& t) { return at::add(t, other[i], factor); });
 }
 
 Parameters Parameters::times(double factor) const {

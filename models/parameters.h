@@ -29,8 +29,11 @@ class Parameters {
   Parameters clone() const;
   Parameters to(at::ScalarType dtype) const;
 
-  // This minus `other`, entry by entry. Both have the same names and shapes (checked by require_same_layout).
+  // This minus `other`, entry by entry. Both have the same names and shapes (checked by require_same_layout). Throws
+  // std::invalid_argument when the number of entries differs.
   Parameters minus(const Parameters& other) const;
+  // This plus `factor` times `other`, likewise.
+  Parameters plus(const Parameters& other, double factor = 1) const;
   Parameters times(double factor) const;
 
   double inner(const Parameters& other) const;  // accumulated in float64

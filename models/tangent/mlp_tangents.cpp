@@ -3,40 +3,61 @@
 #include <ATen/Dispatch.h>
 #include <ATen/Parallel.h>
 
+#include <algorithm>
 #include <cmath>
 #include <stdexcept>
+
+#include "models/compute.h"
 
 namespace afterimage {
 namespace {
 
 constexpr double softplus_threshold = 45;  // beyond it softplus and the identity differ by less than float64 can tell
-constexpr std::int64_t grain = 16384;
+constexpr std::int64_t fewest_images_a_chunk = 8;
+constexpr double held_ridge = 1e-6;  // of the mean diagonal: held images that are nearly alike have coefficients too
 
-// Sum of a_i b_i in float64, without a temporary.
+// Sum of a_i b_i in float64, without a temporary and on one thread.
 double sum_of_products(const Tensor& a, const Tensor& b) {
   double total = 0;
   AT_DISPATCH_FLOATING_TYPES(a.scalar_type(), "dot", [&] {
     const auto* x = a.data_ptr<scalar_t>();
     const auto* y = b.data_ptr<scalar_t>();
-    total = at::parallel_reduce(
-        0, a.numel(), grain, 0.0,
-        [&](std::int64_t begin, std::int64_t end, double sum) {
-          double lanes[8] = {};  // independent sums, so that the loop vectorises
-          std::int64_t i = begin;
-          for (; i + 8 <= end; i += 8) {
-            for (int k = 0; k < 8; ++k) lanes[k] += static_cast<double>(x[i + k]) * static_cast<double>(y[i + k]);
-          }
-          for (; i < end; ++i) sum += static_cast<double>(x[i]) * static_cast<double>(y[i]);
-          for (const double lane : lanes) sum += lane;
-          return sum;
-        },
-        [](double p, double q) { return p + q; });
+    double lanes[8] = {};  // independent sums, so that the loop vectorises
+    std::int64_t i = 0;
+    for (; i + 8 <= a.numel(); i += 8) {
+      for (int k = 0; k < 8; ++k) lanes[k] += static_cast<double>(x[i + k]) * static_cast<double>(y[i + k]);
+    }
+    for (; i < a.numel(); ++i) total += static_cast<double>(x[i]) * static_cast<double>(y[i]);
+    for (const double lane : lanes) total += lane;
+  });
+  return total;
+}
+
+// -2 sum a_i b_i + sum a_i c_i, then b - c into `difference`: the two sums of a layer's part of the loss in one pass.
+double subtract_and_sum(const Tensor& a, const Tensor& b, const Tensor& c, Tensor difference) {
+  double total = 0;
+  AT_DISPATCH_FLOATING_TYPES(a.scalar_type(), "subtract_and_sum", [&] {
+    const auto* x = a.data_ptr<scalar_t>();
+    const auto* y = b.data_ptr<scalar_t>();
+    const auto* z = c.data_ptr<scalar_t>();
+    auto* out = difference.data_ptr<scalar_t>();
+    double lanes[8] = {};
+    const auto add = [&](std::int64_t i, double& sum) {
+      sum += static_cast<double>(x[i]) * (static_cast<double>(z[i]) - 2 * static_cast<double>(y[i]));
+      out[i] = y[i] - z[i];
+    };
+    std::int64_t i = 0;
+    for (; i + 8 <= a.numel(); i += 8) {
+      for (int k = 0; k < 8; ++k) add(i + k, lanes[k]);
+    }
+    for (; i < a.numel(); ++i) add(i, total);
+    for (const double lane : lanes) total += lane;
   });
   return total;
 }
 
 // adjoint of z = s' (adjoint of h) + s'' z' (adjoint of h'), in place; s'' = beta s' (1 - s').
-void bend(Tensor& adjoint, const Tensor& slope, const Tensor& z_change, const Tensor& backward, Smoothing relu) {
+void bend(Tensor adjoint, const Tensor& slope, const Tensor& z_change, const Tensor& backward, Smoothing relu) {
   if (relu.is_relu()) {
     adjoint.mul_(slope);
     return;
@@ -47,14 +68,12 @@ void bend(Tensor& adjoint, const Tensor& slope, const Tensor& z_change, const Te
     const auto* c = z_change.data_ptr<scalar_t>();
     const auto* b = backward.data_ptr<scalar_t>();
     const auto beta = static_cast<scalar_t>(relu.beta);
-    at::parallel_for(0, adjoint.numel(), grain, [&](std::int64_t begin, std::int64_t end) {
-      for (std::int64_t i = begin; i < end; ++i) a[i] = s[i] * (a[i] + beta * (1 - s[i]) * c[i] * b[i]);
-    });
+    for (std::int64_t i = 0; i < adjoint.numel(); ++i) a[i] = s[i] * (a[i] + beta * (1 - s[i]) * c[i] * b[i]);
   });
 }
 
 // h = s(z), slope = s'(z).
-void activate(const Tensor& z, Smoothing relu, Tensor& h, Tensor& slope) {
+void activate(const Tensor& z, Smoothing relu, Tensor h, Tensor slope) {
   if (relu.is_relu()) {
     at::clamp_min_out(h, z, 0);
     slope.copy_(z > 0);
@@ -65,22 +84,34 @@ void activate(const Tensor& z, Smoothing relu, Tensor& h, Tensor& slope) {
   slope.sigmoid_();
 }
 
-Tensor block(const Tensor& rows, std::int64_t point, std::int64_t images) {
-  return rows.narrow(0, point * images, images);
-}
-
 void make(Tensor& buffer, at::IntArrayRef shape, at::ScalarType dtype) {
   buffer = at::empty(shape, at::TensorOptions().dtype(dtype));
 }
 
+// Runs `work` for each of `count` parts on the threads there are. What is thrown in one is thrown here.
+template <class Work>
+void in_parallel(std::int64_t count, const Work& work) {
+  at::parallel_for(0, count, 1, [&](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t i = begin; i < end; ++i) work(i);
+  });
+}
+
+// [first, first + count) of `total` for one of `parts` parts.
+std::pair<std::int64_t, std::int64_t> share(std::int64_t total, std::int64_t part, std::int64_t parts) {
+  const std::int64_t first = total * part / parts;
+  return {first, total * (part + 1) / parts - first};
+}
+
 }  // namespace
 
-MlpTangents::MlpTangents(std::vector<double> weight_scales, const Parameters& initial, const Parameters& drift,
-                         std::vector<double> points, const Tensor& basis)
-    : points_(std::move(points)), squared_norm_(drift.squared_norm()) {
-  if (points_.empty()) throw std::invalid_argument("tangent features need at least one point of the segment");
-  if (initial.size() != 2 * weight_scales.size() || drift.size() != initial.size()) {
-    throw std::invalid_argument("a fully connected network has a weight and a bias for each layer");
+MlpTangents::MlpTangents(const std::vector<double>& weight_scales, const std::vector<Parameters>& points,
+                         const Parameters& drift, const Tensor& basis)
+    : squared_norm_(drift.squared_norm()) {
+  if (points.empty()) throw std::invalid_argument("tangent features need at least one point");
+  for (const auto& point : points) {
+    if (point.size() != 2 * weight_scales.size() || drift.size() != point.size()) {
+      throw std::invalid_argument("a fully connected network has a weight and a bias for each layer");
+    }
   }
   for (std::size_t l = 0; l < weight_scales.size(); ++l) {
     const double scale = weight_scales[l];
@@ -88,221 +119,352 @@ MlpTangents::MlpTangents(std::vector<double> weight_scales, const Parameters& in
       const Tensor in_basis = l == 0 && basis.defined() ? at::mm(weight, basis.to(weight.scalar_type()).t()) : weight;
       return scale == 1 ? in_basis.contiguous() : at::mul(in_basis, scale).contiguous();
     };
-    Layer layer{scaled(initial[2 * l]),
-                scaled(drift[2 * l]),
-                initial[2 * l + 1].contiguous(),
-                drift[2 * l + 1].contiguous(),
-                {},
-                scale * scale};
-    for (const double t : points_) {
-      if (l == 0) break;
-      layer.at_point.push_back(t == 0 ? layer.initial : at::add(layer.initial, layer.drift, t));
+    Layer layer;
+    layer.scale2 = scale * scale;
+    layer.drift = scaled(drift[2 * l]);
+    layer.bias_drift = drift[2 * l + 1].contiguous();
+    layer.drift_norm2 = sum_of_products(layer.drift, layer.drift) / layer.scale2 +
+                        sum_of_products(layer.bias_drift, layer.bias_drift);
+    for (const auto& point : points) {
+      layer.weight.push_back(scaled(point[2 * l]));
+      layer.bias.push_back(point[2 * l + 1].contiguous());
     }
-    if (l > 0 && layer.initial.size(1) != layers_.back().initial.size(0)) {
+    if (l > 0 && layer.drift.size(1) != layers_.back().drift.size(0)) {
       throw std::invalid_argument("layers do not chain");
     }
     layers_.push_back(std::move(layer));
   }
   rows_.resize(layers_.size());
-  gram_delta_.resize(layers_.size());
 }
 
-void MlpTangents::reserve(std::int64_t images) {
-  if (images == images_) return;
-  images_ = images;
+void MlpTangents::reserve(std::int64_t images, std::int64_t chunks) {
+  if (images == count_ && chunks == static_cast<std::int64_t>(chunks_.size())) return;
+  count_ = images;
+  chunks_.clear();
+  for (std::int64_t i = 0; i < chunks; ++i) {
+    const auto [first, count] = share(images, i, chunks);
+    chunks_.push_back({first, count, first * point_count()});
+  }
   const auto type = dtype();
   const std::int64_t rows = images * point_count();
-  for (std::size_t l = 0; l < layers_.size(); ++l) {
-    const std::int64_t width = layers_[l].initial.size(0);
+  for (std::int64_t l = 0; l < depth(); ++l) {
+    const std::int64_t out = layers_[l].drift.size(0), in = layers_[l].drift.size(1);
     Rows& buffers = rows_[l];
-    for (Tensor* buffer : {&buffers.z, &buffers.h, &buffers.slope, &buffers.backward, &buffers.delta, &buffers.z_change,
-                           &buffers.h_change, &buffers.adjoint}) {
-      make(*buffer, {rows, width}, type);
+    for (Tensor* buffer : {&buffers.h, &buffers.slope, &buffers.backward, &buffers.delta, &buffers.change,
+                           &buffers.adjoint}) {
+      make(*buffer, {rows, out}, type);
     }
-    if (l > 0) make(buffers.drift_product, {rows, width}, type);
-    make(gram_delta_[l], {l == 0 ? images : rows, width}, type);
+    const std::int64_t acting = l == 0 ? images : rows;
+    make(buffers.product, {acting, out}, type);
+    // Products beyond dW h and delta dW: one of in x out x rows to form R, four with Gram matrices.
+    buffers.forms_residual = in * out < 2 * acting * (in + out);
+    buffers.residual = buffers.bias_residual = buffers.gram = Tensor();
+    if (buffers.forms_residual) {
+      make(buffers.residual, {out, in}, type);
+      make(buffers.bias_residual, {out}, type);
+    } else {
+      make(buffers.gram, {acting, acting}, type);
+    }
+    if (held_.rows > 0) make(buffers.cross, {held_.rows, acting}, type);
   }
-  const std::int64_t first = layers_.front().initial.size(0);
-  for (Tensor* buffer : {&first_initial_, &first_drift_, &delta_sum_, &adjoint_sum_, &adjoint_weighted_}) {
-    make(*buffer, {images, first}, type);
-  }
-  make(image_gram_, {images, images}, type);
-  make(first_delta_gram_, {images, images}, type);
-  make(row_gram_, {rows, rows}, type);
-  make(delta_gram_, {rows, rows}, type);
-  make(cotangents_, {rows, outputs()}, type);
-  make(output_sum_, {outputs(), layers_.back().initial.size(1)}, type);
+  const std::int64_t first = layers_.front().drift.size(0);
+  make(delta_sum_, {images, first}, type);
+  make(adjoint_first_, {images, first}, type);
   make(loss_.by_images, {images, dimension()}, type);
   make(loss_.by_coefficients, {images, features_per_image()}, type);
 }
 
-// z, h, slope and dW h + db of every layer. The first layer needs two products however many points there are.
-void MlpTangents::forward(const Tensor& images, Smoothing relu) {
-  const Layer& first = layers_.front();
-  at::addmm_out(first_initial_, first.bias_initial, images, first.initial.t());
-  at::addmm_out(first_drift_, first.bias_drift, images, first.drift.t());
-  for (std::int64_t p = 0; p < point_count(); ++p) {
-    Tensor z = block(rows_[0].z, p, images_);
-    at::add_out(z, first_initial_, first_drift_, points_[p]);
-  }
-  for (std::size_t l = 0; l + 1 < layers_.size(); ++l) {
-    activate(rows_[l].z, relu, rows_[l].h, rows_[l].slope);
-    const Layer& next = layers_[l + 1];
-    Rows& above = rows_[l + 1];
-    at::addmm_out(above.drift_product, next.bias_drift, rows_[l].h, next.drift.t());
+Tensor MlpTangents::chunk_of(const Tensor& rows, const Chunk& chunk) const {
+  return rows.narrow(0, chunk.first_row, chunk.images * point_count());
+}
+
+Tensor MlpTangents::point_of(const Tensor& rows, const Chunk& chunk, std::int64_t point) const {
+  return rows.narrow(0, chunk.first_row + point * chunk.images, chunk.images);
+}
+
+// The chunk's rows of something that the first layer has by image, and the others by image and point.
+Tensor MlpTangents::own(const Tensor& rows, std::int64_t layer, const Chunk& chunk) const {
+  return layer == 0 ? rows.narrow(0, chunk.first_image, chunk.images) : chunk_of(rows, chunk);
+}
+
+void MlpTangents::forward(const Chunk& chunk, Smoothing relu) {
+  for (std::int64_t l = 0; l + 1 < depth(); ++l) {
     for (std::int64_t p = 0; p < point_count(); ++p) {
-      Tensor z = block(above.z, p, images_);
-      at::addmm_out(z, next.bias_initial, block(rows_[l].h, p, images_), next.at_point[p].t());
-      z.add_(next.bias_drift, points_[p]);
+      const Tensor from = l == 0 ? own(images_, 0, chunk) : point_of(rows_[l - 1].h, chunk, p);
+      Tensor z = point_of(rows_[l].change, chunk, p);
+      at::addmm_out(z, layers_[l].bias[p], from, layers_[l].weight[p].t());
     }
+    activate(chunk_of(rows_[l].change, chunk), relu, chunk_of(rows_[l].h, chunk), chunk_of(rows_[l].slope, chunk));
   }
 }
 
-// The backward signals for one cotangent a row.
-void MlpTangents::backward(const Tensor& cotangents) {
-  rows_.back().delta.copy_(cotangents);
-  for (std::size_t l = layers_.size() - 1; l > 0; --l) {
-    Rows& below = rows_[l - 1];
+// From the cotangents in the last layer's delta down.
+void MlpTangents::backward(const Chunk& chunk) {
+  for (std::int64_t l = depth() - 1; l > 0; --l) {
     for (std::int64_t p = 0; p < point_count(); ++p) {
-      Tensor signal = block(below.backward, p, images_);
-      at::mm_out(signal, block(rows_[l].delta, p, images_), layers_[l].at_point[p]);
+      Tensor signal = point_of(rows_[l - 1].backward, chunk, p);
+      at::mm_out(signal, point_of(rows_[l].delta, chunk, p), layers_[l].weight[p]);
     }
-    at::mul_out(below.delta, below.backward, below.slope);
+    Tensor delta = chunk_of(rows_[l - 1].delta, chunk);
+    at::mul_out(delta, chunk_of(rows_[l - 1].backward, chunk), chunk_of(rows_[l - 1].slope, chunk));
+  }
+  Tensor sum = own(delta_sum_, 0, chunk);
+  sum.copy_(point_of(rows_[0].delta, chunk, 0));
+  for (std::int64_t p = 1; p < point_count(); ++p) sum.add_(point_of(rows_[0].delta, chunk, p));
+}
+
+// R_l = dW_l - sum of delta h^T, for the outputs [first, first + count) of the layer. Returns their |R_l|^2.
+double MlpTangents::form_residual(std::int64_t layer, std::int64_t first, std::int64_t count) {
+  if (count == 0) return 0;
+  const Tensor delta = signals(layer).narrow(1, first, count);
+  Tensor residual = rows_[layer].residual.narrow(0, first, count);
+  at::addmm_out(residual, layers_[layer].drift.narrow(0, first, count), delta.t(), below(layer), 1,
+                -layers_[layer].scale2);
+  Tensor bias = rows_[layer].bias_residual.narrow(0, first, count);
+  at::sub_out(bias, layers_[layer].bias_drift.narrow(0, first, count), delta.sum(0));
+  return sum_of_products(residual, residual) / layers_[layer].scale2 + sum_of_products(bias, bias);
+}
+
+// b - w of the held images [first, first + count): what of <h, phi_k> the free images leave.
+void MlpTangents::overlap_with_held(std::int64_t first, std::int64_t count) {
+  if (count == 0) return;
+  Tensor rest = held_.inner_rest.narrow(0, first, count);
+  rest.copy_(held_.inner.narrow(0, first, count));
+  for (std::int64_t l = 0; l < depth(); ++l) {
+    const HeldLayer& held = held_.layers[l];
+    Tensor cross = rows_[l].cross.narrow(0, first, count), overlap = held.overlap.narrow(0, first, count);
+    at::mm_out(cross, held.below.narrow(0, first, count), below(l).t());
+    cross.mul_(layers_[l].scale2).add_(1);
+    at::mm_out(overlap, cross, signals(l));
+    overlap.mul_(held.delta.narrow(0, first, count));
+    rest.sub_(overlap.sum(1, false, at::kDouble));
   }
 }
 
-// The derivative of every layer along the residual R, which is h less what the features with the present backward
-// signals add up to. Also sums <h, sum a phi> and ||sum a phi||^2.
-void MlpTangents::along_residual(const Tensor& images) {
-  inner_sum_ = gram_sum_ = 0;
-  at::mm_out(image_gram_, images, images.t());
-  image_gram_.mul_(layers_.front().gram_weight).add_(1);
-  delta_sum_.copy_(block(rows_[0].delta, 0, images_));
-  for (std::int64_t p = 1; p < point_count(); ++p) delta_sum_.add_(block(rows_[0].delta, p, images_));
-  at::mm_out(gram_delta_[0], image_gram_, delta_sum_);
-  inner_sum_ += sum_of_products(delta_sum_, first_drift_);
-  gram_sum_ += sum_of_products(delta_sum_, gram_delta_[0]);
-  for (std::int64_t p = 0; p < point_count(); ++p) {
-    Tensor change = block(rows_[0].z_change, p, images_);
-    at::sub_out(change, first_drift_, gram_delta_[0]);
-  }
-  for (std::size_t l = 1; l < layers_.size(); ++l) {
-    Rows& below = rows_[l - 1];
+// The held images' best coefficients, and by how much they lower the loss.
+double MlpTangents::solve_held() {
+  const Tensor rest = held_.inner_rest.unsqueeze(1);
+  const Tensor coefficients = at::cholesky_solve(rest, held_.cholesky);
+  const Tensor scale = coefficients.to(dtype());
+  for (auto& held : held_.layers) at::mul_out(held.weighted, held.delta, scale);
+  return at::dot(held_.inner_rest, coefficients.squeeze(1)).item<double>();
+}
+
+double MlpTangents::along_residual(const Chunk& chunk) {
+  double sums = 0;
+  for (std::int64_t l = 0; l < depth(); ++l) {
     Rows& rows = rows_[l];
-    at::mul_out(below.h_change, below.z_change, below.slope);
-    inner_sum_ += sum_of_products(rows.delta, rows.drift_product);
-    if (l + 1 < layers_.size()) {
-      at::mm_out(row_gram_, below.h, below.h.t());
-      row_gram_.mul_(layers_[l].gram_weight).add_(1);
-      at::mm_out(gram_delta_[l], row_gram_, rows.delta);
-    } else {  // few outputs: what the features add up to has only [C, n] entries, fewer than the Gram matrix
-      at::mm_out(output_sum_, rows.delta.t(), below.h);
-      output_sum_.mul_(layers_[l].gram_weight);
-      at::mm_out(gram_delta_[l], below.h, output_sum_.t());
-      gram_delta_[l].add_(rows.delta.sum(0));
+    const Layer& layer = layers_[l];
+    const Tensor from = own(below(l), l, chunk);
+    // What the residual's own layer does to the activations below it.
+    Tensor direct = l == 0 ? own(rows.product, 0, chunk) : chunk_of(rows.change, chunk);
+    if (rows.forms_residual) {
+      at::addmm_out(direct, rows.bias_residual, from, rows.residual.t());
+    } else {
+      Tensor product = own(rows.product, l, chunk), explained = l == 0 ? own(adjoint_first_, 0, chunk) : direct;
+      Tensor gram = own(rows.gram, l, chunk);
+      at::addmm_out(product, layer.bias_drift, from, layer.drift.t());
+      at::mm_out(gram, from, below(l).t());
+      gram.mul_(layer.scale2).add_(1);
+      at::mm_out(explained, gram, signals(l));
+      sums += subtract_and_sum(own(signals(l), l, chunk), product, explained, direct);
     }
-    gram_sum_ += sum_of_products(rows.delta, gram_delta_[l]);
-    at::sub_out(rows.z_change, rows.drift_product, gram_delta_[l]);
+    if (held_.rows > 0) {
+      const Tensor cross = l == 0 ? rows.cross.narrow(1, chunk.first_image, chunk.images)
+                                  : rows.cross.narrow(1, chunk.first_row, chunk.images * point_count());
+      direct.addmm_(cross.t(), held_.layers[l].weighted, 1, -1);
+    }
     for (std::int64_t p = 0; p < point_count(); ++p) {
-      block(rows.z_change, p, images_).addmm_(block(below.h_change, p, images_), layers_[l].at_point[p].t());
+      Tensor change = point_of(rows.change, chunk, p);
+      if (l == 0) {
+        change.copy_(direct);
+      } else {
+        change.addmm_(point_of(rows_[l - 1].adjoint, chunk, p), layer.weight[p].t());
+      }
+      if (l + 1 < depth()) continue;
+      Tensor by_coefficients = loss_.by_coefficients.narrow(0, chunk.first_image, chunk.images)
+                                   .narrow(1, p * outputs(), outputs());
+      by_coefficients.copy_(change).mul_(-2);
     }
+    if (l + 1 == depth()) break;
+    Tensor h_change = chunk_of(rows.adjoint, chunk);
+    at::mul_out(h_change, chunk_of(rows.change, chunk), chunk_of(rows.slope, chunk));
   }
+  return sums;
 }
 
-// The backward pass through the forward pass with tangents; leaves the image gradient (but for its factor -2) in loss_.
-void MlpTangents::adjoints(const Tensor& images, Smoothing relu) {
-  for (std::size_t l = layers_.size() - 1; l > 0; --l) {
-    Rows& below = rows_[l - 1];
+// The backward pass through the forward pass with tangents.
+void MlpTangents::adjoints(const Chunk& chunk, Smoothing relu) {
+  // delta_l R_l, into `result`.
+  const auto through_residual = [&](std::int64_t l, Tensor result) {
     const Rows& rows = rows_[l];
-    at::mm_out(below.adjoint, rows.delta, layers_[l].drift);
-    if (l + 1 == layers_.size()) {  // linear: nothing comes back through its z
-      below.adjoint.addmm_(rows.delta, output_sum_, 1, -1);
+    const Tensor delta = own(signals(l), l, chunk);
+    if (rows.forms_residual) {
+      at::mm_out(result, delta, rows.residual);
     } else {
-      at::mm_out(delta_gram_, rows.delta, rows.delta.t());
-      below.adjoint.addmm_(delta_gram_, below.h, 1, -layers_[l].gram_weight);
+      Tensor gram = own(rows.gram, l, chunk);
+      at::mm_out(result, delta, layers_[l].drift);
+      at::mm_out(gram, delta, signals(l).t());
+      result.addmm_(gram, below(l), 1, -layers_[l].scale2);
+    }
+    if (held_.rows == 0) return;
+    result.addmm_(at::mm(delta, held_.layers[l].weighted.t()), held_.layers[l].below, 1, -layers_[l].scale2);
+  };
+  for (std::int64_t l = depth() - 1; l > 0; --l) {
+    Tensor adjoint = chunk_of(rows_[l - 1].adjoint, chunk);
+    through_residual(l, adjoint);
+    if (l + 1 < depth()) {  // the last layer is linear: nothing comes back through its z
       for (std::int64_t p = 0; p < point_count(); ++p) {
-        block(below.adjoint, p, images_).addmm_(block(rows.adjoint, p, images_), layers_[l].at_point[p]);
+        point_of(adjoint, {0, chunk.images, 0}, p).addmm_(point_of(rows_[l].adjoint, chunk, p), layers_[l].weight[p]);
       }
     }
-    bend(below.adjoint, below.slope, below.z_change, below.backward, relu);
+    bend(adjoint, chunk_of(rows_[l - 1].slope, chunk), chunk_of(rows_[l - 1].change, chunk),
+         chunk_of(rows_[l - 1].backward, chunk), relu);
   }
-  const Layer& first = layers_.front();
-  adjoint_sum_.copy_(block(rows_[0].adjoint, 0, images_));
-  at::add_out(adjoint_weighted_, delta_sum_, adjoint_sum_, points_[0]);
-  for (std::int64_t p = 1; p < point_count(); ++p) {
-    const Tensor adjoint = block(rows_[0].adjoint, p, images_);
-    adjoint_sum_.add_(adjoint);
-    adjoint_weighted_.add_(adjoint, points_[p]);
+  Tensor by_images = loss_.by_images.narrow(0, chunk.first_image, chunk.images);
+  through_residual(0, by_images);
+  if (depth() > 1) {
+    for (std::int64_t p = 0; p < point_count(); ++p) {
+      by_images.addmm_(point_of(rows_[0].adjoint, chunk, p), layers_[0].weight[p]);
+    }
   }
-  at::mm_out(loss_.by_images, adjoint_sum_, first.initial);
-  loss_.by_images.addmm_(adjoint_weighted_, first.drift);
-  at::mm_out(first_delta_gram_, delta_sum_, delta_sum_.t());
-  loss_.by_images.addmm_(first_delta_gram_, images, 1, -first.gram_weight);
+  by_images.mul_(-2);
 }
 
 const TangentTarget::Loss& MlpTangents::loss(const Tensor& images, const Tensor& coefficients, Smoothing relu) {
-  const std::int64_t count = images.size(0);
-  reserve(count);
-  forward(images, relu);
-  cotangents_.view({point_count(), count, outputs()})
-      .copy_(coefficients.view({count, point_count(), outputs()}).transpose(0, 1));
-  backward(cotangents_);
-  along_residual(images);
-  adjoints(images, relu);
-  loss_.value = squared_norm_ - 2 * inner_sum_ + gram_sum_;
-  loss_.by_images.mul_(-2);
-  loss_.by_coefficients.view({count, point_count(), outputs()})
-      .copy_(rows_.back().z_change.view({point_count(), count, outputs()}).transpose(0, 1));
-  loss_.by_coefficients.mul_(-2);
+  const at::NoGradGuard no_gradients;
+  const SerialProducts serial;
+  const std::int64_t count = images.size(0), threads = at::get_num_threads();
+  const std::int64_t chunks = std::clamp<std::int64_t>(count / fewest_images_a_chunk, 1, threads);
+  reserve(count, chunks);
+  images_ = images;
+  in_parallel(chunks, [&](std::int64_t i) {
+    const Chunk& chunk = chunks_[i];
+    forward(chunk, relu);
+    for (std::int64_t p = 0; p < point_count(); ++p) {
+      point_of(rows_.back().delta, chunk, p)
+          .copy_(coefficients.narrow(0, chunk.first_image, chunk.images).narrow(1, p * outputs(), outputs()));
+    }
+    backward(chunk);
+  });
+  std::vector<double> sums(static_cast<std::size_t>(threads));
+  in_parallel(threads, [&](std::int64_t i) {
+    for (std::int64_t l = 0; l < depth(); ++l) {
+      if (!rows_[l].forms_residual) continue;
+      const auto [first, size] = share(layers_[l].drift.size(0), i, threads);
+      sums[static_cast<std::size_t>(i)] += form_residual(l, first, size);
+    }
+    if (held_.rows == 0) return;
+    const auto [first, size] = share(held_.rows, i, threads);
+    overlap_with_held(first, size);
+  });
+  const double explained = held_.rows > 0 ? solve_held() : 0;
+  in_parallel(chunks, [&](std::int64_t i) {
+    sums[static_cast<std::size_t>(i)] += along_residual(chunks_[i]);
+    adjoints(chunks_[i], relu);
+  });
+  loss_.value = squared_norm_ - explained;
+  for (const double sum : sums) loss_.value += sum;
+  for (std::int64_t l = 0; l < depth(); ++l) {
+    if (rows_[l].forms_residual) loss_.value -= layers_[l].drift_norm2;
+  }
+  images_ = Tensor();
   return loss_;
 }
 
 Tensor MlpTangents::inner(const Tensor& images, Smoothing relu) {
   const std::int64_t count = images.size(0);
-  reserve(count);
-  forward(images, relu);
-  for (std::int64_t p = 0; p < point_count(); ++p) block(rows_[0].z_change, p, count).copy_(first_drift_);
-  for (std::size_t l = 1; l < layers_.size(); ++l) {
-    Rows& below = rows_[l - 1];
-    at::mul_out(below.h_change, below.z_change, below.slope);
+  reserve(count, 1);
+  const Chunk& all = chunks_.front();
+  images_ = images;
+  forward(all, relu);
+  for (std::int64_t l = 0; l < depth(); ++l) {
+    Rows& rows = rows_[l];
+    at::addmm_out(rows.product, layers_[l].bias_drift, below(l), layers_[l].drift.t());
     for (std::int64_t p = 0; p < point_count(); ++p) {
-      Tensor change = block(rows_[l].z_change, p, count);
-      change.copy_(block(rows_[l].drift_product, p, count));
-      change.addmm_(block(below.h_change, p, count), layers_[l].at_point[p].t());
+      Tensor change = point_of(rows.change, all, p);
+      change.copy_(l == 0 ? rows.product : point_of(rows.product, all, p));
+      if (l > 0) change.addmm_(point_of(rows_[l - 1].adjoint, all, p), layers_[l].weight[p].t());
     }
+    if (l + 1 < depth()) at::mul_out(rows.adjoint, rows.change, rows.slope);
   }
+  images_ = Tensor();
   return rows_.back()
-      .z_change.view({point_count(), count, outputs()})
+      .change.view({point_count(), count, outputs()})
       .transpose(0, 1)
       .reshape({count, features_per_image()});
 }
 
 Tensor MlpTangents::gram(const Tensor& images, Smoothing relu) {
   const std::int64_t count = images.size(0), points = point_count(), classes = outputs();
-  reserve(count);
-  forward(images, relu);
+  reserve(count, 1);
+  images_ = images;
+  forward(chunks_.front(), relu);
   // Backward signals of each output in turn, [points x images, n_l] for each layer and output.
   std::vector<std::vector<Tensor>> delta(layers_.size());
   for (std::int64_t c = 0; c < classes; ++c) {
-    cotangents_.zero_();
-    cotangents_.select(1, c).fill_(1);
-    backward(cotangents_);
+    rows_.back().delta.zero_();
+    rows_.back().delta.select(1, c).fill_(1);
+    backward(chunks_.front());
     for (std::size_t l = 0; l < layers_.size(); ++l) delta[l].push_back(rows_[l].delta.clone());
   }
   const std::int64_t rows = points * count;
   const Tensor tiled = images.repeat({points, 1});
   Tensor kernel = at::zeros({rows, classes, rows, classes}, images.options());
   for (std::size_t l = 0; l < layers_.size(); ++l) {
-    const Tensor& below = l == 0 ? tiled : rows_[l - 1].h;
-    const Tensor activations = at::mm(below, below.t()).mul_(layers_[l].gram_weight).add_(1);
-    const Tensor signals = at::stack(delta[l], 1).reshape({rows * classes, -1});
-    kernel.add_(at::mm(signals, signals.t()).view({rows, classes, rows, classes}) *
+    const Tensor& from = l == 0 ? tiled : rows_[l - 1].h;
+    const Tensor activations = at::mm(from, from.t()).mul_(layers_[l].scale2).add_(1);
+    const Tensor signal = at::stack(delta[l], 1).reshape({rows * classes, -1});
+    kernel.add_(at::mm(signal, signal.t()).view({rows, classes, rows, classes}) *
                 activations.view({rows, 1, rows, 1}));
   }
+  images_ = Tensor();
   // From point-major rows to image-major ones.
   return kernel.view({points, count, classes, points, count, classes})
       .permute({1, 0, 2, 4, 3, 5})
       .reshape({count * features_per_image(), count * features_per_image()});
+}
+
+void MlpTangents::hold(const Tensor& images) {
+  held_ = {};
+  count_ = 0;  // the buffers have to fit
+  if (!images.defined() || images.size(0) == 0) return;
+  const std::int64_t count = images.size(0), points = point_count(), classes = outputs();
+  Held held;
+  held.rows = points * classes * count;
+  // Rows are output by output, in each point by point.
+  held.inner = inner(images, {})
+                   .view({count, points, classes})
+                   .permute({2, 1, 0})
+                   .reshape({held.rows})
+                   .to(at::kDouble);
+  images_ = images;
+  forward(chunks_.front(), {});
+  held.layers.resize(layers_.size());
+  std::vector<std::vector<Tensor>> delta(layers_.size());
+  for (std::int64_t c = 0; c < classes; ++c) {
+    rows_.back().delta.zero_();
+    rows_.back().delta.select(1, c).fill_(1);
+    backward(chunks_.front());
+    for (std::size_t l = 0; l < layers_.size(); ++l) delta[l].push_back(rows_[l].delta.clone());
+  }
+  Tensor kernel = at::zeros({held.rows, held.rows}, at::kDouble);
+  for (std::size_t l = 0; l < layers_.size(); ++l) {
+    HeldLayer& layer = held.layers[l];
+    layer.below = l == 0 ? images.repeat({points * classes, 1}) : rows_[l - 1].h.repeat({classes, 1});
+    layer.delta = at::cat(delta[l]);
+    layer.weighted = at::empty_like(layer.delta);
+    layer.overlap = at::empty_like(layer.delta);
+    const Tensor from = layer.below.to(at::kDouble), signal = layer.delta.to(at::kDouble);
+    kernel.add_(at::mm(from, from.t()).mul_(layers_[l].scale2).add_(1).mul_(at::mm(signal, signal.t())));
+  }
+  const double mean = kernel.diagonal().mean().item<double>();
+  kernel.diagonal().add_(held_ridge * mean);
+  held.cholesky = at::linalg_cholesky(kernel);
+  held.inner_rest = at::empty_like(held.inner);
+  held_ = std::move(held);
+  images_ = Tensor();
+  count_ = 0;
 }
 
 }  // namespace afterimage

@@ -1,16 +1,24 @@
-// The tangent features of a fully connected network at points of the segment from its initial to its trained
-// parameters.
+// The tangent features of a fully connected network at given points of parameter space, as a rule on the way from its
+// initial to its trained parameters.
 //
 // For x in R^d the feature is the gradient of the outputs with respect to all parameters. It is never formed: with
 // activations h_l and backward signals delta_l, inner products are
 //   <phi(x), phi(x')> = sum_l (s_l^2 <h_{l-1}, h'_{l-1}> + s_b^2) <delta_l, delta'_l>
 //   <h, phi(x)>       = sum_l delta_l . (s_l dW_l h_{l-1} + s_b db_l)
-// so everything is matrix products of sizes [images, width], and no temporary has P entries (METHODS 1).
+// so everything is matrix products (METHODS 1).
 //
 // The gradient by an image x_j is -2 times that of a_j . J(x_j), where J is the derivative of the outputs along the
-// residual R = h - sum_i a_i phi(x_i), held fixed: one forward pass with tangents and one backward pass through it. R
-// itself is never formed either: R_l h and R_l^T delta are dW_l h and dW_l^T delta less products with the images' own
-// Gram matrices. J is also the gradient by the coefficients, up to the same factor.
+// residual R = h - sum_i a_i phi(x_i), held fixed: one forward pass with tangents and one backward pass through it. J
+// is also the gradient by the coefficients, up to the same factor. What R does to a layer's activations and signals is
+// computed in whichever way is cheaper: with R_l = dW_l - sum delta h^T itself, of the size of one layer, or, where the
+// layer is wide and the images are few, as dW_l less products with the images' own Gram matrices.
+//
+// Images that are held (hold()) have their features at the hard ReLU, computed once; at every step their best
+// coefficients c = K^-1 (b - w) are solved for, and R is less what they explain. By the envelope theorem the gradients
+// are those at that c.
+//
+// The images are shared among threads in chunks, and a thread runs its products alone: a step has three or four
+// parallel regions, where one product at a time would have forty.
 #pragma once
 
 #include <vector>
@@ -22,59 +30,87 @@ namespace afterimage {
 
 class MlpTangents final : public TangentTarget {
  public:
-  // `weight_scales` holds s_l for each layer (s_b is 1). `initial` and `drift` are weight and bias for each layer in
-  // turn; features are taken at initial + t drift for each t in `points`, each with coefficients of its own (F = points
-  // x C, point-major). `basis` [r, d], orthonormal rows, or undefined: images are then given by coordinates in it. The
-  // part of the drift outside the basis stays in squared_norm(). dtype is that of the parameters. Throws
-  // std::invalid_argument when points are empty or shapes do not chain.
-  MlpTangents(std::vector<double> weight_scales, const Parameters& initial, const Parameters& drift,
-              std::vector<double> points, const Tensor& basis);
+  // `weight_scales` holds s_l for each layer (s_b is 1). `points` and `drift` hold weight and bias for each layer in
+  // turn; features are taken at each point, each with coefficients of its own (F = points x C, point-major). `basis`
+  // [r, d], orthonormal rows, or undefined: images are then given by coordinates in it. The part of the drift outside
+  // the basis stays in squared_norm(). dtype is that of the parameters. Throws std::invalid_argument when points are
+  // empty or shapes do not chain.
+  MlpTangents(const std::vector<double>& weight_scales, const std::vector<Parameters>& points, const Parameters& drift,
+              const Tensor& basis);
 
-  std::int64_t dimension() const override { return layers_.front().initial.size(1); }
-  std::int64_t features_per_image() const override { return static_cast<std::int64_t>(points_.size()) * outputs(); }
-  at::ScalarType dtype() const override { return layers_.front().initial.scalar_type(); }
+  std::int64_t dimension() const override { return layers_.front().drift.size(1); }
+  std::int64_t features_per_image() const override { return point_count() * outputs(); }
+  at::ScalarType dtype() const override { return layers_.front().drift.scalar_type(); }
   double squared_norm() const override { return squared_norm_; }
   Tensor inner(const Tensor& images, Smoothing relu) override;
   Tensor gram(const Tensor& images, Smoothing relu) override;
+  void hold(const Tensor& images) override;
   const Loss& loss(const Tensor& images, const Tensor& coefficients, Smoothing relu) override;
 
  private:
   struct Layer {
-    Tensor initial, drift;            // s_l W and s_l dW, [n_l, n_{l-1}]
-    Tensor bias_initial, bias_drift;  // [n_l]
-    std::vector<Tensor> at_point;     // s_l W at each point; empty for the first layer, which needs only their sums
-    double gram_weight = 1;           // s_l^2
+    std::vector<Tensor> weight, bias;  // s_l W_l [n_l, n_{l-1}] and b_l [n_l] at each point
+    Tensor drift, bias_drift;          // s_l dW_l and db_l
+    double scale2 = 1;                 // s_l^2
+    double drift_norm2 = 0;            // |dW_l|^2 + |db_l|^2 (inside the basis)
   };
-  // All [points x images, n_l], rows point-major, and reused from call to call.
+  // Buffers of one layer, reused from call to call. Rows are images x points: chunk by chunk, in a chunk point by point.
   struct Rows {
-    Tensor z, h, slope;         // pre-activation (as the layer below sends it), activation, s'(z)
-    Tensor drift_product;       // dW h_{l-1} + db
-    Tensor backward, delta;     // W^T delta of the layer above; that times s'
-    Tensor z_change, h_change;  // derivative along the residual
-    Tensor adjoint;             // of h, then of z
+    Tensor h, slope, backward, delta;  // [rows, n_l]: activation, s'(z), W^T delta of the layer above, that times s'
+    Tensor change;                     // z, then its derivative along the residual
+    Tensor adjoint;                    // derivative of h along the residual, then the adjoint of h and of z
+    Tensor product;                    // drift dW h_{l-1} + db, where Gram matrices are used
+    Tensor residual, bias_residual;    // R_l and its bias, where they are formed
+    Tensor gram;                       // [chunk rows, rows] of each chunk in turn, where they are not
+    Tensor cross;                      // [held rows, rows]: s^2 <h, h'> + 1 with the held images
+    bool forms_residual = false;
+  };
+  struct Chunk {
+    std::int64_t first_image = 0, images = 0, first_row = 0;
+  };
+  struct HeldLayer {
+    Tensor below, delta;  // [held rows, n_{l-1}] and [held rows, n_l], unit cotangents
+    Tensor weighted;      // delta times the present coefficients
+    Tensor overlap;       // scratch, [held rows, n_l]
+  };
+  struct Held {
+    std::int64_t rows = 0;
+    std::vector<HeldLayer> layers;
+    Tensor inner;     // b [rows], float64
+    Tensor cholesky;  // of K, float64
+    Tensor inner_rest;  // b - w
   };
 
-  std::int64_t outputs() const { return layers_.back().initial.size(0); }
-  std::int64_t point_count() const { return static_cast<std::int64_t>(points_.size()); }
-  void reserve(std::int64_t images);
-  void forward(const Tensor& images, Smoothing relu);
-  void backward(const Tensor& cotangents);
-  void along_residual(const Tensor& images);
-  void adjoints(const Tensor& images, Smoothing relu);
+  std::int64_t outputs() const { return layers_.back().drift.size(0); }
+  std::int64_t point_count() const { return static_cast<std::int64_t>(layers_.front().weight.size()); }
+  std::int64_t depth() const { return static_cast<std::int64_t>(layers_.size()); }
+  void reserve(std::int64_t images, std::int64_t chunks);
+  Tensor chunk_of(const Tensor& rows, const Chunk& chunk) const;  // all its rows
+  Tensor point_of(const Tensor& rows, const Chunk& chunk, std::int64_t point) const;
+  // What acts on a layer from below: the images themselves for the first, [images or rows, n_{l-1}].
+  const Tensor& below(std::int64_t layer) const { return layer == 0 ? images_ : rows_[layer - 1].h; }
+  // Its backward signals: summed over the points for the first layer, whose activations are the same at all.
+  const Tensor& signals(std::int64_t layer) const { return layer == 0 ? delta_sum_ : rows_[layer].delta; }
+  Tensor own(const Tensor& rows, std::int64_t layer, const Chunk& chunk) const;
 
-  std::vector<double> points_;
+  void forward(const Chunk& chunk, Smoothing relu);
+  void backward(const Chunk& chunk);
+  double form_residual(std::int64_t layer, std::int64_t first, std::int64_t count);
+  void overlap_with_held(std::int64_t first, std::int64_t count);
+  double solve_held();
+  // Sums -2 <h, sum a phi> + |sum a phi|^2 over the chunk's rows of the layers whose residual is not formed.
+  double along_residual(const Chunk& chunk);
+  void adjoints(const Chunk& chunk, Smoothing relu);
+
   std::vector<Layer> layers_;
   double squared_norm_ = 0;
-  std::int64_t images_ = 0;  // that the buffers are made for
+  Tensor images_;  // of the present call, [M, k]
 
-  std::vector<Rows> rows_;                                                           // one for each layer
-  Tensor first_initial_, first_drift_, delta_sum_, adjoint_sum_, adjoint_weighted_;  // first layer, [images, n_1]
-  Tensor image_gram_, first_delta_gram_;                                             // [images, images]
-  Tensor row_gram_, delta_gram_;                                                     // [rows, rows]
-  Tensor cotangents_;                                                                // [rows, C]
-  Tensor output_sum_;               // [C, n_{L-1}]: sum of delta h^T over the rows, the last layer's part of sum a phi
-  std::vector<Tensor> gram_delta_;  // per layer [rows or images, n_l]: (s^2 G + 1) delta
-  double inner_sum_ = 0, gram_sum_ = 0;  // sum a.b and a'Ka of the last pass
+  std::vector<Rows> rows_;
+  std::vector<Chunk> chunks_;
+  std::int64_t count_ = 0;            // images that the buffers are made for
+  Tensor delta_sum_, adjoint_first_;  // [images, n_1]
+  Held held_;
   Loss loss_;
 };
 

@@ -41,6 +41,11 @@ class TangentTarget {
     Tensor by_coefficients;  // [M, F]
   };
   virtual const Loss& loss(const Tensor& images, const Tensor& coefficients, Smoothing relu) = 0;
+
+  // From now on loss() is what these images [K, d] and the given ones leave of h together, at the best coefficients for
+  // these: min over c of ||h - sum_kf c_kf phi_f(held_k) - sum_jf a_jf phi_f(x_j)||^2. No images: none are held. Their
+  // features are those of the ReLU itself.
+  virtual void hold(const Tensor& images) = 0;
 };
 
 // The best coefficients for fixed images, K a = b, solved in float64 with a relative ridge of `ridge` times the mean
