@@ -10,6 +10,7 @@
 
 #include "attacks/finite_width.h"
 #include "attacks/span.h"
+#include "attacks/vertices.h"
 #include "models/base/error.h"
 
 namespace afterimage {
@@ -62,6 +63,7 @@ const std::vector<std::unique_ptr<Attack>>& all_attacks() {
   static const auto attacks = [] {
     std::vector<std::unique_ptr<Attack>> list;
     list.push_back(std::make_unique<Span>());
+    list.push_back(std::make_unique<Vertices>());
     list.push_back(std::make_unique<FiniteWidth>());
     return list;
   }();

@@ -31,6 +31,12 @@ struct Subject {
   std::optional<LossKind> loss;  // known from the model's description, or not
 };
 
+// What earlier attacks of the same audit made of the subject by themselves: never the truth.
+struct Handed {
+  Tensor confirmed;   // [K, d] images that they were sure of; undefined when there are none
+  Tensor candidates;  // [M, d] all others that they claim, likewise
+};
+
 enum class Conclusion { ok, not_applicable, inconclusive };
 
 struct Reconstruction {
@@ -76,10 +82,10 @@ class Attack {
   virtual std::vector<OptionSpec> options() const = 0;
   // Throws UsageError on an option that is wrong, before any work is done.
   virtual void validate(const AttackOptions&) const {}
-  // The same subject, options and generator state give the same result. Throws UsageError on a wrong option,
+  // The same subject, hand-over, options and generator state give the same result. Throws UsageError on a wrong option,
   // Interrupted.
-  virtual Reconstruction run(const Subject& subject, const AttackOptions& options, Generator& random,
-                             Progress& progress) const = 0;
+  virtual Reconstruction run(const Subject& subject, const Handed& handed, const AttackOptions& options,
+                             Generator& random, Progress& progress) const = 0;
 };
 
 // Cheapest first: the order in which an audit runs them.

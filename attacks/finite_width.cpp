@@ -5,9 +5,10 @@
 #include <algorithm>
 #include <cmath>
 
+#include "attacks/solver/deflation.h"
 #include "attacks/solver/search.h"
-#include "attacks/span.h"
 #include "models/base/error.h"
+#include "models/tangent/flow.h"
 
 namespace afterimage {
 namespace {
@@ -22,12 +23,18 @@ constexpr double unexplained = 0.5;
 // |f| > 0.75 and a norm that is not small were right.
 constexpr double fit_tolerance = 0.25;
 constexpr double least_relative_norm = 0.4;  // of the median candidate that fits
+// Rounds of deflation (METHODS 3): many short ones beat one long search.
+constexpr std::int64_t first_round_steps = 150, later_round_steps = 150;
+constexpr double later_coefficient_rate = 1e-4, later_initial_coefficient = 0.15;
+constexpr std::int64_t most_fruitless = 2;
+constexpr std::int64_t most_directions = 400;
+constexpr std::int64_t largest_projection = 4000;  // rows of the kernel that gives the claimed images' coefficients
 
 struct Settings {
   std::vector<double> points;
   std::string space;
   at::ScalarType dtype;
-  std::int64_t restarts;
+  std::int64_t restarts, rounds;
   SearchPlan plan;
 };
 
@@ -36,16 +43,11 @@ Settings parse(const AttackOptions& options) {
                     options.one_of("space", {"auto", "pixels", "span"}),
                     options.one_of("dtype", {"float32", "float64"}) == "float64" ? at::kDouble : at::kFloat,
                     options.whole("restarts", 1, 1000),
+                    options.whole("rounds", 0, 1000),
                     {}};
   settings.plan.steps = options.whole("steps", 1, 100'000'000);
   settings.plan.candidates = options.whole("candidates", 0, largest_count);
   return settings;
-}
-
-std::optional<RowSpan> row_span(const Subject& subject) {
-  const FirstLayer first = subject.network->first_layer();
-  if (!first.dense) return std::nullopt;
-  return find_row_span(subject.initial.at(first.weight), subject.trained.at(first.weight)).span;
 }
 
 // With weight decay every parameter shrinks by the same factor; what is left is the sum of gradients.
@@ -53,19 +55,208 @@ Parameters decayed(const Parameters& initial, double factor) {
   return std::abs(factor - 1) < 1e-6 ? initial : initial.times(factor);
 }
 
-// [M] bool: which candidates the trained network fits as it fits its training images. Undefined for other losses, whose
-// outputs at training images have no known value.
+// [M] bool: which candidates the trained network fits, for want of anything better to confirm them by.
 Tensor confirm(const Subject& subject, const Tensor& images) {
-  if (subject.loss != LossKind::squared) return {};
-  const Tensor outputs = subject.network->evaluate(subject.trained, images);
-  const Tensor fits = outputs.size(1) == 1 ? (outputs.abs() - 1).abs().squeeze(1) < fit_tolerance
-                                           : ((outputs.amax(1) - 1).abs() < fit_tolerance)
-                                                 .logical_and(outputs.abs().sum(1) - outputs.amax(1) < fit_tolerance);
+  const Tensor fits = fitted(subject, images, fit_tolerance);
+  if (!fits.defined()) return {};
   const Tensor norms = images.norm(2, 1);
   const Tensor fitting = norms.masked_select(fits);
   if (fitting.numel() == 0) return fits;
   return fits.logical_and(norms > least_relative_norm * fitting.median());
 }
+
+// What the trained network says of images that it was trained on is what they were trained towards.
+Tensor targets_of(const Subject& subject, const Tensor& images) {
+  const Tensor outputs = subject.network->evaluate(subject.trained, images);
+  if (outputs.size(1) == 1) return outputs.sign();
+  return at::one_hot(outputs.argmax(1), outputs.size(1)).to(outputs.scalar_type());
+}
+
+// Points of the path that training took, as far as the images that are known tell: the start, two early points of the
+// flow that the known images alone would have followed, moved by what the end of that flow misses, and the end. For
+// other losses than the squared one, whose flow is another, points of the straight segment.
+std::vector<Parameters> points_of_path(const Subject& subject, const Parameters& initial, const Tensor& known) {
+  const Parameters drift = subject.trained.minus(initial);
+  if (subject.loss != LossKind::squared) {
+    return {initial, initial.plus(drift, 1.0 / 3), initial.plus(drift, 2.0 / 3), subject.trained};
+  }
+  const auto path = gradient_flow(*subject.network, initial, known, targets_of(subject, known));
+  const Parameters followed = path.back().minus(initial), missed = subject.trained.minus(path.back());
+  const double length = followed.squared_norm();
+  std::vector<Parameters> points{initial};
+  for (const std::size_t k : {2, 4}) {
+    points.push_back(path[k].plus(missed, path[k].minus(initial).inner(followed) / length));
+  }
+  points.push_back(subject.trained);
+  return points;
+}
+
+// Candidates in float64, those that explain most first.
+Tensor by_weight(const SearchResult& found) {
+  const Tensor weight = found.candidates.norm(2, 1) * found.coefficients.norm(2, 1);
+  return found.candidates.index_select(0, at::argsort(weight, 0, /*descending=*/true)).to(at::kDouble);
+}
+
+class Search {
+ public:
+  Search(const Subject& subject, const Settings& settings, const std::optional<RowSpan>& span, Generator& random,
+         Progress& progress)
+      : subject_(subject),
+        settings_(settings),
+        in_span_(span && settings.space != "pixels"),
+        basis_(in_span_ ? span->basis : Tensor()),
+        initial_(decayed(subject.initial, span ? span->decay : 1).to(settings.dtype)),
+        trained_(subject.trained.to(settings.dtype)),
+        mean_(subject.bounds.mean.to(settings.dtype)),
+        bounds_(mean_, subject.bounds.low, subject.bounds.high, basis_, pixel_penalty),
+        random_(random),
+        progress_(progress) {
+    if (in_span_ && settings.rounds > 0) deflation_.emplace(subject, *span);
+    plan_ = settings.plan;
+    if (plan_.candidates == 0) plan_.candidates = span ? 2 * (span->rank + 1) : candidates_without_rank;
+  }
+
+  Reconstruction run(const Handed& handed) {
+    points_ = segment();
+    if (deflation_) {
+      deflation_->accept(handed.confirmed);
+      rounds();
+    }
+    if (!deflation_ || deflation_->missing() > 0) search_for_the_rest();
+    return conclude();
+  }
+
+ private:
+  std::vector<Parameters> segment() const {
+    const Parameters drift = trained_.minus(initial_);
+    std::vector<Parameters> points;
+    for (const double t : settings_.points) {
+      points.push_back(t == 0 ? initial_ : t == 1 ? trained_ : initial_.plus(drift, t));
+    }
+    return points;
+  }
+
+  // The tangent features at the present points, with what is known held.
+  std::unique_ptr<TangentTarget> target() const {
+    auto tangents = subject_.network->tangents_at(points_, trained_.minus(initial_), basis_);
+    if (known() > 0) tangents->hold(deflation_->known().to(settings_.dtype));
+    return tangents;
+  }
+
+  std::int64_t known() const { return deflation_ ? deflation_->found() : 0; }
+
+  // Short searches, each followed by programmes towards what it came to; what is confirmed is held from then on, and
+  // shows where the path went.
+  void rounds() {
+    std::int64_t fruitless = 0;
+    for (std::int64_t round = 0; round < settings_.rounds && deflation_->missing() > 0; ++round) {
+      progress_.stage(
+          fmt::format("finite-width: round {}, {} known, searching for {}", round + 1, known(), deflation_->missing()));
+      SearchPlan plan = plan_;
+      plan.until_settled = false;
+      plan.steps = std::min(first_round_steps, plan_.steps);
+      if (known() > 0) {
+        points_ = points_of_path(subject_, initial_, deflation_->known_images());
+        plan.steps = std::min(later_round_steps, plan_.steps);
+        plan.candidates = 3 * deflation_->missing() + 5;
+        plan.coefficient_rate = later_coefficient_rate * static_cast<double>(plan.candidates);
+        plan.initial_coefficient = later_initial_coefficient;
+      }
+      const SearchResult found = search(*target(), bounds_, mean_.size(0), plan, random_, progress_);
+      result_.iterations += found.iterations;
+      if (!result_.loss_initial) result_.loss_initial = found.loss_initial;
+      std::int64_t confirmed = deflation_->offer(by_weight(found), progress_);
+      confirmed += deflation_->sweep(most_directions, random_, progress_);
+      found_by_round_.push_back(confirmed);
+      fruitless = confirmed > 0 ? 0 : fruitless + 1;
+      if (fruitless == most_fruitless || known() == 0) break;
+    }
+    if (known() > 0) points_ = points_of_path(subject_, initial_, deflation_->known_images());
+  }
+
+  void search_for_the_rest() {
+    const auto tangents = target();
+    SearchPlan plan = plan_;
+    if (known() > 0) plan.candidates = 2 * deflation_->missing();
+    for (std::int64_t restart = 0; restart < settings_.restarts; ++restart) {
+      progress_.stage(fmt::format("finite-width: search {} of {}, {} candidates in {}", restart + 1, settings_.restarts,
+                                  plan.candidates, in_span_ ? "the span" : "pixels"));
+      SearchResult found = search(*tangents, bounds_, mean_.size(0), plan, random_, progress_);
+      result_.iterations += found.iterations;
+      if (!rest_ || found.loss_final < rest_->loss_final) rest_ = std::move(found);
+    }
+    if (deflation_ && known() > 0) deflation_->offer(by_weight(*rest_), progress_);
+  }
+
+  Reconstruction conclude() {
+    const double norm = trained_.minus(initial_).squared_norm();
+    if (rest_) {
+      if (!result_.loss_initial) result_.loss_initial = rest_->loss_initial;
+      result_.loss_final = rest_->loss_final;
+    } else {
+      const auto tangents = subject_.network->tangents_at(points_, trained_.minus(initial_), basis_);
+      result_.loss_final = norm * project(*tangents, deflation_->known().to(settings_.dtype), {}).relative_residual;
+    }
+    result_.relative_loss = *result_.loss_final / norm;
+    claim();
+    result_.evidence["candidates"] = plan_.candidates;
+    result_.evidence["space"] = in_span_ ? "span" : "pixels";
+    result_.evidence["tangents"] = settings_.points;
+    if (deflation_) {
+      result_.evidence["confirmed_by_round"] = found_by_round_;
+      result_.evidence["slack"] = deflation_->polytope().slack();
+    }
+    if (!(*result_.relative_loss < unexplained)) {
+      result_.conclusion = Conclusion::inconclusive;
+      result_.reason = fmt::format(
+          "the candidates leave {:.0f} % of the parameters' change unexplained: training went too far "
+          "from the tangent space for this attack, or its images are too many",
+          100 * *result_.relative_loss);
+    } else if (rest_ && !rest_->settled) {
+      result_.conclusion = Conclusion::inconclusive;
+      result_.reason = fmt::format("the loss was still falling after {} steps; give more --steps", rest_->iterations);
+    }
+    return std::move(result_);
+  }
+
+  // What is known, then what the last search came to.
+  void claim() {
+    std::vector<Tensor> images, confirmed;
+    if (known() > 0) {
+      images.push_back(deflation_->known_images());
+      confirmed.push_back(at::ones({known()}, at::kBool));
+    }
+    if (rest_) {
+      images.push_back(bounds_.to_images(rest_->candidates).to(at::kFloat));
+      const Tensor fits =
+          known() > 0 ? at::zeros({images.back().size(0)}, at::kBool) : confirm(subject_, images.back());
+      if (fits.defined()) confirmed.push_back(fits);
+    }
+    result_.claim.images = at::cat(images);
+    if (!confirmed.empty()) result_.claim.confirmed = at::cat(confirmed);
+    const auto tangents = subject_.network->tangents_at(segment(), trained_.minus(initial_));
+    if (result_.claim.images.size(0) * tangents->features_per_image() <= largest_projection) {
+      result_.coefficients =
+          project(*tangents, result_.claim.images.to(settings_.dtype), {}).coefficients.to(at::kFloat);
+    }
+  }
+
+  const Subject& subject_;
+  const Settings& settings_;
+  bool in_span_;
+  Tensor basis_;
+  Parameters initial_, trained_;
+  Tensor mean_;
+  PixelBounds bounds_;
+  Generator& random_;
+  Progress& progress_;
+  SearchPlan plan_;
+  std::optional<Deflation> deflation_;
+  std::vector<Parameters> points_;
+  std::optional<SearchResult> rest_;
+  std::vector<std::int64_t> found_by_round_;
+  Reconstruction result_;
+};
 
 }  // namespace
 
@@ -76,63 +267,28 @@ std::vector<OptionSpec> FiniteWidth::options() const {
            "auto"},
           {"candidates", "images to search with; 0: two for each training image that the span counts", "0"},
           {"steps", "Adam steps a restart; up to half as many more until the loss settles", "2500"},
+          {"rounds",
+           "short searches in the span at most, each followed by linear programmes that confirm exact images; 0: none",
+           "12"},
           {"restarts", "searches from different random images, of which the one that explains most is kept", "1"},
           {"dtype", "float32 or float64", "float32"}};
 }
 
 void FiniteWidth::validate(const AttackOptions& options) const { static_cast<void>(parse(options)); }
 
-Reconstruction FiniteWidth::run(const Subject& subject, const AttackOptions& options, Generator& random,
-                                Progress& progress) const {
-  auto [points, space, dtype, restarts, plan] = parse(options);
+Reconstruction FiniteWidth::run(const Subject& subject, const Handed& handed, const AttackOptions& options,
+                                Generator& random, Progress& progress) const {
+  const Settings settings = parse(options);
   progress.stage("finite-width: row space of the first layer's change");
-  const auto span = row_span(subject);
-  Reconstruction result;
-  if (space == "span" && !span) {
+  const auto span = row_span_of(subject).span;
+  if (settings.space == "span" && !span) {
+    Reconstruction result;
     result.conclusion = Conclusion::not_applicable;
     result.reason =
         "--space span: the first layer's change has no row space smaller than the pixels; use --space pixels";
     return result;
   }
-  const bool in_span = span && space != "pixels";
-  if (plan.candidates == 0) plan.candidates = span ? 2 * (span->rank + 1) : candidates_without_rank;
-
-  const Tensor basis = in_span ? span->basis : Tensor();
-  const Tensor mean = subject.bounds.mean.to(dtype);
-  const Parameters initial = decayed(subject.initial, span ? span->decay : 1).to(dtype);
-  const auto target = subject.network->tangents(initial, subject.trained.to(dtype), points, basis);
-  PixelBounds bounds(mean, subject.bounds.low, subject.bounds.high, basis, pixel_penalty);
-
-  std::optional<SearchResult> best;
-  for (std::int64_t restart = 0; restart < restarts; ++restart) {
-    progress.stage(fmt::format("finite-width: search {} of {}, {} candidates in {}", restart + 1, restarts,
-                               plan.candidates, in_span ? "the span" : "pixels"));
-    SearchResult found = search(*target, bounds, mean.size(0), plan, random, progress);
-    result.iterations += found.iterations;
-    if (!best || found.loss_final < best->loss_final) best = std::move(found);
-  }
-
-  const double norm = target->squared_norm();
-  result.loss_initial = best->loss_initial;
-  result.loss_final = best->loss_final;
-  result.relative_loss = best->loss_final / norm;
-  result.claim.images = bounds.to_images(best->candidates).to(at::kFloat);
-  result.coefficients = best->coefficients.to(at::kFloat);
-  result.claim.confirmed = confirm(subject, result.claim.images);
-  result.evidence["candidates"] = plan.candidates;
-  result.evidence["space"] = in_span ? "span" : "pixels";
-  result.evidence["tangents"] = points;
-  if (!(*result.relative_loss < unexplained)) {
-    result.conclusion = Conclusion::inconclusive;
-    result.reason = fmt::format(
-        "the candidates leave {:.0f} % of the parameters' change unexplained: training went too far "
-        "from the tangent space for this attack, or its images are too many",
-        100 * *result.relative_loss);
-  } else if (!best->settled) {
-    result.conclusion = Conclusion::inconclusive;
-    result.reason = fmt::format("the loss was still falling after {} steps; give more --steps", best->iterations);
-  }
-  return result;
+  return Search(subject, settings, span, random, progress).run(handed);
 }
 
 }  // namespace afterimage

@@ -91,10 +91,20 @@ SpanSearch find_row_span(const Tensor& initial, const Tensor& trained) {
                     found.values.size(), found.values.front(), found.values.back(), found.fall.gap),
         found.values};
   }
-  RowSpan span{found.decay, found.values, found.fall.rank, found.fall.gap, {}};
+  RowSpan span{found.decay, found.values, found.fall.rank, found.fall.gap, 0, {}};
+  double noise = 0;
+  for (auto k = static_cast<std::size_t>(span.rank); k < found.values.size(); ++k)
+    noise += found.values[k] * found.values[k];
+  span.rounding = std::sqrt(noise / static_cast<double>(initial.size(0) * (live.numel() - span.rank)));
   span.basis = at::zeros({span.rank, initial.size(1)}, at::kDouble)
                    .index_copy_(1, live, found.spectrum.rows.narrow(0, 0, span.rank));
   return {span, "", found.values};
+}
+
+SpanSearch row_span_of(const Subject& subject) {
+  const FirstLayer first = subject.network->first_layer();
+  if (!first.dense) return {std::nullopt, "the first layer is not dense", {}};
+  return find_row_span(subject.initial.at(first.weight), subject.trained.at(first.weight));
 }
 
 Tensor distance_to_span(const RowSpan& span, const Tensor& images) {
@@ -104,16 +114,11 @@ Tensor distance_to_span(const RowSpan& span, const Tensor& images) {
   return at::where(norm > 0, rest.norm(2, 1) / norm.clamp_min(1e-300), at::ones_like(norm));
 }
 
-Reconstruction Span::run(const Subject& subject, const AttackOptions&, Generator&, Progress& progress) const {
+Reconstruction Span::run(const Subject& subject, const Handed&, const AttackOptions&, Generator&,
+                         Progress& progress) const {
   progress.stage("span: spectrum of the first layer's change");
   Reconstruction result;
-  const FirstLayer first = subject.network->first_layer();
-  if (!first.dense) {
-    result.conclusion = Conclusion::not_applicable;
-    result.reason = "the first layer is not dense";
-    return result;
-  }
-  const SpanSearch search = find_row_span(subject.initial.at(first.weight), subject.trained.at(first.weight));
+  const SpanSearch search = row_span_of(subject);
   result.evidence["singular_values"] = search.singular_values;
   if (!search.span) {
     result.conclusion = Conclusion::not_applicable;

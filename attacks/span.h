@@ -15,6 +15,7 @@ struct RowSpan {
   std::vector<double> singular_values;  // of W_f - rho W_0, descending
   std::int64_t rank = 0;                // where they fall off: the number of independent training images
   double gap = 1;                       // ratio of the singular values on both sides of the fall
+  double rounding = 0;                  // noise of one weight's change, standard deviation, from what is below the fall
   Tensor basis;                         // [rank, d] orthonormal rows, float64
 };
 
@@ -25,6 +26,8 @@ struct SpanSearch {
   std::vector<double> singular_values;
 };
 SpanSearch find_row_span(const Tensor& initial, const Tensor& trained);
+// Of the subject's first layer; null as well where that is not dense.
+SpanSearch row_span_of(const Subject& subject);
 
 // Relative distance ||x - P x|| / ||x|| of images [n, d] to the row space, [n] float64; 1 for an image that is zero.
 Tensor distance_to_span(const RowSpan& span, const Tensor& images);
@@ -41,7 +44,7 @@ class Span final : public Attack {
            "not dense";
   }
   std::vector<OptionSpec> options() const override { return {}; }
-  Reconstruction run(const Subject& subject, const AttackOptions& options, Generator& random,
+  Reconstruction run(const Subject& subject, const Handed& handed, const AttackOptions& options, Generator& random,
                      Progress& progress) const override;
 };
 

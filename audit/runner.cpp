@@ -116,6 +116,15 @@ std::string fingerprint(const Case& subject, const std::string& attack,
   return sha256_of(text);
 }
 
+// What an attack was sure of goes on as such; the rest as candidates.
+void hand_on(Handed& handed, const StoredClaim& claim) {
+  if (!claim.images.defined() || !claim.confirmed.defined()) return;
+  const auto add = [](Tensor& to, const Tensor& images) { to = to.defined() ? at::cat({to, images}) : images; };
+  const Tensor sure = at::nonzero(claim.confirmed).squeeze(1), rest = at::nonzero(~claim.confirmed).squeeze(1);
+  add(handed.confirmed, claim.images.index_select(0, sure));
+  add(handed.candidates, claim.images.index_select(0, rest));
+}
+
 fs::path partial_file(const fs::path& out, const std::string& attack) { return out / (attack + ".partial.json"); }
 
 std::optional<Finding> finished_before(const fs::path& out, const std::string& attack, const std::string& print) {
@@ -186,11 +195,11 @@ void fill_scores(Finding& finding, const StoredClaim& stored, const Truth& truth
   finding.samples = samples_of(score, stored, truth, labels);
 }
 
-Finding run_attack(const Attack& attack, const Case& subject, const std::map<std::string, std::string>& options,
-                   const Context& context, const fs::path& out) {
+Finding run_attack(const Attack& attack, const Case& subject, const Handed& handed,
+                   const std::map<std::string, std::string>& options, const Context& context, const fs::path& out) {
   Generator random = seeded(stage_seed(context.seed, attack.name()));
   const Reconstruction found =
-      attack.run(subject.subject, AttackOptions(attack.options(), options), random, *context.progress);
+      attack.run(subject.subject, handed, AttackOptions(attack.options(), options), random, *context.progress);
   Finding finding;
   finding.attack = attack.name();
   finding.status = status_of(found.conclusion);
@@ -281,15 +290,19 @@ Report run_audit(const Case& subject, const AuditRequest& request, const Context
 
   Report report = subject.facts;
   report.tool = context.tool();
+  Handed handed;
+  std::string before;  // what was run before an attack decides what it is handed
   for (const auto& name : names) {
     const Stopwatch stopwatch;
-    const auto print = fingerprint(subject, name, request.options, context);
+    const auto print = fingerprint(subject, before + name, request.options, context);
     auto finding = request.resume ? finished_before(request.out, name, print) : std::nullopt;
     if (!finding) {
-      finding = run_attack(attack_named(name), subject, request.options, context, request.out);
+      finding = run_attack(attack_named(name), subject, handed, request.options, context, request.out);
       write_file(partial_file(request.out, name), Json{{"fingerprint", print}, {"finding", to_json(*finding)}}.dump());
     }
     report.findings.push_back(std::move(*finding));
+    hand_on(handed, read_claim(request.out / (name + ".npz")));
+    before += name + ",";
     report.timing["attacks"][name] = stopwatch.seconds();
   }
   context.progress->stage("deviation from the tangent kernel");

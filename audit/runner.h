@@ -21,8 +21,9 @@ struct AuditRequest {
 };
 
 // One attack, scored. Writes NAME.npz (claimed images, coefficients, scores) into `out`.
-Finding run_attack(const Attack& attack, const Case& subject, const std::map<std::string, std::string>& options,
-                   const Context& context, const std::filesystem::path& out);
+Finding run_attack(const Attack& attack, const Case& subject, const Handed& handed,
+                   const std::map<std::string, std::string>& options, const Context& context,
+                   const std::filesystem::path& out);
 
 // The whole audit: attacks, deviation, gate. Writes report.json, report.html, contact-sheet.png and the arrays that
 // `verify` recomputes scores from.

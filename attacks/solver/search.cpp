@@ -32,13 +32,16 @@ SearchResult search(TangentTarget& target, PixelBounds& bounds, std::int64_t pix
   result.candidates =
       bounds.from_images(at::randn({plan.candidates, pixels}, random, options).mul_(plan.initial_pixel_deviation))
           .contiguous();
-  result.coefficients = at::rand({plan.candidates, target.features_per_image()}, random, options).sub_(0.5).div_(count);
+  result.coefficients = at::rand({plan.candidates, target.features_per_image()}, random, options)
+                            .sub_(0.5)
+                            .mul_(2 * plan.initial_coefficient / count);
   Adam images(result.candidates), coefficients(result.coefficients);
   Tensor image_gradient = at::empty_like(result.candidates);
   Tensor coefficient_gradient = at::empty_like(result.coefficients);
   std::vector<double> losses;
 
-  const auto most_steps = static_cast<std::int64_t>(longest * static_cast<double>(plan.steps));
+  const auto most_steps =
+      static_cast<std::int64_t>((plan.until_settled ? longest : 1) * static_cast<double>(plan.steps));
   for (std::int64_t step = 0; step < most_steps; ++step) {
     const double share = static_cast<double>(step) / static_cast<double>(plan.steps);
     const Smoothing relu{annealed(plan.beta_start, plan.beta_end, share)};

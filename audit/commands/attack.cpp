@@ -50,7 +50,7 @@ void add_attack(CLI::App& app, Context& context, Action& action) {
       const Case subject = options->subject.load(context.seed);
       prepare_output_folder(options->out, false);
       const std::filesystem::path out(options->out);
-      const Finding finding = run_attack(attack, subject, options->given, context, out);
+      const Finding finding = run_attack(attack, subject, {}, options->given, context, out);
       if (std::filesystem::exists(out / (attack.name() + ".npz"))) {
         std::filesystem::rename(out / (attack.name() + ".npz"), out / "reconstruction.npz");
       }

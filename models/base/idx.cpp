@@ -17,8 +17,8 @@ namespace {
 constexpr std::uint64_t most_inflated = 1100;  // deflate cannot do better than about 1032 to one
 constexpr std::uint64_t largest_payload = 1ULL << 34;
 
-// Reads a plain file or a gzip stream of one member alike. zlib's own gzread takes a stream that lost its checksum for a
-// whole one, so the stream is inflated here.
+// Reads a plain file or a gzip stream of one member alike. zlib's own gzread takes a stream that lost its checksum for
+// a whole one, so the stream is inflated here.
 class Stream {
  public:
   explicit Stream(const std::filesystem::path& path) : file_(path, std::ios::binary), path_(path.string()) {

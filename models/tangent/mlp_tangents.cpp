@@ -123,8 +123,8 @@ MlpTangents::MlpTangents(const std::vector<double>& weight_scales, const std::ve
     layer.scale2 = scale * scale;
     layer.drift = scaled(drift[2 * l]);
     layer.bias_drift = drift[2 * l + 1].contiguous();
-    layer.drift_norm2 = sum_of_products(layer.drift, layer.drift) / layer.scale2 +
-                        sum_of_products(layer.bias_drift, layer.bias_drift);
+    layer.drift_norm2 =
+        sum_of_products(layer.drift, layer.drift) / layer.scale2 + sum_of_products(layer.bias_drift, layer.bias_drift);
     for (const auto& point : points) {
       layer.weight.push_back(scaled(point[2 * l]));
       layer.bias.push_back(point[2 * l + 1].contiguous());
@@ -150,8 +150,8 @@ void MlpTangents::reserve(std::int64_t images, std::int64_t chunks) {
   for (std::int64_t l = 0; l < depth(); ++l) {
     const std::int64_t out = layers_[l].drift.size(0), in = layers_[l].drift.size(1);
     Rows& buffers = rows_[l];
-    for (Tensor* buffer : {&buffers.h, &buffers.slope, &buffers.backward, &buffers.delta, &buffers.change,
-                           &buffers.adjoint}) {
+    for (Tensor* buffer :
+         {&buffers.h, &buffers.slope, &buffers.backward, &buffers.delta, &buffers.change, &buffers.adjoint}) {
       make(*buffer, {rows, out}, type);
     }
     const std::int64_t acting = l == 0 ? images : rows;
@@ -282,8 +282,8 @@ double MlpTangents::along_residual(const Chunk& chunk) {
         change.addmm_(point_of(rows_[l - 1].adjoint, chunk, p), layer.weight[p].t());
       }
       if (l + 1 < depth()) continue;
-      Tensor by_coefficients = loss_.by_coefficients.narrow(0, chunk.first_image, chunk.images)
-                                   .narrow(1, p * outputs(), outputs());
+      Tensor by_coefficients =
+          loss_.by_coefficients.narrow(0, chunk.first_image, chunk.images).narrow(1, p * outputs(), outputs());
       by_coefficients.copy_(change).mul_(-2);
     }
     if (l + 1 == depth()) break;
@@ -415,8 +415,7 @@ Tensor MlpTangents::gram(const Tensor& images, Smoothing relu) {
     const Tensor& from = l == 0 ? tiled : rows_[l - 1].h;
     const Tensor activations = at::mm(from, from.t()).mul_(layers_[l].scale2).add_(1);
     const Tensor signal = at::stack(delta[l], 1).reshape({rows * classes, -1});
-    kernel.add_(at::mm(signal, signal.t()).view({rows, classes, rows, classes}) *
-                activations.view({rows, 1, rows, 1}));
+    kernel.add_(at::mm(signal, signal.t()).view({rows, classes, rows, classes}) * activations.view({rows, 1, rows, 1}));
   }
   images_ = Tensor();
   // From point-major rows to image-major ones.
@@ -433,11 +432,7 @@ void MlpTangents::hold(const Tensor& images) {
   Held held;
   held.rows = points * classes * count;
   // Rows are output by output, in each point by point.
-  held.inner = inner(images, {})
-                   .view({count, points, classes})
-                   .permute({2, 1, 0})
-                   .reshape({held.rows})
-                   .to(at::kDouble);
+  held.inner = inner(images, {}).view({count, points, classes}).permute({2, 1, 0}).reshape({held.rows}).to(at::kDouble);
   images_ = images;
   forward(chunks_.front(), {});
   held.layers.resize(layers_.size());

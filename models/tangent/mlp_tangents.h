@@ -54,7 +54,8 @@ class MlpTangents final : public TangentTarget {
     double scale2 = 1;                 // s_l^2
     double drift_norm2 = 0;            // |dW_l|^2 + |db_l|^2 (inside the basis)
   };
-  // Buffers of one layer, reused from call to call. Rows are images x points: chunk by chunk, in a chunk point by point.
+  // Buffers of one layer, reused from call to call. Rows are images x points: chunk by chunk, in a chunk point by
+  // point.
   struct Rows {
     Tensor h, slope, backward, delta;  // [rows, n_l]: activation, s'(z), W^T delta of the layer above, that times s'
     Tensor change;                     // z, then its derivative along the residual
@@ -76,8 +77,8 @@ class MlpTangents final : public TangentTarget {
   struct Held {
     std::int64_t rows = 0;
     std::vector<HeldLayer> layers;
-    Tensor inner;     // b [rows], float64
-    Tensor cholesky;  // of K, float64
+    Tensor inner;       // b [rows], float64
+    Tensor cholesky;    // of K, float64
     Tensor inner_rest;  // b - w
   };
 

@@ -53,8 +53,10 @@ Reconstruction attack(const std::string& name, const Subject& subject,
   const Attack& chosen = attack_named(name);
   Generator random = seeded(1);
   Silent silent;
-  return chosen.run(subject, AttackOptions(chosen.options(), options), random, silent);
+  return chosen.run(subject, {}, AttackOptions(chosen.options(), options), random, silent);
 }
+
+double relative_error(const Tensor& a, const Tensor& b) { return ((a - b).norm() / b.norm()).item<double>(); }
 
 Score scored(const Reconstruction& found, const Truth& truth) {
   Generator random = seeded(2);
@@ -69,6 +71,34 @@ TEST_CASE("the span probe counts the training images and tells them all from oth
   CHECK(found.conclusion == Conclusion::ok);
   CHECK(found.evidence["rank"] == images_count - 1);
   CHECK(scored(found, trained.truth).membership->auc == 1.0);
+}
+
+TEST_CASE("vertices finds training images exactly, and what it confirms is right") {
+  Recipe logistic = squared_recipe();
+  logistic.loss = LossKind::logistic;
+  logistic.batch = 2;
+  logistic.max_steps = 300;
+  for (const Recipe& recipe : {squared_recipe(), logistic}) {
+    const Trained trained = trained_network(recipe);
+    const Reconstruction found = attack("vertices", trained.subject);
+    CHECK(found.conclusion == Conclusion::ok);
+    const Score score = scored(found, trained.truth);
+    CHECK(score.reconstructed->count >= images_count - 1);
+    CHECK(score.confirmed_right == score.confirmed);
+    CHECK(*score.mean_relative_distance < 0.01);
+  }
+}
+
+TEST_CASE("images that are handed on as confirmed are not searched for again") {
+  const Trained trained = trained_network(squared_recipe());
+  const Attack& finite = attack_named("finite-width");
+  Generator random = seeded(1);
+  Silent silent;
+  const Handed handed{trained.truth.training.slice(0, 0, 3), {}};
+  const auto found =
+      finite.run(trained.subject, handed, AttackOptions(finite.options(), {{"steps", "200"}}), random, silent);
+  CHECK(relative_error(found.claim.images.slice(0, 0, 3), handed.confirmed) < 1e-4);
+  CHECK(found.claim.confirmed.slice(0, 0, 3).all().item<bool>());
 }
 
 TEST_CASE("the row space is found whatever the loss, the batch order and the weight decay") {
@@ -129,8 +159,8 @@ TEST_CASE("the finite-width attack gives the training images back, with one outp
 
 TEST_CASE("more tangent points explain more of the change, and pixels are searched where asked") {
   const Trained trained = trained_network(squared_recipe());
-  const auto one = attack("finite-width", trained.subject, {{"tangents", "1"}});
-  const auto two = attack("finite-width", trained.subject, {{"tangents", "0,1"}, {"restarts", "2"}});
+  const auto one = attack("finite-width", trained.subject, {{"tangents", "1"}, {"rounds", "0"}});
+  const auto two = attack("finite-width", trained.subject, {{"tangents", "0,1"}, {"rounds", "0"}, {"restarts", "2"}});
   CHECK(*two.relative_loss < *one.relative_loss);
   CHECK(two.coefficients.size(1) == 2);
   CHECK(attack("finite-width", trained.subject, {{"space", "pixels"}, {"steps", "50"}}).evidence["space"] == "pixels");

@@ -41,6 +41,9 @@ def main():
         code = run("audit", run_folder, "--seed", seed, "--policy", policy, "--out", folder / name)
         return code, json.loads((folder / name / "report.json").read_text())
 
+    def within(finding, distance):
+        return sum(sample["relative_distance"] is not None and sample["relative_distance"] < distance for sample in finding["samples"])
+
     guilty, innocent = [], []
     for seed in range(options.seeds):
         own, other = folder / f"run{seed}", folder / f"other{seed}"
@@ -50,11 +53,13 @@ def main():
             run("train", "--data", data, "--task", "odd-even", "--samples", options.samples, "--architecture", width,
                 "--seed", chosen, "--out", target, *steps)
         code, report = audit(own, seed, f"guilty{seed}")
-        span, finite = report["findings"]
+        span, vertices, finite = report["findings"]
         guilty.append((code, finite["reconstructed"]["count"], finite["control"]["rate"], finite["mean_relative_distance"]))
         line = (f"seed {seed}: exit {code}, {report['verdict']}; span AUC {span['membership']['auc']:.4f}; reconstructed "
                 f"{finite['reconstructed']['count']} of {finite['reconstructed']['of']}, control {finite['control']['rate']:.3f}, "
-                f"mean L2 {finite['mean_relative_distance']:.3f}, confirmed {finite['confirmed']}, {finite['status']}")
+                f"mean L2 {finite['mean_relative_distance']:.4f}, within 0.1 {within(finite, 0.1)}, within 0.05 "
+                f"{within(finite, 0.05)}, confirmed {finite['confirmed']}, {finite['status']}; vertices alone "
+                f"{(vertices['reconstructed'] or {'count': 0})['count']}; seconds {report['timing']['attacks']}")
 
         # The network's own run with the images of another: same mean, never trained on.
         swapped = folder / f"swapped{seed}"
@@ -63,7 +68,7 @@ def main():
         images = theirs["images"] + theirs["mean"] - mine["mean"]
         numpy.savez(swapped / "training-set.npz", images=images.astype(numpy.float32), labels=theirs["labels"], mean=mine["mean"])
         _, report = audit(swapped, seed, f"innocent{seed}")
-        span, finite = report["findings"]
+        span, vertices, finite = report["findings"]
         innocent.append((finite["reconstructed"]["count"], span["membership"]["auc"], finite["membership"]["auc"]))
         print(f"{line}\n   never seen: reconstructed {innocent[-1][0]}, AUC span {innocent[-1][1]:.3f}, finite-width "
               f"{innocent[-1][2]:.3f}", flush=True)

@@ -67,6 +67,55 @@ TEST_CASE("the closed-form loss and its gradients are those of double backward t
   }
 }
 
+TEST_CASE("what is held is projected out of the loss and of its gradients") {
+  const auto outputs = GENERATE(1, 3);
+  const Problem problem(2, outputs, {0.0, 0.5, 1.0}, Parameterization::ntk, at::kDouble);
+  Generator random = seeded(9);
+  const Tensor held = at::randn({4, image_size}, random, at::kDouble);
+  const auto target = problem.network.tangents(problem.initial, problem.trained, problem.points);
+  const auto plain = problem.network.tangents(problem.initial, problem.trained, problem.points);
+  target->hold(held);
+  const auto& loss = target->loss(problem.images, problem.coefficients, {});
+
+  // The same by the kernel of all images together: the held images' coefficients solve their part of K c = b.
+  const Tensor all = at::cat({problem.images, held});
+  const std::int64_t free = problem.coefficients.numel();
+  const Tensor kernel = plain->gram(all, {}), inner = plain->inner(all, {}).reshape({-1});
+  Tensor own = kernel.slice(0, free).slice(1, free).clone();
+  const double ridge = 1e-6 * own.diagonal().mean().item<double>();
+  own.diagonal().add_(ridge);
+  const Tensor wanted =
+      inner.slice(0, free) - at::mv(kernel.slice(0, free).slice(1, 0, free), problem.coefficients.reshape({-1}));
+  const Tensor best = at::cholesky_solve(wanted.unsqueeze(1), at::linalg_cholesky(own)).squeeze(1);
+  const auto& expected = plain->loss(all, at::cat({problem.coefficients, best.view({held.size(0), -1})}), {});
+  CHECK(loss.value == Approx(expected.value + ridge * best.square().sum().item<double>()).epsilon(1e-9));
+  CHECK(relative_error(loss.by_images, expected.by_images.slice(0, 0, image_count)) < 1e-9);
+  CHECK(relative_error(loss.by_coefficients, expected.by_coefficients.slice(0, 0, image_count)) < 1e-9);
+
+  target->hold({});
+  CHECK(target->loss(problem.images, problem.coefficients, {}).value ==
+        Approx(plain->loss(problem.images, problem.coefficients, {}).value).epsilon(1e-12));
+}
+
+TEST_CASE("many images for a narrow layer give the gradients that few give") {
+  // With these sizes residuals are formed, with fewer images Gram matrices are used; the loss is a sum over images only
+  // in its linear part, so both are checked against double backward.
+  Problem problem(2, 1, {0.0, 1.0}, Parameterization::standard, at::kDouble);
+  Generator random = seeded(4);
+  for (const std::int64_t count : {1, 3, 40, 90}) {
+    CAPTURE(count);
+    const Tensor images = at::randn({count, image_size}, random, at::kDouble);
+    const Tensor coefficients = at::randn({count, 2}, random, at::kDouble).mul_(0.05);
+    const auto exact = reference::tangent_loss(problem.initial, problem.trained, problem.scales, problem.points, images,
+                                               coefficients, {30});
+    const auto target = problem.network.tangents(problem.initial, problem.trained, problem.points);
+    const auto& loss = target->loss(images, coefficients, {30});
+    CHECK(loss.value == Approx(exact.value).epsilon(1e-10));
+    CHECK(relative_error(loss.by_images, exact.by_images) < 1e-10);
+    CHECK(relative_error(loss.by_coefficients, exact.by_coefficients) < 1e-10);
+  }
+}
+
 TEST_CASE("image gradients are those of finite differences") {
   const Problem problem(2, 1, {0.0, 1.0}, Parameterization::standard, at::kDouble);
   const Smoothing relu{20};

@@ -1,0 +1,104 @@
+#include "attacks/solver/deflation.h"
+
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+
+namespace afterimage {
+namespace {
+
+constexpr double fit_tolerance = 0.08;  // of |f| from its target: vertices on an image come within 0.03
+constexpr double same_image = 0.15;     // relative distance within which two finds are one
+constexpr double explained = 0.5;       // a candidate this near to what is known points at it
+constexpr std::int64_t sweep_batch = 40, offer_batch = 16;
+constexpr std::int64_t most_fruitless = 48;  // candidates in a row that lead nowhere: those after them are weaker yet
+constexpr double least_norm = 0.1;           // of the median candidate: less points at nothing
+constexpr double least_contrast = 0.1;       // of the pixel range: a blank image lies in many spans and is no find
+
+}  // namespace
+
+Tensor fitted(const Subject& subject, const Tensor& images, double tolerance) {
+  if (subject.loss != LossKind::squared) return {};
+  const Tensor outputs = subject.network->evaluate(subject.trained, images);
+  if (outputs.size(1) == 1) return ((outputs.abs() - 1).abs() < tolerance).squeeze(1);
+  return ((outputs.amax(1) - 1).abs() < tolerance).logical_and(outputs.abs().sum(1) - outputs.amax(1) < tolerance);
+}
+
+Deflation::Deflation(const Subject& subject, const RowSpan& span)
+    : subject_(subject), polytope_(span, subject.bounds), known_(at::zeros({0, span.rank}, at::kDouble)) {}
+
+Tensor Deflation::known_images() const { return at::mm(known_, polytope_.basis()).to(at::kFloat); }
+
+std::int64_t Deflation::sweep(std::int64_t most, Generator& random, Progress& progress) {
+  const std::int64_t before = found();
+  for (std::int64_t done = 0; done < most && missing() > 0; done += sweep_batch) {
+    Tensor directions = at::randn({std::min(sweep_batch, most - done), rank()}, random, at::kDouble);
+    if (found() > 0) {
+      const auto [q, r] = at::linalg_qr(known_.t());
+      directions = directions - at::mm(at::mm(directions, q), q.t());
+    }
+    if (take(polytope_.snap_along(directions, progress)) + take_last() == 0) break;
+  }
+  return found() - before;
+}
+
+bool Deflation::is_known(const Tensor& coordinates, double within) const {
+  if (found() == 0) return false;
+  return ((known_ - coordinates).norm(2, 1) < within * known_.norm(2, 1)).any().item<bool>();
+}
+
+void Deflation::accept(const Tensor& images) {
+  if (!images.defined()) return;
+  const Tensor coordinates = at::mm(images.to(at::kDouble), polytope_.basis().t());
+  for (std::int64_t i = 0; i < coordinates.size(0); ++i) {
+    if (!is_known(coordinates[i], same_image)) known_ = at::cat({known_, coordinates.narrow(0, i, 1)});
+  }
+}
+
+std::int64_t Deflation::take(const VertexSet& vertices) {
+  const Tensor fits = fitted(subject_, at::mm(vertices.coordinates, polytope_.basis()).to(at::kFloat), fit_tolerance);
+  // The surest first, so that of two near each other the better is kept.
+  std::vector<std::size_t> order(vertices.leverage.size());
+  std::iota(order.begin(), order.end(), std::size_t{0});
+  std::stable_sort(order.begin(), order.end(),
+                   [&](std::size_t a, std::size_t b) { return vertices.leverage[a] < vertices.leverage[b]; });
+  const std::int64_t before = found();
+  for (const auto i : order) {
+    if (vertices.leverage[i] > largest_leverage) break;
+    const auto row = static_cast<std::int64_t>(i);
+    if (fits.defined() && !fits[row].item<bool>()) continue;
+    const Tensor image = vertices.coordinates[row];
+    const Tensor pixels = at::mv(polytope_.basis().t(), image) + subject_.bounds.mean.to(at::kDouble);
+    const double contrast = (pixels.max() - pixels.min()).item<double>();
+    if (contrast < least_contrast * (subject_.bounds.high - subject_.bounds.low) || is_known(image, same_image))
+      continue;
+    known_ = at::cat({known_, image.unsqueeze(0)});
+    fewest_active_ = fewest_active_ == 0 ? vertices.active[i] : std::min(fewest_active_, vertices.active[i]);
+  }
+  return found() - before;
+}
+
+std::int64_t Deflation::offer(const Tensor& candidates, Progress& progress) {
+  const std::int64_t before = found();
+  const Tensor norms = candidates.norm(2, 1);
+  const double least = candidates.size(0) > 0 ? least_norm * norms.median().item<double>() : 0;
+  std::int64_t fruitless = 0;
+  for (std::int64_t next = 0; next < candidates.size(0) && fruitless < most_fruitless && missing() > 0;) {
+    std::vector<Tensor> worth;
+    for (; next < candidates.size(0) && static_cast<std::int64_t>(worth.size()) < offer_batch; ++next) {
+      if (norms[next].item<double>() > least && !is_known(candidates[next], explained))
+        worth.push_back(candidates[next]);
+    }
+    if (worth.empty()) break;
+    const std::int64_t found_new = take(polytope_.snap(at::stack(worth), progress)) + take_last();
+    fruitless = found_new > 0 ? 0 : fruitless + static_cast<std::int64_t>(worth.size());
+  }
+  return found() - before;
+}
+
+std::int64_t Deflation::take_last() {
+  if (found() != rank()) return 0;
+  return take(polytope_.refit(-known_.sum(0, true), 4 * std::sqrt(static_cast<double>(found()))));
+}
+
+}  // namespace afterimage

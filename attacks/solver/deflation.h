@@ -1,0 +1,53 @@
+// The frame that reconstruction in the row span runs in: candidates are proposed, snapped to vertices of the pixel
+// polytope, confirmed without the truth, and fixed; then the rest is searched for (METHODS 3, deflation). Whoever
+// proposes, what is confirmed is shared.
+#pragma once
+
+#include "attacks/solver/pixel_polytope.h"
+
+namespace afterimage {
+
+class Deflation {
+ public:
+  Deflation(const Subject& subject, const RowSpan& span);
+
+  std::int64_t rank() const { return polytope_.rank(); }
+  // Images that may be missing yet. There are rank + 1 where the mean of the training set itself was taken off, and
+  // rank where it was not; the attacker takes the larger.
+  std::int64_t missing() const { return rank() + 1 - found(); }
+  std::int64_t found() const { return known_.size(0); }
+  const Tensor& known() const { return known_; }  // [K, r] coordinates, float64
+  Tensor known_images() const;                    // [K, d] float32
+  const PixelPolytope& polytope() const { return polytope_; }
+  // Fewest bounds active at a confirmed image; 0 while there is none.
+  std::int64_t fewest_active() const { return fewest_active_; }
+
+  // The vertex that each candidate [n, r] leads to is confirmed when its bounds agree, the trained network fits it as
+  // it fits its training images (squared loss; others say nothing of their outputs), and it is not yet known. Returns
+  // how many are new. Give the most promising first: candidates that are near what is known, or that come after many
+  // that led nowhere, cost no programme.
+  std::int64_t offer(const Tensor& candidates, Progress& progress);
+  // Images that another attack confirmed, [K, d].
+  void accept(const Tensor& images);
+  // Tries up to `most` random directions that no known image has a part in, for as long as they lead to new ones: with
+  // few left to find, these few stand out there. Returns how many are new.
+  std::int64_t sweep(std::int64_t most, Generator& random, Progress& progress);
+
+ private:
+  bool is_known(const Tensor& coordinates, double within) const;
+  std::int64_t take(const VertexSet& vertices);
+  // Where the training set's own mean was taken off, its images sum to zero: the last follows from the others, as far
+  // off as all of them together.
+  std::int64_t take_last();
+
+  const Subject& subject_;
+  PixelPolytope polytope_;
+  Tensor known_;
+  std::int64_t fewest_active_ = 0;
+};
+
+// [n] bool: which images [n, d] the trained network fits as it fits its training images, to within `tolerance` of a
+// target. Undefined for other losses than the squared one, whose outputs at training images have no known value.
+Tensor fitted(const Subject& subject, const Tensor& images, double tolerance);
+
+}  // namespace afterimage

@@ -1,0 +1,52 @@
+#include "attacks/vertices.h"
+
+#include <fmt/format.h>
+
+#include "attacks/solver/deflation.h"
+
+namespace afterimage {
+std::vector<OptionSpec> Vertices::options() const {
+  return {
+      {"directions", "random directions at most; the search ends before when they stop leading to new images", "400"}};
+}
+
+void Vertices::validate(const AttackOptions& options) const {
+  static_cast<void>(options.whole("directions", 0, 10'000'000));
+}
+
+Reconstruction Vertices::run(const Subject& subject, const Handed& handed, const AttackOptions& options,
+                             Generator& random, Progress& progress) const {
+  progress.stage("vertices: row space of the first layer's change");
+  Reconstruction result;
+  const SpanSearch search = row_span_of(subject);
+  if (!search.span) {
+    result.conclusion = Conclusion::not_applicable;
+    result.reason = search.evidence;
+    return result;
+  }
+  Deflation deflation(subject, *search.span);
+  deflation.accept(handed.confirmed);
+  progress.stage(fmt::format("vertices: linear programmes in {} dimensions", deflation.rank()));
+  if (handed.candidates.defined()) {
+    deflation.offer(at::mm(handed.candidates.to(at::kDouble), deflation.polytope().basis().t()), progress);
+  }
+  deflation.sweep(options.whole("directions", 0, 10'000'000), random, progress);
+
+  const Tensor images = deflation.known_images();
+  result.evidence["rank"] = deflation.rank();
+  result.evidence["slack"] = deflation.polytope().slack();
+  result.evidence["fewest_active_bounds"] = deflation.fewest_active();
+  if (images.size(0) == 0) {
+    result.conclusion = Conclusion::not_applicable;
+    result.reason = fmt::format(
+        "no vertex of the polytope in {} dimensions has bounds that agree with each other: the images have too few "
+        "pixels at a bound, or there are too many images for random directions",
+        deflation.rank());
+    return result;
+  }
+  result.claim.images = images;
+  result.claim.confirmed = at::ones({images.size(0)}, at::kBool);
+  return result;
+}
+
+}  // namespace afterimage
