@@ -27,6 +27,7 @@ constexpr double least_relative_norm = 0.4;  // of the median candidate that fit
 constexpr std::int64_t first_round_steps = 150, later_round_steps = 150;
 constexpr double later_coefficient_rate = 1e-4, later_initial_coefficient = 0.15;
 constexpr std::int64_t most_fruitless = 2;
+constexpr std::int64_t rest_steps = 1000;  // for what the rounds left, beside what is held
 constexpr std::int64_t most_directions = 400;
 constexpr std::int64_t largest_projection = 4000;  // rows of the kernel that gives the claimed images' coefficients
 
@@ -177,7 +178,10 @@ class Search {
   void search_for_the_rest() {
     const auto tangents = target();
     SearchPlan plan = plan_;
-    if (known() > 0) plan.candidates = 2 * deflation_->missing();
+    if (known() > 0) {
+      plan.candidates = 2 * deflation_->missing();
+      plan.steps = std::min(rest_steps, plan.steps);
+    }
     for (std::int64_t restart = 0; restart < settings_.restarts; ++restart) {
       progress_.stage(fmt::format("finite-width: search {} of {}, {} candidates in {}", restart + 1, settings_.restarts,
                                   plan.candidates, in_span_ ? "the span" : "pixels"));
