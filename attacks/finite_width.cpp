@@ -112,7 +112,7 @@ class Search {
         bounds_(mean_, subject.bounds.low, subject.bounds.high, basis_, pixel_penalty),
         random_(random),
         progress_(progress) {
-    if (in_span_ && settings.rounds > 0) deflation_.emplace(subject, *span);
+    if (in_span_ && settings.rounds > 0 && span->rank <= largest_rank) deflation_.emplace(subject, *span);
     plan_ = settings.plan;
     if (plan_.candidates == 0) plan_.candidates = span ? 2 * (span->rank + 1) : candidates_without_rank;
   }

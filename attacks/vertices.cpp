@@ -24,6 +24,13 @@ Reconstruction Vertices::run(const Subject& subject, const Handed& handed, const
     result.reason = search.evidence;
     return result;
   }
+  result.evidence["rank"] = search.span->rank;
+  if (search.span->rank > largest_rank) {
+    result.conclusion = Conclusion::not_applicable;
+    result.reason = fmt::format("the span has {} dimensions; linear programmes are tried in {} at most",
+                                search.span->rank, largest_rank);
+    return result;
+  }
   Deflation deflation(subject, *search.span);
   deflation.accept(handed.confirmed);
   progress.stage(fmt::format("vertices: linear programmes in {} dimensions", deflation.rank()));
@@ -33,7 +40,6 @@ Reconstruction Vertices::run(const Subject& subject, const Handed& handed, const
   deflation.sweep(options.whole("directions", 0, 10'000'000), random, progress);
 
   const Tensor images = deflation.known_images();
-  result.evidence["rank"] = deflation.rank();
   result.evidence["slack"] = deflation.polytope().slack();
   result.evidence["fewest_active_bounds"] = deflation.fewest_active();
   if (images.size(0) == 0) {

@@ -23,8 +23,9 @@ install_packages() {
   DEBIAN_FRONTEND=noninteractive "${as_root[@]}" apt-get install -y -q --no-install-recommends "${missing[@]}"
 }
 
-# Configures once and builds what changed. Arguments are targets; none builds all.
+# Configures, which is quick when nothing changed and finds what was installed since, and builds what changed. Arguments
+# are targets; none builds all.
 build_release() {
-  [ -f build/release/build.ninja ] || cmake --preset release
+  cmake --preset release
   cmake --build build/release ${1:+--target "$@"}
 }

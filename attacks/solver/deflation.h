@@ -7,6 +7,9 @@
 
 namespace afterimage {
 
+// In more dimensions a linear programme takes seconds, and the few bounds that are active beyond the rank tell little.
+inline constexpr std::int64_t largest_rank = 300;
+
 class Deflation {
  public:
   Deflation(const Subject& subject, const RowSpan& span);
@@ -30,7 +33,7 @@ class Deflation {
   // Images that another attack confirmed, [K, d].
   void accept(const Tensor& images);
   // Tries up to `most` random directions that no known image has a part in, for as long as they lead to new ones: with
-  // few left to find, these few stand out there. Returns how many are new.
+  // few left to find, these few stand out there; with many, none is tried. Returns how many are new.
   std::int64_t sweep(std::int64_t most, Generator& random, Progress& progress);
 
  private:
