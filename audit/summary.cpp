@@ -20,7 +20,9 @@ void print_finding(const Finding& finding) {
         "  reconstructed {} of {} training images (control {} of {}, p = {}), mean relative L2 {}, mean SSIM {}\n",
         finding.reconstructed->count, finding.reconstructed->of, finding.control->count, finding.control->of,
         text(finding.p_value, "{:.2g}"), text(finding.mean_relative_distance), text(finding.mean_ssim));
-    fmt::print("  relative loss {} after {} steps\n", text(finding.relative_loss), finding.iterations);
+    if (finding.relative_loss) {
+      fmt::print("  relative loss {} after {} steps\n", text(finding.relative_loss), finding.iterations);
+    }
   }
   if (finding.confirmed) {
     fmt::print("  the attack itself was sure of {}, of which {} are right\n", finding.confirmed->count,
