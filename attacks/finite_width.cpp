@@ -24,7 +24,7 @@ constexpr double unexplained = 0.5;
 constexpr double fit_tolerance = 0.25;
 constexpr double least_relative_norm = 0.4;  // of the median candidate that fits
 // Rounds of deflation (METHODS 3): many short ones beat one long search.
-constexpr std::int64_t first_round_steps = 150, later_round_steps = 150;
+constexpr std::int64_t round_steps = 150;
 constexpr double later_coefficient_rate = 1e-4, later_initial_coefficient = 0.15;
 constexpr std::int64_t most_fruitless = 2;
 constexpr std::int64_t rest_steps = 1000;  // for what the rounds left, beside what is held
@@ -149,16 +149,15 @@ class Search {
   // Short searches, each followed by programmes towards what it came to; what is confirmed is held from then on, and
   // shows where the path went.
   void rounds() {
+    follow_path();
     std::int64_t fruitless = 0;
     for (std::int64_t round = 0; round < settings_.rounds && deflation_->missing() > 0; ++round) {
       progress_.stage(
           fmt::format("finite-width: round {}, {} known, searching for {}", round + 1, known(), deflation_->missing()));
       SearchPlan plan = plan_;
       plan.until_settled = false;
-      plan.steps = std::min(first_round_steps, plan_.steps);
+      plan.steps = std::min(round_steps, plan_.steps);
       if (known() > 0) {
-        points_ = points_of_path(subject_, initial_, deflation_->known_images());
-        plan.steps = std::min(later_round_steps, plan_.steps);
         plan.candidates = 3 * deflation_->missing() + 5;
         plan.coefficient_rate = later_coefficient_rate * static_cast<double>(plan.candidates);
         plan.initial_coefficient = later_initial_coefficient;
@@ -170,8 +169,12 @@ class Search {
       confirmed += deflation_->sweep(most_directions, random_, progress_);
       found_by_round_.push_back(confirmed);
       fruitless = confirmed > 0 ? 0 : fruitless + 1;
+      if (confirmed > 0) follow_path();
       if (fruitless == most_fruitless || known() == 0) break;
     }
+  }
+
+  void follow_path() {
     if (known() > 0) points_ = points_of_path(subject_, initial_, deflation_->known_images());
   }
 
@@ -189,7 +192,7 @@ class Search {
       result_.iterations += found.iterations;
       if (!rest_ || found.loss_final < rest_->loss_final) rest_ = std::move(found);
     }
-    if (deflation_ && known() > 0) deflation_->offer(by_weight(*rest_), progress_);
+    if (known() > 0) deflation_->offer(by_weight(*rest_), progress_);
   }
 
   Reconstruction conclude() {

@@ -1,7 +1,6 @@
 #include "attacks/solver/pixel_polytope.h"
 
 #include <ATen/Parallel.h>
-#include <fmt/format.h>
 
 #include <ClpSimplex.hpp>
 #include <CoinPackedMatrix.hpp>
@@ -83,8 +82,8 @@ PixelPolytope::PixelPolytope(const RowSpan& span, const InputBounds& bounds)
   const double range = bounds.high - bounds.low;
   live_ = at::nonzero(basis_.norm(2, 0) > still_pixel).squeeze(1);
   live_basis_ = basis_.index_select(1, live_).t().contiguous();
-  typical_norm_ = typical_deviation * range * std::sqrt(static_cast<double>(live_.numel()));
-  slack_ = std::max(slack_in_deviations * rounding_of_a_pixel(span, typical_norm_), smallest_slack * range);
+  const double norm = typical_deviation * range * std::sqrt(static_cast<double>(live_.numel()));
+  slack_ = std::max(slack_in_deviations * rounding_of_a_pixel(span, norm), smallest_slack * range);
   const Tensor mean = mean_.index_select(0, live_);
   lower_ = (bounds.low - mean).contiguous();
   upper_ = (bounds.high - mean).contiguous();

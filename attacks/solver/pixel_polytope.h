@@ -35,9 +35,8 @@ class PixelPolytope {
   ~PixelPolytope();
 
   std::int64_t rank() const { return basis_.size(0); }
-  const Tensor& basis() const { return basis_; }         // [r, d] float64
-  double slack() const { return slack_; }                // in pixel units
-  double typical_norm() const { return typical_norm_; }  // of an image less the mean, supposed from the pixel range
+  const Tensor& basis() const { return basis_; }  // [r, d] float64
+  double slack() const { return slack_; }         // in pixel units
   // The vertex that each candidate [n, r] leads to, refitted: the furthest one along the outward normals of the bounds
   // that the candidate's pixels are near, then along those of that vertex, and so on until its bounds agree or it stays
   // (linearizations of a convex function that is largest where pixels are at a bound). The sum of a point's active
@@ -59,7 +58,7 @@ class PixelPolytope {
   Tensor live_;           // [p] pixels that the span moves
   Tensor live_basis_;     // [p, r]
   Tensor lower_, upper_;  // [p] bounds on what the span adds to the mean
-  double slack_ = 0, typical_norm_ = 0;
+  double slack_ = 0;
   std::vector<std::unique_ptr<Programme>> programmes_;  // one for each thread
 };
 

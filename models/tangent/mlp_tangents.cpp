@@ -395,19 +395,25 @@ Tensor MlpTangents::inner(const Tensor& images, Smoothing relu) {
       .reshape({count, features_per_image()});
 }
 
-Tensor MlpTangents::gram(const Tensor& images, Smoothing relu) {
-  const std::int64_t count = images.size(0), points = point_count(), classes = outputs();
-  reserve(count, 1);
-  images_ = images;
-  forward(chunks_.front(), relu);
-  // Backward signals of each output in turn, [points x images, n_l] for each layer and output.
+// Backward signals of each output in turn, [points x images, n_l] for each layer and output, after a forward pass of
+// one chunk.
+std::vector<std::vector<Tensor>> MlpTangents::unit_signals() {
   std::vector<std::vector<Tensor>> delta(layers_.size());
-  for (std::int64_t c = 0; c < classes; ++c) {
+  for (std::int64_t c = 0; c < outputs(); ++c) {
     rows_.back().delta.zero_();
     rows_.back().delta.select(1, c).fill_(1);
     backward(chunks_.front());
     for (std::size_t l = 0; l < layers_.size(); ++l) delta[l].push_back(rows_[l].delta.clone());
   }
+  return delta;
+}
+
+Tensor MlpTangents::gram(const Tensor& images, Smoothing relu) {
+  const std::int64_t count = images.size(0), points = point_count(), classes = outputs();
+  reserve(count, 1);
+  images_ = images;
+  forward(chunks_.front(), relu);
+  const auto delta = unit_signals();
   const std::int64_t rows = points * count;
   const Tensor tiled = images.repeat({points, 1});
   Tensor kernel = at::zeros({rows, classes, rows, classes}, images.options());
@@ -431,18 +437,10 @@ void MlpTangents::hold(const Tensor& images) {
   const std::int64_t count = images.size(0), points = point_count(), classes = outputs();
   Held held;
   held.rows = points * classes * count;
-  // Rows are output by output, in each point by point.
+  // Rows are output by output, in each point by point. The activations that inner() leaves are used below.
   held.inner = inner(images, {}).view({count, points, classes}).permute({2, 1, 0}).reshape({held.rows}).to(at::kDouble);
-  images_ = images;
-  forward(chunks_.front(), {});
   held.layers.resize(layers_.size());
-  std::vector<std::vector<Tensor>> delta(layers_.size());
-  for (std::int64_t c = 0; c < classes; ++c) {
-    rows_.back().delta.zero_();
-    rows_.back().delta.select(1, c).fill_(1);
-    backward(chunks_.front());
-    for (std::size_t l = 0; l < layers_.size(); ++l) delta[l].push_back(rows_[l].delta.clone());
-  }
+  const auto delta = unit_signals();
   Tensor kernel = at::zeros({held.rows, held.rows}, at::kDouble);
   for (std::size_t l = 0; l < layers_.size(); ++l) {
     HeldLayer& layer = held.layers[l];
@@ -458,7 +456,6 @@ void MlpTangents::hold(const Tensor& images) {
   held.cholesky = at::linalg_cholesky(kernel);
   held.inner_rest = at::empty_like(held.inner);
   held_ = std::move(held);
-  images_ = Tensor();
   count_ = 0;
 }
 

@@ -96,6 +96,7 @@ class MlpTangents final : public TangentTarget {
 
   void forward(const Chunk& chunk, Smoothing relu);
   void backward(const Chunk& chunk);
+  std::vector<std::vector<Tensor>> unit_signals();
   double form_residual(std::int64_t layer, std::int64_t first, std::int64_t count);
   void overlap_with_held(std::int64_t first, std::int64_t count);
   double solve_held();
