@@ -1,5 +1,8 @@
 #include "audit/context.h"
 
+#include <fmt/format.h>
+
+#include "models/base/files.h"
 #include "models/compute.h"
 
 namespace afterimage {
@@ -26,6 +29,11 @@ int exit_code(Verdict verdict) {
       return inconclusive;
   }
   return internal;
+}
+
+std::uint64_t stage_seed(std::int64_t seed, const std::string& stage) {
+  const std::string digest = sha256_of(fmt::format("{}/{}", seed, stage));
+  return std::stoull(digest.substr(0, 15), nullptr, 16);
 }
 
 }  // namespace afterimage

@@ -21,6 +21,9 @@ struct Context {
   Tool tool() const;
 };
 
+// A seed for one stage of a run, so that stages do not share random numbers.
+std::uint64_t stage_seed(std::int64_t seed, const std::string& stage);
+
 // The exit codes of the contract.
 enum ExitCode {
   done = 0,

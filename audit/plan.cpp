@@ -4,6 +4,7 @@
 
 #include <filesystem>
 
+#include "audit/context.h"
 #include "models/base/error.h"
 #include "models/base/files.h"
 #include "models/data/split.h"
@@ -77,11 +78,6 @@ const char* const limitations[] = {
 };
 
 }  // namespace
-
-std::uint64_t stage_seed(std::int64_t seed, const std::string& stage) {
-  const std::string digest = sha256_of(fmt::format("{}/{}", seed, stage));
-  return std::stoull(digest.substr(0, 15), nullptr, 16);
-}
 
 SubjectFiles files_of_run(const std::string& run) {
   if (!fs::is_directory(run)) throw InputError(run + ": no such run directory; `afterimage train` writes one");

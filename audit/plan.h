@@ -35,7 +35,4 @@ struct Case {
 // Reads and checks everything before any work is done. Throws InputError (exit 4) and UsageError (exit 2).
 Case load_case(const SubjectFiles& files, const ControlRequest& control, std::int64_t seed);
 
-// A seed for one stage of a run, so that stages do not share random numbers.
-std::uint64_t stage_seed(std::int64_t seed, const std::string& stage);
-
 }  // namespace afterimage

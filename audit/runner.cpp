@@ -6,20 +6,17 @@
 #include <chrono>
 #include <cmath>
 
-#include "models/base/error.h"
+#include "audit/scored.h"
+#include "audit/stored.h"
 #include "models/base/files.h"
 #include "models/base/json.h"
-#include "models/base/npz.h"
 #include "models/tangent/deviation.h"
-#include "reports/contact_sheet.h"
 #include "reports/html.h"
 
 namespace afterimage {
 namespace {
 
 namespace fs = std::filesystem;
-constexpr std::size_t most_pictures = 200;  // an attack, so that a report stays small enough to open
-constexpr std::size_t sheet_pictures = 50;
 constexpr std::uint64_t largest_partial = 1ULL << 30;
 
 class Stopwatch {
@@ -29,20 +26,6 @@ class Stopwatch {
  private:
   std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
 };
-
-bool is_picture(const std::vector<std::int64_t>& shape) {
-  return shape.size() == 2 || (shape.size() == 3 && (shape[2] == 1 || shape[2] == 3));
-}
-
-Picture picture_of(const Tensor& image, const Truth& truth) {
-  const Tensor bytes = (image + truth.mean).mul(255).round().clamp(0, 255).to(at::kByte).contiguous();
-  const auto* data = bytes.data_ptr<std::uint8_t>();
-  return {static_cast<int>(truth.image_shape[1]), static_cast<int>(truth.image_shape[0]),
-          truth.image_shape.size() == 3 ? static_cast<int>(truth.image_shape[2]) : 1,
-          std::vector<std::uint8_t>(data, data + bytes.numel())};
-}
-
-std::string png_of(const Tensor& image, const Truth& truth) { return base64(encode_png(picture_of(image, truth))); }
 
 Status status_of(Conclusion conclusion) {
   switch (conclusion) {
@@ -54,55 +37,6 @@ Status status_of(Conclusion conclusion) {
       return Status::inconclusive;
   }
   throw std::logic_error("unknown conclusion");
-}
-
-std::vector<Sample> samples_of(const Score& score, const StoredClaim& claim, const Truth& truth,
-                               const std::vector<std::string>& labels) {
-  std::vector<Sample> samples;
-  for (std::size_t i = 0; i < score.matches.size(); ++i) {
-    const Match& match = score.matches[i];
-    Sample sample{static_cast<std::int64_t>(i), labels[i],  match.distance,
-                  match.relative_distance,      match.ssim, std::nullopt,
-                  match.reconstructed,          "",         ""};
-    if (claim.coefficients.defined() && match.candidate >= 0) {
-      sample.coefficient = claim.coefficients[match.candidate].norm().item<double>();
-    }
-    samples.push_back(sample);
-  }
-  std::stable_sort(samples.begin(), samples.end(), [](const Sample& a, const Sample& b) {
-    return a.relative_distance.value_or(1e300) < b.relative_distance.value_or(1e300);
-  });
-  if (!is_picture(truth.image_shape)) return samples;
-  for (std::size_t k = 0; k < std::min(samples.size(), most_pictures); ++k) {
-    const Match& match = score.matches[samples[k].index];
-    samples[k].original_png = png_of(truth.training[samples[k].index], truth);
-    if (match.candidate >= 0) samples[k].reconstruction_png = png_of(score.clipped[match.candidate], truth);
-  }
-  return samples;
-}
-
-// A report holds no array of more numbers than this; of a longer one it has as many quantiles (the whole of it follows
-// from the arrays beside the report).
-std::vector<double> thinned(std::vector<double> values) {
-  constexpr std::size_t most = 10000;
-  if (values.size() <= most) return values;
-  std::sort(values.begin(), values.end());
-  std::vector<double> quantiles;
-  for (std::size_t i = 0; i < most; ++i) quantiles.push_back(values[i * (values.size() - 1) / (most - 1)]);
-  return quantiles;
-}
-
-void write_claim(const fs::path& file, const StoredClaim& claim) {
-  NamedArrays arrays;
-  const auto add = [&](const char* name, const Tensor& tensor) {
-    if (tensor.defined()) arrays.emplace_back(name, to_array(tensor));
-  };
-  add("images", claim.images);
-  add("confirmed", claim.confirmed);
-  add("coefficients", claim.coefficients);
-  add("membership_training", claim.membership_training);
-  add("membership_control", claim.membership_control);
-  if (!arrays.empty()) write_npz(file, arrays);
 }
 
 // Everything that decides a finding: a finding may be used again only where all of it is the same.
@@ -142,58 +76,10 @@ void write_contact_sheet(const Report& report, const Case& subject, const fs::pa
         return (a.reconstructed ? a.reconstructed->count : -1) < (b.reconstructed ? b.reconstructed->count : -1);
       });
   if (best == report.findings.end() || !best->reconstructed) return;
-  write_sheet_of(*best, read_claim(out / (best->attack + ".npz")), subject, out);
+  write_sheet_of(*best, read_claim(out / (best->attack + ".npz")), subject.truth, out);
 }
 
 }  // namespace
-
-void write_sheet_of(const Finding& finding, const StoredClaim& claim, const Case& subject, const fs::path& out) {
-  if (!finding.reconstructed || !is_picture(subject.truth.image_shape)) return;
-  Generator random = seeded(0);
-  const Score score = afterimage::score(Claim{claim.images, claim.confirmed, {}}, subject.truth, random);
-  std::vector<std::pair<Picture, Picture>> pairs;
-  for (const auto& sample : finding.samples) {
-    const auto partner = score.matches[sample.index].candidate;
-    if (partner < 0 || pairs.size() == sheet_pictures) continue;
-    pairs.emplace_back(picture_of(subject.truth.training[sample.index], subject.truth),
-                       picture_of(score.clipped[partner], subject.truth));
-  }
-  if (!pairs.empty()) write_file(out / "contact-sheet.png", contact_sheet(pairs));
-}
-
-StoredClaim read_claim(const fs::path& file) {
-  if (!fs::exists(file)) return {};  // an attack that did not apply claims nothing
-  const NamedArrays arrays = read_npz(file);
-  const auto get = [&](const char* name) {
-    const Array* array = find(arrays, name);
-    return array == nullptr ? Tensor() : to_tensor(*array);
-  };
-  return {get("images"), get("confirmed"), get("coefficients"), get("membership_training"), get("membership_control")};
-}
-
-void fill_scores(Finding& finding, const StoredClaim& stored, const Truth& truth,
-                 const std::vector<std::string>& labels, std::int64_t seed) {
-  Claim claim{stored.images, stored.confirmed, {}};
-  if (stored.membership_training.defined()) {
-    claim.membership = [&](const Tensor& images) {
-      return images.is_same(truth.training) ? stored.membership_training : stored.membership_control;
-    };
-  }
-  Generator random = seeded(stage_seed(seed, "scoring"));
-  const Score score = afterimage::score(claim, truth, random);
-  finding.threshold = score.threshold;
-  finding.reconstructed = score.reconstructed;
-  finding.control = score.control;
-  finding.confirmed.reset();
-  if (score.confirmed) finding.confirmed = Confirmed{*score.confirmed, score.confirmed_right.value_or(0)};
-  finding.membership = score.membership;
-  finding.p_value = score.p_value;
-  finding.mean_relative_distance = score.mean_relative_distance;
-  finding.mean_ssim = score.mean_ssim;
-  finding.member_distances = thinned(score.member_distances);
-  finding.control_distances = thinned(score.control_distances);
-  finding.samples = samples_of(score, stored, truth, labels);
-}
 
 Finding run_attack(const Attack& attack, const Case& subject, const Handed& handed,
                    const std::map<std::string, std::string>& options, const Context& context, const fs::path& out) {
@@ -237,36 +123,6 @@ Deviation deviation_of(const Case& subject) {
       "initial_to_infinite and final_to_infinite need the analytic kernel, which this version does not have";
   if (!measured.reason.empty()) deviation.reason += "; " + measured.reason;
   return deviation;
-}
-
-void write_truth(const fs::path& file, const Truth& truth, const Tensor& labels) {
-  write_npz(file, {{"training", to_array(truth.training)},
-                   {"control", to_array(truth.control)},
-                   {"mean", to_array(truth.mean)},
-                   {"labels", to_array(labels)},
-                   {"image_shape", to_array(at::tensor(truth.image_shape, at::kLong))}});
-}
-
-std::pair<Truth, std::vector<std::string>> read_truth(const fs::path& file) {
-  const NamedArrays arrays = read_npz(file);
-  const auto get = [&](const char* name, at::ScalarType dtype) {
-    const Array* array = find(arrays, name);
-    if (array == nullptr) throw InputError(fmt::format("{}: has no array named {}", file.string(), name));
-    return to_tensor(*array).to(dtype);
-  };
-  Truth truth{get("training", at::kFloat), get("control", at::kFloat), get("mean", at::kFloat), {}};
-  const Tensor labels = get("labels", at::kLong), shape = get("image_shape", at::kLong);
-  for (const double size : to_doubles(shape)) truth.image_shape.push_back(static_cast<std::int64_t>(size));
-  std::int64_t pixels = 1;
-  for (const auto size : truth.image_shape) pixels = size > 0 && size <= (1 << 20) ? pixels * size : 0;
-  if (truth.training.dim() != 2 || truth.control.dim() != 2 || truth.image_shape.size() > 3 ||
-      truth.training.size(1) != pixels || truth.control.size(1) != pixels || truth.mean.numel() != pixels ||
-      labels.dim() != 1 || labels.size(0) != truth.training.size(0)) {
-    throw InputError(file.string() + ": its arrays do not fit each other");
-  }
-  std::vector<std::string> texts;
-  for (std::int64_t i = 0; i < labels.numel(); ++i) texts.push_back(std::to_string(labels[i].item<std::int64_t>()));
-  return {truth, texts};
 }
 
 Verdict ungated_verdict(const std::vector<Finding>& findings) {

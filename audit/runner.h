@@ -31,24 +31,6 @@ Report run_audit(const Case& subject, const AuditRequest& request, const Context
 
 Deviation deviation_of(const Case& subject);
 
-// The finding of `attack` that its arrays in `folder` give: what `run_attack` reports and `verify` recomputes.
-struct StoredClaim {
-  Tensor images, confirmed, coefficients;          // undefined where the attack made none
-  Tensor membership_training, membership_control;  // likewise
-};
-StoredClaim read_claim(const std::filesystem::path& file);
-void fill_scores(Finding& finding, const StoredClaim& claim, const Truth& truth, const std::vector<std::string>& labels,
-                 std::int64_t seed);
-
-// contact-sheet.png: originals beside what the claim has for them, most exposed first. Nothing when there are no
-// pictures.
-void write_sheet_of(const Finding& finding, const StoredClaim& claim, const Case& subject,
-                    const std::filesystem::path& out);
-
-// Training and control images and what else scoring sees, as scoring.npz beside a report.
-void write_truth(const std::filesystem::path& file, const Truth& truth, const Tensor& labels);
-std::pair<Truth, std::vector<std::string>> read_truth(const std::filesystem::path& file);
-
 // The verdict of a report without a policy: "not-gated", or "inconclusive" when an attack was, or none applied.
 Verdict ungated_verdict(const std::vector<Finding>& findings);
 

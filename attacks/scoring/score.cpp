@@ -197,7 +197,7 @@ void score_images(Score& result, const Truth& truth, const Halves& control, cons
 Score score(const Claim& claim, const Truth& truth, Generator& random) {
   check(truth);
   check(claim, truth.training.size(1));
-  const at::NoGradGuard no_gradients;
+  const c10::NoGradGuard no_gradients;
   const Halves control = split(truth.control, random);
   Score result;
   if (claim.images.defined()) {

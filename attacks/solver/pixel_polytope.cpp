@@ -149,7 +149,7 @@ VertexSet PixelPolytope::refit(const Tensor& coordinates, double slacks) const {
 }
 
 VertexSet PixelPolytope::snap(const Tensor& candidates, bool along, Progress& progress) {
-  const at::NoGradGuard no_gradients;
+  const c10::NoGradGuard no_gradients;
   const SerialProducts serial;
   const Tensor starts = candidates.to(at::kDouble).contiguous();
   const std::int64_t count = starts.size(0), workers = static_cast<std::int64_t>(programmes_.size());

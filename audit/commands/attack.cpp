@@ -5,6 +5,7 @@
 #include "audit/commands/commands.h"
 #include "audit/commands/subject_options.h"
 #include "audit/runner.h"
+#include "audit/scored.h"
 #include "audit/summary.h"
 #include "models/base/error.h"
 #include "models/base/files.h"
@@ -54,7 +55,7 @@ void add_attack(CLI::App& app, Context& context, Action& action) {
       if (std::filesystem::exists(out / (attack.name() + ".npz"))) {
         std::filesystem::rename(out / (attack.name() + ".npz"), out / "reconstruction.npz");
       }
-      write_sheet_of(finding, read_claim(out / "reconstruction.npz"), subject, out);
+      write_sheet_of(finding, read_claim(out / "reconstruction.npz"), subject.truth, out);
       write_file(out / "result.json", to_json(finding).dump(1) + "\n");
       print_finding(finding);
       return exit_code(ungated_verdict({finding}));

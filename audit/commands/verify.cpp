@@ -7,6 +7,7 @@
 #include "audit/commands/commands.h"
 #include "audit/report_file.h"
 #include "audit/runner.h"
+#include "audit/scored.h"
 #include "models/base/error.h"
 #include "models/base/files.h"
 

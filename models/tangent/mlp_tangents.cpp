@@ -2,6 +2,7 @@
 
 #include <ATen/Dispatch.h>
 #include <ATen/Parallel.h>
+#include <c10/core/GradMode.h>
 
 #include <algorithm>
 #include <cmath>
@@ -332,7 +333,7 @@ void MlpTangents::adjoints(const Chunk& chunk, Smoothing relu) {
 }
 
 const TangentTarget::Loss& MlpTangents::loss(const Tensor& images, const Tensor& coefficients, Smoothing relu) {
-  const at::NoGradGuard no_gradients;
+  const c10::NoGradGuard no_gradients;
   const SerialProducts serial;
   const std::int64_t count = images.size(0), threads = at::get_num_threads();
   const std::int64_t chunks = std::clamp<std::int64_t>(count / fewest_images_a_chunk, 1, threads);

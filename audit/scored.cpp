@@ -1,0 +1,105 @@
+#include "audit/scored.h"
+
+#include <algorithm>
+
+#include "audit/context.h"
+#include "models/base/files.h"
+#include "reports/contact_sheet.h"
+
+namespace afterimage {
+namespace {
+
+constexpr std::size_t most_pictures = 200;  // an attack, so that a report stays small enough to open
+constexpr std::size_t sheet_pictures = 50;
+
+bool is_picture(const std::vector<std::int64_t>& shape) {
+  return shape.size() == 2 || (shape.size() == 3 && (shape[2] == 1 || shape[2] == 3));
+}
+
+Picture picture_of(const Tensor& image, const Truth& truth) {
+  const Tensor bytes = (image + truth.mean).mul(255).round().clamp(0, 255).to(at::kByte).contiguous();
+  const auto* data = bytes.data_ptr<std::uint8_t>();
+  return {static_cast<int>(truth.image_shape[1]), static_cast<int>(truth.image_shape[0]),
+          truth.image_shape.size() == 3 ? static_cast<int>(truth.image_shape[2]) : 1,
+          std::vector<std::uint8_t>(data, data + bytes.numel())};
+}
+
+std::string png_of(const Tensor& image, const Truth& truth) { return base64(encode_png(picture_of(image, truth))); }
+
+std::vector<Sample> samples_of(const Score& score, const StoredClaim& claim, const Truth& truth,
+                               const std::vector<std::string>& labels) {
+  std::vector<Sample> samples;
+  for (std::size_t i = 0; i < score.matches.size(); ++i) {
+    const Match& match = score.matches[i];
+    Sample sample{static_cast<std::int64_t>(i), labels[i],  match.distance,
+                  match.relative_distance,      match.ssim, std::nullopt,
+                  match.reconstructed,          "",         ""};
+    if (claim.coefficients.defined() && match.candidate >= 0) {
+      sample.coefficient = claim.coefficients[match.candidate].norm().item<double>();
+    }
+    samples.push_back(sample);
+  }
+  std::stable_sort(samples.begin(), samples.end(), [](const Sample& a, const Sample& b) {
+    return a.relative_distance.value_or(1e300) < b.relative_distance.value_or(1e300);
+  });
+  if (!is_picture(truth.image_shape)) return samples;
+  for (std::size_t k = 0; k < std::min(samples.size(), most_pictures); ++k) {
+    const Match& match = score.matches[samples[k].index];
+    samples[k].original_png = png_of(truth.training[samples[k].index], truth);
+    if (match.candidate >= 0) samples[k].reconstruction_png = png_of(score.clipped[match.candidate], truth);
+  }
+  return samples;
+}
+
+// A report holds no array of more numbers than this; of a longer one it has as many quantiles (the whole of it follows
+// from the arrays beside the report).
+std::vector<double> thinned(std::vector<double> values) {
+  constexpr std::size_t most = 10000;
+  if (values.size() <= most) return values;
+  std::sort(values.begin(), values.end());
+  std::vector<double> quantiles;
+  for (std::size_t i = 0; i < most; ++i) quantiles.push_back(values[i * (values.size() - 1) / (most - 1)]);
+  return quantiles;
+}
+
+}  // namespace
+
+void fill_scores(Finding& finding, const StoredClaim& stored, const Truth& truth,
+                 const std::vector<std::string>& labels, std::int64_t seed) {
+  Claim claim{stored.images, stored.confirmed, {}};
+  if (stored.membership_training.defined()) {
+    claim.membership = [&](const Tensor& images) {
+      return images.is_same(truth.training) ? stored.membership_training : stored.membership_control;
+    };
+  }
+  Generator random = seeded(stage_seed(seed, "scoring"));
+  const Score score = afterimage::score(claim, truth, random);
+  finding.threshold = score.threshold;
+  finding.reconstructed = score.reconstructed;
+  finding.control = score.control;
+  finding.confirmed.reset();
+  if (score.confirmed) finding.confirmed = Confirmed{*score.confirmed, score.confirmed_right.value_or(0)};
+  finding.membership = score.membership;
+  finding.p_value = score.p_value;
+  finding.mean_relative_distance = score.mean_relative_distance;
+  finding.mean_ssim = score.mean_ssim;
+  finding.member_distances = thinned(score.member_distances);
+  finding.control_distances = thinned(score.control_distances);
+  finding.samples = samples_of(score, stored, truth, labels);
+}
+
+void write_sheet_of(const Finding& finding, const StoredClaim& claim, const Truth& truth,
+                    const std::filesystem::path& out) {
+  if (!finding.reconstructed || !is_picture(truth.image_shape)) return;
+  Generator random = seeded(0);
+  const Score score = afterimage::score(Claim{claim.images, claim.confirmed, {}}, truth, random);
+  std::vector<std::pair<Picture, Picture>> pairs;
+  for (const auto& sample : finding.samples) {
+    const auto partner = score.matches[sample.index].candidate;
+    if (partner < 0 || pairs.size() == sheet_pictures) continue;
+    pairs.emplace_back(picture_of(truth.training[sample.index], truth), picture_of(score.clipped[partner], truth));
+  }
+  if (!pairs.empty()) write_file(out / "contact-sheet.png", contact_sheet(pairs));
+}
+
+}  // namespace afterimage

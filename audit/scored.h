@@ -1,0 +1,23 @@
+// A claim set against the truth: what `run_attack` reports and `verify` recomputes.
+#pragma once
+
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include "audit/stored.h"
+#include "reports/report.h"
+
+namespace afterimage {
+
+// Fills the finding's rates, intervals, distances and samples. `labels` are those of the training images; `seed` is
+// that of the run and splits the control set.
+void fill_scores(Finding& finding, const StoredClaim& stored, const Truth& truth,
+                 const std::vector<std::string>& labels, std::int64_t seed);
+
+// contact-sheet.png: originals beside what the claim has for them, most exposed first. Nothing when there are no
+// pictures.
+void write_sheet_of(const Finding& finding, const StoredClaim& claim, const Truth& truth,
+                    const std::filesystem::path& out);
+
+}  // namespace afterimage

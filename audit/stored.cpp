@@ -1,0 +1,65 @@
+#include "audit/stored.h"
+
+#include <fmt/format.h>
+
+#include "models/base/error.h"
+#include "models/base/npz.h"
+
+namespace afterimage {
+
+namespace fs = std::filesystem;
+
+void write_claim(const fs::path& file, const StoredClaim& claim) {
+  NamedArrays arrays;
+  const auto add = [&](const char* name, const Tensor& tensor) {
+    if (tensor.defined()) arrays.emplace_back(name, to_array(tensor));
+  };
+  add("images", claim.images);
+  add("confirmed", claim.confirmed);
+  add("coefficients", claim.coefficients);
+  add("membership_training", claim.membership_training);
+  add("membership_control", claim.membership_control);
+  if (!arrays.empty()) write_npz(file, arrays);
+}
+
+StoredClaim read_claim(const fs::path& file) {
+  if (!fs::exists(file)) return {};  // an attack that did not apply claims nothing
+  const NamedArrays arrays = read_npz(file);
+  const auto get = [&](const char* name) {
+    const Array* array = find(arrays, name);
+    return array == nullptr ? Tensor() : to_tensor(*array);
+  };
+  return {get("images"), get("confirmed"), get("coefficients"), get("membership_training"), get("membership_control")};
+}
+
+void write_truth(const fs::path& file, const Truth& truth, const Tensor& labels) {
+  write_npz(file, {{"training", to_array(truth.training)},
+                   {"control", to_array(truth.control)},
+                   {"mean", to_array(truth.mean)},
+                   {"labels", to_array(labels)},
+                   {"image_shape", to_array(at::tensor(truth.image_shape, at::kLong))}});
+}
+
+std::pair<Truth, std::vector<std::string>> read_truth(const fs::path& file) {
+  const NamedArrays arrays = read_npz(file);
+  const auto get = [&](const char* name, at::ScalarType dtype) {
+    const Array* array = find(arrays, name);
+    if (array == nullptr) throw InputError(fmt::format("{}: has no array named {}", file.string(), name));
+    return to_tensor(*array).to(dtype);
+  };
+  Truth truth{get("training", at::kFloat), get("control", at::kFloat), get("mean", at::kFloat), {}};
+  const Tensor labels = get("labels", at::kLong), shape = get("image_shape", at::kLong);
+  for (const double size : to_doubles(shape)) truth.image_shape.push_back(static_cast<std::int64_t>(size));
+  std::int64_t pixels = 1;
+  for (const auto size : truth.image_shape) pixels = size > 0 && size <= (1 << 20) ? pixels * size : 0;
+  if (truth.training.dim() != 2 || truth.control.dim() != 2 || truth.image_shape.size() > 3 ||
+      truth.training.size(1) != pixels || truth.control.size(1) != pixels || truth.mean.numel() != pixels ||
+      labels.dim() != 1 || labels.size(0) != truth.training.size(0)) {
+    throw InputError(file.string() + ": its arrays do not fit each other");
+  }
+  std::vector<std::string> texts;
+  for (std::int64_t i = 0; i < labels.numel(); ++i) texts.push_back(std::to_string(labels[i].item<std::int64_t>()));
+  return {truth, texts};
+}
+
+}  // namespace afterimage
