@@ -1,6 +1,7 @@
 #include "attacks/scoring/score.h"
 
 #include <ATen/core/grad_mode.h>
+#include <c10/core/GradMode.h>
 
 #include <algorithm>
 #include <limits>

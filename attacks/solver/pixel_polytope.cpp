@@ -1,6 +1,7 @@
 #include "attacks/solver/pixel_polytope.h"
 
 #include <ATen/Parallel.h>
+#include <c10/core/GradMode.h>
 
 #include <ClpSimplex.hpp>
 #include <CoinPackedMatrix.hpp>
