@@ -282,7 +282,9 @@ Policy read_policy(const Json& document, const std::string& name) {
   policy.hold_against_upper = read_choice(document, "hold_against", {"rate", "upper"}, name) == "upper";
   if (const auto reasons = document.find("reasons"); reasons != document.end()) {
     if (!reasons->is_object()) throw UsageError(name + ": reasons has to be an object of texts by rule");
-    for (const auto& [rule, why] : reasons->items()) {
+    for (const auto& item : reasons->items()) {
+      const std::string& rule = item.key();
+      const Json& why = item.value();
       if (!why.is_string()) throw UsageError(fmt::format("{}: reasons.{} has to be a text", name, printable(rule)));
       const auto rules = rules_of(policy);
       if (std::none_of(rules.begin(), rules.end(), [&](const auto& known) { return explains(rule, known); })) {

@@ -65,7 +65,7 @@ class Bar final : public Progress {
 
  private:
   void clear() {
-    if (shown_) fmt::print(stderr, "\r\033[K");
+    if (shown_) std::fputs("\r\033[K", stderr);
     shown_ = false;
   }
   std::string stage_;

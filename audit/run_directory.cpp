@@ -26,7 +26,7 @@ std::string text_in(const Json& document, const char* key, const std::string& fi
 }
 
 Tensor finite(const Tensor& tensor, const char* name, const std::string& file) {
-  const Tensor values = tensor.to(at::kFloat);
+  Tensor values = tensor.to(at::kFloat);
   if (!at::isfinite(values).all().item<bool>())
     throw InputError(fmt::format("{}: {} hold NaN or infinity", file, name));
   return values;

@@ -20,7 +20,7 @@ Tensor checked_pixels(const Tensor& raw, const std::string& file) {
   if (raw.scalar_type() == at::kByte) return raw.to(at::kFloat).div_(255);
   if (!raw.is_floating_point()) throw InputError(file + ": images have to be bytes or floating point");
   if (raw.numel() == 0) return raw.to(at::kFloat);
-  const Tensor images = raw.to(at::kFloat);
+  Tensor images = raw.to(at::kFloat);
   if (!at::isfinite(images).all().item<bool>()) throw InputError(file + ": images hold NaN or infinity");
   const float low = images.min().item<float>(), high = images.max().item<float>();
   if (low < 0 || high > 1) {
@@ -43,7 +43,7 @@ Tensor checked_labels(const Tensor& raw, std::int64_t images, const std::string&
     throw InputError(fmt::format("{}: has {} labels for {} images; each image needs one", file,
                                  raw.dim() == 0 ? 0 : raw.size(0), images));
   }
-  const Tensor whole = labels.to(at::kLong);
+  Tensor whole = labels.to(at::kLong);
   if (labels.is_floating_point() && !at::equal(whole.to(labels.scalar_type()), labels)) {
     throw InputError(file + ": labels have to be whole numbers");
   }
@@ -171,7 +171,7 @@ std::int64_t Task::outputs(const Tensor& labels) const {
 Tensor Task::rows(const Tensor& labels) const {
   const Tensor chosen = kind_ == Kind::two_sets ? is_one_of(labels, minus_).logical_or(is_one_of(labels, plus_))
                                                 : at::ones_like(labels, at::kBool);
-  const Tensor rows = at::nonzero(chosen).squeeze(1);
+  Tensor rows = at::nonzero(chosen).squeeze(1);
   if (rows.numel() == 0) throw InputError(fmt::format("--task {}: the data has no image of these classes", text_));
   return rows;
 }
