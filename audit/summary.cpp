@@ -37,9 +37,11 @@ void print_finding(const Finding& finding) {
 
 void print_deviation(const Deviation& deviation) {
   fmt::print(
-      "deviation: kernel distance {}, linearization error {} (control {}), relative parameter change {}\n"
+      "deviation: kernel distance {} (to infinite width: {} at the start, {} at the end), linearization error {} "
+      "(control {}), relative parameter change {}\n"
       "  residual at the training images {} (tangents at both ends), {} (trained end); parameters per unknown {}\n",
-      text(deviation.kernel_distance), text(deviation.linearization_error), text(deviation.linearization_error_control),
+      text(deviation.kernel_distance), text(deviation.initial_to_infinite), text(deviation.final_to_infinite),
+      text(deviation.linearization_error), text(deviation.linearization_error_control),
       text(deviation.relative_parameter_change), text(deviation.residual_at_truth),
       text(deviation.residual_at_truth_final), text(deviation.parameters_per_unknown));
 }

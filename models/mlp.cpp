@@ -64,6 +64,15 @@ double Mlp::weight_scale(std::int64_t layer) const {
   return parameterization_ == Parameterization::standard ? 1.0 : 1.0 / std::sqrt(static_cast<double>(sizes_[layer]));
 }
 
+std::optional<AnalyticNtk> Mlp::infinite_kernel() const {
+  std::vector<AnalyticNtk::Layer> kernel_layers;
+  for (std::int64_t l = 0; l < layers(); ++l) {
+    const double gain = parameterization_ == Parameterization::standard ? static_cast<double>(sizes_[l]) : 1.0;
+    kernel_layers.push_back({1, 0, gain, 1});
+  }
+  return AnalyticNtk(kernel_layers);
+}
+
 Parameters Mlp::initial(Generator& random) const {
   std::vector<Parameters::Entry> entries;
   for (std::int64_t l = 0; l < layers(); ++l) {
@@ -124,6 +133,21 @@ Tensor Mlp::evaluate(const Parameters& parameters, const Tensor& images) const {
     if (l + 1 < layers()) h.relu_();
   }
   return h;
+}
+
+Tensor Mlp::input_gradient(const Parameters& parameters, const Tensor& images, const Tensor& cotangents) const {
+  require_inputs(images);
+  std::vector<Tensor> active;
+  Tensor h = images;
+  for (std::int64_t l = 0; l + 1 < layers(); ++l) {
+    h = affine(parameters, l, h).relu_();
+    active.push_back(h > 0);
+  }
+  Tensor delta = cotangents;
+  for (std::int64_t l = layers() - 1; l > 0; --l) {
+    delta = at::mm(delta, parameters[2 * l]).mul_(weight_scale(l)).mul_(active[static_cast<std::size_t>(l - 1)]);
+  }
+  return at::mm(delta, parameters[0]).mul_(weight_scale(0));
 }
 
 Parameters Mlp::pullback(const Parameters& parameters, const Tensor& images,

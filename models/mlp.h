@@ -25,9 +25,11 @@ class Mlp final : public Network {
   std::int64_t outputs() const override { return sizes_.back(); }
   FirstLayer first_layer() const override { return {true, weight_name(0)}; }
 
+  std::optional<AnalyticNtk> infinite_kernel() const override;
   Parameters initial(Generator& random) const override;
   Parameters arranged(const Parameters& parameters, const std::string& file) const override;
   Tensor evaluate(const Parameters& parameters, const Tensor& images) const override;
+  Tensor input_gradient(const Parameters& parameters, const Tensor& images, const Tensor& cotangents) const override;
   Parameters pullback(const Parameters& parameters, const Tensor& images,
                       const std::function<Tensor(const Tensor&)>& cotangents) const override;
   Tensor pushforward(const Parameters& parameters, const Parameters& direction, const Tensor& images) const override;

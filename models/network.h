@@ -3,10 +3,12 @@
 
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "models/parameters.h"
+#include "models/tangent/analytic_ntk.h"
 #include "models/tangent/target.h"
 
 namespace afterimage {
@@ -27,6 +29,10 @@ class Network {
   virtual std::int64_t outputs() const = 0;          // C
   virtual FirstLayer first_layer() const = 0;
 
+  // The tangent kernel of one output that this architecture's tends to as its hidden layers widen, with initial weights
+  // as initial() draws them; between outputs it is zero. Null where no closed form is known.
+  virtual std::optional<AnalyticNtk> infinite_kernel() const { return std::nullopt; }
+
   virtual Parameters initial(Generator& random) const = 0;
   // The parameters in this network's own order, which all that follows expects: files keep any. Throws InputError,
   // naming the file, when they are not this network's: a name or shape that differs.
@@ -34,6 +40,8 @@ class Network {
 
   // f(x; theta), images [n, d] -> [n, C], with hard ReLU.
   virtual Tensor evaluate(const Parameters& parameters, const Tensor& images) const = 0;
+  // The gradient of sum_nc cotangents_nc f_c(x_n; theta) by the images, [n, d].
+  virtual Tensor input_gradient(const Parameters& parameters, const Tensor& images, const Tensor& cotangents) const = 0;
   // sum_jc v_jc phi_c(x_j) with v = cotangents(f(x)) [n, C]: the gradient of a loss whose derivative by the outputs is
   // v.
   virtual Parameters pullback(const Parameters& parameters, const Tensor& images,

@@ -40,7 +40,16 @@ KernelDeviation measure_deviation(const Network& network, const Parameters& init
   const Tensor images = training.to(at::kDouble);
   const Parameters start = initial.to(at::kDouble), end = trained.to(at::kDouble);
   const auto at_start = network.tangents(start, end, {0.0}), at_end = network.tangents(start, end, {1.0});
-  result.kernel_distance = kernel_distance(at_start->gram(images, {}), at_end->gram(images, {}));
+  const Tensor first = at_start->gram(images, {}).clone(), last = at_end->gram(images, {});
+  result.kernel_distance = kernel_distance(first, last);
+  if (const auto infinite = network.infinite_kernel()) {
+    const Tensor one = at::eye(network.outputs(), images.options());
+    const Tensor kernel = at::kron((*infinite)(images, images), one);
+    result.initial_to_infinite = kernel_distance(first, kernel);
+    result.final_to_infinite = kernel_distance(last, kernel);
+  } else {
+    result.reason = "initial_to_infinite and final_to_infinite: no closed form of this architecture's kernel is known";
+  }
   result.residual_at_truth = project(*network.tangents(start, end, {0.0, 1.0}), images, {}).relative_residual;
   result.residual_at_truth_final = project(*at_end, images, {}).relative_residual;
   return result;

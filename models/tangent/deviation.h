@@ -10,7 +10,9 @@ namespace afterimage {
 
 struct KernelDeviation {
   std::optional<double> kernel_distance;  // 1 - <K_0, K_f> / (||K_0|| ||K_f||), Frobenius, on the training images
-  double linearization_error = 0;         // ||f(x; theta_f) - f_lin(x)|| / ||f(x; theta_f)|| on the training images
+  // The same distance to the analytic kernel of infinite width, from the kernels at the start and at the end.
+  std::optional<double> initial_to_infinite, final_to_infinite;
+  double linearization_error = 0;  // ||f(x; theta_f) - f_lin(x)|| / ||f(x; theta_f)|| on the training images
   double linearization_error_control = 0;
   double relative_parameter_change = 0;  // ||theta_f - theta_0|| / ||theta_0||
   // ||h - sum a phi||^2 / ||h||^2 at the training images with the best coefficients: what bounds any attack with these

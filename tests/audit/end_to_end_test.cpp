@@ -47,7 +47,7 @@ TEST_CASE("an audit of a network trained on few images finds them, and says so i
   CHECK(span["attack"] == "span");
   CHECK(span["membership"]["auc"] == 1.0);
   CHECK(span["evidence"]["rank"] == 7);  // 8 images, less one for their own mean
-  REQUIRE(report["findings"].size() == 3);
+  REQUIRE(report["findings"].size() == 4);
   for (const auto& finding : {report["findings"][1], report["findings"][2]}) {
     CAPTURE(finding["attack"]);
     CHECK(finding["reconstructed"]["count"].get<int>() >= 6);
@@ -58,10 +58,38 @@ TEST_CASE("an audit of a network trained on few images finds them, and says so i
   }
   CHECK(report["findings"][1]["attack"] == "vertices");
   CHECK(report["findings"][2]["attack"] == "finite-width");
-  CHECK(report["deviation"]["initial_to_infinite"].is_null());
-  CHECK_FALSE(report["deviation"]["reason"].get<std::string>().empty());
+  CHECK(report["findings"][3]["attack"] == "infinite-width");
+  for (const char* field : {"initial_to_infinite", "final_to_infinite"}) {
+    CHECK(report["deviation"][field].get<double>() > 1e-3);
+    CHECK(report["deviation"][field].get<double>() < 0.2);
+  }
   CHECK(fs::exists(folder / "report/report.html"));
   CHECK(contents(folder / "report/contact-sheet.png").starts_with("\x89PNG"));
+}
+
+TEST_CASE("a network of infinite width gives up every image and its dual coefficient, without weights to load") {
+  const Folder folder;
+  const std::string attack =
+      "--quiet --seed 3 attack infinite-width --data fashion-mnist --task odd-even --samples 8 --depth 1 --out ";
+  REQUIRE(run(attack + (folder / "found")).code == 0);
+  const auto result = json_in(folder / "found/result.json");
+  CHECK(result["attack"] == "infinite-width");
+  CHECK(result["reconstructed"]["count"] == 8);
+  CHECK(result["control"]["rate"].get<double>() <= 0.02);
+  CHECK(result["mean_relative_distance"].get<double>() < 0.01);
+  CHECK(result["evidence"]["dual_coefficients"]["coefficients_within_5_percent"] == 8);
+  CHECK(fs::exists(folder / "found/reconstruction.npz"));
+  CHECK(fs::exists(folder / "found/contact-sheet.png"));
+  for (const std::string wrong :
+       {"attack span --data fashion-mnist --task odd-even --samples 8", "attack infinite-width --data fashion-mnist",
+        "attack infinite-width --data fashion-mnist --task odd-even",
+        "attack infinite-width --data fashion-mnist --task odd-even --samples 8 --depth 0"}) {
+    CAPTURE(wrong);
+    const Result refused = run(wrong + " --quiet --out " + (folder / "wrong"));
+    CHECK(refused.code == 2);
+    CHECK(lines_in(refused.err) == 1);
+    CHECK_FALSE(fs::exists(folder / "wrong"));
+  }
 }
 
 TEST_CASE("one seed and one number of threads give one report, timing aside") {
