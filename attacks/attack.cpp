@@ -9,6 +9,7 @@
 #include <sstream>
 
 #include "attacks/finite_width.h"
+#include "attacks/infinite_width.h"
 #include "attacks/span.h"
 #include "attacks/vertices.h"
 #include "models/base/error.h"
@@ -65,6 +66,7 @@ const std::vector<std::unique_ptr<Attack>>& all_attacks() {
     list.push_back(std::make_unique<Span>());
     list.push_back(std::make_unique<Vertices>());
     list.push_back(std::make_unique<FiniteWidth>());
+    list.push_back(std::make_unique<InfiniteWidth>());
     return list;
   }();
   return attacks;

@@ -14,6 +14,7 @@
 #include "attacks/claim.h"
 #include "models/base/progress.h"
 #include "models/network.h"
+#include "models/tangent/learned_function.h"
 #include "models/training.h"
 
 namespace afterimage {
@@ -24,17 +25,25 @@ struct InputBounds {
   double low = 0, high = 1;
 };
 
+// A network of infinite width: what it learned, as a function that answers queries, and its kernel.
+struct InfiniteSubject {
+  std::shared_ptr<const LearnedFunction> learned;
+  AnalyticNtk kernel;
+};
+
 struct Subject {
-  std::shared_ptr<const Network> network;
+  std::shared_ptr<const Network> network;  // null for a network of infinite width, which has no parameters
   Parameters initial, trained;
+  std::optional<InfiniteSubject> infinite;
   InputBounds bounds;
   std::optional<LossKind> loss;  // known from the model's description, or not
 };
 
 // What earlier attacks of the same audit made of the subject by themselves: never the truth.
 struct Handed {
-  Tensor confirmed;   // [K, d] images that they were sure of; undefined when there are none
-  Tensor candidates;  // [M, d] all others that they claim, likewise
+  Tensor confirmed;       // [K, d] images that they were sure of; undefined when there are none
+  Tensor candidates;      // [M, d] all others that they claim, likewise
+  bool complete = false;  // an attack has confirmed as many as the row space counts: nothing is left to find
 };
 
 enum class Conclusion { ok, not_applicable, inconclusive };
@@ -43,7 +52,8 @@ struct Reconstruction {
   Conclusion conclusion = Conclusion::ok;
   std::string reason;  // one sentence, wherever the conclusion is not plainly ok
   Claim claim;
-  Tensor coefficients;  // [M, F]; undefined when the attack has none
+  Tensor coefficients;    // [M, F]; undefined when the attack has none
+  bool complete = false;  // as many images are confirmed as the row space counts
   std::int64_t iterations = 0;
   std::optional<double> loss_initial, loss_final, relative_loss;
   nlohmann::ordered_json evidence = nlohmann::ordered_json::object();
@@ -80,6 +90,8 @@ class Attack {
   virtual std::string needs() const = 0;        // what the attacker must know
   virtual std::string does_not_apply() const = 0;
   virtual std::vector<OptionSpec> options() const = 0;
+  // Whether it attacks networks of infinite width, which have no parameters.
+  virtual bool works_without_weights() const { return false; }
   // Throws UsageError on an option that is wrong, before any work is done.
   virtual void validate(const AttackOptions&) const {}
   // The same subject, hand-over, options and generator state give the same result. Throws UsageError on a wrong option,

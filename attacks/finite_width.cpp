@@ -58,7 +58,7 @@ Parameters decayed(const Parameters& initial, double factor) {
 
 // [M] bool: which candidates the trained network fits, for want of anything better to confirm them by.
 Tensor confirm(const Subject& subject, const Tensor& images) {
-  const Tensor fits = fitted(subject, images, fit_tolerance);
+  Tensor fits = fitted(subject, images, fit_tolerance);
   if (!fits.defined()) return {};
   const Tensor norms = images.norm(2, 1);
   const Tensor fitting = norms.masked_select(fits);
@@ -228,6 +228,7 @@ class Search {
 
   // What is known, then what the last search came to.
   void claim() {
+    result_.complete = deflation_ && deflation_->missing() == 0;
     std::vector<Tensor> images, confirmed;
     if (known() > 0) {
       images.push_back(deflation_->known_images());

@@ -50,6 +50,7 @@ Reconstruction Vertices::run(const Subject& subject, const Handed& handed, const
         deflation.rank());
     return result;
   }
+  result.complete = deflation.missing() == 0;
   result.claim.images = images;
   result.claim.confirmed = at::ones({images.size(0)}, at::kBool);
   return result;

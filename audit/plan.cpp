@@ -5,6 +5,7 @@
 #include <filesystem>
 
 #include "audit/context.h"
+#include "audit/drawn_data.h"
 #include "models/base/error.h"
 #include "models/base/files.h"
 #include "models/data/split.h"
@@ -66,6 +67,12 @@ ThreatModel threat_model(const ModelDescription& model, bool mean_known) {
   return threat;
 }
 
+std::vector<std::string> texts_of(const Tensor& labels) {
+  std::vector<std::string> texts;
+  for (std::int64_t i = 0; i < labels.numel(); ++i) texts.push_back(std::to_string(labels[i].item<std::int64_t>()));
+  return texts;
+}
+
 const char* const limitations[] = {
     "A pass means that these attacks, with these settings, did not reconstruct more than the policy allows; it is a "
     "measurement, "
@@ -117,9 +124,7 @@ Case load_case(const SubjectFiles& files, const ControlRequest& request, std::in
   result.subject.bounds = {training.mean, 0, 1};
   result.truth = {training.images, control.images.reshape({control.size(), -1}) - training.mean, training.mean,
                   result.model.input_shape};
-  for (std::int64_t i = 0; i < training.labels.numel(); ++i) {
-    result.labels.push_back(std::to_string(training.labels[i].item<std::int64_t>()));
-  }
+  result.labels = texts_of(training.labels);
 
   Report& facts = result.facts;
   facts.inputs = {describe("initial", files.initial), describe("trained", files.trained),
@@ -141,6 +146,31 @@ Case load_case(const SubjectFiles& files, const ControlRequest& request, std::in
   facts.training->train_accuracy = accuracy(outputs, targets);
   if (result.model.loss) facts.training->final_loss = loss_of(*result.model.loss, outputs, targets);
   facts.limitations.assign(std::begin(limitations), std::end(limitations));
+  return result;
+}
+
+InfiniteCase infinite_case(const InfiniteRequest& request, std::int64_t control_samples, std::int64_t seed) {
+  const Task task = Task::parse(request.task);
+  const DrawnData data = draw_data(request.data, task, request.samples, request.mean, seed);
+  const auto kernel = AnalyticNtk::uniform(request.depth, request.weight_variance, request.bias_variance);
+  const auto learned = std::make_shared<KernelRegression>(kernel, data.training.images, data.targets);
+  InfiniteCase result;
+  result.coefficients = learned->coefficients();
+  Case& base = result.base;
+  base.subject.infinite = InfiniteSubject{learned, kernel};
+  base.subject.bounds = {data.training.mean, 0, 1};
+  base.model = {fmt::format("infinite mlp, {} hidden layers", request.depth),
+                "ntk",
+                data.image_shape,
+                data.targets.size(1),
+                request.task,
+                LossKind::squared};
+  Generator random = seeded(stage_seed(seed, "control"));
+  const LabelledImages control =
+      load_control({"", control_samples}, request.data, task, data.training, base.model, random);
+  base.truth = {data.training.images, control.images.reshape({control.size(), -1}) - data.training.mean,
+                data.training.mean, data.image_shape};
+  base.labels = texts_of(data.training.labels);
   return result;
 }
 

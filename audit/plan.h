@@ -32,6 +32,18 @@ struct Case {
   Report facts;                     // inputs, model, data, threat model, training
 };
 
+// A network of infinite width trained to the end on images drawn from DATA: there are no weights to load.
+struct InfiniteRequest {
+  std::string data, task, mean = "training";
+  std::int64_t samples = 0, depth = 2;  // depth: hidden layers
+  double weight_variance = 2, bias_variance = 0.1;
+};
+struct InfiniteCase {
+  Case base;
+  Tensor coefficients;  // the true dual coefficients [N, C]
+};
+InfiniteCase infinite_case(const InfiniteRequest& request, std::int64_t control_samples, std::int64_t seed);
+
 // Reads and checks everything before any work is done. Throws InputError (exit 4) and UsageError (exit 2).
 Case load_case(const SubjectFiles& files, const ControlRequest& control, std::int64_t seed);
 

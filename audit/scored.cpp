@@ -88,6 +88,27 @@ void fill_scores(Finding& finding, const StoredClaim& stored, const Truth& truth
   finding.samples = samples_of(score, stored, truth, labels);
 }
 
+Json compare_coefficients(const StoredClaim& claim, const Truth& truth, const Tensor& coefficients) {
+  constexpr double found_within = 0.05, right_within = 0.05;
+  std::vector<double> errors;
+  if (claim.images.defined() && claim.images.size(0) > 0) {
+    Generator random = seeded(0);
+    const Score score = afterimage::score(Claim{claim.images, claim.confirmed, {}}, truth, random);
+    for (std::size_t i = 0; i < score.matches.size(); ++i) {
+      const Match& match = score.matches[i];
+      if (match.relative_distance.value_or(1) > found_within) continue;
+      const Tensor claimed = claim.coefficients[match.candidate].to(at::kDouble),
+                   right = coefficients[static_cast<std::int64_t>(i)].to(at::kDouble);
+      errors.push_back(((claimed - right).norm() / right.norm()).item<double>());
+    }
+  }
+  std::sort(errors.begin(), errors.end());
+  const auto right = std::upper_bound(errors.begin(), errors.end(), right_within) - errors.begin();
+  return {{"images_within_0_05", errors.size()},
+          {"coefficients_within_5_percent", right},
+          {"median_relative_error", errors.empty() ? Json(nullptr) : Json(errors[errors.size() / 2])}};
+}
+
 void write_sheet_of(const Finding& finding, const StoredClaim& claim, const Truth& truth,
                     const std::filesystem::path& out) {
   if (!finding.reconstructed || !is_picture(truth.image_shape)) return;

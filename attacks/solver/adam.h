@@ -9,21 +9,32 @@ namespace afterimage {
 
 class Adam {
  public:
-  explicit Adam(const Tensor& parameter)
-      : first_(at::zeros_like(parameter)), second_(at::zeros_like(parameter)), scratch_(at::empty_like(parameter)) {}
+  // `epsilon` has to be small against the gradients' entries, or it shortens the steps.
+  explicit Adam(const Tensor& parameter, double epsilon = 1e-8)
+      : epsilon_(epsilon),
+        first_(at::zeros_like(parameter)),
+        second_(at::zeros_like(parameter)),
+        scratch_(at::empty_like(parameter)) {}
 
-  void step(Tensor& parameter, const Tensor& gradient, double rate) {
+  void step(Tensor& parameter, const Tensor& gradient, double rate) { parameter.add_(direction(gradient), -rate); }
+  // A rate of its own for each row, [M, 1].
+  void step(Tensor& parameter, const Tensor& gradient, const Tensor& rates) {
+    parameter.sub_(direction(gradient).mul_(rates));
+  }
+
+ private:
+  Tensor& direction(const Tensor& gradient) {
     ++steps_;
     first_.mul_(beta1).add_(gradient, 1 - beta1);
     second_.mul_(beta2).addcmul_(gradient, gradient, 1 - beta2);
     const double bias1 = 1 - std::pow(beta1, steps_), bias2 = 1 - std::pow(beta2, steps_);
     at::sqrt_out(scratch_, second_);
-    scratch_.mul_(1 / std::sqrt(bias2)).add_(epsilon);
-    parameter.addcdiv_(first_, scratch_, -rate / bias1);
+    scratch_.mul_(1 / std::sqrt(bias2)).add_(epsilon_);
+    return at::div_out(scratch_, first_, scratch_).mul_(1 / bias1);
   }
 
- private:
-  static constexpr double beta1 = 0.9, beta2 = 0.999, epsilon = 1e-8;
+  static constexpr double beta1 = 0.9, beta2 = 0.999;
+  double epsilon_;
   Tensor first_, second_, scratch_;
   double steps_ = 0;
 };

@@ -24,21 +24,69 @@ int list_attacks() {
   return done;
 }
 
+struct Options {
+  std::string name, out;
+  SubjectOptions subject;
+  InfiniteRequest infinite;
+  std::map<std::string, std::string> given;
+};
+
+void add_infinite_options(CLI::App& command, InfiniteRequest& request) {
+  const std::string group = "in place of RUN: a network of infinite width, which has no weights to load";
+  command.add_option("--data", request.data, "DATA that it learns; see train --help")->group(group);
+  command.add_option("--task", request.task, "TASK that it learns, as in odd-even")->group(group);
+  command.add_option("--samples", request.samples, "images that it learns")->group(group);
+  command.add_option("--mean", request.mean, "the mean image taken off: training, public or none (default training)")
+      ->group(group);
+  command.add_option("--depth", request.depth, "hidden layers (default 2)")->check(CLI::Range(1, 31))->group(group);
+  command
+      .add_option("--weight-variance", request.weight_variance, "of the weights at the start, times fan-in (default 2)")
+      ->check(CLI::PositiveNumber)
+      ->group(group);
+  command.add_option("--bias-variance", request.bias_variance, "of the biases at the start (default 0.1)")
+      ->check(CLI::NonNegativeNumber)
+      ->group(group);
+}
+
+// One attack on one case, as files.
+Finding attack_into(const std::filesystem::path& out, const Attack& attack, const Case& subject, const Options& options,
+                    const Context& context) {
+  prepare_output_folder(out, false);
+  Finding finding = run_attack(attack, subject, {}, options.given, context, out);
+  if (std::filesystem::exists(out / (attack.name() + ".npz"))) {
+    std::filesystem::rename(out / (attack.name() + ".npz"), out / "reconstruction.npz");
+  }
+  write_sheet_of(finding, read_claim(out / "reconstruction.npz"), subject.truth, out);
+  return finding;
+}
+
+// What only a network of infinite width allows: its true dual coefficients are known, and are held against the claimed
+// ones.
+Finding attack_infinite(const Attack& attack, const Options& options, const Context& context) {
+  if (!attack.works_without_weights()) {
+    throw UsageError("--data: " + attack.name() + " attacks weights; give RUN, or name infinite-width");
+  }
+  if (options.infinite.task.empty()) throw UsageError("--task: missing; name what the network learns, as in odd-even");
+  const InfiniteCase drawn = infinite_case(options.infinite, options.subject.control.count, context.seed);
+  Finding finding = attack_into(options.out, attack, drawn.base, options, context);
+  finding.evidence["dual_coefficients"] = compare_coefficients(
+      read_claim(std::filesystem::path(options.out) / "reconstruction.npz"), drawn.base.truth, drawn.coefficients);
+  return finding;
+}
+
 }  // namespace
 
 void add_attack(CLI::App& app, Context& context, Action& action) {
-  struct Options {
-    std::string name, out;
-    SubjectOptions subject;
-    std::map<std::string, std::string> given;
-  };
   auto options = std::make_shared<Options>();
   CLI::App* command = app.add_subcommand("attack",
                                          "Run one attack alone, or list them all.\n"
                                          "  Example: afterimage attack finite-width runs/fashion --out found\n"
+                                         "  Example: afterimage attack infinite-width --data fashion-mnist --task "
+                                         "odd-even --samples 20 --out found\n"
                                          "  Example: afterimage attack list");
   command->add_option("NAME", options->name, "the attack, or list")->required();
   options->subject.add_to(*command);
+  add_infinite_options(*command, options->infinite);
   command->add_option("--out", options->out,
                       "new or empty folder for reconstruction.npz, contact-sheet.png and result.json");
   add_attack_options(*command, options->given);
@@ -48,15 +96,11 @@ void add_attack(CLI::App& app, Context& context, Action& action) {
       const Attack& attack = attack_named(options->name);
       attack.validate(AttackOptions(attack.options(), options->given));
       if (options->out.empty()) throw UsageError("--out: missing; name a new or empty folder");
-      const Case subject = options->subject.load(context.seed);
-      prepare_output_folder(options->out, false);
-      const std::filesystem::path out(options->out);
-      const Finding finding = run_attack(attack, subject, {}, options->given, context, out);
-      if (std::filesystem::exists(out / (attack.name() + ".npz"))) {
-        std::filesystem::rename(out / (attack.name() + ".npz"), out / "reconstruction.npz");
-      }
-      write_sheet_of(finding, read_claim(out / "reconstruction.npz"), subject.truth, out);
-      write_file(out / "result.json", to_json(finding).dump(1) + "\n");
+      const Finding finding =
+          options->infinite.data.empty()
+              ? attack_into(options->out, attack, options->subject.load(context.seed), *options, context)
+              : attack_infinite(attack, *options, context);
+      write_file(std::filesystem::path(options->out) / "result.json", to_json(finding).dump(1) + "\n");
       print_finding(finding);
       return exit_code(ungated_verdict({finding}));
     };

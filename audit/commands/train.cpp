@@ -6,52 +6,18 @@
 #include <filesystem>
 
 #include "audit/commands/commands.h"
+#include "audit/drawn_data.h"
 #include "audit/plan.h"
 #include "audit/run_directory.h"
 #include "models/base/error.h"
 #include "models/base/files.h"
-#include "models/data/split.h"
 
 namespace afterimage {
 namespace {
 
 namespace fs = std::filesystem;
-constexpr std::int64_t held_out_images = 2000;  // for the public mean, and as many others for the test accuracy
 
-struct Data {
-  TrainingSet training;
-  Tensor targets, held_out, held_out_targets;  // as the network sees them
-  ModelDescription model;
-};
-
-Data prepare(const TrainRequest& request, std::int64_t seed) {
-  const Task task = Task::parse(request.task);
-  const LabelledImages all = load_images(request.data);
-  Generator random = seeded(stage_seed(seed, "training set"));
-  const LabelledImages chosen = all.select(draw_training_rows(all, task, request.samples, random));
-  const Tensor pixels = chosen.images.reshape({chosen.size(), -1});
-  const LabelledImages others = draw_control(all, task, pixels, 2 * held_out_images, random);
-  const Tensor other_pixels = others.images.reshape({others.size(), -1});
-  const std::int64_t half = others.size() / 2;
-
-  Data data;
-  data.model = {request.architecture, request.parameterization, all.image_shape(), task.outputs(all.labels),
-                request.task,         request.recipe.loss};
-  Tensor mean = at::zeros({pixels.size(1)});
-  if (request.mean == "training") mean = pixels.mean(0);
-  if (request.mean == "public") {
-    if (half < 1)
-      throw UsageError("--mean public: the data has no images outside the training set; use training or none");
-    mean = other_pixels.narrow(0, 0, half).mean(0);
-  }
-  data.training = {pixels - mean, chosen.labels, mean};
-  data.targets = task.targets(chosen.labels, data.model.outputs);
-  data.held_out = other_pixels.narrow(0, half, others.size() - half) - mean;
-  data.held_out_targets = task.targets(others.labels.narrow(0, half, others.size() - half), data.model.outputs);
-  return data;
-}
-
-Json record_of(const TrainRequest& request, const Context& context, const Network& network, const Data& data,
+Json record_of(const TrainRequest& request, const Context& context, const Network& network, const DrawnData& data,
                const Training& training, double seconds) {
   const auto accuracy_on = [&](const Tensor& images, const Tensor& targets) {
     return images.size(0) == 0 ? Json(nullptr) : Json(accuracy(network.evaluate(training.trained, images), targets));
@@ -87,14 +53,13 @@ Json record_of(const TrainRequest& request, const Context& context, const Networ
 
 void train_run(const TrainRequest& request, const Context& context) {
   const auto start = std::chrono::steady_clock::now();
-  if (request.samples < 1) throw UsageError(fmt::format("--samples {}: has to be at least 1", request.samples));
-  if (request.mean != "training" && request.mean != "public" && request.mean != "none") {
-    throw UsageError(fmt::format("--mean {}: has to be training, public or none", request.mean));
-  }
   if (fs::exists(request.out)) prepare_output_folder(request.out, false);
   context.progress->stage(fmt::format("train: reading {}", request.data));
-  const Data data = prepare(request, context.seed);
-  const auto network = data.model.network();
+  const DrawnData data =
+      draw_data(request.data, Task::parse(request.task), request.samples, request.mean, context.seed);
+  const ModelDescription model{request.architecture, request.parameterization, data.image_shape, data.targets.size(1),
+                               request.task,         request.recipe.loss};
+  const auto network = model.network();
   Generator random = seeded(stage_seed(context.seed, "initial weights"));
   const Parameters initial = network->initial(random);
   context.progress->stage(
@@ -107,10 +72,10 @@ void train_run(const TrainRequest& request, const Context& context) {
   const fs::path out(request.out);
   write_parameters(out / "initial.safetensors", initial);
   write_parameters(out / "trained.safetensors", training.trained);
-  write_training_set(out / "training-set.npz", data.training, data.model.input_shape);
+  write_training_set(out / "training-set.npz", data.training, model.input_shape);
   const Json record = record_of(request, context, *network, data, training, seconds);
   write_file(out / "training.json", record.dump(1) + "\n");
-  write_file(out / "model.json", to_json(data.model).dump(1) + "\n");
+  write_file(out / "model.json", to_json(model).dump(1) + "\n");
   fmt::print(
       "trained {} on {} images: loss {:.3g} after {} steps (stopped by {}), test accuracy {}\n{}\n",
       request.architecture, request.samples, training.final_loss, training.steps, training.stopped_by,

@@ -1,0 +1,125 @@
+#include "attacks/infinite_width.h"
+
+#include <ATen/ATen.h>
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "attacks/solver/frank_wolfe.h"
+
+namespace afterimage {
+namespace {
+
+// Above this share of the learned function's squared values left unexplained, its images say nothing.
+constexpr double unexplained = 0.1;
+
+// Above this, what the analytic kernel says of the network is of the size of what training changed.
+constexpr double largest_gap = 0.3;
+constexpr std::int64_t learned_images = 40, asked_images = 100;
+
+Tensor random_images(std::int64_t count, const InputBounds& bounds, Generator& random) {
+  const Tensor pixels = at::rand({count, bounds.mean.numel()}, random, at::kFloat);
+  return pixels * (bounds.high - bounds.low) + (bounds.low - bounds.mean);
+}
+
+// How far kernel regression on random images with the network's own tangent kernel at the start is from that with the
+// analytic one, relative L2 of the two at others: what its finite width alone makes of a function like the learned one.
+double width_gap(const Subject& subject, const AnalyticNtk& analytic, Generator& random) {
+  const Tensor images = random_images(learned_images + asked_images, subject.bounds, random).to(at::kDouble);
+  const Tensor labels = at::randn({learned_images, 1}, random, at::kDouble);
+  const Parameters start = subject.initial.to(at::kDouble);
+  const Tensor all = subject.network->tangents(start, start, {0.0})->gram(images, {});
+  const std::int64_t outputs = subject.network->outputs();
+  const Tensor empirical =
+      all.slice(0, 0, c10::nullopt, outputs).slice(1, 0, c10::nullopt, outputs);  // the first one's
+  const auto regression = [&](const Tensor& kernel) {
+    const Tensor learned = kernel.narrow(0, 0, learned_images).narrow(1, 0, learned_images);
+    const Tensor between = kernel.narrow(0, learned_images, asked_images).narrow(1, 0, learned_images);
+    return at::mm(between, at::cholesky_solve(labels, at::linalg_cholesky(learned)));
+  };
+  const Tensor wanted = regression(analytic(images, images));
+  return ((regression(empirical) - wanted).norm() / wanted.norm()).item<double>();
+}
+
+// How far what training changed of the outputs at random images is from what the tangent features at the start say of
+// it, relative L2.
+double training_gap(const Subject& subject, Generator& random) {
+  const Tensor images = random_images(asked_images, subject.bounds, random);
+  const Tensor change =
+      subject.network->evaluate(subject.trained, images) - subject.network->evaluate(subject.initial, images);
+  const Tensor linear = subject.network->pushforward(subject.initial, subject.trained.minus(subject.initial), images);
+  return ((change - linear).norm() / change.norm()).item<double>();
+}
+
+FrankWolfePlan parse(const AttackOptions& options) {
+  FrankWolfePlan plan;
+  plan.rounds = options.whole("frank-wolfe-rounds", 1, 100000);
+  plan.climbers = options.whole("climbers", 1, 100000);
+  return plan;
+}
+
+}  // namespace
+
+std::vector<OptionSpec> InfiniteWidth::options() const {
+  return {{"frank-wolfe-rounds", "rounds of adding and sliding images at most; it ends before when nothing is gained",
+           "200"},
+          {"climbers", "points that look for a missing image in a round", "300"}};
+}
+
+void InfiniteWidth::validate(const AttackOptions& options) const { static_cast<void>(parse(options)); }
+
+Reconstruction InfiniteWidth::run(const Subject& subject, const Handed& handed, const AttackOptions& options,
+                                  Generator& random, Progress& progress) const {
+  const FrankWolfePlan plan = parse(options);
+  Reconstruction result;
+  if (handed.complete) {
+    result.conclusion = Conclusion::not_applicable;
+    result.reason = "nothing is left to find: the attacks before it are sure of as many images as the span counts";
+    return result;
+  }
+  std::optional<AnalyticNtk> kernel;
+  std::shared_ptr<const LearnedFunction> learned;
+  if (subject.infinite) {
+    kernel = subject.infinite->kernel;
+    learned = subject.infinite->learned;
+  } else {
+    kernel = subject.network->infinite_kernel();
+    learned = std::make_shared<NetworkChange>(subject.network, subject.initial, subject.trained);
+  }
+  if (!kernel) {
+    result.conclusion = Conclusion::not_applicable;
+    result.reason = subject.network->architecture() + " has no infinite-width kernel in closed form";
+    return result;
+  }
+  if (!subject.infinite) {
+    const double narrow = width_gap(subject, *kernel, random), strayed = training_gap(subject, random);
+    result.evidence["width_gap"] = narrow;
+    result.evidence["training_gap"] = strayed;
+    if (std::max(narrow, strayed) > largest_gap) {
+      result.conclusion = Conclusion::not_applicable;
+      result.reason = fmt::format(
+          "the network is not close to one of infinite width: its width moves outputs by {:.0f} %, and training left "
+          "its tangent space by {:.0f} %, of what training changed",
+          100 * narrow, 100 * strayed);
+      return result;
+    }
+  }
+  const Measure found = frank_wolfe(*learned, *kernel, subject.bounds, handed.confirmed, plan, random, progress);
+  result.iterations = found.iterations;
+  result.relative_loss = found.residuals.back();
+  result.evidence["unexplained_by_round"] = found.residuals;
+  if (*result.relative_loss > unexplained) {
+    result.conclusion = Conclusion::not_applicable;
+    result.reason = fmt::format(
+        "{:.0f} % of what training changed of the outputs is not explained by the analytic kernel: the network is too "
+        "narrow, or strayed too far from it",
+        100 * *result.relative_loss);
+    return result;
+  }
+  result.claim.images = found.images.to(at::kFloat);
+  result.coefficients = found.coefficients.to(at::kFloat);
+  result.evidence["support"] = found.images.size(0);
+  return result;
+}
+
+}  // namespace afterimage

@@ -1,0 +1,26 @@
+// Reconstruction at infinite width: which images make the learned function, sum_i alpha_i k(x_i, .) with the analytic
+// kernel k (Loo et al. 2023, Theorem 1; METHODS 2). It asks for the network's outputs alone, before and after training.
+#pragma once
+
+#include "attacks/attack.h"
+
+namespace afterimage {
+
+class InfiniteWidth final : public Attack {
+ public:
+  std::string name() const override { return "infinite-width"; }
+  std::string description() const override {
+    return "training images whose analytic kernel functions add up to what training changed of the outputs";
+  }
+  std::string needs() const override {
+    return "the network's answers to any image, before and after training; its architecture; the pixel range";
+  }
+  std::string does_not_apply() const override { return "networks without a closed-form infinite-width kernel"; }
+  bool works_without_weights() const override { return true; }
+  std::vector<OptionSpec> options() const override;
+  void validate(const AttackOptions& options) const override;
+  Reconstruction run(const Subject& subject, const Handed& handed, const AttackOptions& options, Generator& random,
+                     Progress& progress) const override;
+};
+
+}  // namespace afterimage

@@ -1,0 +1,90 @@
+#include "attacks/solver/frank_wolfe.h"
+
+#include <catch2/catch.hpp>
+
+namespace afterimage {
+namespace {
+
+struct Setting {
+  Tensor images;  // [N, d], pixels in [0, 1]
+  std::shared_ptr<const KernelRegression> learned;
+};
+
+Setting learn(const AnalyticNtk& kernel, std::int64_t samples, std::int64_t outputs, Generator& random) {
+  const Tensor images = at::rand({samples, 24}, random, at::kFloat);
+  const Tensor targets = at::randn({samples, outputs}, random, at::kFloat);
+  return {images, std::make_shared<KernelRegression>(kernel, images, targets)};
+}
+
+// Relative L2 from each true image to the nearest of the support, which of the support that is, and the relative error
+// of its coefficients.
+struct Errors {
+  Tensor images, nearest, coefficients;
+};
+Errors errors(const Measure& found, const Setting& truth) {
+  const auto [distance, nearest] = at::cdist(truth.images.to(at::kDouble), found.images).min(1);
+  const Tensor& right = truth.learned->coefficients();
+  return {distance / truth.images.norm(2, 1), nearest,
+          (found.coefficients.index_select(0, nearest) - right).norm(2, 1) / right.norm(2, 1)};
+}
+
+Measure solve(const Setting& setting, const AnalyticNtk& kernel, Generator& random) {
+  Silent progress;
+  FrankWolfePlan plan;
+  plan.climbers = 60;
+  return frank_wolfe(*setting.learned, kernel, {at::zeros({24}), 0, 1}, {}, plan, random, progress);
+}
+
+}  // namespace
+
+TEST_CASE("Theorem 1: from any of 20 seeds, nothing is left unexplained only at the training images") {
+  const auto kernel = AnalyticNtk::uniform(2, 2, 0.1);
+  int reached = 0;
+  for (int seed = 0; seed < 20; ++seed) {
+    Generator random = seeded(seed);
+    const Setting setting = learn(kernel, 6, 1, random);
+    const Measure found = solve(setting, kernel, random);
+    const Errors error = errors(found, setting);
+    CAPTURE(seed, found.residuals.back(), error.images.max().item<double>());
+    if (found.residuals.back() > 1e-9) continue;
+    ++reached;
+    CHECK(error.images.max().item<double>() < 2e-4);
+    CHECK(error.coefficients.max().item<double>() < 1e-2);
+  }
+  CHECK(reached == 20);
+}
+
+TEST_CASE("images with several dual coefficients each are found as well") {
+  Generator random = seeded(4);
+  const auto kernel = AnalyticNtk::uniform(1, 2, 0.1);
+  const Setting setting = learn(kernel, 10, 3, random);
+  const Measure found = solve(setting, kernel, random);
+  const Errors error = errors(found, setting);
+  CHECK(error.images.max().item<double>() < 1e-3);
+  CHECK(error.coefficients.max().item<double>() < 1e-2);
+  CHECK(found.images.size(0) < 20);
+}
+
+TEST_CASE("images that are handed in stay, and the rest is found beside them") {
+  Generator random = seeded(5);
+  const auto kernel = AnalyticNtk::uniform(2, 2, 0.1);
+  const Setting setting = learn(kernel, 8, 1, random);
+  Silent progress;
+  const Measure found = frank_wolfe(*setting.learned, kernel, {at::zeros({24}), 0, 1}, setting.images.narrow(0, 0, 5),
+                                    {}, random, progress);
+  CHECK(errors(found, setting).images.max().item<double>() < 1e-3);
+}
+
+TEST_CASE("a function that is not the kernel's is not explained by a few images") {
+  // The kernel of another depth, which no measure of this one's makes exactly.
+  Generator random = seeded(6);
+  const Setting setting = learn(AnalyticNtk::uniform(4, 2, 0.1), 6, 1, random);
+  FrankWolfePlan plan;
+  plan.rounds = 12;
+  Silent progress;
+  const Measure found = frank_wolfe(*setting.learned, AnalyticNtk::uniform(1, 2, 0.1), {at::zeros({24}), 0, 1}, {},
+                                    plan, random, progress);
+  CHECK(found.residuals.back() > 1e-6);
+}
+
+}  // namespace afterimage

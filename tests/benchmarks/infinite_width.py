@@ -1,0 +1,45 @@
+"""How many images, and dual coefficients, does a network of infinite width give up, and in what time?
+
+Prints a line for each number of images: reconstructed by the scoring rule, within relative L2 0.05, coefficients within
+5 %, counted control, seconds, peak memory. With --mnist the folder of MNIST's IDX files, else Fashion-MNIST.
+
+    python3 tests/benchmarks/infinite_width.py build/release/afterimage [--mnist DIR] [--samples 20,50,100] [--seeds 1]
+"""
+import argparse
+import json
+import pathlib
+import resource
+import subprocess
+import tempfile
+import time
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("program")
+    parser.add_argument("--mnist")
+    parser.add_argument("--samples", default="20,50,100")
+    parser.add_argument("--seeds", type=int, default=1)
+    options = parser.parse_args()
+    data = "fashion-mnist"
+    if options.mnist:
+        data = f"idx:{options.mnist}/train-images-idx3-ubyte,{options.mnist}/train-labels-idx1-ubyte"
+    print("samples  seed  reconstructed  within 0.05  coefficients  control      seconds  peak MiB")
+    for samples in map(int, options.samples.split(",")):
+        for seed in range(1, options.seeds + 1):
+            out = pathlib.Path(tempfile.mkdtemp()) / "found"
+            start = time.monotonic()
+            command = [options.program, "--quiet", "--seed", seed, "attack", "infinite-width", "--data", data, "--task",
+                       "odd-even", "--samples", samples, "--out", out]
+            subprocess.run(list(map(str, command)), check=False, stdout=subprocess.DEVNULL)
+            seconds = time.monotonic() - start
+            peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024  # of all runs so far
+            finding = json.loads((out / "result.json").read_text())
+            true = finding["evidence"].get("dual_coefficients", {})
+            found, control = finding["reconstructed"], finding["control"]
+            print(f"{samples:7}  {seed:4}  {found['count']:13}  {true['images_within_0_05']:11}  "
+                  f"{true['coefficients_within_5_percent']:12}  {control['count']:3} of {control['of']:4}  {seconds:9.1f}  "
+                  f"{peak:8.0f}", flush=True)
+
+
+main()
