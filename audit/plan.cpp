@@ -143,6 +143,7 @@ Case load_case(const SubjectFiles& files, const ControlRequest& request, std::in
   facts.training = record.facts;
   const Tensor outputs = result.subject.network->evaluate(result.subject.trained, training.images);
   const Tensor targets = task.targets(training.labels, result.model.outputs);
+  result.targets = targets;
   facts.training->train_accuracy = accuracy(outputs, targets);
   if (result.model.loss) facts.training->final_loss = loss_of(*result.model.loss, outputs, targets);
   facts.limitations.assign(std::begin(limitations), std::end(limitations));
@@ -171,6 +172,7 @@ InfiniteCase infinite_case(const InfiniteRequest& request, std::int64_t control_
   base.truth = {data.training.images, control.images.reshape({control.size(), -1}) - data.training.mean,
                 data.training.mean, data.image_shape};
   base.labels = texts_of(data.training.labels);
+  base.targets = data.targets;
   return result;
 }
 

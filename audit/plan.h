@@ -29,6 +29,7 @@ struct Case {
   Truth truth;
   ModelDescription model;
   std::vector<std::string> labels;  // of the training images
+  Tensor targets;                   // [N, C], what they were trained towards
   Report facts;                     // inputs, model, data, threat model, training
 };
 

@@ -6,6 +6,7 @@
 #include <chrono>
 #include <cmath>
 
+#include "audit/exposure.h"
 #include "audit/scored.h"
 #include "audit/stored.h"
 #include "models/base/files.h"
@@ -81,6 +82,26 @@ void write_contact_sheet(const Report& report, const Case& subject, const fs::pa
   write_sheet_of(*best, read_claim(out / (best->attack + ".npz")), subject.truth, out);
 }
 
+KernelDeviation measured_deviation(const Case& subject) {
+  return measure_deviation(*subject.subject.network, subject.subject.initial, subject.subject.trained,
+                           subject.truth.training, subject.truth.control);
+}
+
+Deviation facts_of(const KernelDeviation& measured) {
+  Deviation deviation;
+  deviation.kernel_distance = measured.kernel_distance;
+  deviation.initial_to_infinite = measured.initial_to_infinite;
+  deviation.final_to_infinite = measured.final_to_infinite;
+  deviation.linearization_error = measured.linearization_error;
+  deviation.linearization_error_control = measured.linearization_error_control;
+  deviation.relative_parameter_change = measured.relative_parameter_change;
+  deviation.residual_at_truth = measured.residual_at_truth;
+  deviation.residual_at_truth_final = measured.residual_at_truth_final;
+  deviation.parameters_per_unknown = measured.parameters_per_unknown;
+  deviation.reason = measured.reason;
+  return deviation;
+}
+
 }  // namespace
 
 Finding run_attack(const Attack& attack, const Case& subject, const Handed& handed,
@@ -111,22 +132,7 @@ Finding run_attack(const Attack& attack, const Case& subject, const Handed& hand
   return finding;
 }
 
-Deviation deviation_of(const Case& subject) {
-  const auto measured = measure_deviation(*subject.subject.network, subject.subject.initial, subject.subject.trained,
-                                          subject.truth.training, subject.truth.control);
-  Deviation deviation;
-  deviation.kernel_distance = measured.kernel_distance;
-  deviation.initial_to_infinite = measured.initial_to_infinite;
-  deviation.final_to_infinite = measured.final_to_infinite;
-  deviation.linearization_error = measured.linearization_error;
-  deviation.linearization_error_control = measured.linearization_error_control;
-  deviation.relative_parameter_change = measured.relative_parameter_change;
-  deviation.residual_at_truth = measured.residual_at_truth;
-  deviation.residual_at_truth_final = measured.residual_at_truth_final;
-  deviation.parameters_per_unknown = measured.parameters_per_unknown;
-  deviation.reason = measured.reason;
-  return deviation;
-}
+Deviation deviation_of(const Case& subject) { return facts_of(measured_deviation(subject)); }
 
 Verdict ungated_verdict(const std::vector<Finding>& findings) {
   const auto any = [&](Status status) {
@@ -166,7 +172,9 @@ Report run_audit(const Case& subject, const AuditRequest& request, const Context
     report.timing["attacks"][name] = stopwatch.seconds();
   }
   context.progress->stage("deviation from the tangent kernel");
-  report.deviation = deviation_of(subject);
+  const KernelDeviation deviation = measured_deviation(subject);
+  report.deviation = facts_of(deviation);
+  report.exposure = exposure_of(subject, deviation.coefficients, report.findings);
   if (request.policy) {
     report.gate = apply(*request.policy, report);
     report.verdict = verdict_of(*request.policy, *report.gate);

@@ -46,9 +46,19 @@ void print_deviation(const Deviation& deviation) {
       text(deviation.residual_at_truth_final), text(deviation.parameters_per_unknown));
 }
 
+void print_exposure(const Exposure& exposure) {
+  std::string predictors;
+  for (const auto& predictor : exposure.predictors) {
+    predictors +=
+        fmt::format("{}{} {}", predictors.empty() ? "" : ", ", predictor.name, text(predictor.spearman, "{:.2f}"));
+  }
+  fmt::print("exposure to {}, rank correlation with: {}\n", exposure.attack, predictors);
+}
+
 void print_summary(const Report& report, const std::string& folder) {
   for (const auto& finding : report.findings) print_finding(finding);
   print_deviation(report.deviation);
+  if (report.exposure) print_exposure(*report.exposure);
   if (report.gate) {
     for (const auto& rule : report.gate->rules)
       fmt::print("rule {}: {} ({})\n", rule.rule, name_of(rule.outcome), rule.reason);

@@ -10,5 +10,6 @@ namespace afterimage {
 void print_summary(const Report& report, const std::string& folder);
 void print_finding(const Finding& finding);
 void print_deviation(const Deviation& deviation);
+void print_exposure(const Exposure& exposure);
 
 }  // namespace afterimage

@@ -296,6 +296,28 @@ data deviation_data(const Deviation& d) {
            "parameters over pixels times images; above 1 the weights can hold every pixel")});
 }
 
+const char* meaning_of(const std::string& predictor) {
+  if (predictor == "dual_coefficient") return "how much of the change of the weights the image accounts for";
+  if (predictor == "margin") return "how far on the right side of the decision the network puts it";
+  if (predictor == "active_bounds") return "how many of its pixels are black or white";
+  if (predictor == "nearest_neighbour") return "how far it is from the most similar other training image";
+  if (predictor == "loss") return "how badly the network fits it after training";
+  return "";
+}
+
+data exposure_data(const Exposure& exposure) {
+  data all{data::type::list};
+  for (const auto& predictor : exposure.predictors) {
+    data entry;
+    entry.set("name", predictor.name);
+    entry.set("spearman", number(predictor.spearman));
+    entry.set("p_value", number(predictor.p_value));
+    entry.set("meaning", meaning_of(predictor.name));
+    all.push_back(entry);
+  }
+  return all;
+}
+
 data facts_data(const Report& report) {
   std::vector<data> facts = {
       row("Architecture", report.model.architecture),
@@ -353,6 +375,12 @@ std::string render_html(const Report& report) {
   page.set("findings", findings);
   page.set("deviation", deviation_data(report.deviation));
   page.set("deviation_reason", report.deviation.reason);
+  page.set("has_exposure", report.exposure.has_value());
+  if (report.exposure) {
+    page.set("exposure", exposure_data(*report.exposure));
+    page.set("exposure_attack", report.exposure->attack);
+    page.set("exposure_reason", report.exposure->reason);
+  }
   page.set("facts", facts_data(report));
   page.set("inputs", inputs_data(report));
   page.set("knows", texts(report.threat_model.knows));

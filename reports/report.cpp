@@ -82,6 +82,19 @@ Json to_json(const Sample& sample) {
           {"reconstruction_png", sample.reconstruction_png}};
 }
 
+Json to_json(const Exposure& exposure) {
+  Json predictors = Json::array();
+  for (const auto& predictor : exposure.predictors) {
+    Json values = Json::array();
+    for (const double value : predictor.values) values.push_back(number(value));
+    predictors.push_back({{"name", predictor.name},
+                          {"spearman", number(predictor.spearman)},
+                          {"p_value", number(predictor.p_value)},
+                          {"values", values}});
+  }
+  return {{"attack", exposure.attack}, {"predictors", predictors}, {"reason", exposure.reason}};
+}
+
 Json to_json(const Gate& gate) {
   Json rules = Json::array();
   for (const auto& rule : gate.rules) {
@@ -323,6 +336,7 @@ Json to_json(const Report& report) {
         {"parameters_per_unknown", number(deviation.parameters_per_unknown)},
         {"reason", deviation.reason}}},
       {"findings", findings},
+      {"exposure", report.exposure ? to_json(*report.exposure) : Json(nullptr)},
       {"gate", report.gate ? to_json(*report.gate) : Json(nullptr)},
       {"limitations", report.limitations},
       {"timing", report.timing}};
@@ -382,6 +396,14 @@ Report report_from_json(const Json& document, const std::string& name) {
                       deviation["parameters_per_unknown"].real_or_null(),
                       deviation["reason"].text_or_empty()};
   for (const auto& finding : in["findings"].list()) report.findings.push_back(read_finding(finding));
+  if (const auto exposure = in["exposure"]; !exposure.is_null()) {
+    report.exposure = Exposure{exposure["attack"].text(), {}, exposure["reason"].text_or_empty()};
+    for (const auto& predictor : exposure["predictors"].list()) {
+      report.exposure->predictors.push_back({predictor["name"].text(), predictor["spearman"].real_or_null(),
+                                             predictor["p_value"].fraction_or_null(),
+                                             read_numbers(predictor["values"])});
+    }
+  }
   if (const auto gate = in["gate"]; !gate.is_null()) {
     report.gate = Gate{gate["policy"].raw(), {}};
     for (const auto& rule : gate["rules"].list()) {

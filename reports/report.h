@@ -65,6 +65,19 @@ struct Deviation {
   std::string reason;  // why any of the above is null
 };
 
+// What may say beforehand how exposed an image is, and how well it does.
+struct Predictor {
+  std::string name;
+  Number spearman, p_value;    // against exposure: minus the relative L2 from an image to its reconstruction
+  std::vector<double> values;  // one a training image
+};
+
+struct Exposure {
+  std::string attack;  // whose reconstructions are meant
+  std::vector<Predictor> predictors;
+  std::string reason;  // why any of the above is null or missing
+};
+
 struct Confirmed {
   std::int64_t count = 0, right = 0;
 };
@@ -118,6 +131,7 @@ struct Report {
   std::optional<TrainingFacts> training;
   Deviation deviation;
   std::vector<Finding> findings;
+  std::optional<Exposure> exposure;  // null when no attack made images
   std::optional<Gate> gate;
   std::vector<std::string> limitations;
   Json timing = Json::object();  // everything that differs between two runs of one seed, and nothing else

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <boost/math/distributions/binomial.hpp>
 #include <boost/math/distributions/hypergeometric.hpp>
+#include <boost/math/distributions/students_t.hpp>
 #include <cmath>
 #include <limits>
 #include <numeric>
@@ -15,6 +16,19 @@ constexpr double tail = 0.025;  // on each side of a 95 % interval
 
 void require(bool condition, const char* message) {
   if (!condition) throw std::invalid_argument(message);
+}
+
+// From 1, equal values sharing their mean rank.
+std::vector<double> ranks(const std::vector<double>& values) {
+  std::vector<std::size_t> order(values.size());
+  std::iota(order.begin(), order.end(), std::size_t{0});
+  std::sort(order.begin(), order.end(), [&](std::size_t i, std::size_t j) { return values[i] < values[j]; });
+  std::vector<double> result(values.size());
+  for (std::size_t first = 0, last = 0; first < order.size(); first = last) {
+    while (last < order.size() && values[order[last]] == values[order[first]]) ++last;
+    for (std::size_t k = first; k < last; ++k) result[order[k]] = static_cast<double>(first + last + 1) / 2;
+  }
+  return result;
 }
 
 bool any_nan(std::span<const double> values) {
@@ -225,6 +239,25 @@ Membership membership_of(std::span<const double> members, std::span<const double
   for (const Corner& corner : without_straight_runs(steps))
     result.roc.emplace_back(static_cast<double>(corner.control) / theirs, static_cast<double>(corner.members) / ours);
   return result;
+}
+
+std::optional<RankCorrelation> spearman(const std::vector<double>& a, const std::vector<double>& b) {
+  if (a.size() != b.size()) throw std::invalid_argument("a rank correlation takes pairs");
+  if (any_nan(a) || any_nan(b)) throw std::invalid_argument("NaN has no rank");
+  if (a.size() < 4) return std::nullopt;
+  const std::vector<double> x = ranks(a), y = ranks(b);
+  const double centre = (static_cast<double>(a.size()) + 1) / 2;
+  double xy = 0, xx = 0, yy = 0;
+  for (std::size_t i = 0; i < x.size(); ++i) {
+    xy += (x[i] - centre) * (y[i] - centre);
+    xx += (x[i] - centre) * (x[i] - centre);
+    yy += (y[i] - centre) * (y[i] - centre);
+  }
+  if (xx == 0 || yy == 0) return std::nullopt;
+  const double rho = std::clamp(xy / std::sqrt(xx * yy), -1.0, 1.0), freedom = static_cast<double>(a.size()) - 2;
+  if (std::abs(rho) == 1) return RankCorrelation{rho, 0};
+  const double t = std::abs(rho) * std::sqrt(freedom / (1 - rho * rho));
+  return RankCorrelation{rho, 2 * boost::math::cdf(boost::math::complement(boost::math::students_t(freedom), t))};
 }
 
 std::vector<std::int64_t> assign(std::span<const double> cost, std::int64_t rows, std::int64_t columns) {

@@ -36,6 +36,15 @@ struct Membership {
 // Throws std::invalid_argument when either has no scores or one that is NaN.
 Membership membership_of(std::span<const double> members, std::span<const double> control);
 
+// Spearman's rank correlation, equal values sharing their mean rank, with the two-sided p-value of Student's t with n -
+// 2 degrees of freedom. Infinite values have ranks as others do. Null with fewer than four pairs, or when either does
+// not vary. Throws std::invalid_argument on NaN, or lengths that differ.
+struct RankCorrelation {
+  double rho = 0;
+  double p_value = 1;
+};
+std::optional<RankCorrelation> spearman(const std::vector<double>& a, const std::vector<double>& b);
+
 // One-to-one assignment of rows to columns with the least total cost (Hungarian method, O(rows^2 * columns)).
 // `cost` is row-major [rows, columns]. Returns the column of each row; -1 where columns ran out (rows > columns): then
 // the assigned rows are those of the least total cost. Throws std::invalid_argument when a cost is not finite or their

@@ -50,7 +50,9 @@ KernelDeviation measure_deviation(const Network& network, const Parameters& init
   } else {
     result.reason = "initial_to_infinite and final_to_infinite: no closed form of this architecture's kernel is known";
   }
-  result.residual_at_truth = project(*network.tangents(start, end, {0.0, 1.0}), images, {}).relative_residual;
+  const Projection projection = project(*network.tangents(start, end, {0.0, 1.0}), images, {});
+  result.residual_at_truth = projection.relative_residual;
+  result.coefficients = projection.coefficients;
   result.residual_at_truth_final = project(*at_end, images, {}).relative_residual;
   return result;
 }

@@ -18,6 +18,7 @@ struct KernelDeviation {
   // ||h - sum a phi||^2 / ||h||^2 at the training images with the best coefficients: what bounds any attack with these
   // features. Tangents at both ends, and at the trained end alone.
   std::optional<double> residual_at_truth, residual_at_truth_final;
+  Tensor coefficients;  // [N, F], the best ones with tangents at both ends; undefined where the residual is missing
   double parameters_per_unknown = 0;  // P / (d N)
   std::string reason;                 // why any of the above is missing
 };

@@ -263,4 +263,27 @@ TEST_CASE("an assignment of nothing is empty, and of impossible costs is refused
   CHECK_THROWS_AS(assign(std::vector<double>{1, nan}, 1, 2), std::invalid_argument);
 }
 
+TEST_CASE("rank correlation, with ties, is that of the textbook") {
+  // Ranks 1 2.5 2.5 4 5 and 2 1 3 4 5: deviations' products add up to 8, their squares to 9.5 and 10. The p-value by
+  // integration of Student's density with 3 degrees of freedom.
+  const auto found = spearman({1, 2, 2, 3, 9}, {20, 10, 30, 40, 50});
+  REQUIRE(found);
+  CHECK(found->rho == Approx(8 / std::sqrt(95.0)));
+  const double t = found->rho * std::sqrt(3 / (1 - found->rho * found->rho));
+  double tail = 0;
+  constexpr double step = 1e-4;
+  for (double x = t; x < 2000; x += step) {
+    tail += step * 6 * std::sqrt(3.0) / (M_PI * std::pow(3 + (x + step / 2) * (x + step / 2), 2));
+  }
+  CHECK(found->p_value == Approx(2 * tail).epsilon(1e-4));
+  CHECK(spearman({1, 2, 3, 4}, {8, 6, 4, -std::numeric_limits<double>::infinity()})->rho == -1);
+}
+
+TEST_CASE("rank correlation is null where there is none, and refuses NaN and lengths that differ") {
+  CHECK_FALSE(spearman({1, 2, 3}, {1, 2, 3}));
+  CHECK_FALSE(spearman({1, 2, 3, 4}, {5, 5, 5, 5}));
+  CHECK_THROWS_AS(spearman({1, 2, 3, 4}, {1, 2, 3}), std::invalid_argument);
+  CHECK_THROWS_AS(spearman({1, 2, 3, std::nan("")}, {1, 2, 3, 4}), std::invalid_argument);
+}
+
 }  // namespace afterimage

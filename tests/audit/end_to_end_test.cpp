@@ -63,6 +63,13 @@ TEST_CASE("an audit of a network trained on few images finds them, and says so i
     CHECK(report["deviation"][field].get<double>() > 1e-3);
     CHECK(report["deviation"][field].get<double>() < 0.2);
   }
+  REQUIRE(report["exposure"]["predictors"].size() == 5);
+  for (const auto& predictor : report["exposure"]["predictors"]) {
+    CHECK(predictor["values"].size() == 8);
+    CHECK(predictor["spearman"].is_null() == predictor["p_value"].is_null());
+  }
+  CHECK(report["exposure"]["predictors"][2]["name"] == "active_bounds");
+  CHECK(report["exposure"]["predictors"][2]["values"][0].get<double>() > 100);  // of 784: clothes on black
   CHECK(fs::exists(folder / "report/report.html"));
   CHECK(contents(folder / "report/contact-sheet.png").starts_with("\x89PNG"));
 }

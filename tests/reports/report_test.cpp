@@ -29,7 +29,7 @@ Report sample_report() {
   report.threat_model = {{"weights"}, {"images"}};
   report.training = TrainingFacts{0.25, 1.0, std::nullopt};
   report.deviation.kernel_distance = 0.01;
-  report.deviation.reason = "no analytic kernel";
+  report.deviation.reason = "too many rows";
   Finding finding;
   finding.attack = "finite-width";
   finding.reconstructed = rate_of(1, 2);
@@ -43,6 +43,8 @@ Report sample_report() {
   finding.evidence["rank"] = 2;
   finding.samples = {{0, "7", 1.5, 0.1, 0.9, 0.01, true, "aaaa", "bbbb"}, {1, "3", {}, {}, {}, {}, false, "cccc", ""}};
   report.findings = {finding};
+  report.exposure =
+      Exposure{"finite-width", {{"margin", 0.5, 0.04, {1.5, -2}}, {"loss", {}, {}, {0, 0}}}, "all the same"};
   report.gate =
       Gate{{{"schema", "afterimage.policy/1"}}, {{"max_reconstructed_rate", 0.5, 0.0, Outcome::fail, "too many"}}};
   report.limitations = {"not a proof"};

@@ -1,0 +1,93 @@
+#include "audit/exposure.h"
+
+#include <algorithm>
+#include <limits>
+
+#include "attacks/scoring/statistics.h"
+
+namespace afterimage {
+namespace {
+
+constexpr double at_bound = 1e-6;           // of the pixel range
+constexpr std::size_t most_values = 10000;  // a report holds no longer array
+
+std::vector<double> numbers(const Tensor& values) {
+  const Tensor wide = values.to(at::kDouble).contiguous();
+  return {wide.data_ptr<double>(), wide.data_ptr<double>() + wide.numel()};
+}
+
+Tensor margins(const Tensor& outputs, const Tensor& targets) {
+  if (targets.size(1) == 1) return (outputs * targets).squeeze(1);
+  const Tensor right = targets.argmax(1, /*keepdim=*/true);
+  return (outputs.gather(1, right) - outputs.scatter(1, right, -std::numeric_limits<double>::infinity()).amax(1, true))
+      .squeeze(1);
+}
+
+Tensor active_bounds(const Tensor& images, const InputBounds& bounds) {
+  const Tensor pixels = images + bounds.mean;
+  const double slack = at_bound * (bounds.high - bounds.low);
+  return (pixels < bounds.low + slack).logical_or(pixels > bounds.high - slack).sum(1);
+}
+
+Tensor nearest_neighbours(const Tensor& images) {
+  Tensor distances = at::cdist(images, images);
+  distances.fill_diagonal_(std::numeric_limits<double>::infinity());
+  return distances.amin(1) / images.norm(2, 1);
+}
+
+std::vector<double> losses(LossKind loss, const Tensor& outputs, const Tensor& targets) {
+  std::vector<double> result;
+  for (std::int64_t i = 0; i < outputs.size(0); ++i) {
+    result.push_back(loss_of(loss, outputs.narrow(0, i, 1), targets.narrow(0, i, 1)));
+  }
+  return result;
+}
+
+// Minus the relative distance, by training image; images that got nothing come last.
+std::vector<double> exposures(const Finding& finding, std::size_t images) {
+  std::vector<double> result(images, -std::numeric_limits<double>::infinity());
+  for (const auto& sample : finding.samples) {
+    if (sample.relative_distance) result[static_cast<std::size_t>(sample.index)] = -*sample.relative_distance;
+  }
+  return result;
+}
+
+}  // namespace
+
+std::optional<Exposure> exposure_of(const Case& subject, const Tensor& coefficients,
+                                    const std::vector<Finding>& findings) {
+  const auto strongest = std::max_element(findings.begin(), findings.end(), [](const Finding& a, const Finding& b) {
+    return (a.reconstructed ? a.reconstructed->count : -1) < (b.reconstructed ? b.reconstructed->count : -1);
+  });
+  if (strongest == findings.end() || !strongest->reconstructed || strongest->samples.empty()) return std::nullopt;
+  const Tensor& images = subject.truth.training;
+  const Tensor outputs = subject.subject.network->evaluate(subject.subject.trained, images);
+  Exposure result;
+  result.attack = strongest->attack;
+  const auto add = [&](const char* name, std::vector<double> values) {
+    const auto found = exposures(*strongest, values.size());
+    const auto correlation = spearman(values, found);
+    if (values.size() > most_values) values.clear();
+    result.predictors.push_back({name, std::nullopt, std::nullopt, std::move(values)});
+    if (correlation) {
+      result.predictors.back().spearman = correlation->rho;
+      result.predictors.back().p_value = correlation->p_value;
+    }
+  };
+  if (coefficients.defined()) {
+    add("dual_coefficient", numbers(coefficients.norm(2, 1)));
+  } else {
+    result.reason = "dual_coefficient: the training images are too many for the coefficients to be solved for";
+  }
+  add("margin", numbers(margins(outputs, subject.targets)));
+  add("active_bounds", numbers(active_bounds(images, subject.subject.bounds)));
+  if (images.size(0) > 1) add("nearest_neighbour", numbers(nearest_neighbours(images)));
+  add("loss", losses(subject.subject.loss.value_or(LossKind::squared), outputs, subject.targets));
+  if (result.reason.empty() &&
+      std::any_of(result.predictors.begin(), result.predictors.end(), [](const Predictor& p) { return !p.spearman; })) {
+    result.reason = "no rank correlation with fewer than four images, or where all values are the same";
+  }
+  return result;
+}
+
+}  // namespace afterimage
