@@ -123,7 +123,8 @@ class Search {
       deflation_->accept(handed.confirmed);
       rounds();
     }
-    if (!deflation_ || deflation_->missing() > 0) search_for_the_rest();
+    const bool enough = known() > 0 && progress_.out_of_time();
+    if (!enough && (!deflation_ || deflation_->missing() > 0)) search_for_the_rest();
     return conclude();
   }
 
@@ -151,7 +152,8 @@ class Search {
   void rounds() {
     follow_path();
     std::int64_t fruitless = 0;
-    for (std::int64_t round = 0; round < settings_.rounds && deflation_->missing() > 0; ++round) {
+    for (std::int64_t round = 0; round < settings_.rounds && deflation_->missing() > 0 && !progress_.out_of_time();
+         ++round) {
       progress_.stage(
           fmt::format("finite-width: round {}, {} known, searching for {}", round + 1, known(), deflation_->missing()));
       SearchPlan plan = plan_;
@@ -185,7 +187,7 @@ class Search {
       plan.candidates = 2 * deflation_->missing();
       plan.steps = std::min(rest_steps, plan.steps);
     }
-    for (std::int64_t restart = 0; restart < settings_.restarts; ++restart) {
+    for (std::int64_t restart = 0; restart < settings_.restarts && !(rest_ && progress_.out_of_time()); ++restart) {
       progress_.stage(fmt::format("finite-width: search {} of {}, {} candidates in {}", restart + 1, settings_.restarts,
                                   plan.candidates, in_span_ ? "the span" : "pixels"));
       SearchResult found = search(*tangents, bounds_, mean_.size(0), plan, random_, progress_);

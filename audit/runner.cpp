@@ -22,6 +22,8 @@ constexpr std::uint64_t largest_partial = 1ULL << 30;
 
 constexpr const char* all_found = "all_found";  // evidence: as many images are confirmed as the row space counts
 
+constexpr const char* out_of_time = "--time-limit was over before the attack was done; give more time";
+
 class Stopwatch {
  public:
   double seconds() const { return std::chrono::duration<double>(std::chrono::steady_clock::now() - start_).count(); }
@@ -118,6 +120,10 @@ Finding run_attack(const Attack& attack, const Case& subject, const Handed& hand
   finding.loss_final = found.loss_final;
   finding.relative_loss = found.relative_loss;
   finding.evidence = found.evidence;
+  if (found.conclusion == Conclusion::ok && !found.complete && context.progress->out_of_time()) {
+    finding.status = Status::inconclusive;
+    finding.reason = out_of_time;
+  }
   if (found.complete) finding.evidence[all_found] = true;
   StoredClaim claim{found.claim.images, found.claim.confirmed, found.coefficients, {}, {}};
   if (found.claim.membership) {
@@ -153,6 +159,7 @@ Report run_audit(const Case& subject, const AuditRequest& request, const Context
   }
   prepare_output_folder(request.out, request.resume);
 
+  if (request.time_limit) context.progress->end_after(std::chrono::duration<double>(*request.time_limit));
   Report report = subject.facts;
   report.tool = context.tool();
   Handed handed;
@@ -161,9 +168,16 @@ Report run_audit(const Case& subject, const AuditRequest& request, const Context
     const Stopwatch stopwatch;
     const auto print = fingerprint(subject, before + name, request.options, context);
     auto finding = request.resume ? finished_before(request.out, name, print) : std::nullopt;
-    if (!finding) {
+    if (!finding && context.progress->out_of_time()) {
+      finding.emplace();
+      finding->attack = name;
+      finding->status = Status::inconclusive;
+      finding->reason = out_of_time;
+    } else if (!finding) {
       finding = run_attack(attack_named(name), subject, handed, request.options, context, request.out);
-      write_file(partial_file(request.out, name), Json{{"fingerprint", print}, {"finding", to_json(*finding)}}.dump());
+      if (!context.progress->out_of_time())
+        write_file(partial_file(request.out, name),
+                   Json{{"fingerprint", print}, {"finding", to_json(*finding)}}.dump());
     }
     report.findings.push_back(std::move(*finding));
     hand_on(handed, read_claim(request.out / (name + ".npz")));

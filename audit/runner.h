@@ -17,6 +17,7 @@ struct AuditRequest {
   std::map<std::string, std::string> options;  // of the attacks, as typed
   std::optional<Policy> policy;
   std::filesystem::path out;
+  std::optional<double> time_limit;  // seconds: attacks that are not done by then end with what they have
   bool resume = false;  // findings that an interrupted run with the same inputs left in `out` are used again
 };
 

@@ -34,7 +34,7 @@ Tensor Deflation::known_images() const { return at::mm(known_, polytope_.basis()
 std::int64_t Deflation::sweep(std::int64_t most, Generator& random, Progress& progress) {
   if (missing() > most_missing_for_a_sweep) return 0;
   const std::int64_t before = found();
-  for (std::int64_t done = 0; done < most && missing() > 0; done += sweep_batch) {
+  for (std::int64_t done = 0; done < most && missing() > 0 && !progress.out_of_time(); done += sweep_batch) {
     Tensor directions = at::randn({std::min(sweep_batch, most - done), rank()}, random, at::kDouble);
     if (found() > 0) {
       const auto [q, r] = at::linalg_qr(known_.t());
@@ -86,7 +86,8 @@ std::int64_t Deflation::offer(const Tensor& candidates, Progress& progress) {
   const Tensor norms = candidates.norm(2, 1);
   const double least = candidates.size(0) > 0 ? least_norm * norms.median().item<double>() : 0;
   std::int64_t fruitless = 0;
-  for (std::int64_t next = 0; next < candidates.size(0) && fruitless < most_fruitless && missing() > 0;) {
+  for (std::int64_t next = 0;
+       next < candidates.size(0) && fruitless < most_fruitless && missing() > 0 && !progress.out_of_time();) {
     std::vector<Tensor> worth;
     for (; next < candidates.size(0) && static_cast<std::int64_t>(worth.size()) < offer_batch; ++next) {
       if (norms[next].item<double>() > least && !is_known(candidates[next], explained))

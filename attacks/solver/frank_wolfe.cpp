@@ -78,7 +78,7 @@ class Solver {
     const double norm = probe_values_.square().mean().item<double>();
     std::vector<double> supports;
     double highest = 0;
-    for (std::int64_t round = 0; round < plan_.rounds; ++round) {
+    for (std::int64_t round = 0; round < plan_.rounds && !(round > 0 && progress_.out_of_time()); ++round) {
       progress_.stage(
           fmt::format("infinite-width: round {}, {} images{}", round + 1, result_.images.size(0),
                       result_.residuals.empty() ? "" : fmt::format(", {:.1e} left", result_.residuals.back())));
@@ -248,7 +248,8 @@ class Solver {
     choose_ridge();
     result_.images = result_.images.to(at::kDouble);
     double before = std::numeric_limits<double>::infinity(), left = unexplained();
-    for (std::int64_t slides = 0; slides < most_polishes && left < worth_polishing * before; ++slides) {
+    for (std::int64_t slides = 0; slides < most_polishes && left < worth_polishing * before && !progress_.out_of_time();
+         ++slides) {
       slide(polished_rate);
       prune(highest);
       before = left;

@@ -56,7 +56,7 @@ SearchResult search(TangentTarget& target, PixelBounds& bounds, std::int64_t pix
     losses.push_back(loss.value);
     result.iterations = step + 1;
     progress.step(result.iterations, plan.steps, fmt::format("relative loss {:.4f}", loss.value / norm));
-    if (!std::isfinite(loss.value)) break;
+    if (!std::isfinite(loss.value) || progress.out_of_time()) break;
     if (step >= window) {
       const double before = losses[losses.size() - 1 - window];
       result.settled = loss.value > before * (1 - still_falling);

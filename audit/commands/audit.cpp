@@ -36,6 +36,10 @@ void add_audit(CLI::App& app, Context& context, Action& action) {
   command->add_option("--attacks", options->attacks, "names with commas between them (default: all that there are)");
   command->add_option("--policy", options->policy, "policy that the verdict and the exit code follow");
   command->add_flag("--resume", options->request.resume, "go on where an interrupted audit of the same inputs stopped");
+  command
+      ->add_option("--time-limit", options->request.time_limit,
+                   "seconds for all attacks together; those that are not done by then are inconclusive (default: none)")
+      ->check(CLI::PositiveNumber);
   add_attack_options(*command, options->request.options);
   command->callback([options, &context, &action] {
     action = [options, &context] {

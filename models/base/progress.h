@@ -1,7 +1,9 @@
 // How long work tells how far it is, and learns that it should stop.
 #pragma once
 
+#include <chrono>
 #include <cstdint>
+#include <optional>
 #include <string_view>
 
 namespace afterimage {
@@ -14,6 +16,15 @@ class Progress {
   // `done` of at most `total` steps are done; `detail` is a few words such as a loss. Cheap enough to call every step.
   // Throws Interrupted when the user asked to stop.
   virtual void step(std::int64_t done, std::int64_t total, std::string_view detail) = 0;
+
+  // Work that goes on for longer is to end soon with what it has by then: that is not an error.
+  void end_after(std::chrono::duration<double> limit) {
+    deadline_ = std::chrono::steady_clock::now() + std::chrono::duration_cast<std::chrono::nanoseconds>(limit);
+  }
+  bool out_of_time() const { return deadline_ && std::chrono::steady_clock::now() >= *deadline_; }
+
+ private:
+  std::optional<std::chrono::steady_clock::time_point> deadline_;
 };
 
 // Says nothing and never stops: for tests and for callers without a user.

@@ -74,6 +74,25 @@ TEST_CASE("an audit of a network trained on few images finds them, and says so i
   CHECK(contents(folder / "report/contact-sheet.png").starts_with("\x89PNG"));
 }
 
+TEST_CASE("an audit that runs out of time ends soon, with what it has, and says so") {
+  const Folder folder;
+  const std::string run_folder = small_run(folder);
+  const std::string audit = "audit " + run_folder + " --quiet --time-limit ";
+  CHECK(run(audit + "0.001 --out " + (folder / "none")).code == 3);
+  const auto report = json_in(folder / "none/report.json");
+  for (const auto& finding : report["findings"]) {
+    CHECK(finding["status"] == "inconclusive");
+    CHECK(finding["reason"].get<std::string>().find("--time-limit") != std::string::npos);
+  }
+  CHECK(run("verify " + (folder / "none/report.json")).code == 3);
+  // Long enough to end by itself: as without a limit.
+  CHECK(run(audit + "250 --out " + (folder / "all")).code == 0);
+  CHECK(run("audit " + run_folder + " --quiet --out " + (folder / "unlimited")).code == 0);
+  auto all = json_in(folder / "all/report.json"), unlimited = json_in(folder / "unlimited/report.json");
+  CHECK(all["findings"] == unlimited["findings"]);
+  CHECK(run(audit + "0 --out " + (folder / "wrong")).code == 2);
+}
+
 TEST_CASE("a network of infinite width gives up every image and its dual coefficient, without weights to load") {
   const Folder folder;
   const std::string attack =

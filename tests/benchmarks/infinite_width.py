@@ -4,14 +4,15 @@ Prints a line for each number of images: reconstructed by the scoring rule, with
 5 %, counted control, seconds, peak memory. With --mnist the folder of MNIST's IDX files, else Fashion-MNIST.
 
     python3 tests/benchmarks/infinite_width.py build/release/afterimage [--mnist DIR] [--samples 20,50,100] [--seeds 1]
+
+Needs numpy.
 """
 import argparse
 import json
-import pathlib
 import resource
-import subprocess
-import tempfile
 import time
+
+from program import Program
 
 
 def main():
@@ -21,17 +22,14 @@ def main():
     parser.add_argument("--samples", default="20,50,100")
     parser.add_argument("--seeds", type=int, default=1)
     options = parser.parse_args()
-    data = "fashion-mnist"
-    if options.mnist:
-        data = f"idx:{options.mnist}/train-images-idx3-ubyte,{options.mnist}/train-labels-idx1-ubyte"
+    program = Program(options.program, options.mnist)
     print("samples  seed  reconstructed  within 0.05  coefficients  control      seconds  peak MiB")
     for samples in map(int, options.samples.split(",")):
         for seed in range(1, options.seeds + 1):
-            out = pathlib.Path(tempfile.mkdtemp()) / "found"
+            out = program.folder / f"{samples}-{seed}"
             start = time.monotonic()
-            command = [options.program, "--quiet", "--seed", seed, "attack", "infinite-width", "--data", data, "--task",
-                       "odd-even", "--samples", samples, "--out", out]
-            subprocess.run(list(map(str, command)), check=False, stdout=subprocess.DEVNULL)
+            program.run("--seed", seed, "attack", "infinite-width", "--data", program.data, "--task", program.task, "--samples",
+                        samples, "--out", out)
             seconds = time.monotonic() - start
             peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024  # of all runs so far
             finding = json.loads((out / "result.json").read_text())

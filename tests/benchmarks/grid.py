@@ -1,0 +1,39 @@
+"""How many images come back, over numbers of images, widths and seeds: a line for each whole audit.
+
+    python3 tests/benchmarks/grid.py build/release/afterimage [--mnist DIR] [--samples 20,50,100] [--widths 512,1024,2048]
+        [--seeds 3]
+
+On Fashion-MNIST the task is that of the published experiments' groups, on MNIST odd against even. Needs numpy.
+"""
+import argparse
+import time
+
+from program import Program, strongest, within
+
+GROUPS = "groups:2,3,4,5,6,7|0,1,8,9"
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("program")
+    parser.add_argument("--mnist")
+    parser.add_argument("--samples", default="20,50,100")
+    parser.add_argument("--widths", default="512,1024,2048")
+    parser.add_argument("--seeds", type=int, default=3)
+    options = parser.parse_args()
+    program = Program(options.program, options.mnist, "odd-even" if options.mnist else GROUPS)
+    print("samples  width  seed  within 0.05  within 0.1  reconstructed  control      confirmed (right)  seconds")
+    for samples in map(int, options.samples.split(",")):
+        for width in map(int, options.widths.split(",")):
+            for seed in range(1, options.seeds + 1):
+                run = program.train(f"{samples}-{width}-{seed}", samples, f"mlp:{width},{width}", "--seed", seed)
+                start = time.monotonic()
+                _, report = program.audit(run, "--seed", seed)
+                best = strongest(report)
+                sure = best["confirmed"] or {"count": 0, "right": 0}
+                print(f"{samples:7}  {width:5}  {seed:4}  {within(best, 0.05):11}  {within(best, 0.1):10}  "
+                      f"{best['reconstructed']['count']:13}  {best['control']['count']:3} of {best['control']['of']:4}  "
+                      f"{sure['count']:9} ({sure['right']:5})  {time.monotonic() - start:7.1f}", flush=True)
+
+
+main()

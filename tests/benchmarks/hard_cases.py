@@ -1,0 +1,71 @@
+"""What an audit says where it is hard to say anything: a line for each network, with what was found and what was not.
+
+    python3 tests/benchmarks/hard_cases.py build/release/afterimage [--mnist DIR] [--samples 20] [--width 512]
+
+Needs numpy.
+"""
+import argparse
+
+import numpy
+from program import Program, findings, strongest
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("program")
+    parser.add_argument("--mnist")
+    parser.add_argument("--samples", type=int, default=20)
+    parser.add_argument("--width", type=int, default=512)
+    options = parser.parse_args()
+    program = Program(options.program, options.mnist)
+    architecture, samples = f"mlp:{options.width},{options.width}", options.samples
+
+    def line(name, run, *audit_options):
+        if run is None:
+            print(f"{name:34} training failed", flush=True)
+            return
+        code, report = program.audit(run, *audit_options)
+        best, span = strongest(report), findings(report)["span"]
+        text = ", ".join(f"{finding['attack']} {finding['status']}" for finding in report["findings"])
+        count = "none" if best is None else (f"{best['reconstructed']['count']:3} of {best['reconstructed']['of']} by "
+                                             f"{best['attack']}, control {best['control']['count']}, p {best['p_value']:.1g}")
+        auc = span["membership"]["auc"] if span["membership"] else None
+        print(f"{name:34} exit {code}; {count}; span AUC {auc if auc is None else round(auc, 3)}; {text}", flush=True)
+
+    plain = program.train("plain", samples, architecture)
+    line("full batch, SGD", plain)
+    line("Adam", program.train("adam", samples, architecture, "--optimizer", "adam"))
+    line("weight decay 1e-3", program.train("decay", samples, architecture, "--weight-decay", 1e-3, "--steps", 3000))
+    line("cross-entropy, mini-batches of 5", program.train(
+        "batches", samples, architecture, "--loss", "cross-entropy", "--batch", 5, "--learning-rate", 0.02, "--until-loss",
+        1e-2, task="multiclass"))
+    line("logistic, full batch", program.train("logistic", samples, architecture, "--loss", "logistic", "--learning-rate",
+                                               0.02, "--until-loss", 1e-2))
+
+    # The same images with labels by lot, and images that are nothing but noise.
+    stored = numpy.load(plain / "training-set.npz")
+    pixels = (stored["images"] + stored["mean"]).clip(0, 1).reshape(samples, 28, 28).astype(numpy.float32)
+    generator = numpy.random.default_rng(0)
+    control = ("--control", program.data)
+    relabelled = program.folder / "relabelled.npz"
+    numpy.savez(relabelled, images=pixels, labels=generator.permutation(stored["labels"]))
+    run = program.train("relabelled", samples, architecture, data=f"npz:{relabelled}")
+    # Fresh images as a control set: the training images are among the source's, which draws around them only by itself.
+    other = program.train("other", 60, architecture, "--seed", 1000, "--steps", 1)
+    theirs = numpy.load(other / "training-set.npz")
+    fresh = (theirs["images"] + theirs["mean"]).clip(0, 1).reshape(-1, 28, 28).astype(numpy.float32)
+    unseen = [i for i in range(len(fresh)) if abs(fresh[i] - pixels).max(axis=(1, 2)).min() > 1e-3]
+    control_file = program.folder / "control.npz"
+    numpy.savez(control_file, images=fresh[unseen], labels=theirs["labels"][unseen])
+    control = ("--control", f"npz:{control_file}")
+    line("labels by lot", run, *control)
+    noise = program.folder / "noise.npz"
+    numpy.savez(noise, images=generator.random((samples + 300, 28, 28), dtype=numpy.float32),
+                labels=numpy.arange(samples + 300) % 10)
+    line("images of noise", program.train("noise", samples, architecture, data=f"npz:{noise}"))
+    line("never trained on (innocent)", program.swapped(
+        plain, program.train("others", samples, architecture, "--seed", 2000, "--steps", 1), "innocent"))
+    line("500 images, width 128", program.train("crowded", 500, "mlp:128,128", "--steps", 20000))
+
+
+main()

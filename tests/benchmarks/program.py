@@ -1,0 +1,61 @@
+"""What the scripts here share: networks that the program trains, and its audits of them, in a folder that goes away."""
+import json
+import pathlib
+import shutil
+import subprocess
+import tempfile
+
+import numpy
+
+
+class Program:
+    def __init__(self, path, mnist=None, task="odd-even"):
+        self.path, self.task = path, task
+        self.data = "fashion-mnist"
+        if mnist:
+            self.data = f"idx:{mnist}/train-images-idx3-ubyte,{mnist}/train-labels-idx1-ubyte"
+        self.temporary = tempfile.TemporaryDirectory()
+        self.folder = pathlib.Path(self.temporary.name)
+
+    def run(self, *arguments):
+        return subprocess.run([self.path, "--quiet", *map(str, arguments)], capture_output=True, text=True, check=False)
+
+    def train(self, name, samples, architecture, *options, data=None, task=None):
+        """A run directory, or None where training failed."""
+        out = self.folder / name
+        result = self.run("train", "--data", data or self.data, "--task", task or self.task, "--samples", samples,
+                          "--architecture", architecture, "--out", out, *options)
+        return out if result.returncode == 0 else None
+
+    def audit(self, run, *options):
+        """Exit code and report."""
+        out = self.folder / f"report-{len(list(self.folder.iterdir()))}"
+        result = self.run("audit", run, "--out", out, *options)
+        if not (out / "report.json").exists():
+            raise SystemExit(f"audit of {run}: exit {result.returncode}, {result.stderr}")
+        return result.returncode, json.loads((out / "report.json").read_text())
+
+    def swapped(self, run, other, name):
+        """The network of `run` with the training images of `other`, prepared as its own were: it never saw them."""
+        out = self.folder / name
+        shutil.copytree(run, out)
+        mine, theirs = numpy.load(run / "training-set.npz"), numpy.load(other / "training-set.npz")
+        images = theirs["images"] + theirs["mean"] - mine["mean"]
+        numpy.savez(out / "training-set.npz", images=images.astype(numpy.float32), labels=theirs["labels"],
+                    mean=mine["mean"])
+        return out
+
+
+def findings(report):
+    return {finding["attack"]: finding for finding in report["findings"]}
+
+
+def strongest(report):
+    """The finding that reconstructed most, or None where no attack made images."""
+    made = [finding for finding in report["findings"] if finding["reconstructed"]]
+    return max(made, key=lambda finding: finding["reconstructed"]["count"], default=None)
+
+
+def within(finding, distance):
+    return sum(sample["relative_distance"] is not None and sample["relative_distance"] < distance
+               for sample in finding["samples"])
