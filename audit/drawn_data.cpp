@@ -22,9 +22,9 @@ DrawnData draw_data(const std::string& data, const Task& task, std::int64_t samp
   const LabelledImages all = load_images(data);
   Generator random = seeded(stage_seed(seed, "training set"));
   const LabelledImages chosen = all.select(draw_training_rows(all, task, samples, random));
-  const Tensor pixels = chosen.images.reshape({chosen.size(), -1});
+  const Tensor pixels = chosen.images.flatten(1);
   const LabelledImages others = draw_control(all, task, pixels, 2 * held_out_images, random);
-  const Tensor other_pixels = others.images.reshape({others.size(), -1});
+  const Tensor other_pixels = others.images.flatten(1);
   const std::int64_t half = others.size() / 2, outputs = task.outputs(all.labels);
 
   DrawnData result;

@@ -45,7 +45,7 @@ LabelledImages load_control(const ControlRequest& request, const std::string& so
   }
   const Tensor pixels = training.images + training.mean;
   if (given) {  // named by the user as never trained on: an overlap is a mistake, not something to draw around
-    require_disjoint(pixels, all.images.reshape({all.size(), -1}), request.data);
+    require_disjoint(pixels, all.images.flatten(1), request.data);
   }
   LabelledImages control = draw_control(all, task, pixels, request.count, random);
   if (control.size() < fewest_control_images) {
@@ -122,7 +122,7 @@ Case load_case(const SubjectFiles& files, const ControlRequest& request, std::in
       load_control(request, record.data_source.value_or(""), task, training, result.model, random);
 
   result.subject.bounds = {training.mean, 0, 1};
-  result.truth = {training.images, control.images.reshape({control.size(), -1}) - training.mean, training.mean,
+  result.truth = {training.images, control.images.flatten(1) - training.mean, training.mean,
                   result.model.input_shape};
   result.labels = texts_of(training.labels);
 
@@ -169,7 +169,7 @@ InfiniteCase infinite_case(const InfiniteRequest& request, std::int64_t control_
   Generator random = seeded(stage_seed(seed, "control"));
   const LabelledImages control =
       load_control({"", control_samples}, request.data, task, data.training, base.model, random);
-  base.truth = {data.training.images, control.images.reshape({control.size(), -1}) - data.training.mean,
+  base.truth = {data.training.images, control.images.flatten(1) - data.training.mean,
                 data.training.mean, data.image_shape};
   base.labels = texts_of(data.training.labels);
   base.targets = data.targets;

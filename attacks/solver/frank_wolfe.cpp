@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <limits>
 #include <vector>
@@ -14,8 +15,7 @@ namespace afterimage {
 namespace {
 
 constexpr std::int64_t probes = 200;
-constexpr double smallest_ridge = 1e-9;  // of the kernel's mean diagonal
-constexpr double largest_ridge = 1;
+constexpr std::array ridges = {1e-9, 1e-8, 1e-7, 1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0};  // of the mean diagonal
 constexpr double about_as_well = 1.1;
 constexpr double initial_deviation = 0.3;  // of a climber's pixels from the mean image
 constexpr double same_summit = 0.1;        // relative distance within which two summits are one
@@ -211,8 +211,8 @@ class Solver {
   void choose_ridge() {
     const Tensor images = result_.images.to(at::kDouble);
     const Tensor kernel = kernel_(images, images), values = learned_.values(images);
-    double least = std::numeric_limits<double>::infinity(), best = smallest_ridge;
-    for (double candidate = smallest_ridge; candidate <= largest_ridge; candidate *= 10) {
+    double least = std::numeric_limits<double>::infinity(), best = ridges.front();
+    for (const double candidate : ridges) {
       ridge_ = candidate;
       solve(kernel, values);
       const double left = unexplained();
@@ -277,7 +277,7 @@ class Solver {
   Tensor lower_, upper_;
   Tensor probes_, probe_values_;
   Tensor rates_;  // [M, 1], of the slide rate
-  double ridge_ = smallest_ridge;
+  double ridge_ = ridges.front();
   Tensor factor_;  // Cholesky, of K + ridge
   Measure result_;
 };

@@ -74,6 +74,19 @@ TEST_CASE("an audit of a network trained on few images finds them, and says so i
   CHECK(contents(folder / "report/contact-sheet.png").starts_with("\x89PNG"));
 }
 
+TEST_CASE("a network may be trained on every image that its source has") {
+  const Folder folder;
+  std::vector<float> pixels(6 * 16);
+  for (std::size_t i = 0; i < pixels.size(); ++i) pixels[i] = static_cast<float>((i * 37) % 101) / 101;
+  write_npz(folder / "all.npz", {{"images", array_of({6, 4, 4}, pixels)},
+                                 {"labels", array_of({6}, std::vector<std::int64_t>{0, 1, 2, 3, 4, 5})}});
+  const Result trained = run("train --quiet --data npz:" + (folder / "all.npz") +
+                             " --task odd-even --samples 6 --architecture mlp:32 --steps 50 --out " + (folder / "run"));
+  INFO(trained.err);
+  CHECK(trained.code == 0);
+  CHECK(json_in(folder / "run/training.json")["test_accuracy"].is_null());
+}
+
 TEST_CASE("an audit that runs out of time ends soon, with what it has, and says so") {
   const Folder folder;
   const std::string run_folder = small_run(folder);
