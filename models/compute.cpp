@@ -51,7 +51,8 @@ SerialProducts::SerialProducts() {
 }
 
 SerialProducts::~SerialProducts() {
-  if (threads_ > 0) open_blas().set_threads(threads_);
+  if (const auto& openblas = open_blas(); threads_ > 0 && openblas.set_threads != nullptr)
+    openblas.set_threads(threads_);
 }
 
 void restart_without_spinning(char** argv) {

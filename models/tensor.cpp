@@ -39,7 +39,7 @@ at::ScalarType scalar_type(DType dtype) {
 }  // namespace
 
 Tensor to_tensor(const Array& array) {
-  const Tensor tensor = at::empty(array.shape, scalar_type(array.dtype));
+  Tensor tensor = at::empty(array.shape, scalar_type(array.dtype));
   if (!array.bytes.empty()) std::memcpy(tensor.data_ptr(), array.bytes.data(), array.bytes.size());
   return tensor;
 }

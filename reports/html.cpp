@@ -36,9 +36,9 @@ data row(const std::string& name, const std::string& value, const std::string& m
   return entry;
 }
 
-data rows(std::vector<data> entries) {
+data rows(const std::vector<data>& entries) {
   data all{data::type::list};
-  for (auto& entry : entries) all.push_back(std::move(entry));
+  for (const auto& entry : entries) all.push_back(entry);
   return all;
 }
 
@@ -221,7 +221,7 @@ data figures_of(const Finding& finding) {
   if (finding.iterations > 0) figures.push_back(row("Steps", std::to_string(finding.iterations), "of the search"));
   for (const auto& [name, value] : finding.evidence.items())
     figures.push_back(row(as_words(name), evidence_text(value), "measured by the attack itself"));
-  return rows(std::move(figures));
+  return rows(figures);
 }
 
 data picture(const Sample& sample) {
@@ -337,7 +337,7 @@ data facts_data(const Report& report) {
   facts.push_back(row(
       "Tool", fmt::format("{} {} with LibTorch {} on {}, {} threads, seed {}", report.tool.name, report.tool.version,
                           report.tool.libtorch, report.tool.device, report.tool.threads, report.tool.seed)));
-  return rows(std::move(facts));
+  return rows(facts);
 }
 
 data inputs_data(const Report& report) {

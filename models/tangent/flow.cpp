@@ -46,8 +46,7 @@ std::vector<Parameters> gradient_flow(const Network& network, const Parameters& 
     const Tensor weight = segment + 1 == plan.segments
                               ? modes.values.reciprocal()
                               : -at::expm1(modes.values * -time_until(modes, plan.keep)) / modes.values;
-    const Tensor coefficients =
-        at::mv(modes.vectors, weight * modes.residual).view_as(targets).to(images.scalar_type());
+    Tensor coefficients = at::mv(modes.vectors, weight * modes.residual).view_as(targets).to(images.scalar_type());
     path.push_back(
         path.back().plus(network.pullback(path.back(), images, [&](const Tensor&) { return coefficients; })));
   }
