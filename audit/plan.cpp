@@ -122,8 +122,7 @@ Case load_case(const SubjectFiles& files, const ControlRequest& request, std::in
       load_control(request, record.data_source.value_or(""), task, training, result.model, random);
 
   result.subject.bounds = {training.mean, 0, 1};
-  result.truth = {training.images, control.images.flatten(1) - training.mean, training.mean,
-                  result.model.input_shape};
+  result.truth = {training.images, control.images.flatten(1) - training.mean, training.mean, result.model.input_shape};
   result.labels = texts_of(training.labels);
 
   Report& facts = result.facts;
@@ -169,8 +168,8 @@ InfiniteCase infinite_case(const InfiniteRequest& request, std::int64_t control_
   Generator random = seeded(stage_seed(seed, "control"));
   const LabelledImages control =
       load_control({"", control_samples}, request.data, task, data.training, base.model, random);
-  base.truth = {data.training.images, control.images.flatten(1) - data.training.mean,
-                data.training.mean, data.image_shape};
+  base.truth = {data.training.images, control.images.flatten(1) - data.training.mean, data.training.mean,
+                data.image_shape};
   base.labels = texts_of(data.training.labels);
   base.targets = data.targets;
   return result;

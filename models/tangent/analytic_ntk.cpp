@@ -48,6 +48,7 @@ struct Constants {
 template <class T>
 std::vector<Constants<T>> constants(const std::vector<AnalyticNtk::Layer>& layers) {
   std::vector<Constants<T>> result;
+  result.reserve(layers.size());
   for (const auto& layer : layers) {
     result.push_back({static_cast<T>(layer.weight_variance), static_cast<T>(layer.bias_variance),
                       static_cast<T>(layer.weight_gain), static_cast<T>(layer.bias_gain)});

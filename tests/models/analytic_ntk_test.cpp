@@ -71,14 +71,16 @@ TEST_CASE("gradients of kernel products agree with finite differences") {
   const auto cross = kernel.product(a, b, right, left);
   CHECK(relative(cross.values, at::mm(kernel(a, b), right)) < 1e-12);
   CHECK((cross.gradient * direction).sum().item<double>() ==
-        Approx(slope([&](const Tensor& x) { return (left * at::mm(kernel(x, b), right)).sum().item<double>(); }))
-            .epsilon(1e-7));
+        Approx(slope([&](const Tensor& x) {
+          return (left * at::mm(kernel(x, b), right)).sum().item<double>();
+        })).epsilon(1e-7));
 
   const auto quadratic = kernel.product(a, a, left, left);
   CHECK(relative(quadratic.values, at::mm(kernel(a, a), left)) < 1e-12);
   CHECK(2 * (quadratic.gradient * direction).sum().item<double>() ==
-        Approx(slope([&](const Tensor& x) { return (left * at::mm(kernel(x, x), left)).sum().item<double>(); }))
-            .epsilon(1e-7));
+        Approx(slope([&](const Tensor& x) {
+          return (left * at::mm(kernel(x, x), left)).sum().item<double>();
+        })).epsilon(1e-7));
 
   const auto single = kernel.product(a.to(at::kFloat), b.to(at::kFloat), right.to(at::kFloat), left.to(at::kFloat));
   CHECK(relative(single.values.to(at::kDouble), cross.values) < 1e-5);
