@@ -120,7 +120,7 @@ Finding run_attack(const Attack& attack, const Case& subject, const Handed& hand
   finding.loss_final = found.loss_final;
   finding.relative_loss = found.relative_loss;
   finding.evidence = found.evidence;
-  if (found.conclusion == Conclusion::ok && !found.complete && context.progress->out_of_time()) {
+  if (found.conclusion != Conclusion::not_applicable && !found.complete && context.progress->out_of_time()) {
     finding.status = Status::inconclusive;
     finding.reason = out_of_time;
   }
