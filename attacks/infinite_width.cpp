@@ -84,14 +84,11 @@ Reconstruction InfiniteWidth::run(const Subject& subject, const Handed& handed, 
     learned = subject.infinite->learned;
   } else {
     kernel = subject.network->infinite_kernel();
-    learned = std::make_shared<NetworkChange>(subject.network, subject.initial, subject.trained);
-  }
-  if (!kernel) {
-    result.conclusion = Conclusion::not_applicable;
-    result.reason = subject.network->architecture() + " has no infinite-width kernel in closed form";
-    return result;
-  }
-  if (!subject.infinite) {
+    if (!kernel) {
+      result.conclusion = Conclusion::not_applicable;
+      result.reason = subject.network->architecture() + " has no infinite-width kernel in closed form";
+      return result;
+    }
     const double narrow = width_gap(subject, *kernel, random), strayed = training_gap(subject, random);
     result.evidence["width_gap"] = narrow;
     result.evidence["training_gap"] = strayed;
@@ -103,6 +100,7 @@ Reconstruction InfiniteWidth::run(const Subject& subject, const Handed& handed, 
           100 * narrow, 100 * strayed);
       return result;
     }
+    learned = std::make_shared<NetworkChange>(subject.network, subject.initial, subject.trained);
   }
   const Measure found = frank_wolfe(*learned, *kernel, subject.bounds, handed.confirmed, plan, random, progress);
   result.iterations = found.iterations;

@@ -56,16 +56,14 @@ std::vector<double> exposures(const Finding& finding, std::size_t images) {
 
 std::optional<Exposure> exposure_of(const Case& subject, const Tensor& coefficients,
                                     const std::vector<Finding>& findings) {
-  const auto strongest = std::max_element(findings.begin(), findings.end(), [](const Finding& a, const Finding& b) {
-    return (a.reconstructed ? a.reconstructed->count : -1) < (b.reconstructed ? b.reconstructed->count : -1);
-  });
-  if (strongest == findings.end() || !strongest->reconstructed || strongest->samples.empty()) return std::nullopt;
+  const Finding* strongest = best_reconstruction(findings);
+  if (strongest == nullptr || strongest->samples.empty()) return std::nullopt;
   const Tensor& images = subject.truth.training;
   const Tensor outputs = subject.subject.network->evaluate(subject.subject.trained, images);
   Exposure result;
   result.attack = strongest->attack;
+  const auto found = exposures(*strongest, static_cast<std::size_t>(images.size(0)));
   const auto add = [&](const char* name, std::vector<double> values) {
-    const auto found = exposures(*strongest, values.size());
     const auto correlation = spearman(values, found);
     if (values.size() > most_values) values.clear();
     result.predictors.push_back({name, std::nullopt, std::nullopt, std::move(values)});

@@ -73,6 +73,14 @@ std::vector<std::string> texts_of(const Tensor& labels) {
   return texts;
 }
 
+// What attacks may know of the data, and what scoring holds their claims against.
+void set_data(Case& subject, const TrainingSet& training, const LabelledImages& control) {
+  subject.subject.bounds = {training.mean, 0, 1};
+  subject.truth = {training.images, control.images.flatten(1) - training.mean, training.mean,
+                   subject.model.input_shape};
+  subject.labels = texts_of(training.labels);
+}
+
 const char* const limitations[] = {
     "A pass means that these attacks, with these settings, did not reconstruct more than the policy allows; it is a "
     "measurement, "
@@ -121,9 +129,7 @@ Case load_case(const SubjectFiles& files, const ControlRequest& request, std::in
   const LabelledImages control =
       load_control(request, record.data_source.value_or(""), task, training, result.model, random);
 
-  result.subject.bounds = {training.mean, 0, 1};
-  result.truth = {training.images, control.images.flatten(1) - training.mean, training.mean, result.model.input_shape};
-  result.labels = texts_of(training.labels);
+  set_data(result, training, control);
 
   Report& facts = result.facts;
   facts.inputs = {describe("initial", files.initial), describe("trained", files.trained),
@@ -141,10 +147,9 @@ Case load_case(const SubjectFiles& files, const ControlRequest& request, std::in
   facts.threat_model = threat_model(result.model, training.mean.abs().max().item<double>() > 0);
   facts.training = record.facts;
   const Tensor outputs = result.subject.network->evaluate(result.subject.trained, training.images);
-  const Tensor targets = task.targets(training.labels, result.model.outputs);
-  result.targets = targets;
-  facts.training->train_accuracy = accuracy(outputs, targets);
-  if (result.model.loss) facts.training->final_loss = loss_of(*result.model.loss, outputs, targets);
+  result.targets = task.targets(training.labels, result.model.outputs);
+  facts.training->train_accuracy = accuracy(outputs, result.targets);
+  if (result.model.loss) facts.training->final_loss = loss_of(*result.model.loss, outputs, result.targets);
   facts.limitations.assign(std::begin(limitations), std::end(limitations));
   return result;
 }
@@ -158,7 +163,6 @@ InfiniteCase infinite_case(const InfiniteRequest& request, std::int64_t control_
   result.coefficients = learned->coefficients();
   Case& base = result.base;
   base.subject.infinite = InfiniteSubject{learned, kernel};
-  base.subject.bounds = {data.training.mean, 0, 1};
   base.model = {fmt::format("infinite mlp, {} hidden layers", request.depth),
                 "ntk",
                 data.image_shape,
@@ -168,9 +172,7 @@ InfiniteCase infinite_case(const InfiniteRequest& request, std::int64_t control_
   Generator random = seeded(stage_seed(seed, "control"));
   const LabelledImages control =
       load_control({"", control_samples}, request.data, task, data.training, base.model, random);
-  base.truth = {data.training.images, control.images.flatten(1) - data.training.mean, data.training.mean,
-                data.image_shape};
-  base.labels = texts_of(data.training.labels);
+  set_data(base, data.training, control);
   base.targets = data.targets;
   return result;
 }

@@ -76,11 +76,8 @@ std::optional<Finding> finished_before(const fs::path& out, const std::string& a
 }
 
 void write_contact_sheet(const Report& report, const Case& subject, const fs::path& out) {
-  const auto best =
-      std::max_element(report.findings.begin(), report.findings.end(), [](const Finding& a, const Finding& b) {
-        return (a.reconstructed ? a.reconstructed->count : -1) < (b.reconstructed ? b.reconstructed->count : -1);
-      });
-  if (best == report.findings.end() || !best->reconstructed) return;
+  const Finding* best = best_reconstruction(report.findings);
+  if (best == nullptr) return;
   write_sheet_of(*best, read_claim(out / (best->attack + ".npz")), subject.truth, out);
 }
 

@@ -135,35 +135,37 @@ Tensor Mlp::evaluate(const Parameters& parameters, const Tensor& images) const {
   return h;
 }
 
-Tensor Mlp::input_gradient(const Parameters& parameters, const Tensor& images, const Tensor& cotangents) const {
-  require_inputs(images);
-  std::vector<Tensor> active;
-  Tensor h = images;
-  for (std::int64_t l = 0; l + 1 < layers(); ++l) {
-    h = affine(parameters, l, h).relu_();
-    active.push_back(h > 0);
-  }
-  Tensor delta = cotangents;
-  for (std::int64_t l = layers() - 1; l > 0; --l) {
-    delta = at::mm(delta, parameters[2 * l]).mul_(weight_scale(l)).mul_(active[static_cast<std::size_t>(l - 1)]);
-  }
-  return at::mm(delta, parameters[0]).mul_(weight_scale(0));
-}
-
-Parameters Mlp::pullback(const Parameters& parameters, const Tensor& images,
-                         const std::function<Tensor(const Tensor&)>& cotangents) const {
+std::vector<Tensor> Mlp::activations(const Parameters& parameters, const Tensor& images) const {
   require_inputs(images);
   std::vector<Tensor> h = {images};
   for (std::int64_t l = 0; l < layers(); ++l) {
     h.push_back(affine(parameters, l, h.back()));
     if (l + 1 < layers()) h.back().relu_();
   }
+  return h;
+}
+
+Tensor Mlp::below(const Parameters& parameters, std::int64_t layer, const Tensor& delta) const {
+  return at::mm(delta, parameters[2 * layer]).mul_(weight_scale(layer));
+}
+
+Network::Sloped Mlp::input_gradient(const Parameters& parameters, const Tensor& images,
+                                    const Tensor& cotangents) const {
+  const std::vector<Tensor> h = activations(parameters, images);
+  Tensor delta = cotangents;
+  for (std::int64_t l = layers() - 1; l > 0; --l) delta = below(parameters, l, delta).mul_(h[l] > 0);
+  return {h.back(), below(parameters, 0, delta)};
+}
+
+Parameters Mlp::pullback(const Parameters& parameters, const Tensor& images,
+                         const std::function<Tensor(const Tensor&)>& cotangents) const {
+  const std::vector<Tensor> h = activations(parameters, images);
   std::vector<Parameters::Entry> entries(2 * layers());
   Tensor delta = cotangents(h.back());
   for (std::int64_t l = layers() - 1; l >= 0; --l) {
     entries[2 * l] = {weight_name(l), at::mm(delta.t(), h[l]).mul_(weight_scale(l))};
     entries[2 * l + 1] = {bias_name(l), delta.sum(0)};
-    if (l > 0) delta = at::mm(delta, parameters[2 * l]).mul_(weight_scale(l)).mul_(h[l] > 0);
+    if (l > 0) delta = below(parameters, l, delta).mul_(h[l] > 0);
   }
   return Parameters(std::move(entries));
 }

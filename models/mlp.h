@@ -29,7 +29,7 @@ class Mlp final : public Network {
   Parameters initial(Generator& random) const override;
   Parameters arranged(const Parameters& parameters, const std::string& file) const override;
   Tensor evaluate(const Parameters& parameters, const Tensor& images) const override;
-  Tensor input_gradient(const Parameters& parameters, const Tensor& images, const Tensor& cotangents) const override;
+  Sloped input_gradient(const Parameters& parameters, const Tensor& images, const Tensor& cotangents) const override;
   Parameters pullback(const Parameters& parameters, const Tensor& images,
                       const std::function<Tensor(const Tensor&)>& cotangents) const override;
   Tensor pushforward(const Parameters& parameters, const Parameters& direction, const Tensor& images) const override;
@@ -44,6 +44,10 @@ class Mlp final : public Network {
  private:
   // z of one layer from the activations below it.
   Tensor affine(const Parameters& parameters, std::int64_t layer, const Tensor& below) const;
+  // The images, every hidden layer after its ReLU, and the outputs.
+  std::vector<Tensor> activations(const Parameters& parameters, const Tensor& images) const;
+  // Derivatives by a layer's outputs [n, width], as derivatives by what goes into it.
+  Tensor below(const Parameters& parameters, std::int64_t layer, const Tensor& delta) const;
   void require_inputs(const Tensor& images) const;
 
   std::vector<std::int64_t> sizes_;  // d, hidden widths, C

@@ -40,8 +40,11 @@ class Network {
 
   // f(x; theta), images [n, d] -> [n, C], with hard ReLU.
   virtual Tensor evaluate(const Parameters& parameters, const Tensor& images) const = 0;
-  // The gradient of sum_nc cotangents_nc f_c(x_n; theta) by the images, [n, d].
-  virtual Tensor input_gradient(const Parameters& parameters, const Tensor& images, const Tensor& cotangents) const = 0;
+  // The same outputs, and the gradient of sum_nc cotangents_nc f_c(x_n; theta) by the images, [n, d].
+  struct Sloped {
+    Tensor outputs, gradient;
+  };
+  virtual Sloped input_gradient(const Parameters& parameters, const Tensor& images, const Tensor& cotangents) const = 0;
   // sum_jc v_jc phi_c(x_j) with v = cotangents(f(x)) [n, C]: the gradient of a loss whose derivative by the outputs is
   // v.
   virtual Parameters pullback(const Parameters& parameters, const Tensor& images,

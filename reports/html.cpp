@@ -81,15 +81,6 @@ std::string inert_json(const Json& document) {
   return safe;
 }
 
-const Finding* best_reconstruction(const Report& report) {
-  const Finding* best = nullptr;
-  for (const auto& finding : report.findings) {
-    if (finding.reconstructed && (best == nullptr || finding.reconstructed->rate > best->reconstructed->rate))
-      best = &finding;
-  }
-  return best;
-}
-
 const Finding* best_membership(const Report& report) {
   const Finding* best = nullptr;
   for (const auto& finding : report.findings) {
@@ -133,7 +124,7 @@ std::string control_text(const Finding& finding) {
 
 std::string in_plain_words(const Report& report) {
   std::string text;
-  if (const Finding* best = best_reconstruction(report)) {
+  if (const Finding* best = best_reconstruction(report.findings)) {
     text = fmt::format(
         "From the weights alone, {} of {} training images were reconstructed by the attack \u201c{}\u201d; by the "
         "same measure {} that the network never saw were. ",

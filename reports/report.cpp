@@ -342,6 +342,15 @@ Json to_json(const Report& report) {
       {"timing", report.timing}};
 }
 
+const Finding* best_reconstruction(const std::vector<Finding>& findings) {
+  const Finding* best = nullptr;
+  for (const auto& finding : findings) {
+    if (finding.reconstructed && (best == nullptr || finding.reconstructed->rate > best->reconstructed->rate))
+      best = &finding;
+  }
+  return best;
+}
+
 Finding finding_from_json(const Json& document, const std::string& name) {
   return read_finding(Reader(document, name));
 }

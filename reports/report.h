@@ -137,6 +137,10 @@ struct Report {
   Json timing = Json::object();  // everything that differs between two runs of one seed, and nothing else
 };
 
+// The finding that reconstructed the largest share of the training images, the first of equals; null when no attack
+// made images.
+const Finding* best_reconstruction(const std::vector<Finding>& findings);
+
 std::string name_of(Verdict verdict);
 std::string name_of(Status status);
 std::string name_of(Outcome outcome);

@@ -116,9 +116,9 @@ class Solver {
   Tensor weights() const { return result_.coefficients.to(result_.images.scalar_type()); }
 
   // u - sum_j a_j k(x_j, .) at these images.
-  Tensor left(const Tensor& images, const Tensor& values) const {
-    if (result_.images.size(0) == 0) return values;
-    return values - at::mm(kernel_(images, result_.images), weights());
+  Tensor left(const Tensor& images) const {
+    const Tensor values = learned_.values(images);
+    return result_.images.size(0) == 0 ? values : values - at::mm(kernel_(images, result_.images), weights());
   }
 
   // What is left of u at the images, and the gradient of its product with `along`.
@@ -139,7 +139,7 @@ class Solver {
   // Points that climb |r| / sqrt(k(x, x)) to where it is highest nearby, the highest first, each once.
   Summits summits() {
     Tensor points = random_images(plan_.climbers);
-    Tensor along = left(points, learned_.values(points));
+    Tensor along = left(points);
     along.div_(along.norm(2, 1, true).clamp_min(1e-30));
     Tensor heights;
     Adam adam(points, smallest_slope);

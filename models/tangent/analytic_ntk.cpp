@@ -96,25 +96,33 @@ Own<T> own_of(const Tensor& images, const std::vector<Constants<T>>& layers) {
   return own;
 }
 
-// One image x of `rows` against the images [from, to) of `columns`: c = <x, x'> / d in `kernel` becomes k(x, x').
+// Two images at one layer, by the cosine between them, which rounding may have put outside [-1, 1].
+template <class T>
+struct Angle {
+  T cosine, sine, open;  // open: pi less the angle
+};
+template <class T>
+[[gnu::always_inline]] inline Angle<T> angle_at(T cosine) {
+  cosine = cosine > 1 ? T(1) : cosine;
+  cosine = cosine < -1 ? T(-1) : cosine;
+  return {cosine, root_of((1 - cosine) * (1 + cosine)), std::numbers::pi_v<T> - angle_of(cosine)};
+}
+
+// One image x of `rows` against all of `columns`: c = <x, x'> / d in `kernel` becomes k(x, x').
 template <int fixed_hidden, class T>
 [[gnu::always_inline]] inline void kernels(const Own<T>& rows, std::int64_t row, const Own<T>& columns,
-                                           const std::vector<Constants<T>>& layers, std::int64_t from, std::int64_t to,
-                                           T* kernel) {
+                                           const std::vector<Constants<T>>& layers, T* kernel) {
   constexpr T pi = std::numbers::pi_v<T>;
   const int hidden = fixed_hidden > 0 ? fixed_hidden : static_cast<int>(layers.size()) - 1;
   const Constants<T>* constant = layers.data();
   const T *root = columns.root.data(), *inverse = columns.inverse_root.data();
   const std::int64_t n = columns.count, m = rows.count;
 #pragma omp simd
-  for (std::int64_t j = from; j < to; ++j) {
+  for (std::int64_t j = 0; j < n; ++j) {
     T sigma = constant[0].v * kernel[j] + constant[0].u, theta = constant[0].g * kernel[j] + constant[0].t;
     for (int l = 0; l < hidden; ++l) {
       const T r = rows.root[l * m + row] * root[l * n + j];
-      T rho = sigma * rows.inverse_root[l * m + row] * inverse[l * n + j];
-      rho = rho > 1 ? T(1) : rho;
-      rho = rho < -1 ? T(-1) : rho;
-      const T sine = root_of((1 - rho) * (1 + rho)), open = pi - angle_of(rho);
+      const auto [rho, sine, open] = angle_at(sigma * rows.inverse_root[l * m + row] * inverse[l * n + j]);
       const T s = r * (rho * open + sine) / (2 * pi), slope = open / (2 * pi);
       theta = constant[l + 1].g * s + constant[l + 1].t + constant[l + 1].v * theta * slope;
       sigma = constant[l + 1].v * s + constant[l + 1].u;
@@ -123,7 +131,8 @@ template <int fixed_hidden, class T>
   }
 }
 
-// Likewise, and `weight` is multiplied by dk/dc. Returns the sum of weights times dk/dn, n = |x|^2 / d.
+// Likewise for the images [from, to) of `columns`, and `weight` is multiplied by dk/dc. Returns the sum of weights
+// times dk/dn, n = |x|^2 / d.
 template <int fixed_hidden, class T>
 [[gnu::always_inline]] inline T slopes(const Own<T>& rows, std::int64_t row, const Own<T>& columns,
                                        const std::vector<Constants<T>>& layers, std::int64_t from, std::int64_t to,
@@ -141,10 +150,7 @@ template <int fixed_hidden, class T>
     T sigma = constant[0].v * kernel[j] + constant[0].u, theta = constant[0].g * kernel[j] + constant[0].t;
     for (int l = 0; l < hidden; ++l) {
       const T r = rows.root[l * m + row] * root[l * n + j];
-      T rho = sigma * rows.inverse_root[l * m + row] * inverse[l * n + j];
-      rho = rho > 1 ? T(1) : rho;
-      rho = rho < -1 ? T(-1) : rho;
-      const T sine = root_of((1 - rho) * (1 + rho)), open = pi - angle_of(rho);
+      const auto [rho, sine, open] = angle_at(sigma * rows.inverse_root[l * m + row] * inverse[l * n + j]);
       rhos[l] = rho;
       sines[l] = sine > smallest_sine<T> ? sine : smallest_sine<T>;
       opens[l] = open;
@@ -176,17 +182,16 @@ template <int fixed_hidden, class T>
 #if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__) && !defined(__SANITIZE_ADDRESS__)
 [[gnu::target_clones("arch=skylake-avx512", "arch=haswell", "default")]]
 #endif
-void kernel_row(const Own<float>& rows, std::int64_t row, const Own<float>& columns, const std::vector<Constants<float>>& layers,
-                std::int64_t from, std::int64_t to, float* kernel) {
+void kernel_row(const Own<float>& rows, std::int64_t row, const Own<float>& columns, const std::vector<Constants<float>>& layers, float* kernel) {
   switch (layers.size()) {
     case 2:
-      return kernels<1>(rows, row, columns, layers, from, to, kernel);
+      return kernels<1>(rows, row, columns, layers, kernel);
     case 3:
-      return kernels<2>(rows, row, columns, layers, from, to, kernel);
+      return kernels<2>(rows, row, columns, layers, kernel);
     case 4:
-      return kernels<3>(rows, row, columns, layers, from, to, kernel);
+      return kernels<3>(rows, row, columns, layers, kernel);
     default:
-      return kernels<0>(rows, row, columns, layers, from, to, kernel);
+      return kernels<0>(rows, row, columns, layers, kernel);
   }
 }
 
@@ -209,8 +214,8 @@ float slope_row(const Own<float>& rows, std::int64_t row, const Own<float>& colu
 
 template <class T>
 void kernel_row(const Own<T>& rows, std::int64_t row, const Own<T>& columns, const std::vector<Constants<T>>& layers,
-                std::int64_t from, std::int64_t to, T* kernel) {
-  kernels<0>(rows, row, columns, layers, from, to, kernel);
+                T* kernel) {
+  kernels<0>(rows, row, columns, layers, kernel);
 }
 
 template <class T>
@@ -272,7 +277,7 @@ Tensor AnalyticNtk::operator()(const Tensor& a, const Tensor& b) const {
       block.div_(pixels);
       for (std::int64_t i = 0; i < count; ++i) {
         auto* k = block.data_ptr<scalar_t>() + i * columns.count;
-        kernel_row(rows, first + i, columns, layers, 0, columns.count, k);
+        kernel_row(rows, first + i, columns, layers, k);
         if (same) k[first + i] = rows.kernel[first + i];
       }
     });

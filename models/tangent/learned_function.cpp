@@ -18,9 +18,10 @@ Tensor NetworkChange::values(const Tensor& images) const {
 
 LearnedFunction::Sloped NetworkChange::sloped(const Tensor& images, const Tensor& cotangents) const {
   const Tensor single = images.to(at::kFloat), along = cotangents.to(at::kFloat);
-  const Tensor gradient =
-      network_->input_gradient(trained_, single, along) - network_->input_gradient(initial_, single, along);
-  return {values(images), gradient.to(images.scalar_type())};
+  const auto after = network_->input_gradient(trained_, single, along);
+  const auto before = network_->input_gradient(initial_, single, along);
+  return {(after.outputs - before.outputs).to(images.scalar_type()),
+          (after.gradient - before.gradient).to(images.scalar_type())};
 }
 
 KernelRegression::KernelRegression(const AnalyticNtk& kernel, const Tensor& images, const Tensor& targets, double ridge)

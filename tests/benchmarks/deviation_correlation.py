@@ -7,10 +7,8 @@ Spearman's correlation of the mean distance with every figure of the deviation.
 
 Needs numpy.
 """
-import argparse
-
 import numpy
-from program import Program, findings
+from program import Program, arguments, findings
 
 
 def ranks(values):
@@ -19,13 +17,7 @@ def ranks(values):
 
 
 def main():
-    parser = argparse.ArgumentParser()
-    parser.add_argument("program")
-    parser.add_argument("--mnist")
-    parser.add_argument("--widths", default="128,256,512,1024")
-    parser.add_argument("--rates", default="1e-3,4e-3")
-    parser.add_argument("--samples", default="10,20,40")
-    options = parser.parse_args()
+    options = arguments(widths="128,256,512,1024", rates="1e-3,4e-3", samples="10,20,40")
     program = Program(options.program, options.mnist)
     rows = []
     print("width  rate   samples  distance  kernel distance  linearization error  residual at the truth", flush=True)

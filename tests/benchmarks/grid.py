@@ -5,22 +5,15 @@
 
 On Fashion-MNIST the task is that of the published experiments' groups, on MNIST odd against even. Needs numpy.
 """
-import argparse
 import time
 
-from program import Program, strongest, within
+from program import Program, arguments, strongest, within
 
 GROUPS = "groups:2,3,4,5,6,7|0,1,8,9"
 
 
 def main():
-    parser = argparse.ArgumentParser()
-    parser.add_argument("program")
-    parser.add_argument("--mnist")
-    parser.add_argument("--samples", default="20,50,100")
-    parser.add_argument("--widths", default="512,1024,2048")
-    parser.add_argument("--seeds", type=int, default=3)
-    options = parser.parse_args()
+    options = arguments(samples="20,50,100", widths="512,1024,2048", seeds=3)
     program = Program(options.program, options.mnist, "odd-even" if options.mnist else GROUPS)
     print("samples  width  seed  within 0.05  within 0.1  reconstructed  control      confirmed (right)  seconds")
     for samples in map(int, options.samples.split(",")):

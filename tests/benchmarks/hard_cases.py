@@ -4,19 +4,12 @@
 
 Needs numpy.
 """
-import argparse
-
 import numpy
-from program import Program, findings, strongest
+from program import Program, arguments, findings, pixels_of, strongest
 
 
 def main():
-    parser = argparse.ArgumentParser()
-    parser.add_argument("program")
-    parser.add_argument("--mnist")
-    parser.add_argument("--samples", type=int, default=20)
-    parser.add_argument("--width", type=int, default=512)
-    options = parser.parse_args()
+    options = arguments(samples=20, width=512)
     program = Program(options.program, options.mnist)
     architecture, samples = f"mlp:{options.width},{options.width}", options.samples
 
@@ -43,26 +36,17 @@ def main():
                                                0.02, "--until-loss", 1e-2))
 
     # The same images with labels by lot, and images that are nothing but noise.
-    stored = numpy.load(plain / "training-set.npz")
-    pixels = (stored["images"] + stored["mean"]).clip(0, 1).reshape(samples, 28, 28).astype(numpy.float32)
+    pixels, labels = pixels_of(plain)
     generator = numpy.random.default_rng(0)
-    control = ("--control", program.data)
-    relabelled = program.folder / "relabelled.npz"
-    numpy.savez(relabelled, images=pixels, labels=generator.permutation(stored["labels"]))
-    run = program.train("relabelled", samples, architecture, data=f"npz:{relabelled}")
-    # Fresh images as a control set: the training images are among the source's, which draws around them only by itself.
-    other = program.train("other", 60, architecture, "--seed", 1000, "--steps", 1)
-    theirs = numpy.load(other / "training-set.npz")
-    fresh = (theirs["images"] + theirs["mean"]).clip(0, 1).reshape(-1, 28, 28).astype(numpy.float32)
-    unseen = [i for i in range(len(fresh)) if abs(fresh[i] - pixels).max(axis=(1, 2)).min() > 1e-3]
-    control_file = program.folder / "control.npz"
-    numpy.savez(control_file, images=fresh[unseen], labels=theirs["labels"][unseen])
-    control = ("--control", f"npz:{control_file}")
-    line("labels by lot", run, *control)
-    noise = program.folder / "noise.npz"
-    numpy.savez(noise, images=generator.random((samples + 300, 28, 28), dtype=numpy.float32),
-                labels=numpy.arange(samples + 300) % 10)
-    line("images of noise", program.train("noise", samples, architecture, data=f"npz:{noise}"))
+    relabelled = program.write_npz("relabelled.npz", images=pixels, labels=generator.permutation(labels))
+    # A source that is trained on whole has no control images left: others of the same kind are named.
+    others, other_labels = pixels_of(program.train("other", 60, architecture, "--seed", 1000, "--steps", 1))
+    unseen = [i for i, image in enumerate(others) if abs(image - pixels).max(axis=(1, 2)).min() > 1e-3]
+    control = program.write_npz("control.npz", images=others[unseen], labels=other_labels[unseen])
+    line("labels by lot", program.train("lot", samples, architecture, data=relabelled), "--control", control)
+    noise = program.write_npz("noise.npz", images=generator.random((samples + 300, 28, 28), dtype=numpy.float32),
+                              labels=numpy.arange(samples + 300) % 10)
+    line("images of noise", program.train("noise", samples, architecture, data=noise))
     line("never trained on (innocent)", program.swapped(
         plain, program.train("others", samples, architecture, "--seed", 2000, "--steps", 1), "innocent"))
     line("500 images, width 128", program.train("crowded", 500, "mlp:128,128", "--steps", 20000))

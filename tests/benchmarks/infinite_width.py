@@ -7,21 +7,15 @@ Prints a line for each number of images: reconstructed by the scoring rule, with
 
 Needs numpy.
 """
-import argparse
 import json
 import resource
 import time
 
-from program import Program
+from program import Program, arguments
 
 
 def main():
-    parser = argparse.ArgumentParser()
-    parser.add_argument("program")
-    parser.add_argument("--mnist")
-    parser.add_argument("--samples", default="20,50,100")
-    parser.add_argument("--seeds", type=int, default=1)
-    options = parser.parse_args()
+    options = arguments(samples="20,50,100", seeds=1)
     program = Program(options.program, options.mnist)
     print("samples  seed  reconstructed  within 0.05  coefficients  control      seconds  peak MiB")
     for samples in map(int, options.samples.split(",")):

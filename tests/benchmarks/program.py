@@ -1,4 +1,5 @@
 """What the scripts here share: networks that the program trains, and its audits of them, in a folder that goes away."""
+import argparse
 import json
 import pathlib
 import shutil
@@ -6,6 +7,16 @@ import subprocess
 import tempfile
 
 import numpy
+
+
+def arguments(**defaults):
+    """The program, --mnist for the folder of MNIST's IDX files, and an option for each default, of its type."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("program")
+    parser.add_argument("--mnist")
+    for name, default in defaults.items():
+        parser.add_argument(f"--{name}", type=type(default), default=default)
+    return parser.parse_args()
 
 
 class Program:
@@ -35,6 +46,11 @@ class Program:
             raise SystemExit(f"audit of {run}: exit {result.returncode}, {result.stderr}")
         return result.returncode, json.loads((out / "report.json").read_text())
 
+    def write_npz(self, name, **arrays):
+        """DATA of a file with these arrays."""
+        numpy.savez(self.folder / name, **arrays)
+        return f"npz:{self.folder / name}"
+
     def swapped(self, run, other, name):
         """The network of `run` with the training images of `other`, prepared as its own were: it never saw them."""
         out = self.folder / name
@@ -44,6 +60,12 @@ class Program:
         numpy.savez(out / "training-set.npz", images=images.astype(numpy.float32), labels=theirs["labels"],
                     mean=mine["mean"])
         return out
+
+
+def pixels_of(run):
+    """The training images of a run as they were before the mean was taken off, and their labels."""
+    stored = numpy.load(run / "training-set.npz")
+    return (stored["images"] + stored["mean"]).clip(0, 1).astype(numpy.float32), stored["labels"]
 
 
 def findings(report):

@@ -7,24 +7,16 @@ it once more against images that it never saw, prepared as its own were. Prints 
 
 Needs numpy.
 """
-import argparse
 import json
 
 import numpy
-from program import Program, findings, within
+from program import Program, arguments, findings, within
 
 POLICY = {"schema": "afterimage.policy/1", "max_reconstructed_rate": 0.05, "max_membership_tpr_at_1pct_fpr": 0.1}
 
 
 def main():
-    parser = argparse.ArgumentParser()
-    parser.add_argument("program")
-    parser.add_argument("--mnist")
-    parser.add_argument("--seeds", type=int, default=10)
-    parser.add_argument("--first", type=int, default=0)
-    parser.add_argument("--samples", type=int, default=20)
-    parser.add_argument("--width", type=int, default=512)
-    options = parser.parse_args()
+    options = arguments(seeds=10, first=0, samples=20, width=512)
     program = Program(options.program, options.mnist)
     policy = program.folder / "policy.json"
     policy.write_text(json.dumps(POLICY))

@@ -184,6 +184,23 @@ TEST_CASE("a drift made of the images' own features is explained without remaind
   CHECK(relative_error(best.coefficients, weights) < 1e-6);
 }
 
+TEST_CASE("slopes by the image agree with finite differences, and come with the outputs") {
+  Generator random = seeded(12);
+  const auto parameterization = GENERATE(Parameterization::standard, Parameterization::ntk);
+  const Mlp network(7, {9, 8}, 3, parameterization);
+  const Parameters parameters = network.initial(random).to(at::kDouble);
+  const Tensor images = at::randn({5, 7}, random, at::kDouble), cotangents = at::randn({5, 3}, random, at::kDouble);
+  const auto sloped = network.input_gradient(parameters, images, cotangents);
+  CHECK(at::equal(sloped.outputs, network.evaluate(parameters, images)));
+  const Tensor direction = at::randn({5, 7}, random, at::kDouble);
+  constexpr double step = 1e-7;  // small enough that no ReLU is crossed
+  const auto value = [&](double along) {
+    return (cotangents * network.evaluate(parameters, images + along * direction)).sum().item<double>();
+  };
+  CHECK((sloped.gradient * direction).sum().item<double>() ==
+        Approx((value(step) - value(-step)) / (2 * step)).epsilon(1e-6));
+}
+
 TEST_CASE("pushforward and pullback are adjoint") {
   const Problem problem(3, 4, {0.0}, Parameterization::ntk, at::kDouble);
   Generator random = seeded(5);
