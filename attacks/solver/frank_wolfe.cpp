@@ -25,7 +25,8 @@ constexpr double worth_keeping = 0.1;      // of what the highest summit explain
 constexpr double smallest_rate = 0.02;     // of the first one
 constexpr double polished_rate = 1e-4;     // likewise, at the very end:
 constexpr std::int64_t most_polishes = 5;  // slides in float64 at most,
-constexpr double worth_polishing = 0.5;    // while each leaves less than this share of what the one before left
+constexpr double worth_polishing = 0.5;    // while each leaves less than this share of what the one before left;
+constexpr double most_favoured = 10;       // and then images of little weight at so many times the others' rate
 constexpr double ageing = 0.6;             // of an image's rate, each round
 constexpr std::int64_t fewest_added = 30;  // at once; half of the support where that is more
 constexpr std::int64_t patience = 8;       // rounds that may pass without a gain:
@@ -241,20 +242,31 @@ class Solver {
     solve();
   }
 
-  // The last slide, in float64: an image of little weight is moved by what is left once all others are exact.
+  // The last slides, in float64, for as long as they gain. All images at one rate first; then those of little weight
+  // faster than the others, because what is left of those moves them for as long as it is there.
   void polish(double highest) {
     progress_.stage(fmt::format("infinite-width: {} images in float64", result_.images.size(0)));
     prune(highest);
     choose_ridge();
     result_.images = result_.images.to(at::kDouble);
-    double before = std::numeric_limits<double>::infinity(), left = unexplained();
-    for (std::int64_t slides = 0; slides < most_polishes && left < worth_polishing * before && !progress_.out_of_time();
-         ++slides) {
-      slide(polished_rate);
-      prune(highest);
-      before = left;
-      left = unexplained();
-    }
+    const auto slide_while_it_gains = [&] {
+      for (std::int64_t slides = 0; slides < most_polishes && !progress_.out_of_time(); ++slides) {
+        const double before = unexplained();
+        const Tensor images = result_.images.clone();
+        slide(polished_rate);
+        const double after = unexplained();
+        if (after > before) {
+          result_.images = images;
+          solve();
+        }
+        if (after > worth_polishing * before) break;
+      }
+    };
+    slide_while_it_gains();
+    prune(highest);
+    const Tensor weight = result_.coefficients.norm(2, 1, true);
+    rates_ = (weight.max() / weight.clamp_min(1e-30)).clamp_max(most_favoured).mul_(smallest_rate).to(at::kFloat);
+    slide_while_it_gains();
     choose_ridge();
   }
 
