@@ -186,6 +186,7 @@ Training train(const Network& network, const Parameters& initial, const Tensor& 
       break;
     }
     if (step >= recipe.max_steps) break;
+    if (recipe.over_loss && loss > 0) gradient = gradient.times(1 / std::min(loss, 1.0));
     for (std::size_t i = 0; i < tensors.size(); ++i) tensors[i].mutable_grad() = gradient[i];
     optimizer->step();
   }

@@ -27,6 +27,9 @@ struct Recipe {
   std::int64_t max_steps = 100000;
   double until_loss = 1e-7;   // stop when the loss over all images is below; 0: never
   std::int64_t patience = 0;  // stop when the loss has not fallen by 0.1 % in so many steps; 0: never
+  // Gradients are divided by the loss over all images once that is below 1. The path is the same, but an exponential
+  // loss then falls at an even rate however small it is (Lyu & Li 2020, loss-based learning rate).
+  bool over_loss = false;
 };
 
 struct Training {

@@ -30,6 +30,7 @@ Json record_of(const TrainRequest& request, const Context& context, const Networ
           {"samples", request.samples},
           {"mean", request.mean},
           {"seed", context.seed},
+          {"first_layer_scale", request.first_layer_scale},
           {"recipe",
            {{"loss", name_of(recipe.loss)},
             {"optimizer", name_of(recipe.optimizer)},
@@ -39,7 +40,8 @@ Json record_of(const TrainRequest& request, const Context& context, const Networ
             {"batch", recipe.batch},
             {"max_steps", recipe.max_steps},
             {"until_loss", recipe.until_loss},
-            {"patience", recipe.patience}}},
+            {"patience", recipe.patience},
+            {"over_loss", recipe.over_loss}}},
           {"stopped_by", training.stopped_by},
           {"steps", training.steps},
           {"final_loss", training.final_loss},
@@ -47,6 +49,12 @@ Json record_of(const TrainRequest& request, const Context& context, const Networ
           {"test_accuracy", accuracy_on(data.held_out, data.held_out_targets)},
           {"loss_curve", curve},
           {"seconds", seconds}};
+}
+
+Parameters initial_weights(const Network& network, double first_layer_scale, Generator& random) {
+  Parameters initial = network.initial(random);
+  if (first_layer_scale != 1) initial.at(network.first_layer().weight).mul_(first_layer_scale);
+  return initial;
 }
 
 }  // namespace
@@ -61,7 +69,7 @@ void train_run(const TrainRequest& request, const Context& context) {
                                request.task,         request.recipe.loss};
   const auto network = model.network();
   Generator random = seeded(stage_seed(context.seed, "initial weights"));
-  const Parameters initial = network->initial(random);
+  const Parameters initial = initial_weights(*network, request.first_layer_scale, random);
   context.progress->stage(
       fmt::format("train: {} on {} images of {}", request.architecture, request.samples, request.task));
   const Training training =
@@ -116,6 +124,14 @@ void add_train(CLI::App& app, Context& context, Action& action) {
       ->check(CLI::NonNegativeNumber);
   command->add_option("--patience", recipe.patience, "stop after so many steps without progress; 0: never (default 0)")
       ->check(CLI::NonNegativeNumber);
+  command->add_flag(
+      "--over-loss", recipe.over_loss,
+      "divide gradients by the loss once it is below 1, so that logistic and cross-entropy losses fall at "
+      "an even rate however small they are");
+  command
+      ->add_option("--first-layer-scale", request.first_layer_scale,
+                   "times the first layer's initial weights (default 1)")
+      ->check(CLI::PositiveNumber);
   command->callback([options, &context, &action] {
     action = [options, &context] {
       Recipe& chosen = options->request.recipe;
