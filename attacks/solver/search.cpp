@@ -23,8 +23,26 @@ double step_size(double share) { return std::clamp((1 - share) / 0.4, smallest_s
 
 }  // namespace
 
+Tensor FreeCoefficients::initial(const TangentTarget& target, const SearchPlan& plan, Generator& random) const {
+  return at::rand({plan.candidates, target.features_per_image()}, random, target.dtype())
+      .sub_(0.5)
+      .mul_(2 * plan.initial_coefficient / static_cast<double>(plan.candidates));
+}
+
+void FreeCoefficients::of(const Tensor&, const Tensor& searched, Tensor& coefficients) { coefficients.copy_(searched); }
+
+void FreeCoefficients::pull_back(const Tensor&, const Tensor& by_coefficients, Tensor& by_searched) {
+  by_searched.copy_(by_coefficients);
+}
+
 SearchResult search(TangentTarget& target, PixelBounds& bounds, std::int64_t pixels, const SearchPlan& plan,
                     Generator& random, Progress& progress) {
+  FreeCoefficients free;
+  return search(target, bounds, pixels, plan, free, random, progress);
+}
+
+SearchResult search(TangentTarget& target, PixelBounds& bounds, std::int64_t pixels, const SearchPlan& plan,
+                    Coefficients& coefficients, Generator& random, Progress& progress) {
   const auto options = at::TensorOptions().dtype(target.dtype());
   const double count = static_cast<double>(plan.candidates);
   const double norm = target.squared_norm();
@@ -32,12 +50,11 @@ SearchResult search(TangentTarget& target, PixelBounds& bounds, std::int64_t pix
   result.candidates =
       bounds.from_images(at::randn({plan.candidates, pixels}, random, options).mul_(plan.initial_pixel_deviation))
           .contiguous();
-  result.coefficients = at::rand({plan.candidates, target.features_per_image()}, random, options)
-                            .sub_(0.5)
-                            .mul_(2 * plan.initial_coefficient / count);
-  Adam images(result.candidates), coefficients(result.coefficients);
+  result.coefficients = at::empty({plan.candidates, target.features_per_image()}, options);
+  result.searched = coefficients.initial(target, plan, random);
+  Adam images(result.candidates), searched(result.searched);
   Tensor image_gradient = at::empty_like(result.candidates);
-  Tensor coefficient_gradient = at::empty_like(result.coefficients);
+  Tensor searched_gradient = at::empty_like(result.searched);
   std::vector<double> losses;
 
   const auto most_steps =
@@ -45,13 +62,13 @@ SearchResult search(TangentTarget& target, PixelBounds& bounds, std::int64_t pix
   for (std::int64_t step = 0; step < most_steps; ++step) {
     const double share = static_cast<double>(step) / static_cast<double>(plan.steps);
     const Smoothing relu{annealed(plan.beta_start, plan.beta_end, share)};
+    coefficients.of(result.candidates, result.searched, result.coefficients);
     const auto& loss = target.loss(result.candidates, result.coefficients, relu);
     image_gradient.copy_(loss.by_images);
-    coefficient_gradient.copy_(loss.by_coefficients);
+    coefficients.pull_back(result.searched, loss.by_coefficients, searched_gradient);
     bounds.add_gradient(result.candidates, 1, image_gradient);
     images.step(result.candidates, image_gradient.div_(norm), plan.image_rate * step_size(share));
-    coefficients.step(result.coefficients, coefficient_gradient.div_(norm),
-                      plan.coefficient_rate / count * step_size(share));
+    searched.step(result.searched, searched_gradient.div_(norm), plan.coefficient_rate / count * step_size(share));
 
     losses.push_back(loss.value);
     result.iterations = step + 1;
@@ -63,6 +80,7 @@ SearchResult search(TangentTarget& target, PixelBounds& bounds, std::int64_t pix
       if (result.settled && share >= 1) break;
     }
   }
+  coefficients.of(result.candidates, result.searched, result.coefficients);
   result.loss_initial = losses.front();
   result.loss_final = losses.back();
   return result;

@@ -19,9 +19,30 @@ struct SearchPlan {
   double beta_start = 12, beta_end = 200;  // of the smoothed ReLU, rising linearly over the steps
 };
 
+// How the coefficients a [M, F] of the features come from what is searched for beside the images, v.
+class Coefficients {
+ public:
+  virtual ~Coefficients() = default;
+  // v at the start [M, ...], of `plan.initial_coefficient`'s size.
+  virtual Tensor initial(const TangentTarget& target, const SearchPlan& plan, Generator& random) const = 0;
+  // a at v and the candidates [M, k], as the target takes them.
+  virtual void of(const Tensor& candidates, const Tensor& searched, Tensor& coefficients) = 0;
+  // The derivative by a of the last call of of(), as the derivative by v, with that of any penalty on v itself.
+  virtual void pull_back(const Tensor& searched, const Tensor& by_coefficients, Tensor& by_searched) = 0;
+};
+
+// a = v, uniform at the start.
+class FreeCoefficients final : public Coefficients {
+ public:
+  Tensor initial(const TangentTarget& target, const SearchPlan& plan, Generator& random) const override;
+  void of(const Tensor& candidates, const Tensor& searched, Tensor& coefficients) override;
+  void pull_back(const Tensor& searched, const Tensor& by_coefficients, Tensor& by_searched) override;
+};
+
 struct SearchResult {
   Tensor candidates;    // [M, k], as the target takes them
   Tensor coefficients;  // [M, F]
+  Tensor searched;      // what they come from
   std::int64_t iterations = 0;
   double loss_initial = 0, loss_final = 0;  // ||h - sum a phi||^2
   bool settled = false;                     // the loss had stopped falling when the search ended
@@ -30,6 +51,9 @@ struct SearchResult {
 // Minimises (loss + penalty) / ||h||^2 from random candidates: images from N(0, 0.2^2) a pixel. Over the planned steps
 // the ReLU is sharpened and, in the last 40 %, the step size falls. The search has settled when 100 steps lower the
 // loss by less than 1 %.
+SearchResult search(TangentTarget& target, PixelBounds& bounds, std::int64_t pixels, const SearchPlan& plan,
+                    Coefficients& coefficients, Generator& random, Progress& progress);
+// With coefficients that are free.
 SearchResult search(TangentTarget& target, PixelBounds& bounds, std::int64_t pixels, const SearchPlan& plan,
                     Generator& random, Progress& progress);
 
