@@ -33,10 +33,12 @@ struct InfiniteSubject {
 
 struct Subject {
   std::shared_ptr<const Network> network;  // null for a network of infinite width, which has no parameters
-  Parameters initial, trained;
+  Parameters initial, trained;             // `initial` is empty where the weights before training are not known
   std::optional<InfiniteSubject> infinite;
   InputBounds bounds;
   std::optional<LossKind> loss;  // known from the model's description, or not
+
+  bool knows_initial() const { return initial.size() > 0; }
 };
 
 // What earlier attacks of the same audit made of the subject by themselves: never the truth.
@@ -92,6 +94,8 @@ class Attack {
   virtual std::vector<OptionSpec> options() const = 0;
   // Whether it attacks networks of infinite width, which have no parameters.
   virtual bool works_without_weights() const { return false; }
+  // Whether it can do without the weights before training; other attacks are not run where these are not known.
+  virtual bool works_without_initial() const { return false; }
   // Throws UsageError on an option that is wrong, before any work is done.
   virtual void validate(const AttackOptions&) const {}
   // The same subject, hand-over, options and generator state give the same result. Throws UsageError on a wrong option,

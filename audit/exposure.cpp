@@ -75,7 +75,9 @@ std::optional<Exposure> exposure_of(const Case& subject, const Tensor& coefficie
   if (coefficients.defined()) {
     add("dual_coefficient", numbers(coefficients.norm(2, 1)));
   } else {
-    result.reason = "dual_coefficient: the training images are too many for the coefficients to be solved for";
+    result.reason = subject.subject.knows_initial()
+                        ? "dual_coefficient: the training images are too many for the coefficients to be solved for"
+                        : "dual_coefficient: it is solved for from the weights before training, which are not known";
   }
   add("margin", numbers(margins(outputs, subject.targets)));
   add("active_bounds", numbers(active_bounds(images, subject.subject.bounds)));

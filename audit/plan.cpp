@@ -33,6 +33,17 @@ void require_change(const Parameters& initial, const Parameters& trained, const 
   }
 }
 
+void load_weights(Subject& subject, const SubjectFiles& files) {
+  const Parameters trained = read_parameters(files.trained);
+  if (!files.initial.empty()) {
+    const Parameters initial = read_parameters(files.initial);
+    require_same_layout(initial, files.initial, trained, files.trained);
+    subject.initial = subject.network->arranged(initial, files.initial);
+  }
+  subject.trained = subject.network->arranged(trained, files.trained);
+  if (subject.knows_initial()) require_change(subject.initial, subject.trained, files);
+}
+
 LabelledImages load_control(const ControlRequest& request, const std::string& source, const Task& task,
                             const TrainingSet& training, const ModelDescription& model, Generator& random) {
   const bool given = !request.data.empty();
@@ -55,15 +66,21 @@ LabelledImages load_control(const ControlRequest& request, const std::string& so
   return control;
 }
 
-ThreatModel threat_model(const ModelDescription& model, bool mean_known) {
+ThreatModel threat_model(const ModelDescription& model, bool initial_known, bool mean_known) {
+  const std::string initial = "all initial parameters (the public base model, or the seed)";
   ThreatModel threat;
-  threat.knows = {"all trained parameters", "all initial parameters (the public base model, or the seed)",
-                  "the architecture " + model.architecture + " (" + model.parameterization + " parameterization)",
-                  mean_known ? "the mean image that preprocessing takes off, and the pixel range"
-                             : "the pixel range of the inputs"};
+  threat.knows = {"all trained parameters"};
+  (initial_known ? threat.knows : threat.does_not_know).push_back(initial);
+  threat.knows.push_back("the architecture " + model.architecture + " (" + model.parameterization +
+                         " parameterization)");
+  threat.knows.push_back(mean_known ? "the mean image that preprocessing takes off, and the pixel range"
+                                    : "the pixel range of the inputs");
   if (model.loss) threat.knows.push_back("the loss that was trained on (" + name_of(*model.loss) + ")");
-  threat.does_not_know = {"any training image or label", "the number of training images",
-                          "the learning rate, batch order or number of steps", "any other image of the same source"};
+  for (const char* unknown :
+       {"any training image or label", "the number of training images",
+        "the learning rate, batch order or number of steps", "any other image of the same source"}) {
+    threat.does_not_know.emplace_back(unknown);
+  }
   return threat;
 }
 
@@ -81,26 +98,31 @@ void set_data(Case& subject, const TrainingSet& training, const LabelledImages& 
   subject.labels = texts_of(training.labels);
 }
 
-const char* const limitations[] = {
-    "A pass means that these attacks, with these settings, did not reconstruct more than the policy allows; it is a "
-    "measurement, "
-    "not a proof of privacy.",
-    "A stronger attacker may know more, search longer or use a method that is not in this program.",
-    "The attacks suppose that the weights before training are known; a model whose start is secret is harder to "
-    "attack.",
-    "Rates are measured on this training set and this control set; other data may leak more or less.",
-    "The report itself holds training images and has to be kept as carefully as the data.",
-};
+std::vector<std::string> limitations(bool initial_known) {
+  return {
+      "A pass means that these attacks, with these settings, did not reconstruct more than the policy allows; it is a "
+      "measurement, "
+      "not a proof of privacy.",
+      "A stronger attacker may know more, search longer or use a method that is not in this program.",
+      initial_known
+          ? "The attacks suppose that the weights before training are known; a model whose start is secret is harder "
+            "to attack."
+          : "The attacks suppose that the weights before training are secret; an attacker who comes to know them, or "
+            "the seed that they were drawn with, can do more.",
+      "Rates are measured on this training set and this control set; other data may leak more or less.",
+      "The report itself holds training images and has to be kept as carefully as the data.",
+  };
+}
 
 }  // namespace
 
-SubjectFiles files_of_run(const std::string& run) {
+SubjectFiles files_of_run(const std::string& run, bool initial_known) {
   if (!fs::is_directory(run)) throw InputError(run + ": no such run directory; `afterimage train` writes one");
   const fs::path folder(run);
-  SubjectFiles files{folder / "initial.safetensors", folder / "trained.safetensors", folder / "model.json",
-                     folder / "training-set.npz", folder / "training.json"};
+  SubjectFiles files{initial_known ? folder / "initial.safetensors" : "", folder / "trained.safetensors",
+                     folder / "model.json", folder / "training-set.npz", folder / "training.json"};
   for (const auto* file : {&files.initial, &files.trained, &files.model, &files.training_set}) {
-    if (!fs::exists(*file)) throw InputError(*file + ": missing; a run directory has to hold it");
+    if (!file->empty() && !fs::exists(*file)) throw InputError(*file + ": missing; a run directory has to hold it");
   }
   if (!fs::exists(files.training_record)) files.training_record.clear();
   return files;
@@ -111,11 +133,7 @@ Case load_case(const SubjectFiles& files, const ControlRequest& request, std::in
   result.model = read_model(files.model);
   result.subject.network = result.model.network();
   result.subject.loss = result.model.loss;
-  const Parameters initial = read_parameters(files.initial), trained = read_parameters(files.trained);
-  require_same_layout(initial, files.initial, trained, files.trained);
-  result.subject.initial = result.subject.network->arranged(initial, files.initial);
-  result.subject.trained = result.subject.network->arranged(trained, files.trained);
-  require_change(result.subject.initial, result.subject.trained, files);
+  load_weights(result.subject, files);
   const TrainingSet training = read_training_set(files.training_set, result.model);
   const TrainingRecord record =
       files.training_record.empty() ? TrainingRecord{} : read_training_record(files.training_record);
@@ -132,25 +150,28 @@ Case load_case(const SubjectFiles& files, const ControlRequest& request, std::in
   set_data(result, training, control);
 
   Report& facts = result.facts;
-  facts.inputs = {describe("initial", files.initial), describe("trained", files.trained),
-                  describe("model", files.model), describe("training-set", files.training_set)};
+  if (!files.initial.empty()) facts.inputs.push_back(describe("initial", files.initial));
+  facts.inputs.push_back(describe("trained", files.trained));
+  facts.inputs.push_back(describe("model", files.model));
+  facts.inputs.push_back(describe("training-set", files.training_set));
   if (!files.training_record.empty()) facts.inputs.push_back(describe("training-record", files.training_record));
   for (const auto& file : control.files) facts.inputs.push_back(describe("control", file));
-  facts.model = {result.model.architecture, result.model.parameterization, trained.count(), result.model.input_shape,
-                 result.model.outputs};
+  facts.model = {result.model.architecture, result.model.parameterization, result.subject.trained.count(),
+                 result.model.input_shape, result.model.outputs};
   facts.data = {record.data_source.value_or("unknown"),
                 result.model.task,
                 training.images.size(0),
                 training.images.size(1),
                 control.size(),
                 control.source};
-  facts.threat_model = threat_model(result.model, training.mean.abs().max().item<double>() > 0);
+  facts.threat_model =
+      threat_model(result.model, result.subject.knows_initial(), training.mean.abs().max().item<double>() > 0);
   facts.training = record.facts;
   const Tensor outputs = result.subject.network->evaluate(result.subject.trained, training.images);
   result.targets = task.targets(training.labels, result.model.outputs);
   facts.training->train_accuracy = accuracy(outputs, result.targets);
   if (result.model.loss) facts.training->final_loss = loss_of(*result.model.loss, outputs, result.targets);
-  facts.limitations.assign(std::begin(limitations), std::end(limitations));
+  facts.limitations = limitations(result.subject.knows_initial());
   return result;
 }
 

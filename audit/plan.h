@@ -14,10 +14,13 @@
 namespace afterimage {
 
 struct SubjectFiles {
-  std::string initial, trained, model, training_set, training_record;  // the last may be empty
+  std::string initial;  // empty: the attacker does not know the weights before training
+  std::string trained, model, training_set;
+  std::string training_record;  // may be empty
 };
-// The files of a run directory. Throws InputError naming the first that is missing.
-SubjectFiles files_of_run(const std::string& run);
+// The files of a run directory, without the initial weights where those are not to be known. Throws InputError naming
+// the first that is missing.
+SubjectFiles files_of_run(const std::string& run, bool initial_known = true);
 
 struct ControlRequest {
   std::string data;  // DATA; empty: the source that the training set was drawn from

@@ -81,6 +81,8 @@ void write_contact_sheet(const Report& report, const Case& subject, const fs::pa
   write_sheet_of(*best, read_claim(out / (best->attack + ".npz")), subject.truth, out);
 }
 
+bool lacks_initial(const Subject& subject) { return subject.network && !subject.knows_initial(); }
+
 KernelDeviation measured_deviation(const Case& subject) {
   return measure_deviation(*subject.subject.network, subject.subject.initial, subject.subject.trained,
                            subject.truth.training, subject.truth.control);
@@ -101,15 +103,27 @@ Deviation facts_of(const KernelDeviation& measured) {
   return deviation;
 }
 
+Deviation without_initial() {
+  Deviation deviation;
+  deviation.reason = "the weights before training are not known, and all of this is measured from them";
+  return deviation;
+}
+
 }  // namespace
 
 Finding run_attack(const Attack& attack, const Case& subject, const Handed& handed,
                    const std::map<std::string, std::string>& options, const Context& context, const fs::path& out) {
+  Finding finding;
+  finding.attack = attack.name();
+  if (lacks_initial(subject.subject) && !attack.works_without_initial()) {
+    finding.status = Status::not_applicable;
+    finding.reason = "the weights before training are not known, which this attack needs";
+    write_claim(out / (attack.name() + ".npz"), {});
+    return finding;
+  }
   Generator random = seeded(stage_seed(context.seed, attack.name()));
   const Reconstruction found =
       attack.run(subject.subject, handed, AttackOptions(attack.options(), options), random, *context.progress);
-  Finding finding;
-  finding.attack = attack.name();
   finding.status = status_of(found.conclusion);
   finding.reason = found.reason;
   finding.iterations = found.iterations;
@@ -135,7 +149,10 @@ Finding run_attack(const Attack& attack, const Case& subject, const Handed& hand
   return finding;
 }
 
-Deviation deviation_of(const Case& subject) { return facts_of(measured_deviation(subject)); }
+Deviation deviation_of(const Case& subject) {
+  if (lacks_initial(subject.subject)) return without_initial();
+  return facts_of(measured_deviation(subject));
+}
 
 Verdict ungated_verdict(const std::vector<Finding>& findings) {
   const auto any = [&](Status status) {
@@ -183,9 +200,15 @@ Report run_audit(const Case& subject, const AuditRequest& request, const Context
     report.timing["attacks"][name] = stopwatch.seconds();
   }
   context.progress->stage("deviation from the tangent kernel");
-  const KernelDeviation deviation = measured_deviation(subject);
-  report.deviation = facts_of(deviation);
-  report.exposure = exposure_of(subject, deviation.coefficients, report.findings);
+  Tensor coefficients;
+  if (lacks_initial(subject.subject)) {
+    report.deviation = without_initial();
+  } else {
+    const KernelDeviation deviation = measured_deviation(subject);
+    report.deviation = facts_of(deviation);
+    coefficients = deviation.coefficients;
+  }
+  report.exposure = exposure_of(subject, coefficients, report.findings);
   if (request.policy) {
     report.gate = apply(*request.policy, report);
     report.verdict = verdict_of(*request.policy, *report.gate);

@@ -10,7 +10,10 @@ namespace afterimage {
 
 void SubjectOptions::add_to(CLI::App& command) {
   command.add_option("RUN", run, "run directory that `afterimage train` wrote");
-  command.add_option("--initial", files.initial, "weights before training (.safetensors, .npz)");
+  command.add_flag("--unknown-start", unknown_start,
+                   "leave out the initial weights of RUN, as for an attacker who does not know them");
+  command.add_option("--initial", files.initial,
+                     "weights before training (.safetensors, .npz); left out where the attacker does not know them");
   command.add_option("--trained", files.trained, "weights after training");
   command.add_option("--model", files.model, "model.json: architecture, input shape, outputs, task");
   command.add_option("--training-set", files.training_set,
@@ -23,14 +26,16 @@ void SubjectOptions::add_to(CLI::App& command) {
 Case SubjectOptions::load(std::int64_t seed) const {
   const bool any_file = !(files.initial + files.trained + files.model + files.training_set).empty();
   if (!run.empty() && any_file) throw UsageError("give either RUN or --initial, --trained, --model and --training-set");
-  if (!run.empty()) return load_case(files_of_run(run), control, seed);
-  for (const auto& [option, value] : {std::pair{"--initial", files.initial},
-                                      {"--trained", files.trained},
-                                      {"--model", files.model},
-                                      {"--training-set", files.training_set}}) {
+  if (unknown_start && !files.initial.empty()) {
+    throw UsageError("--unknown-start: --initial is given as well; leave one of them out");
+  }
+  if (!run.empty()) return load_case(files_of_run(run, !unknown_start), control, seed);
+  for (const auto& [option, value] :
+       {std::pair{"--trained", files.trained}, {"--model", files.model}, {"--training-set", files.training_set}}) {
     if (value.empty())
-      throw UsageError(
-          fmt::format("{}: missing; give RUN, or all of --initial, --trained, --model, --training-set", option));
+      throw UsageError(fmt::format(
+          "{}: missing; give RUN, or all of --trained, --model, --training-set, with --initial where it is known",
+          option));
   }
   return load_case(files, control, seed);
 }

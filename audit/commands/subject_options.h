@@ -14,9 +14,10 @@ struct SubjectOptions {
   std::string run;
   SubjectFiles files;
   ControlRequest control;
+  bool unknown_start = false;  // of a run: its initial weights are left out
 
   void add_to(CLI::App& command);
-  Case load(std::int64_t seed) const;  // throws UsageError when neither a run nor all four files are given
+  Case load(std::int64_t seed) const;  // throws UsageError when neither a run nor its files are given
 };
 
 // The options of attacks, under their own names. Only those given are in the map.
