@@ -13,6 +13,7 @@
 
 #include "attacks/claim.h"
 #include "models/base/progress.h"
+#include "models/checkpoint.h"
 #include "models/network.h"
 #include "models/tangent/learned_function.h"
 #include "models/training.h"
@@ -98,10 +99,10 @@ class Attack {
   virtual bool works_without_initial() const { return false; }
   // Throws UsageError on an option that is wrong, before any work is done.
   virtual void validate(const AttackOptions&) const {}
-  // The same subject, hand-over, options and generator state give the same result. Throws UsageError on a wrong option,
-  // Interrupted.
+  // The same subject, hand-over, options and generator state give the same result, and so does going on from what an
+  // interrupted run of the same kept. Throws UsageError on a wrong option, Interrupted.
   virtual Reconstruction run(const Subject& subject, const Handed& handed, const AttackOptions& options,
-                             Generator& random, Progress& progress) const = 0;
+                             Generator& random, Progress& progress, Checkpoint& checkpoint) const = 0;
 };
 
 // Cheapest first: the order in which an audit runs them.

@@ -98,10 +98,31 @@ Tensor by_weight(const SearchResult& found) {
   return found.candidates.index_select(0, at::argsort(weight, 0, /*descending=*/true)).to(at::kDouble);
 }
 
+State state_of(const SearchResult& found) {
+  return State()
+      .set("candidates", found.candidates)
+      .set("coefficients", found.coefficients)
+      .set("iterations", found.iterations)
+      .set("loss_initial", found.loss_initial)
+      .set("loss_final", found.loss_final)
+      .set("settled", std::int64_t{found.settled});
+}
+
+SearchResult result_of(const State& state) {
+  SearchResult found;
+  found.candidates = state.tensor("candidates");
+  found.coefficients = state.tensor("coefficients");
+  found.iterations = state.whole("iterations");
+  found.loss_initial = state.number("loss_initial");
+  found.loss_final = state.number("loss_final");
+  found.settled = state.whole("settled") != 0;
+  return found;
+}
+
 class Search {
  public:
   Search(const Subject& subject, const Settings& settings, const std::optional<RowSpan>& span, Generator& random,
-         Progress& progress)
+         Progress& progress, Checkpoint& checkpoint)
       : subject_(subject),
         settings_(settings),
         in_span_(span && settings.space != "pixels"),
@@ -111,7 +132,8 @@ class Search {
         mean_(subject.bounds.mean.to(settings.dtype)),
         bounds_(mean_, subject.bounds.low, subject.bounds.high, basis_, pixel_penalty),
         random_(random),
-        progress_(progress) {
+        progress_(progress),
+        checkpoint_(checkpoint) {
     if (in_span_ && settings.rounds > 0 && span->rank <= largest_rank) deflation_.emplace(subject, *span);
     plan_ = settings.plan;
     if (plan_.candidates == 0) plan_.candidates = span ? 2 * (span->rank + 1) : candidates_without_rank;
@@ -119,10 +141,10 @@ class Search {
 
   Reconstruction run(const Handed& handed) {
     points_ = segment();
-    if (deflation_) {
-      deflation_->accept(handed.confirmed);
-      rounds();
-    }
+    if (deflation_) deflation_->accept(handed.confirmed);
+    kept_ = checkpoint_.take();
+    if (!kept_.empty()) restore(kept_);
+    if (deflation_) rounds();
     const bool enough = known() > 0 && progress_.out_of_time();
     if (!enough && (!deflation_ || deflation_->missing() > 0)) search_for_the_rest();
     return conclude();
@@ -147,33 +169,76 @@ class Search {
 
   std::int64_t known() const { return deflation_ ? deflation_->found() : 0; }
 
+  // What there is between searches.
+  State state() const {
+    State now;
+    now.set("random", random_.get_state()).set("iterations", result_.iterations);
+    if (result_.loss_initial) now.set("loss_initial", *result_.loss_initial);
+    if (deflation_) now.set("deflation", deflation_->state());
+    now.set("found_by_round", at::tensor(found_by_round_, at::kLong)).set("fruitless_rounds", fruitless_rounds_);
+    now.set("restarts", restarts_);
+    if (rest_) now.set("rest", state_of(*rest_));
+    return now;
+  }
+
+  void restore(const State& kept) {
+    random_.set_state(kept.tensor("random"));
+    result_.iterations = kept.whole("iterations");
+    if (kept.has("loss_initial")) result_.loss_initial = kept.number("loss_initial");
+    if (deflation_) deflation_->restore(kept.part("deflation"));
+    const Tensor by_round = kept.tensor("found_by_round");
+    for (std::int64_t i = 0; i < by_round.numel(); ++i) found_by_round_.push_back(by_round[i].item<std::int64_t>());
+    fruitless_rounds_ = kept.whole("fruitless_rounds");
+    restarts_ = kept.whole("restarts");
+    if (const State rest = kept.part("rest"); !rest.empty()) rest_ = result_of(rest);
+  }
+
+  SearchResult search_with(TangentTarget& target, const SearchPlan& plan) {
+    StageCheckpoint checkpoint(checkpoint_, state(), "search", std::exchange(kept_, {}).part("search"));
+    SearchResult found = search(target, bounds_, mean_.size(0), plan, random_, progress_, checkpoint);
+    result_.iterations += found.iterations;
+    if (!result_.loss_initial) result_.loss_initial = found.loss_initial;
+    return found;
+  }
+
+  // Whether the interrupted run was past its search, among the candidates that it had come to.
+  bool was_offering() const { return kept_.has("offered"); }
+
+  std::int64_t offer(const Tensor& candidates) {
+    StageCheckpoint checkpoint(checkpoint_, state().set("offered", candidates), "offer",
+                               std::exchange(kept_, {}).part("offer"));
+    return deflation_->offer(candidates, progress_, checkpoint);
+  }
+
   // Short searches, each followed by programmes towards what it came to; what is confirmed is held from then on, and
   // shows where the path went.
   void rounds() {
     follow_path();
-    std::int64_t fruitless = 0;
-    for (std::int64_t round = 0; round < settings_.rounds && deflation_->missing() > 0 && !progress_.out_of_time();
-         ++round) {
-      progress_.stage(
-          fmt::format("finite-width: round {}, {} known, searching for {}", round + 1, known(), deflation_->missing()));
-      SearchPlan plan = plan_;
-      plan.until_settled = false;
-      plan.steps = std::min(round_steps, plan_.steps);
-      if (known() > 0) {
-        plan.candidates = 3 * deflation_->missing() + 5;
-        plan.coefficient_rate = later_coefficient_rate * static_cast<double>(plan.candidates);
-        plan.initial_coefficient = later_initial_coefficient;
-      }
-      const SearchResult found = search(*target(), bounds_, mean_.size(0), plan, random_, progress_);
-      result_.iterations += found.iterations;
-      if (!result_.loss_initial) result_.loss_initial = found.loss_initial;
-      std::int64_t confirmed = deflation_->offer(by_weight(found), progress_);
+    if (restarts_ > 0) return;  // an interrupted run was past them
+    while (static_cast<std::int64_t>(found_by_round_.size()) < settings_.rounds && deflation_->missing() > 0 &&
+           fruitless_rounds_ < most_fruitless && !progress_.out_of_time()) {
+      progress_.stage(fmt::format("finite-width: round {}, {} known, searching for {}", found_by_round_.size() + 1,
+                                  known(), deflation_->missing()));
+      std::int64_t confirmed =
+          offer(was_offering() ? kept_.tensor("offered") : by_weight(search_with(*target(), plan_of_round())));
       confirmed += deflation_->sweep(most_directions, random_, progress_);
       found_by_round_.push_back(confirmed);
-      fruitless = confirmed > 0 ? 0 : fruitless + 1;
+      fruitless_rounds_ = confirmed > 0 ? 0 : fruitless_rounds_ + 1;
       if (confirmed > 0) follow_path();
-      if (fruitless == most_fruitless || known() == 0) break;
+      if (known() == 0) break;
     }
+  }
+
+  SearchPlan plan_of_round() const {
+    SearchPlan plan = plan_;
+    plan.until_settled = false;
+    plan.steps = std::min(round_steps, plan_.steps);
+    if (known() > 0) {
+      plan.candidates = 3 * deflation_->missing() + 5;
+      plan.coefficient_rate = later_coefficient_rate * static_cast<double>(plan.candidates);
+      plan.initial_coefficient = later_initial_coefficient;
+    }
+    return plan;
   }
 
   void follow_path() {
@@ -181,20 +246,22 @@ class Search {
   }
 
   void search_for_the_rest() {
-    const auto tangents = target();
     SearchPlan plan = plan_;
     if (known() > 0) {
       plan.candidates = 2 * deflation_->missing();
       plan.steps = std::min(rest_steps, plan.steps);
     }
-    for (std::int64_t restart = 0; restart < settings_.restarts && !(rest_ && progress_.out_of_time()); ++restart) {
-      progress_.stage(fmt::format("finite-width: search {} of {}, {} candidates in {}", restart + 1, settings_.restarts,
-                                  plan.candidates, in_span_ ? "the span" : "pixels"));
-      SearchResult found = search(*tangents, bounds_, mean_.size(0), plan, random_, progress_);
-      result_.iterations += found.iterations;
-      if (!rest_ || found.loss_final < rest_->loss_final) rest_ = std::move(found);
+    restarts_ = std::max<std::int64_t>(restarts_, 1);
+    if (!was_offering()) {
+      const auto tangents = target();
+      for (; restarts_ <= settings_.restarts && !(rest_ && progress_.out_of_time()); ++restarts_) {
+        progress_.stage(fmt::format("finite-width: search {} of {}, {} candidates in {}", restarts_, settings_.restarts,
+                                    plan.candidates, in_span_ ? "the span" : "pixels"));
+        SearchResult found = search_with(*tangents, plan);
+        if (!rest_ || found.loss_final < rest_->loss_final) rest_ = std::move(found);
+      }
     }
-    if (known() > 0) deflation_->offer(by_weight(*rest_), progress_);
+    if (known() > 0) offer(by_weight(*rest_));
   }
 
   Reconstruction conclude() {
@@ -260,11 +327,15 @@ class Search {
   PixelBounds bounds_;
   Generator& random_;
   Progress& progress_;
+  Checkpoint& checkpoint_;
+  State kept_;  // of an interrupted run, until it is taken up
   SearchPlan plan_;
   std::optional<Deflation> deflation_;
   std::vector<Parameters> points_;
   std::optional<SearchResult> rest_;
   std::vector<std::int64_t> found_by_round_;
+  std::int64_t fruitless_rounds_ = 0;
+  std::int64_t restarts_ = 0;  // begun, of the search for the rest
   Reconstruction result_;
 };
 
@@ -287,7 +358,7 @@ std::vector<OptionSpec> FiniteWidth::options() const {
 void FiniteWidth::validate(const AttackOptions& options) const { static_cast<void>(parse(options)); }
 
 Reconstruction FiniteWidth::run(const Subject& subject, const Handed& handed, const AttackOptions& options,
-                                Generator& random, Progress& progress) const {
+                                Generator& random, Progress& progress, Checkpoint& checkpoint) const {
   const Settings settings = parse(options);
   progress.stage("finite-width: row space of the first layer's change");
   const auto span = row_span_of(subject).span;
@@ -298,7 +369,7 @@ Reconstruction FiniteWidth::run(const Subject& subject, const Handed& handed, co
         "--space span: the first layer's change has no row space smaller than the pixels; use --space pixels";
     return result;
   }
-  return Search(subject, settings, span, random, progress).run(handed);
+  return Search(subject, settings, span, random, progress, checkpoint).run(handed);
 }
 
 }  // namespace afterimage

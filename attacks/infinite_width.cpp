@@ -69,7 +69,7 @@ std::vector<OptionSpec> InfiniteWidth::options() const {
 void InfiniteWidth::validate(const AttackOptions& options) const { static_cast<void>(parse(options)); }
 
 Reconstruction InfiniteWidth::run(const Subject& subject, const Handed& handed, const AttackOptions& options,
-                                  Generator& random, Progress& progress) const {
+                                  Generator& random, Progress& progress, Checkpoint& checkpoint) const {
   const FrankWolfePlan plan = parse(options);
   Reconstruction result;
   if (handed.complete) {
@@ -102,7 +102,8 @@ Reconstruction InfiniteWidth::run(const Subject& subject, const Handed& handed, 
     }
     learned = std::make_shared<NetworkChange>(subject.network, subject.initial, subject.trained);
   }
-  const Measure found = frank_wolfe(*learned, *kernel, subject.bounds, handed.confirmed, plan, random, progress);
+  const Measure found =
+      frank_wolfe(*learned, *kernel, subject.bounds, handed.confirmed, plan, random, progress, checkpoint);
   result.iterations = found.iterations;
   result.relative_loss = found.residuals.back();
   result.evidence["unexplained_by_round"] = found.residuals;

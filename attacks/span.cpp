@@ -114,8 +114,8 @@ Tensor distance_to_span(const RowSpan& span, const Tensor& images) {
   return at::where(norm > 0, rest.norm(2, 1) / norm.clamp_min(1e-300), at::ones_like(norm));
 }
 
-Reconstruction Span::run(const Subject& subject, const Handed&, const AttackOptions&, Generator&,
-                         Progress& progress) const {
+Reconstruction Span::run(const Subject& subject, const Handed&, const AttackOptions&, Generator&, Progress& progress,
+                         Checkpoint&) const {
   progress.stage("span: spectrum of the first layer's change");
   Reconstruction result;
   const SpanSearch search = row_span_of(subject);

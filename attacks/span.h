@@ -45,7 +45,7 @@ class Span final : public Attack {
   }
   std::vector<OptionSpec> options() const override { return {}; }
   Reconstruction run(const Subject& subject, const Handed& handed, const AttackOptions& options, Generator& random,
-                     Progress& progress) const override;
+                     Progress& progress, Checkpoint& checkpoint) const override;
 };
 
 }  // namespace afterimage

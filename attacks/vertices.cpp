@@ -15,7 +15,7 @@ void Vertices::validate(const AttackOptions& options) const {
 }
 
 Reconstruction Vertices::run(const Subject& subject, const Handed& handed, const AttackOptions& options,
-                             Generator& random, Progress& progress) const {
+                             Generator& random, Progress& progress, Checkpoint&) const {
   progress.stage("vertices: row space of the first layer's change");
   Reconstruction result;
   const SpanSearch search = row_span_of(subject);
@@ -35,7 +35,8 @@ Reconstruction Vertices::run(const Subject& subject, const Handed& handed, const
   deflation.accept(handed.confirmed);
   progress.stage(fmt::format("vertices: linear programmes in {} dimensions", deflation.rank()));
   if (handed.candidates.defined()) {
-    deflation.offer(at::mm(handed.candidates.to(at::kDouble), deflation.polytope().basis().t()), progress);
+    Forgetful forgetful;
+    deflation.offer(at::mm(handed.candidates.to(at::kDouble), deflation.polytope().basis().t()), progress, forgetful);
   }
   deflation.sweep(options.whole("directions", 0, 10'000'000), random, progress);
 

@@ -7,10 +7,10 @@
 #include <cmath>
 
 #include "audit/exposure.h"
+#include "audit/interrupted.h"
 #include "audit/scored.h"
 #include "audit/stored.h"
 #include "models/base/files.h"
-#include "models/base/json.h"
 #include "models/tangent/deviation.h"
 #include "reports/html.h"
 
@@ -18,7 +18,6 @@ namespace afterimage {
 namespace {
 
 namespace fs = std::filesystem;
-constexpr std::uint64_t largest_partial = 1ULL << 30;
 
 constexpr const char* all_found = "all_found";  // evidence: as many images are confirmed as the row space counts
 
@@ -64,17 +63,6 @@ void hand_on(Handed& handed, const StoredClaim& claim) {
   add(handed.candidates, claim.images.index_select(0, rest));
 }
 
-fs::path partial_file(const fs::path& out, const std::string& attack) { return out / (attack + ".partial.json"); }
-
-std::optional<Finding> finished_before(const fs::path& out, const std::string& attack, const std::string& print) {
-  const auto file = partial_file(out, attack);
-  if (!fs::exists(file)) return std::nullopt;
-  const Json partial = parse_json(read_file(file, largest_partial), file.string());
-  if (!partial.is_object() || partial.value("fingerprint", "") != print || !partial.contains("finding"))
-    return std::nullopt;
-  return finding_from_json(partial["finding"], file.string());
-}
-
 void write_contact_sheet(const Report& report, const Case& subject, const fs::path& out) {
   const Finding* best = best_reconstruction(report.findings);
   if (best == nullptr) return;
@@ -112,7 +100,8 @@ Deviation without_initial() {
 }  // namespace
 
 Finding run_attack(const Attack& attack, const Case& subject, const Handed& handed,
-                   const std::map<std::string, std::string>& options, const Context& context, const fs::path& out) {
+                   const std::map<std::string, std::string>& options, const Context& context, const fs::path& out,
+                   Checkpoint& checkpoint) {
   Finding finding;
   finding.attack = attack.name();
   if (lacks_initial(subject.subject) && !attack.works_without_initial()) {
@@ -122,8 +111,8 @@ Finding run_attack(const Attack& attack, const Case& subject, const Handed& hand
     return finding;
   }
   Generator random = seeded(stage_seed(context.seed, attack.name()));
-  const Reconstruction found =
-      attack.run(subject.subject, handed, AttackOptions(attack.options(), options), random, *context.progress);
+  const Reconstruction found = attack.run(subject.subject, handed, AttackOptions(attack.options(), options), random,
+                                          *context.progress, checkpoint);
   finding.status = status_of(found.conclusion);
   finding.reason = found.reason;
   finding.iterations = found.iterations;
@@ -172,6 +161,8 @@ Report run_audit(const Case& subject, const AuditRequest& request, const Context
     attack.validate(AttackOptions(attack.options(), request.options));
   }
   prepare_output_folder(request.out, request.resume);
+  const Leftovers leftovers(request.out);
+  leftovers.clear_half_written();
 
   if (request.time_limit) context.progress->end_after(std::chrono::duration<double>(*request.time_limit));
   Report report = subject.facts;
@@ -181,17 +172,16 @@ Report run_audit(const Case& subject, const AuditRequest& request, const Context
   for (const auto& name : names) {
     const Stopwatch stopwatch;
     const auto print = fingerprint(subject, before + name, request.options, context);
-    auto finding = request.resume ? finished_before(request.out, name, print) : std::nullopt;
+    auto finding = request.resume ? leftovers.finding(name, print) : std::nullopt;
     if (!finding && context.progress->out_of_time()) {
       finding.emplace();
       finding->attack = name;
       finding->status = Status::inconclusive;
       finding->reason = out_of_time;
     } else if (!finding) {
-      finding = run_attack(attack_named(name), subject, handed, request.options, context, request.out);
-      if (!context.progress->out_of_time())
-        write_file(partial_file(request.out, name),
-                   Json{{"fingerprint", print}, {"finding", to_json(*finding)}}.dump());
+      FileCheckpoint checkpoint(leftovers.state_file(name), print, request.resume);
+      finding = run_attack(attack_named(name), subject, handed, request.options, context, request.out, checkpoint);
+      if (!context.progress->out_of_time()) leftovers.keep_finding(*finding, print);
     }
     report.findings.push_back(std::move(*finding));
     hand_on(handed, read_claim(request.out / (name + ".npz")));
@@ -222,7 +212,7 @@ Report run_audit(const Case& subject, const AuditRequest& request, const Context
   report.timing["seconds"] = total.seconds();
   write_file(request.out / "report.json", to_json(report).dump(1) + "\n");
   write_file(request.out / "report.html", render_html(report));
-  for (const auto& name : names) fs::remove(partial_file(request.out, name));
+  leftovers.clear();
   return report;
 }
 

@@ -21,10 +21,11 @@ struct AuditRequest {
   bool resume = false;  // findings that an interrupted run with the same inputs left in `out` are used again
 };
 
-// One attack, scored. Writes NAME.npz (claimed images, coefficients, scores) into `out`.
+// One attack, scored, from where `checkpoint` has it. Writes NAME.npz (claimed images, coefficients, scores) into
+// `out`.
 Finding run_attack(const Attack& attack, const Case& subject, const Handed& handed,
                    const std::map<std::string, std::string>& options, const Context& context,
-                   const std::filesystem::path& out);
+                   const std::filesystem::path& out, Checkpoint& checkpoint);
 
 // The whole audit: attacks, deviation, gate. Writes report.json, report.html, contact-sheet.png and the arrays that
 // `verify` recomputes scores from.

@@ -3,7 +3,7 @@
 
 #include <cmath>
 
-#include "models/tensor.h"
+#include "models/checkpoint.h"
 
 namespace afterimage {
 
@@ -20,6 +20,13 @@ class Adam {
   // A rate of its own for each row, [M, 1].
   void step(Tensor& parameter, const Tensor& gradient, const Tensor& rates) {
     parameter.sub_(direction(gradient).mul_(rates));
+  }
+
+  State state() const { return State().set("first", first_).set("second", second_).set("steps", steps_); }
+  void restore(const State& state) {
+    first_ = state.tensor("first");
+    second_ = state.tensor("second");
+    steps_ = state.number("steps");
   }
 
  private:

@@ -81,13 +81,17 @@ std::int64_t Deflation::take(const VertexSet& vertices) {
   return found() - before;
 }
 
-std::int64_t Deflation::offer(const Tensor& candidates, Progress& progress) {
+std::int64_t Deflation::offer(const Tensor& candidates, Progress& progress, Checkpoint& checkpoint) {
   const std::int64_t before = found();
   const Tensor norms = candidates.norm(2, 1);
   const double least = candidates.size(0) > 0 ? least_norm * norms.median().item<double>() : 0;
-  std::int64_t fruitless = 0;
-  for (std::int64_t next = 0;
-       next < candidates.size(0) && fruitless < most_fruitless && missing() > 0 && !progress.out_of_time();) {
+  std::int64_t fruitless = 0, next = 0;
+  if (const State kept = checkpoint.take(); !kept.empty()) {
+    restore(kept);
+    fruitless = kept.whole("fruitless");
+    next = kept.whole("next");
+  }
+  while (next < candidates.size(0) && fruitless < most_fruitless && missing() > 0 && !progress.out_of_time()) {
     std::vector<Tensor> worth;
     for (; next < candidates.size(0) && static_cast<std::int64_t>(worth.size()) < offer_batch; ++next) {
       if (norms[next].item<double>() > least && !is_known(candidates[next], explained))
@@ -96,8 +100,14 @@ std::int64_t Deflation::offer(const Tensor& candidates, Progress& progress) {
     if (worth.empty()) break;
     const std::int64_t found_new = take(polytope_.snap(at::stack(worth), progress)) + take_last();
     fruitless = found_new > 0 ? 0 : fruitless + static_cast<std::int64_t>(worth.size());
+    if (checkpoint.due()) checkpoint.keep(state().set("fruitless", fruitless).set("next", next));
   }
   return found() - before;
+}
+
+void Deflation::restore(const State& state) {
+  known_ = state.tensor("known");
+  fewest_active_ = state.whole("fewest_active");
 }
 
 std::int64_t Deflation::take_last() {

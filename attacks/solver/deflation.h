@@ -29,7 +29,10 @@ class Deflation {
   // it fits its training images (squared loss; others say nothing of their outputs), and it is not yet known. Returns
   // how many are new. Give the most promising first: candidates that are near what is known, or that come after many
   // that led nowhere, cost no programme.
-  std::int64_t offer(const Tensor& candidates, Progress& progress);
+  std::int64_t offer(const Tensor& candidates, Progress& progress, Checkpoint& checkpoint);
+  // What is known, and back to it.
+  State state() const { return State().set("known", known_).set("fewest_active", fewest_active_); }
+  void restore(const State& state);
   // Images that another attack confirmed, [K, d].
   void accept(const Tensor& images);
   // Tries up to `most` random directions that no known image has a part in, for as long as they lead to new ones: with

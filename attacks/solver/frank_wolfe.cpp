@@ -55,12 +55,13 @@ bool gained(const std::vector<double>& rounds, double enough) {
 class Solver {
  public:
   Solver(const LearnedFunction& learned, const AnalyticNtk& kernel, const InputBounds& bounds, const Tensor& start,
-         const FrankWolfePlan& plan, Generator& random, Progress& progress)
+         const FrankWolfePlan& plan, Generator& random, Progress& progress, Checkpoint& checkpoint)
       : learned_(learned),
         kernel_(kernel),
         plan_(plan),
         random_(random),
         progress_(progress),
+        checkpoint_(checkpoint),
         lower_(bounds.low - bounds.mean),
         upper_(bounds.high - bounds.mean),
         probes_(random_images(probes).to(at::kDouble)),
@@ -77,29 +78,55 @@ class Solver {
 
   Measure run() {
     const double norm = probe_values_.square().mean().item<double>();
-    std::vector<double> supports;
-    double highest = 0;
-    for (std::int64_t round = 0; round < plan_.rounds && !(round > 0 && progress_.out_of_time()); ++round) {
+    if (const State kept = checkpoint_.take(); !kept.empty()) restore(kept);
+    for (auto round = static_cast<std::int64_t>(supports_.size());
+         round < plan_.rounds && !(round > 0 && progress_.out_of_time()); ++round) {
+      if (round > 0 && checkpoint_.due()) checkpoint_.keep(state());
       progress_.stage(
           fmt::format("infinite-width: round {}, {} images{}", round + 1, result_.images.size(0),
                       result_.residuals.empty() ? "" : fmt::format(", {:.1e} left", result_.residuals.back())));
       const Summits found = summits();
-      highest = found.highest;
-      prune(highest);
+      highest_ = found.highest;
+      prune(highest_);
       add(found.images);
       slide(smallest_rate);
       result_.residuals.push_back(unexplained() / norm);
+      supports_.push_back(result_.images.size(0));
       if (result_.residuals.back() < plan_.enough) break;
-      supports.push_back(result_.images.size(0));
       if (round + 1 == early && result_.residuals.back() > explained_early) break;
-      if (!gained(result_.residuals, gain) && !gained(supports, shrinkage)) break;
+      if (!gained(result_.residuals, gain) && !gained(supports_, shrinkage)) break;
     }
-    polish(highest);
+    polish(highest_);
     result_.residuals.push_back(unexplained() / norm);
     return std::move(result_);
   }
 
  private:
+  // What there is between rounds.
+  State state() const {
+    return State()
+        .set("images", result_.images)
+        .set("rates", rates_)
+        .set("ridge", ridge_)
+        .set("highest", highest_)
+        .set("residuals", result_.residuals)
+        .set("supports", supports_)
+        .set("iterations", result_.iterations)
+        .set("random", random_.get_state());
+  }
+
+  void restore(const State& kept) {
+    result_.images = kept.tensor("images");
+    rates_ = kept.tensor("rates");
+    ridge_ = kept.number("ridge");
+    highest_ = kept.number("highest");
+    result_.residuals = kept.numbers("residuals");
+    supports_ = kept.numbers("supports");
+    result_.iterations = kept.whole("iterations");
+    random_.set_state(kept.tensor("random"));
+    solve();
+  }
+
   Tensor random_images(std::int64_t count) {
     Tensor images = at::randn({count, learned_.inputs()}, random_, at::kFloat).mul_(initial_deviation);
     return into_range(images);
@@ -286,20 +313,24 @@ class Solver {
   const FrankWolfePlan& plan_;
   Generator& random_;
   Progress& progress_;
+  Checkpoint& checkpoint_;
   Tensor lower_, upper_;
   Tensor probes_, probe_values_;
   Tensor rates_;  // [M, 1], of the slide rate
   double ridge_ = ridges.front();
-  Tensor factor_;  // Cholesky, of K + ridge
+  double highest_ = 0;            // summit of the last round
+  std::vector<double> supports_;  // images after each round
+  Tensor factor_;                 // Cholesky, of K + ridge
   Measure result_;
 };
 
 }  // namespace
 
 Measure frank_wolfe(const LearnedFunction& learned, const AnalyticNtk& kernel, const InputBounds& bounds,
-                    const Tensor& start, const FrankWolfePlan& plan, Generator& random, Progress& progress) {
+                    const Tensor& start, const FrankWolfePlan& plan, Generator& random, Progress& progress,
+                    Checkpoint& checkpoint) {
   const c10::NoGradGuard no_gradients;
-  return Solver(learned, kernel, bounds, start, plan, random, progress).run();
+  return Solver(learned, kernel, bounds, start, plan, random, progress, checkpoint).run();
 }
 
 }  // namespace afterimage

@@ -29,9 +29,10 @@ struct Measure {
 };
 
 // `bounds`: images + mean stay in the pixel range. `start` [K, d] is the support to begin with, undefined: none. Ends
-// after the planned rounds, when enough is explained, or when several rounds in a row gained nothing. Throws
-// Interrupted.
+// after the planned rounds, when enough is explained, or when several rounds in a row gained nothing. Every
+// round may be kept. Throws Interrupted.
 Measure frank_wolfe(const LearnedFunction& learned, const AnalyticNtk& kernel, const InputBounds& bounds,
-                    const Tensor& start, const FrankWolfePlan& plan, Generator& random, Progress& progress);
+                    const Tensor& start, const FrankWolfePlan& plan, Generator& random, Progress& progress,
+                    Checkpoint& checkpoint);
 
 }  // namespace afterimage

@@ -65,6 +65,9 @@ class PixelPolytope::Programme {
     model_.setOptimizationDirection(maximise);
   }
 
+  // Forgets the last vertex.
+  void start_afresh() { model_.allSlackBasis(true); }
+
   // The vertex furthest along `direction` [r], or nothing where the programme does not end at an optimum.
   bool furthest(const double* direction, double* vertex) {
     for (int j = 0; j < model_.numberColumns(); ++j) model_.setObjectiveCoefficient(j, direction[j]);
@@ -154,6 +157,7 @@ VertexSet PixelPolytope::snap(const Tensor& candidates, bool along, Progress& pr
   const SerialProducts serial;
   const Tensor starts = candidates.to(at::kDouble).contiguous();
   const std::int64_t count = starts.size(0), workers = static_cast<std::int64_t>(programmes_.size());
+  for (const auto& programme : programmes_) programme->start_afresh();
   VertexSet found{at::zeros({count, rank()}, at::kDouble), std::vector<double>(static_cast<std::size_t>(count), 1.0),
                   std::vector<std::int64_t>(static_cast<std::size_t>(count), 0)};
   const auto snap_one = [&](std::int64_t i, Programme& programme) {

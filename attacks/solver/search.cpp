@@ -36,30 +36,52 @@ void FreeCoefficients::pull_back(const Tensor&, const Tensor& by_coefficients, T
 }
 
 SearchResult search(TangentTarget& target, PixelBounds& bounds, std::int64_t pixels, const SearchPlan& plan,
-                    Generator& random, Progress& progress) {
+                    Generator& random, Progress& progress, Checkpoint& checkpoint) {
   FreeCoefficients free;
-  return search(target, bounds, pixels, plan, free, random, progress);
+  return search(target, bounds, pixels, plan, free, random, progress, checkpoint);
 }
 
 SearchResult search(TangentTarget& target, PixelBounds& bounds, std::int64_t pixels, const SearchPlan& plan,
-                    Coefficients& coefficients, Generator& random, Progress& progress) {
+                    Coefficients& coefficients, Generator& random, Progress& progress, Checkpoint& checkpoint) {
   const auto options = at::TensorOptions().dtype(target.dtype());
   const double count = static_cast<double>(plan.candidates);
   const double norm = target.squared_norm();
+  const State kept = checkpoint.take();
   SearchResult result;
-  result.candidates =
-      bounds.from_images(at::randn({plan.candidates, pixels}, random, options).mul_(plan.initial_pixel_deviation))
-          .contiguous();
+  if (kept.empty()) {
+    result.candidates =
+        bounds.from_images(at::randn({plan.candidates, pixels}, random, options).mul_(plan.initial_pixel_deviation))
+            .contiguous();
+    result.searched = coefficients.initial(target, plan, random);
+  } else {
+    result.candidates = kept.tensor("candidates");
+    result.searched = kept.tensor("searched");
+  }
   result.coefficients = at::empty({plan.candidates, target.features_per_image()}, options);
-  result.searched = coefficients.initial(target, plan, random);
   Adam images(result.candidates), searched(result.searched);
+  std::vector<double> losses;
+  if (!kept.empty()) {
+    images.restore(kept.part("images"));
+    searched.restore(kept.part("coefficients"));
+    losses = kept.numbers("losses");
+    random.set_state(kept.tensor("random"));
+  }
   Tensor image_gradient = at::empty_like(result.candidates);
   Tensor searched_gradient = at::empty_like(result.searched);
-  std::vector<double> losses;
+  const auto keep = [&] {
+    checkpoint.keep(State()
+                        .set("candidates", result.candidates)
+                        .set("searched", result.searched)
+                        .set("images", images.state())
+                        .set("coefficients", searched.state())
+                        .set("losses", losses)
+                        .set("random", random.get_state()));
+  };
 
   const auto most_steps =
       static_cast<std::int64_t>((plan.until_settled ? longest : 1) * static_cast<double>(plan.steps));
-  for (std::int64_t step = 0; step < most_steps; ++step) {
+  for (auto step = static_cast<std::int64_t>(losses.size()); step < most_steps; ++step) {
+    if (checkpoint.due()) keep();
     const double share = static_cast<double>(step) / static_cast<double>(plan.steps);
     const Smoothing relu{annealed(plan.beta_start, plan.beta_end, share)};
     coefficients.of(result.candidates, result.searched, result.coefficients);
@@ -71,8 +93,7 @@ SearchResult search(TangentTarget& target, PixelBounds& bounds, std::int64_t pix
     searched.step(result.searched, searched_gradient.div_(norm), plan.coefficient_rate / count * step_size(share));
 
     losses.push_back(loss.value);
-    result.iterations = step + 1;
-    progress.step(result.iterations, plan.steps, fmt::format("relative loss {:.4f}", loss.value / norm));
+    progress.step(step + 1, plan.steps, fmt::format("relative loss {:.4f}", loss.value / norm));
     if (!std::isfinite(loss.value) || progress.out_of_time()) break;
     if (step >= window) {
       const double before = losses[losses.size() - 1 - window];
@@ -81,6 +102,7 @@ SearchResult search(TangentTarget& target, PixelBounds& bounds, std::int64_t pix
     }
   }
   coefficients.of(result.candidates, result.searched, result.coefficients);
+  result.iterations = static_cast<std::int64_t>(losses.size());
   result.loss_initial = losses.front();
   result.loss_final = losses.back();
   return result;

@@ -4,6 +4,7 @@
 
 #include "attacks/solver/pixel_bounds.h"
 #include "models/base/progress.h"
+#include "models/checkpoint.h"
 #include "models/tangent/target.h"
 
 namespace afterimage {
@@ -50,11 +51,11 @@ struct SearchResult {
 
 // Minimises (loss + penalty) / ||h||^2 from random candidates: images from N(0, 0.2^2) a pixel. Over the planned steps
 // the ReLU is sharpened and, in the last 40 %, the step size falls. The search has settled when 100 steps lower the
-// loss by less than 1 %.
+// loss by less than 1 %. Every step may be kept.
 SearchResult search(TangentTarget& target, PixelBounds& bounds, std::int64_t pixels, const SearchPlan& plan,
-                    Coefficients& coefficients, Generator& random, Progress& progress);
+                    Coefficients& coefficients, Generator& random, Progress& progress, Checkpoint& checkpoint);
 // With coefficients that are free.
 SearchResult search(TangentTarget& target, PixelBounds& bounds, std::int64_t pixels, const SearchPlan& plan,
-                    Generator& random, Progress& progress);
+                    Generator& random, Progress& progress, Checkpoint& checkpoint);
 
 }  // namespace afterimage

@@ -52,7 +52,8 @@ void add_infinite_options(CLI::App& command, InfiniteRequest& request) {
 Finding attack_into(const std::filesystem::path& out, const Attack& attack, const Case& subject, const Options& options,
                     const Context& context) {
   prepare_output_folder(out, false);
-  Finding finding = run_attack(attack, subject, {}, options.given, context, out);
+  Forgetful checkpoint;
+  Finding finding = run_attack(attack, subject, {}, options.given, context, out, checkpoint);
   if (std::filesystem::exists(out / (attack.name() + ".npz"))) {
     std::filesystem::rename(out / (attack.name() + ".npz"), out / "reconstruction.npz");
   }

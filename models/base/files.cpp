@@ -15,6 +15,8 @@
 namespace afterimage {
 namespace {
 
+constexpr const char* half_written = ".tmp-";
+
 namespace fs = std::filesystem;
 
 class Sha256 {
@@ -70,8 +72,12 @@ std::string read_file(const fs::path& path, std::uint64_t limit) {
   return bytes;
 }
 
+fs::path temporary_name(const fs::path& path) { return path.string() + fmt::format("{}{}", half_written, ::getpid()); }
+
+bool is_half_written(const fs::path& path) { return path.filename().string().find(half_written) != std::string::npos; }
+
 void write_file(const fs::path& path, std::string_view bytes) {
-  const fs::path temporary = path.string() + fmt::format(".tmp-{}", ::getpid());
+  const fs::path temporary = temporary_name(path);
   {
     std::ofstream out(temporary, std::ios::binary | std::ios::trunc);
     out.write(bytes.data(), static_cast<std::streamsize>(bytes.size()));

@@ -18,6 +18,10 @@ std::uint64_t bytes_in(const std::filesystem::path& path);
 // Throws std::runtime_error that names the file (exit 5), e.g. when the disk is full.
 void write_file(const std::filesystem::path& path, std::string_view bytes);
 
+// The name that a file is written under in this process until it is whole; and whether a file has such a name.
+std::filesystem::path temporary_name(const std::filesystem::path& path);
+bool is_half_written(const std::filesystem::path& path);
+
 struct FileDigest {
   std::uint64_t bytes = 0;
   std::string sha256;  // 64 lower-case hexadecimal digits

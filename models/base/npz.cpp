@@ -270,7 +270,7 @@ NamedArrays read_npz(const std::filesystem::path& path) {
 
 void write_npz(const std::filesystem::path& path, const NamedArrays& arrays) {
   constexpr time_t epoch = 315532800;  // 1980-01-01, the first that a zip can say
-  const std::filesystem::path temporary = path.string() + fmt::format(".tmp-{}", ::getpid());
+  const std::filesystem::path temporary = temporary_name(path);
   int code = 0;
   Zip zip(zip_open(temporary.c_str(), ZIP_CREATE | ZIP_TRUNCATE, &code), zip_discard);
   if (!zip) throw std::runtime_error(fmt::format("{}: cannot be written (zip error {})", path.string(), code));

@@ -1,6 +1,7 @@
 #include <cmath>
 
 #include "attacks/attack.h"
+#include "attacks/recorder.h"
 #include "attacks/scoring/score.h"
 #include "attacks/span.h"
 #include "models/base/error.h"
@@ -48,12 +49,18 @@ Recipe squared_recipe() {
   return recipe;
 }
 
-Reconstruction attack(const std::string& name, const Subject& subject,
-                      std::map<std::string, std::string> options = {}) {
+Reconstruction attack(const std::string& name, const Subject& subject, std::map<std::string, std::string> options,
+                      Checkpoint& checkpoint) {
   const Attack& chosen = attack_named(name);
   Generator random = seeded(1);
   Silent silent;
-  return chosen.run(subject, {}, AttackOptions(chosen.options(), options), random, silent);
+  return chosen.run(subject, {}, AttackOptions(chosen.options(), options), random, silent, checkpoint);
+}
+
+Reconstruction attack(const std::string& name, const Subject& subject,
+                      std::map<std::string, std::string> options = {}) {
+  Forgetful forgetful;
+  return attack(name, subject, std::move(options), forgetful);
 }
 
 double relative_error(const Tensor& a, const Tensor& b) { return ((a - b).norm() / b.norm()).item<double>(); }
@@ -94,11 +101,34 @@ TEST_CASE("images that are handed on as confirmed are not searched for again") {
   const Attack& finite = attack_named("finite-width");
   Generator random = seeded(1);
   Silent silent;
+  Forgetful forgetful;
   const Handed handed{trained.truth.training.slice(0, 0, 3), {}};
-  const auto found =
-      finite.run(trained.subject, handed, AttackOptions(finite.options(), {{"steps", "200"}}), random, silent);
+  const auto found = finite.run(trained.subject, handed, AttackOptions(finite.options(), {{"steps", "200"}}), random,
+                                silent, forgetful);
   CHECK(relative_error(found.claim.images.slice(0, 0, 3), handed.confirmed) < 1e-4);
   CHECK(found.claim.confirmed.slice(0, 0, 3).all().item<bool>());
+}
+
+TEST_CASE("an attack that is interrupted at any step goes on to the same end") {
+  const Trained trained = trained_network(squared_recipe());
+  for (const std::map<std::string, std::string>& options :
+       {std::map<std::string, std::string>{{"steps", "60"}, {"rounds", "2"}},
+        {{"steps", "40"}, {"rounds", "0"}, {"restarts", "2"}},
+        {{"steps", "40"}, {"space", "pixels"}}}) {
+    Recorder recorder;
+    const Reconstruction whole = attack("finite-width", trained.subject, options, recorder);
+    REQUIRE(recorder.states.size() > 20);
+    for (std::size_t i = 1; i < recorder.states.size(); i += recorder.states.size() / 9) {
+      Recorder from(recorder.states[i]);
+      const Reconstruction resumed = attack("finite-width", trained.subject, options, from);
+      CAPTURE(i);
+      CHECK(at::equal(resumed.claim.images, whole.claim.images));
+      CHECK(resumed.iterations == whole.iterations);
+      CHECK(resumed.loss_initial == whole.loss_initial);
+      CHECK(resumed.evidence == whole.evidence);
+      CHECK(from.states.size() < recorder.states.size());
+    }
+  }
 }
 
 TEST_CASE("the row space is found whatever the loss, the batch order and the weight decay") {

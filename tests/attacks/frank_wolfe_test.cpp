@@ -2,6 +2,8 @@
 
 #include <catch2/catch.hpp>
 
+#include "attacks/recorder.h"
+
 namespace afterimage {
 namespace {
 
@@ -30,9 +32,10 @@ Errors errors(const Measure& found, const Setting& truth) {
 
 Measure solve(const Setting& setting, const AnalyticNtk& kernel, Generator& random) {
   Silent progress;
+  Forgetful forgetful;
   FrankWolfePlan plan;
   plan.climbers = 60;
-  return frank_wolfe(*setting.learned, kernel, {at::zeros({24}), 0, 1}, {}, plan, random, progress);
+  return frank_wolfe(*setting.learned, kernel, {at::zeros({24}), 0, 1}, {}, plan, random, progress, forgetful);
 }
 
 }  // namespace
@@ -54,6 +57,25 @@ TEST_CASE("Theorem 1: from any of 20 seeds, nothing is left unexplained only at 
   CHECK(reached == 20);
 }
 
+TEST_CASE("a search that is interrupted between rounds goes on to the same end") {
+  const auto kernel = AnalyticNtk::uniform(2, 2, 0.1);
+  const auto run = [&](Recorder& recorder) {
+    Generator random = seeded(3);
+    const Setting setting = learn(kernel, 6, 1, random);
+    Silent progress;
+    FrankWolfePlan plan;
+    plan.climbers = 60;
+    return frank_wolfe(*setting.learned, kernel, {at::zeros({24}), 0, 1}, {}, plan, random, progress, recorder);
+  };
+  Recorder recorder;
+  const Measure whole = run(recorder);
+  REQUIRE(recorder.states.size() > 2);
+  Recorder from(recorder.states[recorder.states.size() / 2]);
+  const Measure resumed = run(from);
+  CHECK(at::equal(resumed.images, whole.images));
+  CHECK(resumed.residuals == whole.residuals);
+}
+
 TEST_CASE("images with several dual coefficients each are found as well") {
   Generator random = seeded(4);
   const auto kernel = AnalyticNtk::uniform(1, 2, 0.1);
@@ -70,8 +92,9 @@ TEST_CASE("images that are handed in stay, and the rest is found beside them") {
   const auto kernel = AnalyticNtk::uniform(2, 2, 0.1);
   const Setting setting = learn(kernel, 8, 1, random);
   Silent progress;
+  Forgetful forgetful;
   const Measure found = frank_wolfe(*setting.learned, kernel, {at::zeros({24}), 0, 1}, setting.images.narrow(0, 0, 5),
-                                    {}, random, progress);
+                                    {}, random, progress, forgetful);
   CHECK(errors(found, setting).images.max().item<double>() < 1e-3);
 }
 
@@ -82,8 +105,9 @@ TEST_CASE("a function that is not the kernel's is not explained by a few images"
   FrankWolfePlan plan;
   plan.rounds = 12;
   Silent progress;
+  Forgetful forgetful;
   const Measure found = frank_wolfe(*setting.learned, AnalyticNtk::uniform(1, 2, 0.1), {at::zeros({24}), 0, 1}, {},
-                                    plan, random, progress);
+                                    plan, random, progress, forgetful);
   CHECK(found.residuals.back() > 1e-6);
 }
 

@@ -30,8 +30,9 @@ Trained trained(std::int64_t width, double size, Generator& random) {
 Reconstruction attack(const Subject& subject, Generator& random) {
   const InfiniteWidth infinite;
   Silent progress;
+  Forgetful forgetful;
   return infinite.run(subject, {}, AttackOptions(infinite.options(), {{"climbers", "12"}, {"frank-wolfe-rounds", "6"}}),
-                      random, progress);
+                      random, progress, forgetful);
 }
 
 }  // namespace

@@ -440,6 +440,33 @@ TEST_CASE("Ctrl-C exits 130, and with --resume the same audit goes on to the sam
   CHECK(without_timing(out + "/report.json") == without_timing(folder / "whole/report.json"));
 }
 
+TEST_CASE("an audit killed at any moment goes on with --resume to the same report") {
+  const Folder folder;
+  const std::string run_folder = small_run(folder);
+  const std::string options = " --quiet --rounds 1 --attacks span,finite-width --steps 3000 --out ";
+  REQUIRE(run("audit " + run_folder + options + (folder / "whole")).code != 5);
+  for (const int milliseconds : {200, 1300, 2500}) {
+    const std::string out = folder / ("killed-" + std::to_string(milliseconds));
+    const pid_t child = ::fork();
+    if (child == 0) {
+      ::execl(PROGRAM, PROGRAM, "audit", run_folder.c_str(), "--quiet", "--rounds", "1", "--attacks",
+              "span,finite-width", "--steps", "3000", "--out", out.c_str(), nullptr);
+      ::_exit(127);
+    }
+    std::this_thread::sleep_for(std::chrono::milliseconds(milliseconds));
+    ::kill(child, SIGKILL);
+    ::waitpid(child, nullptr, 0);
+    run("audit " + run_folder + options + out + " --resume");
+    CAPTURE(milliseconds);
+    CHECK(without_timing(out + "/report.json") == without_timing(folder / "whole/report.json"));
+    for (const auto& entry : fs::directory_iterator(out)) {
+      const std::string name = entry.path().filename().string();
+      CHECK(name.find(".tmp-") == std::string::npos);
+      CHECK(name.find(".state") == std::string::npos);
+    }
+  }
+}
+
 TEST_CASE("help and version answer without doing anything") {
   CHECK(run("--help").code == 0);
   CHECK(run("--version").out.starts_with("afterimage "));

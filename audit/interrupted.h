@@ -1,0 +1,50 @@
+// What an audit leaves in its output folder for `--resume`, should it be interrupted: the findings of the attacks that
+// are done, and how far the one under way is. Each with the fingerprint of all that decides it: it is used again only
+// where that is the same.
+#pragma once
+
+#include <chrono>
+#include <filesystem>
+#include <optional>
+#include <string>
+
+#include "models/checkpoint.h"
+#include "reports/report.h"
+
+namespace afterimage {
+
+class Leftovers {
+ public:
+  explicit Leftovers(std::filesystem::path folder) : folder_(std::move(folder)) {}
+
+  void keep_finding(const Finding& finding, const std::string& fingerprint) const;
+  std::optional<Finding> finding(const std::string& attack, const std::string& fingerprint) const;
+  std::filesystem::path state_file(const std::string& attack) const;
+  // The audit is done, or starts anew: nothing is left, nor any file that was being written.
+  void clear() const;
+  // Files that were being written when a program was killed.
+  void clear_half_written() const;
+
+ private:
+  std::filesystem::path finding_file(const std::string& attack) const;
+  std::filesystem::path folder_;
+};
+
+// An attack's state in a file, at most once in some seconds and for no more than a small share of the time.
+class FileCheckpoint final : public Checkpoint {
+ public:
+  // `take`: whether what the file holds is to be gone on from; it is, where its fingerprint is this one. Throws
+  // InputError where it is damaged.
+  FileCheckpoint(std::filesystem::path file, std::string fingerprint, bool take);
+  State take() override { return std::exchange(kept_, {}); }
+  bool due() const override { return std::chrono::steady_clock::now() >= next_; }
+  void keep(const State& state) override;
+
+ private:
+  std::filesystem::path file_;
+  std::string fingerprint_;
+  State kept_;
+  std::chrono::steady_clock::time_point next_;
+};
+
+}  // namespace afterimage

@@ -1,0 +1,61 @@
+#include "models/checkpoint.h"
+
+#include <fmt/format.h>
+
+#include "models/base/error.h"
+
+namespace afterimage {
+
+State& State::set(const std::string& name, const Tensor& value) {
+  if (value.defined()) arrays_.emplace_back(name, to_array(value));
+  return *this;
+}
+
+State& State::set(const std::string& name, double value) {
+  return set(name, at::scalar_tensor(value, at::TensorOptions().dtype(at::kDouble)));
+}
+
+State& State::set(const std::string& name, std::int64_t value) {
+  return set(name, at::scalar_tensor(value, at::TensorOptions().dtype(at::kLong)));
+}
+
+State& State::set(const std::string& name, const std::vector<double>& values) {
+  return set(name, at::tensor(values, at::kDouble));
+}
+
+State& State::set(const std::string& name, const State& part) {
+  for (const auto& [inner, array] : part.arrays_) arrays_.emplace_back(name + "." + inner, array);
+  return *this;
+}
+
+Tensor State::tensor(const std::string& name) const {
+  const Array* array = find(arrays_, name);
+  if (array == nullptr) throw InputError(fmt::format("what was kept of the interrupted run has no {}", name));
+  return to_tensor(*array);
+}
+
+double State::number(const std::string& name) const { return numbers(name).at(0); }
+
+std::int64_t State::whole(const std::string& name) const {
+  const Tensor value = tensor(name);
+  if (value.numel() != 1 || value.scalar_type() != at::kLong)
+    throw InputError(fmt::format("what was kept of the interrupted run: {} is not a whole number", name));
+  return value.item<std::int64_t>();
+}
+
+std::vector<double> State::numbers(const std::string& name) const {
+  const Tensor values = tensor(name);
+  if (values.scalar_type() != at::kDouble)
+    throw InputError(fmt::format("what was kept of the interrupted run: {} are not numbers", name));
+  return to_doubles(values);
+}
+
+State State::part(const std::string& name) const {
+  NamedArrays inner;
+  for (const auto& [full, array] : arrays_) {
+    if (full.rfind(name + ".", 0) == 0) inner.emplace_back(full.substr(name.size() + 1), array);
+  }
+  return State(std::move(inner));
+}
+
+}  // namespace afterimage

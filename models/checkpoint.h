@@ -1,0 +1,74 @@
+// What long work keeps as it goes, so that after an interruption, even by kill -9, it goes on from there to the same
+// end.
+#pragma once
+
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "models/tensor.h"
+
+namespace afterimage {
+
+// Tensors and numbers by name.
+class State {
+ public:
+  State() = default;
+  explicit State(NamedArrays arrays) : arrays_(std::move(arrays)) {}
+  const NamedArrays& arrays() const { return arrays_; }
+  bool empty() const { return arrays_.empty(); }
+  bool has(const std::string& name) const { return find(arrays_, name) != nullptr; }
+
+  // Copies: the tensor may change afterwards. Undefined ones are left out.
+  State& set(const std::string& name, const Tensor& value);
+  State& set(const std::string& name, double value);
+  State& set(const std::string& name, std::int64_t value);
+  State& set(const std::string& name, const std::vector<double>& values);
+  State& set(const std::string& name, const State& part);  // each of its names after `name` and a dot
+  // Throw InputError where the name is missing or not of that kind.
+  Tensor tensor(const std::string& name) const;
+  double number(const std::string& name) const;
+  std::int64_t whole(const std::string& name) const;
+  std::vector<double> numbers(const std::string& name) const;
+  State part(const std::string& name) const;  // empty where there is none
+
+ private:
+  NamedArrays arrays_;
+};
+
+class Checkpoint {
+ public:
+  virtual ~Checkpoint() = default;
+  // What an interrupted run of the same work kept last, once: empty where there is none, and from the second call on.
+  virtual State take() = 0;
+  // Whether it is time to keep what there is: writing costs.
+  virtual bool due() const = 0;
+  virtual void keep(const State& state) = 0;
+};
+
+// Keeps nothing.
+class Forgetful final : public Checkpoint {
+ public:
+  State take() override { return {}; }
+  bool due() const override { return false; }
+  void keep(const State&) override {}
+};
+
+// A stage of longer work: what it keeps lies under its name beside what the whole was when the stage began.
+class StageCheckpoint final : public Checkpoint {
+ public:
+  // `kept` is what was kept of this very stage, or empty.
+  StageCheckpoint(Checkpoint& whole, State around, std::string name, State kept = {})
+      : whole_(whole), around_(std::move(around)), name_(std::move(name)), kept_(std::move(kept)) {}
+  State take() override { return std::exchange(kept_, {}); }
+  bool due() const override { return whole_.due(); }
+  void keep(const State& state) override { whole_.keep(State(around_).set(name_, state)); }
+
+ private:
+  Checkpoint& whole_;
+  State around_;
+  std::string name_;
+  State kept_;
+};
+
+}  // namespace afterimage
