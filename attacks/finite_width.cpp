@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "attacks/capacity.h"
 #include "attacks/solver/deflation.h"
 #include "attacks/solver/search.h"
 #include "models/base/error.h"
@@ -282,6 +283,7 @@ class Search {
       result_.evidence["confirmed_by_round"] = found_by_round_;
       result_.evidence["slack"] = deflation_->polytope().slack();
     }
+    result_.evidence["images_that_parameters_determine"] = std::floor(capacity_of(subject_).images());
     if (!(*result_.relative_loss < unexplained)) {
       result_.conclusion = Conclusion::inconclusive;
       result_.reason = fmt::format(
@@ -360,6 +362,15 @@ void FiniteWidth::validate(const AttackOptions& options) const { static_cast<voi
 Reconstruction FiniteWidth::run(const Subject& subject, const Handed& handed, const AttackOptions& options,
                                 Generator& random, Progress& progress, Checkpoint& checkpoint) const {
   const Settings settings = parse(options);
+  if (const Capacity capacity = capacity_of(subject); capacity.last_layer_only) {
+    Reconstruction result;
+    result.conclusion = Conclusion::not_applicable;
+    result.reason = fmt::format(
+        "only the last layer was trained: its {} numbers are a sum over the training images of what the layers below "
+        "make of them, and determine at most {:.0f} images of {} pixels",
+        capacity.equations, std::floor(capacity.images()), subject.network->inputs());
+    return result;
+  }
   progress.stage("finite-width: row space of the first layer's change");
   const auto span = row_span_of(subject).span;
   if (settings.space == "span" && !span) {

@@ -6,6 +6,7 @@
 #include <chrono>
 #include <cmath>
 
+#include "attacks/capacity.h"
 #include "audit/exposure.h"
 #include "audit/interrupted.h"
 #include "audit/scored.h"
@@ -97,6 +98,21 @@ Deviation without_initial() {
   return deviation;
 }
 
+// That nothing was found means little where the parameters cannot say what the images were: some images may leak none
+// the less, and another attacker may know more about them.
+std::optional<std::string> beyond_capacity(const Case& subject, const Finding& finding) {
+  const bool nothing = finding.status == Status::ok && finding.reconstructed && finding.reconstructed->count == 0;
+  if (!nothing || !subject.subject.network || lacks_initial(subject.subject)) return std::nullopt;
+  const Capacity capacity = capacity_of(subject.subject);
+  const std::int64_t images = subject.truth.training.size(0);
+  if (static_cast<double>(images) <= capacity.images()) return std::nullopt;
+  return fmt::format(
+      "beyond capacity: the {} parameters that training changed determine at most {:.0f} images of {} unknowns each, "
+      "and "
+      "{} were trained on; other images explain the change as well",
+      capacity.equations, std::floor(capacity.images()), capacity.unknowns, images);
+}
+
 }  // namespace
 
 Finding run_attack(const Attack& attack, const Case& subject, const Handed& handed,
@@ -133,6 +149,10 @@ Finding run_attack(const Attack& attack, const Case& subject, const Handed& hand
   if (claim.images.defined() || claim.membership_training.defined()) {
     context.progress->stage(attack.name() + ": scoring");
     fill_scores(finding, claim, subject.truth, subject.labels, context.seed);
+  }
+  if (const auto reason = beyond_capacity(subject, finding)) {
+    finding.status = Status::inconclusive;
+    finding.reason = *reason;
   }
   write_claim(out / (attack.name() + ".npz"), claim);
   return finding;

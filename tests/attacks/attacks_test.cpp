@@ -1,6 +1,7 @@
 #include <cmath>
 
 #include "attacks/attack.h"
+#include "attacks/capacity.h"
 #include "attacks/recorder.h"
 #include "attacks/scoring/score.h"
 #include "attacks/span.h"
@@ -18,10 +19,10 @@ struct Trained {
   Truth truth;
 };
 
-Trained trained_network(const Recipe& recipe, std::int64_t outputs = 1) {
+Trained trained_network(const Recipe& recipe, std::int64_t outputs = 1,
+                        const std::vector<std::int64_t>& widths = {256, 256}) {
   Generator random = seeded(11);
-  const auto network =
-      std::make_shared<Mlp>(pixels, std::vector<std::int64_t>{256, 256}, outputs, Parameterization::standard);
+  const auto network = std::make_shared<Mlp>(pixels, widths, outputs, Parameterization::standard);
   const auto pictures = [&](std::int64_t count) {
     // Half black, as pictures are.
     return at::rand({count, pixels}, random, at::kFloat).mul_(at::rand({count, pixels}, random, at::kFloat) > 0.5);
@@ -107,6 +108,29 @@ TEST_CASE("images that are handed on as confirmed are not searched for again") {
                                 silent, forgetful);
   CHECK(relative_error(found.claim.images.slice(0, 0, 3), handed.confirmed) < 1e-4);
   CHECK(found.claim.confirmed.slice(0, 0, 3).all().item<bool>());
+}
+
+TEST_CASE("parameters that training changed determine as many images as they outnumber unknowns") {
+  const Trained trained = trained_network(squared_recipe());
+  const Capacity capacity = capacity_of(trained.subject);
+  CHECK(capacity.equations <= trained.subject.trained.count());
+  CHECK(capacity.equations > trained.subject.trained.count() / 2);  // units that no image activates stay as they were
+  CHECK(capacity.unknowns == pixels + 1);
+  CHECK_FALSE(capacity.last_layer_only);
+
+  CHECK(capacity_of(trained_network(squared_recipe(), 1, {3}).subject).images() < images_count);
+}
+
+TEST_CASE("where the last layer alone was trained, attacks on tangents say that and what it can determine") {
+  Subject subject = trained_network(squared_recipe()).subject;
+  Parameters trained = subject.initial.clone();
+  trained.at("fc3.weight").add_(at::ones_like(trained.at("fc3.weight")), 0.1);
+  subject.trained = trained;
+  CHECK(capacity_of(subject).last_layer_only);
+  const Reconstruction found = attack("finite-width", subject);
+  CHECK(found.conclusion == Conclusion::not_applicable);
+  CHECK(found.reason.find("only the last layer") != std::string::npos);
+  CHECK(attack("span", subject).conclusion == Conclusion::not_applicable);
 }
 
 TEST_CASE("an attack that is interrupted at any step goes on to the same end") {
