@@ -10,6 +10,7 @@
 
 #include "attacks/finite_width.h"
 #include "attacks/infinite_width.h"
+#include "attacks/kkt.h"
 #include "attacks/span.h"
 #include "attacks/vertices.h"
 #include "models/base/error.h"
@@ -66,6 +67,7 @@ const std::vector<std::unique_ptr<Attack>>& all_attacks() {
     list.push_back(std::make_unique<Span>());
     list.push_back(std::make_unique<Vertices>());
     list.push_back(std::make_unique<FiniteWidth>());
+    list.push_back(std::make_unique<Kkt>());
     list.push_back(std::make_unique<InfiniteWidth>());
     return list;
   }();

@@ -13,7 +13,8 @@ namespace {
 constexpr double least_gap = 3;
 // The last fifth of a noise spectrum thins out towards zero and has gaps of its own.
 constexpr double largest_rank_share = 0.8;
-constexpr double rounding = 1e-7;  // of float32, relative to the largest singular value
+constexpr double still_column = 1.5;  // of a column of noise, whose norm varies by 1 / sqrt(2 rows)
+constexpr double rounding = 1e-7;     // of float32, relative to the largest singular value
 
 struct Spectrum {
   Tensor values;  // [k] descending
@@ -63,6 +64,7 @@ Decomposition decompose(const Tensor& initial, const Tensor& trained) {
     const Tensor leading = found.spectrum.rows.narrow(0, 0, large);
     const auto outside = [&](const Tensor& w) { return w - at::mm(at::mm(w, leading.t()), leading); };
     const Tensor w0 = outside(initial), wf = outside(trained);
+    if (w0.count_nonzero().item<std::int64_t>() == 0) break;  // nothing that could have decayed
     double next = ((wf * w0).sum() / w0.square().sum()).item<double>();
     if (std::abs(next - 1) < none) next = 1;  // rounding
     if (std::abs(next - found.decay) < settled) break;
@@ -99,6 +101,15 @@ SpanSearch find_row_span(const Tensor& initial, const Tensor& trained) {
   span.basis = at::zeros({span.rank, initial.size(1)}, at::kDouble)
                    .index_copy_(1, live, found.spectrum.rows.narrow(0, 0, span.rank));
   return {span, "", found.values};
+}
+
+SpanSearch find_row_span(const Tensor& trained) {
+  const Tensor none = at::zeros_like(trained);
+  SpanSearch all = find_row_span(none, trained);
+  if (!all.span) return all;
+  // A pixel that no training image changes still has the weights that it began with.
+  const double noise = all.span->rounding * std::sqrt(static_cast<double>(trained.size(0)));
+  return find_row_span(none, trained.masked_fill(trained.norm(2, 0) < still_column * noise, 0));
 }
 
 SpanSearch row_span_of(const Subject& subject) {

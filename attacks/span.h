@@ -26,6 +26,8 @@ struct SpanSearch {
   std::vector<double> singular_values;
 };
 SpanSearch find_row_span(const Tensor& initial, const Tensor& trained);
+// The same for weights whose start is not known but small (METHODS 4): of the trained weights themselves.
+SpanSearch find_row_span(const Tensor& trained);
 // Of the subject's first layer; null as well where that is not dense.
 SpanSearch row_span_of(const Subject& subject);
 

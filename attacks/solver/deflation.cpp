@@ -26,8 +26,11 @@ Tensor fitted(const Subject& subject, const Tensor& images, double tolerance) {
   return ((outputs.amax(1) - 1).abs() < tolerance).logical_and(outputs.abs().sum(1) - outputs.amax(1) < tolerance);
 }
 
-Deflation::Deflation(const Subject& subject, const RowSpan& span)
-    : subject_(subject), polytope_(span, subject.bounds), known_(at::zeros({0, span.rank}, at::kDouble)) {}
+Deflation::Deflation(const Subject& subject, const RowSpan& span, double leverage)
+    : subject_(subject),
+      polytope_(span, subject.bounds),
+      leverage_(leverage),
+      known_(at::zeros({0, span.rank}, at::kDouble)) {}
 
 Tensor Deflation::known_images() const { return at::mm(known_, polytope_.basis()).to(at::kFloat); }
 
@@ -58,6 +61,8 @@ void Deflation::accept(const Tensor& images) {
   }
 }
 
+void Deflation::retain(const Tensor& which) { known_ = known_.index_select(0, at::nonzero(which).squeeze(1)); }
+
 std::int64_t Deflation::take(const VertexSet& vertices) {
   const Tensor fits = fitted(subject_, at::mm(vertices.coordinates, polytope_.basis()).to(at::kFloat), fit_tolerance);
   // The surest first, so that of two near each other the better is kept.
@@ -67,7 +72,7 @@ std::int64_t Deflation::take(const VertexSet& vertices) {
                    [&](std::size_t a, std::size_t b) { return vertices.leverage[a] < vertices.leverage[b]; });
   const std::int64_t before = found();
   for (const auto i : order) {
-    if (vertices.leverage[i] > largest_leverage) break;
+    if (vertices.leverage[i] > leverage_) break;
     const auto row = static_cast<std::int64_t>(i);
     if (fits.defined() && !fits[row].item<bool>()) continue;
     const Tensor image = vertices.coordinates[row];

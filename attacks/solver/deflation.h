@@ -12,7 +12,8 @@ inline constexpr std::int64_t largest_rank = 300;
 
 class Deflation {
  public:
-  Deflation(const Subject& subject, const RowSpan& span);
+  // `leverage` is the largest of a bound at a vertex that is confirmed.
+  Deflation(const Subject& subject, const RowSpan& span, double leverage = largest_leverage);
 
   std::int64_t rank() const { return polytope_.rank(); }
   // Images that may be missing yet. There are rank + 1 where the mean of the training set itself was taken off, and
@@ -35,6 +36,8 @@ class Deflation {
   void restore(const State& state);
   // Images that another attack confirmed, [K, d].
   void accept(const Tensor& images);
+  // Takes back all known images but those that `which` [K] bool names.
+  void retain(const Tensor& which);
   // Tries up to `most` random directions that no known image has a part in, for as long as they lead to new ones: with
   // few left to find, these few stand out there; with many, none is tried. Returns how many are new.
   std::int64_t sweep(std::int64_t most, Generator& random, Progress& progress);
@@ -48,6 +51,7 @@ class Deflation {
 
   const Subject& subject_;
   PixelPolytope polytope_;
+  double leverage_;
   Tensor known_;
   std::int64_t fewest_active_ = 0;
 };

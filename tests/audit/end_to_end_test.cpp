@@ -47,7 +47,7 @@ TEST_CASE("an audit of a network trained on few images finds them, and says so i
   CHECK(span["attack"] == "span");
   CHECK(span["membership"]["auc"] == 1.0);
   CHECK(span["evidence"]["rank"] == 7);  // 8 images, less one for their own mean
-  REQUIRE(report["findings"].size() == 4);
+  REQUIRE(report["findings"].size() == 5);
   for (const auto& finding : {report["findings"][1], report["findings"][2]}) {
     CAPTURE(finding["attack"]);
     CHECK(finding["reconstructed"]["count"].get<int>() >= 6);
@@ -58,7 +58,9 @@ TEST_CASE("an audit of a network trained on few images finds them, and says so i
   }
   CHECK(report["findings"][1]["attack"] == "vertices");
   CHECK(report["findings"][2]["attack"] == "finite-width");
-  CHECK(report["findings"][3]["attack"] == "infinite-width");
+  CHECK(report["findings"][3]["attack"] == "kkt");
+  CHECK(report["findings"][3]["status"] == "not-applicable");  // the squared loss
+  CHECK(report["findings"][4]["attack"] == "infinite-width");
   for (const char* field : {"initial_to_infinite", "final_to_infinite"}) {
     CHECK(report["deviation"][field].get<double>() > 1e-3);
     CHECK(report["deviation"][field].get<double>() < 0.2);
@@ -104,6 +106,65 @@ TEST_CASE("an audit that runs out of time ends soon, with what it has, and says 
   auto all = json_in(folder / "all/report.json"), unlimited = json_in(folder / "unlimited/report.json");
   CHECK(all["findings"] == unlimited["findings"]);
   CHECK(run(audit + "0 --out " + (folder / "wrong")).code == 2);
+}
+
+TEST_CASE("images come back from trained weights alone where training began small and went on long") {
+  const Folder folder;
+  const std::string run_folder =
+      small_run(folder, "run", "--loss logistic --first-layer-scale 1e-4 --over-loss --until-loss 1e-6");
+  const auto record = json_in(run_folder + "/training.json");
+  CHECK(record["first_layer_scale"] == 1e-4);
+  CHECK(record["recipe"]["over_loss"] == true);
+  CHECK(record["final_loss"].get<double>() < 1e-6);
+  fs::remove(run_folder + "/initial.safetensors");
+  CHECK(run("attack kkt " + run_folder + " --quiet --out " + (folder / "known")).code == 4);
+  REQUIRE(run("attack kkt " + run_folder + " --quiet --unknown-start --out " + (folder / "found")).code == 0);
+  const auto result = json_in(folder / "found/result.json");
+  CHECK(result["reconstructed"]["count"].get<int>() >= 6);
+  CHECK(result["control"]["rate"].get<double>() <= 0.02);
+  CHECK(result["confirmed"]["right"].get<int>() >= 6);
+}
+
+TEST_CASE(
+    "an audit that is not told the weights before training says what it could not do, and attacks with the rest") {
+  const Folder folder;
+  const std::string run_folder =
+      small_run(folder, "run", "--loss logistic --first-layer-scale 1e-4 --over-loss --until-loss 1e-6");
+  const std::string from_run = "audit " + run_folder + " --quiet --unknown-start --out " + (folder / "a");
+  const std::string from_files =
+      "audit --trained " + run_folder + "/trained.safetensors --model " + run_folder + "/model.json --training-set " +
+      run_folder + "/training-set.npz --control npz:" + (folder / "control.npz") + " --quiet --out " + (folder / "b");
+  const auto images = load_images("fashion-mnist");
+  const auto trained_on = read_training_set(run_folder + "/training-set.npz", read_model(run_folder + "/model.json"));
+  Generator random = seeded(4);
+  const auto control = draw_control(images, Task::parse("odd-even"), trained_on.images + trained_on.mean, 100, random);
+  write_npz(folder / "control.npz", {{"images", to_array(control.images)}, {"labels", to_array(control.labels)}});
+  for (const auto& [arguments, report_file] :
+       {std::pair{from_run, folder / "a/report.json"}, std::pair{from_files, folder / "b/report.json"}}) {
+    CAPTURE(arguments);
+    REQUIRE(run(arguments).code == 0);
+    const auto report = json_in(report_file);
+    for (const auto& finding : report["findings"]) {
+      if (finding["attack"] == "kkt") {
+        CHECK(finding["reconstructed"]["count"].get<int>() >= 6);
+      } else {
+        CHECK(finding["status"] == "not-applicable");
+        CHECK(finding["reason"].get<std::string>().find("before training are not known") != std::string::npos);
+      }
+    }
+    for (const auto& input : report["inputs"]) CHECK(input["role"] != "initial");
+    CHECK(report["deviation"]["kernel_distance"].is_null());
+    CHECK(report["deviation"]["reason"].get<std::string>().find("before training") != std::string::npos);
+    const auto about_start = [](const nlohmann::json& list) {
+      return std::count_if(list.begin(), list.end(), [](const nlohmann::json& item) {
+        return item.get<std::string>().find("initial parameters") != std::string::npos;
+      });
+    };
+    CHECK(about_start(report["threat_model"]["knows"]) == 0);
+    CHECK(about_start(report["threat_model"]["does_not_know"]) == 1);
+    CHECK(run("verify " + report_file).code == 0);
+  }
+  CHECK(run("deviation " + run_folder + " --quiet --unknown-start").code == 0);
 }
 
 TEST_CASE("a network of infinite width gives up every image and its dual coefficient, without weights to load") {
@@ -298,6 +359,9 @@ TEST_CASE("bad usage exits 2 with one line that names what is wrong, and writes 
            {audit + "--policy " + (folder / "missing.json"), "missing.json"},
            {audit + "--device cuda", "--device"},
            {"audit --initial " + run_folder + "/initial.safetensors --out " + out, "--trained"},
+           {"audit --unknown-start --initial " + run_folder + "/initial.safetensors --out " + out, "--unknown-start"},
+           {audit + "--attacks kkt --lambda-min -1", "--lambda-min"},
+           {train_with("--first-layer-scale", "0"), "--first-layer-scale"},
            {train_with("--loss", "hinge"), "--loss"},
            {train_with("--loss", "cross-entropy"), "cross-entropy"},
            {train_with("--mean", "median"), "--mean"},

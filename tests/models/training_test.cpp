@@ -53,6 +53,31 @@ TEST_CASE("training follows the gradient that autograd gives, for every loss and
   }
 }
 
+TEST_CASE("gradients over the loss bring the logistic loss down at an even rate, along the path of plain ones") {
+  const Mlp network(4, {32}, 1, Parameterization::standard);
+  Generator random = seeded(3);
+  const Parameters initial = network.initial(random);
+  const Tensor images = at::randn({6, 4}, random, at::kFloat);
+  const Tensor targets = targets_for({1, LossKind::logistic, {}}, 6);
+  Recipe recipe;
+  recipe.loss = LossKind::logistic;
+  recipe.learning_rate = 1e-2;
+  recipe.momentum = 0;
+  recipe.until_loss = 1e-3;
+  Silent silent;
+  const Training plain = train(network, initial, images, targets, recipe, random, silent);
+  recipe.over_loss = true;
+  const Training even = train(network, initial, images, targets, recipe, random, silent);
+  REQUIRE(plain.stopped_by == "loss");
+  CHECK(even.steps * 10 < plain.steps);
+  const Parameters change = plain.trained.minus(initial);
+  // Both paths are the same curve, followed in steps of different lengths, up to where each crosses the loss.
+  CHECK(even.trained.minus(plain.trained).squared_norm() < 1e-2 * change.squared_norm());
+  recipe.until_loss = 1e-12;
+  recipe.max_steps = 4 * even.steps + 1000;
+  CHECK(train(network, initial, images, targets, recipe, random, silent).stopped_by == "loss");
+}
+
 TEST_CASE("training stops at a loss, at a step count or at a plateau, and says which") {
   const Mlp network(4, {32}, 1, Parameterization::standard);
   Generator random = seeded(1);

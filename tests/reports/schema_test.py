@@ -92,11 +92,12 @@ def main():
         subprocess.run([*run, "train", "--data", "fashion-mnist", "--task", "odd-even", "--samples", "8", "--architecture",
                         "mlp:64,64", "--out", folder / "run"], check=True)
         codes = []
-        for name, more in (("plain", []), ("gated", ["--policy", root / "tests/data/policy.json"])):
+        for name, more in (("unknown", ["--unknown-start", "--attacks", "span,kkt"]), ("plain", []),
+                           ("gated", ["--policy", root / "tests/data/policy.json"])):
             codes.append(subprocess.run([*run, "audit", folder / "run", "--steps", "200", "--out", folder / name, *more]).returncode)
             report = load(folder / name / "report.json")
             check_valid(validator, report)
-        assert codes[0] in (0, 3) and codes[1] == 1, codes
+        assert codes[0] == 3 and codes[1] in (0, 3) and codes[2] == 1, codes
         for number, spoil in enumerate(BROKEN_REPORTS):
             broken = copy.deepcopy(report)
             spoil(broken)
