@@ -148,8 +148,8 @@ class Search {
   }
 
   void rounds() {
-    for (std::int64_t round = 0; round < settings_.rounds && deflation_->missing() > 0 && !progress_.out_of_time();
-         ++round) {
+    for (std::int64_t round = 0;
+         round < settings_.rounds && deflation_->missing() > 0 && !(rest_ && progress_.out_of_time()); ++round) {
       progress_.stage(
           fmt::format("kkt: round {}, {} known, searching for {}", round + 1, known(), deflation_->missing()));
       SearchPlan plan = plan_;
@@ -217,6 +217,7 @@ class Search {
     const Tensor& all = result_.claim.images;
     const Tensor images = all.narrow(
         0, 0, std::min(all.size(0), std::max(largest_projection / subject_.network->outputs(), std::int64_t{1})));
+    if (!at::isfinite(images).all().item<bool>()) return 1;
     const Parameters trained = subject_.trained.to(at::kDouble);
     const Tensor coefficients =
         project(*subject_.network->tangents_at({trained}, trained), images.to(at::kDouble), {}).coefficients;
