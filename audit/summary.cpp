@@ -36,6 +36,10 @@ void print_finding(const Finding& finding) {
 }
 
 void print_deviation(const Deviation& deviation) {
+  if (!deviation.relative_parameter_change) {  // nothing could be measured
+    fmt::print("deviation: unknown ({})\n", deviation.reason);
+    return;
+  }
   fmt::print(
       "deviation: kernel distance {} (to infinite width: {} at the start, {} at the end), linearization error {} "
       "(control {}), relative parameter change {}\n"
