@@ -19,7 +19,7 @@ constexpr double pixel_penalty = 0.1;              // of ||theta||^2, as the los
 // of their squares, vertices are no longer images.
 constexpr double largest_start = 0.01;
 // That noise lets chance vertices rest on more bounds than where the start is known. Measured on MNIST (N = 100): below
-// it 52 within relative L2 0.25 of an image and 1 further off, above it 5 and 50.
+// it 52 within relative L2 0.25 of an image and 2 further off, above it 7 and 47.
 constexpr double kkt_leverage = 0.9;
 // No training image has a smaller margin than the support vectors, which most of them are.
 constexpr double least_margin = 0.8;  // of the confirmed images' median

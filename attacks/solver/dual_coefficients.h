@@ -1,5 +1,5 @@
-// Coefficients as the KKT conditions of margin maximisation have them (Haim et al. 2022, equations 4 to 6; several
-// outputs: Buzaglo et al. 2023, equation 9): a multiplier lambda_j >= 0 for each candidate, whose label is given.
+// Coefficients as the KKT conditions of margin maximisation have them, stationarity and dual feasibility (Haim et al.
+// 2022; several outputs: Buzaglo et al. 2023): a multiplier lambda_j >= 0 for each candidate, whose label is given.
 #pragma once
 
 #include "attacks/solver/search.h"
