@@ -99,27 +99,6 @@ Tensor by_weight(const SearchResult& found) {
   return found.candidates.index_select(0, at::argsort(weight, 0, /*descending=*/true)).to(at::kDouble);
 }
 
-State state_of(const SearchResult& found) {
-  return State()
-      .set("candidates", found.candidates)
-      .set("coefficients", found.coefficients)
-      .set("iterations", found.iterations)
-      .set("loss_initial", found.loss_initial)
-      .set("loss_final", found.loss_final)
-      .set("settled", std::int64_t{found.settled});
-}
-
-SearchResult result_of(const State& state) {
-  SearchResult found;
-  found.candidates = state.tensor("candidates");
-  found.coefficients = state.tensor("coefficients");
-  found.iterations = state.whole("iterations");
-  found.loss_initial = state.number("loss_initial");
-  found.loss_final = state.number("loss_final");
-  found.settled = state.whole("settled") != 0;
-  return found;
-}
-
 class Search {
  public:
   Search(const Subject& subject, const Settings& settings, const std::optional<RowSpan>& span, Generator& random,
@@ -187,8 +166,7 @@ class Search {
     result_.iterations = kept.whole("iterations");
     if (kept.has("loss_initial")) result_.loss_initial = kept.number("loss_initial");
     if (deflation_) deflation_->restore(kept.part("deflation"));
-    const Tensor by_round = kept.tensor("found_by_round");
-    for (std::int64_t i = 0; i < by_round.numel(); ++i) found_by_round_.push_back(by_round[i].item<std::int64_t>());
+    found_by_round_ = kept.wholes("found_by_round");
     fruitless_rounds_ = kept.whole("fruitless_rounds");
     restarts_ = kept.whole("restarts");
     if (const State rest = kept.part("rest"); !rest.empty()) rest_ = result_of(rest);

@@ -98,7 +98,7 @@ Reconstruction not_applicable(const std::string& reason) {
 class Search {
  public:
   Search(const Subject& subject, const Settings& settings, const std::optional<RowSpan>& span, Generator& random,
-         Progress& progress)
+         Progress& progress, Checkpoint& checkpoint)
       : subject_(subject),
         settings_(settings),
         in_span_(span && settings.space != "pixels"),
@@ -107,7 +107,8 @@ class Search {
         bounds_(subject.bounds.mean, subject.bounds.low, subject.bounds.high, basis_, pixel_penalty * norm_),
         target_(subject.network->tangents_at({subject.trained}, subject.trained, basis_)),
         random_(random),
-        progress_(progress) {
+        progress_(progress),
+        checkpoint_(checkpoint) {
     if (in_span_ && settings.rounds > 0 && span->rank <= largest_rank) {
       deflation_.emplace(subject, *span, kkt_leverage);
     }
@@ -116,6 +117,8 @@ class Search {
   }
 
   Reconstruction run() {
+    kept_ = checkpoint_.take();
+    if (!kept_.empty()) restore(kept_);
     if (deflation_) {
       rounds();
     } else {
@@ -125,6 +128,27 @@ class Search {
   }
 
  private:
+  // What there is between searches.
+  State state() const {
+    State now;
+    now.set("random", random_.get_state()).set("iterations", result_.iterations).set("restarts", restarts_);
+    if (result_.loss_initial) now.set("loss_initial", *result_.loss_initial);
+    if (deflation_) now.set("deflation", deflation_->state());
+    now.set("found_by_round", at::tensor(found_by_round_, at::kLong));
+    if (rest_) now.set("rest", state_of(*rest_));
+    return now;
+  }
+
+  void restore(const State& kept) {
+    random_.set_state(kept.tensor("random"));
+    result_.iterations = kept.whole("iterations");
+    restarts_ = kept.whole("restarts");
+    if (kept.has("loss_initial")) result_.loss_initial = kept.number("loss_initial");
+    if (deflation_) deflation_->restore(kept.part("deflation"));
+    found_by_round_ = kept.wholes("found_by_round");
+    if (const State rest = kept.part("rest"); !rest.empty()) rest_ = result_of(rest);
+  }
+
   std::int64_t known() const { return deflation_ ? deflation_->found() : 0; }
 
   SearchResult search_with(const SearchPlan& plan) {
@@ -132,15 +156,17 @@ class Search {
     DualCoefficients lambda(
         *subject_.network, subject_.trained, bounds_, shared_labels(plan.candidates, subject_.network->outputs()),
         {first_layer_norm(subject_, subject_.trained), settings_.least_multiplier / count, norm_ * count});
-    SearchResult found = search(*target_, bounds_, subject_.bounds.mean.size(0), plan, lambda, random_, progress_);
+    StageCheckpoint checkpoint(checkpoint_, state(), "search", std::exchange(kept_, {}).part("search"));
+    SearchResult found =
+        search(*target_, bounds_, subject_.bounds.mean.size(0), plan, lambda, random_, progress_, checkpoint);
     result_.iterations += found.iterations;
     if (!result_.loss_initial) result_.loss_initial = found.loss_initial;
     return found;
   }
 
   void restarts() {
-    for (std::int64_t restart = 0; restart < settings_.restarts && !(rest_ && progress_.out_of_time()); ++restart) {
-      progress_.stage(fmt::format("kkt: search {} of {}, {} candidates in {}", restart + 1, settings_.restarts,
+    for (; restarts_ < settings_.restarts && !(rest_ && progress_.out_of_time()); ++restarts_) {
+      progress_.stage(fmt::format("kkt: search {} of {}, {} candidates in {}", restarts_ + 1, settings_.restarts,
                                   plan_.candidates, in_span_ ? "the span" : "pixels"));
       SearchResult found = search_with(plan_);
       if (!rest_ || found.loss_final < rest_->loss_final) rest_ = std::move(found);
@@ -148,10 +174,10 @@ class Search {
   }
 
   void rounds() {
-    for (std::int64_t round = 0;
-         round < settings_.rounds && deflation_->missing() > 0 && !(rest_ && progress_.out_of_time()); ++round) {
-      progress_.stage(
-          fmt::format("kkt: round {}, {} known, searching for {}", round + 1, known(), deflation_->missing()));
+    while (static_cast<std::int64_t>(found_by_round_.size()) < settings_.rounds && deflation_->missing() > 0 &&
+           !(rest_ && progress_.out_of_time())) {
+      progress_.stage(fmt::format("kkt: round {}, {} known, searching for {}", found_by_round_.size() + 1, known(),
+                                  deflation_->missing()));
       SearchPlan plan = plan_;
       plan.until_settled = false;
       plan.steps = std::min(round_steps, plan_.steps);
@@ -161,7 +187,8 @@ class Search {
       }
       rest_ = search_with(plan);
       const std::int64_t before = known();
-      deflation_->offer(by_weight(*rest_), progress_);
+      Forgetful forgetful;
+      deflation_->offer(by_weight(*rest_), progress_, forgetful);
       keep_what_has_the_margin();
       found_by_round_.push_back(known() - before);
       if (static_cast<double>(known() - before) <= worth_a_round * static_cast<double>(before)) break;
@@ -236,10 +263,13 @@ class Search {
   std::unique_ptr<TangentTarget> target_;
   Generator& random_;
   Progress& progress_;
+  Checkpoint& checkpoint_;
+  State kept_;  // of an interrupted run, until it is taken up
   SearchPlan plan_;
   std::optional<Deflation> deflation_;
   std::optional<SearchResult> rest_;
   std::vector<std::int64_t> found_by_round_;
+  std::int64_t restarts_ = 0;
   Reconstruction result_;
 };
 
@@ -267,7 +297,7 @@ std::vector<OptionSpec> Kkt::options() const {
 void Kkt::validate(const AttackOptions& options) const { static_cast<void>(parse(options)); }
 
 Reconstruction Kkt::run(const Subject& subject, const Handed&, const AttackOptions& options, Generator& random,
-                        Progress& progress) const {
+                        Progress& progress, Checkpoint& checkpoint) const {
   const Settings settings = parse(options);
   if (subject.loss == LossKind::squared) {
     return not_applicable(
@@ -281,7 +311,7 @@ Reconstruction Kkt::run(const Subject& subject, const Handed&, const AttackOptio
         "--space span: the first layer has no row space that stands out from the weights it began with; use --space "
         "pixels");
   }
-  return Search(subject, settings, span, random, progress).run();
+  return Search(subject, settings, span, random, progress, checkpoint).run();
 }
 
 }  // namespace afterimage

@@ -31,7 +31,7 @@ class Kkt final : public Attack {
   bool works_without_initial() const override { return true; }
   void validate(const AttackOptions& options) const override;
   Reconstruction run(const Subject& subject, const Handed& handed, const AttackOptions& options, Generator& random,
-                     Progress& progress) const override;
+                     Progress& progress, Checkpoint& checkpoint) const override;
 };
 
 }  // namespace afterimage

@@ -36,11 +36,13 @@ Tensor State::tensor(const std::string& name) const {
 
 double State::number(const std::string& name) const { return numbers(name).at(0); }
 
-std::int64_t State::whole(const std::string& name) const {
-  const Tensor value = tensor(name);
-  if (value.numel() != 1 || value.scalar_type() != at::kLong)
-    throw InputError(fmt::format("what was kept of the interrupted run: {} is not a whole number", name));
-  return value.item<std::int64_t>();
+std::int64_t State::whole(const std::string& name) const { return wholes(name).at(0); }
+
+std::vector<std::int64_t> State::wholes(const std::string& name) const {
+  const Tensor values = tensor(name);
+  if (values.scalar_type() != at::kLong)
+    throw InputError(fmt::format("what was kept of the interrupted run: {} are not whole numbers", name));
+  return {values.data_ptr<std::int64_t>(), values.data_ptr<std::int64_t>() + values.numel()};
 }
 
 std::vector<double> State::numbers(const std::string& name) const {

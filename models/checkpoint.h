@@ -30,6 +30,7 @@ class State {
   double number(const std::string& name) const;
   std::int64_t whole(const std::string& name) const;
   std::vector<double> numbers(const std::string& name) const;
+  std::vector<std::int64_t> wholes(const std::string& name) const;
   State part(const std::string& name) const;  // empty where there is none
 
  private:

@@ -108,4 +108,25 @@ SearchResult search(TangentTarget& target, PixelBounds& bounds, std::int64_t pix
   return result;
 }
 
+State state_of(const SearchResult& found) {
+  return State()
+      .set("candidates", found.candidates)
+      .set("coefficients", found.coefficients)
+      .set("iterations", found.iterations)
+      .set("loss_initial", found.loss_initial)
+      .set("loss_final", found.loss_final)
+      .set("settled", std::int64_t{found.settled});
+}
+
+SearchResult result_of(const State& state) {
+  SearchResult found;
+  found.candidates = state.tensor("candidates");
+  found.coefficients = state.tensor("coefficients");
+  found.iterations = state.whole("iterations");
+  found.loss_initial = state.number("loss_initial");
+  found.loss_final = state.number("loss_final");
+  found.settled = state.whole("settled") != 0;
+  return found;
+}
+
 }  // namespace afterimage

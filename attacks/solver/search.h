@@ -49,6 +49,10 @@ struct SearchResult {
   bool settled = false;                     // the loss had stopped falling when the search ended
 };
 
+// As a part of what is kept of longer work, and back; without `searched`.
+State state_of(const SearchResult& found);
+SearchResult result_of(const State& state);
+
 // Minimises (loss + penalty) / ||h||^2 from random candidates: images from N(0, 0.2^2) a pixel. Over the planned steps
 // the ReLU is sharpened and, in the last 40 %, the step size falls. The search has settled when 100 steps lower the
 // loss by less than 1 %. Every step may be kept.

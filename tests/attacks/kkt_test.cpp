@@ -52,7 +52,8 @@ Reconstruction attack(const Subject& subject, std::map<std::string, std::string>
   const Kkt kkt;
   Generator random = seeded(1);
   Silent silent;
-  return kkt.run(subject, {}, AttackOptions(kkt.options(), options), random, silent);
+  Forgetful forgetful;
+  return kkt.run(subject, {}, AttackOptions(kkt.options(), options), random, silent, forgetful);
 }
 
 Score scored(const Reconstruction& found, const Truth& truth) {
@@ -196,7 +197,8 @@ TEST_CASE("images and multipliers whose gradients make up a planted element are 
   DualCoefficients lambda(network, point, bounds, shared_labels(plan.candidates, outputs),
                           {static_cast<double>(count), 0, target->squared_norm()});
   Silent silent;
-  const SearchResult found = search(*target, bounds, pixels, plan, lambda, random, silent);
+  Forgetful forgetful;
+  const SearchResult found = search(*target, bounds, pixels, plan, lambda, random, silent, forgetful);
   CHECK(found.loss_final < 0.02 * target->squared_norm());
   const Tensor nearest = std::get<0>(at::cdist(images, found.candidates).min(1)) / images.norm(2, 1);
   CAPTURE(outputs, nearest);
