@@ -8,6 +8,7 @@
 #include <stdexcept>
 
 #include "models/base/error.h"
+#include "models/tangent/mlp_features.h"
 #include "models/tangent/mlp_tangents.h"
 
 namespace afterimage {
@@ -186,11 +187,26 @@ Tensor Mlp::pushforward(const Parameters& parameters, const Parameters& directio
   return change;
 }
 
-std::unique_ptr<TangentTarget> Mlp::tangents_at(const std::vector<Parameters>& points, const Parameters& drift,
-                                                const Tensor& basis) const {
+std::vector<double> Mlp::weight_scales() const {
   std::vector<double> scales;
   for (std::int64_t l = 0; l < layers(); ++l) scales.push_back(weight_scale(l));
-  return std::make_unique<MlpTangents>(scales, points, drift, basis);
+  return scales;
+}
+
+std::unique_ptr<TangentFeatures> Mlp::features_at(const Parameters& parameters, const Tensor& images,
+                                                  Smoothing relu) const {
+  return std::make_unique<MlpFeatures>(weight_scales(), parameters, images, relu);
+}
+
+Parameters Mlp::in_basis(const Parameters& parameters, const Tensor& basis) const {
+  std::vector<Parameters::Entry> entries = parameters.entries();
+  entries.front().second = at::mm(parameters[0], basis.to(parameters[0].scalar_type()).t());
+  return Parameters(std::move(entries));
+}
+
+std::unique_ptr<TangentTarget> Mlp::tangents_at(const std::vector<Parameters>& points, const Parameters& drift,
+                                                const Tensor& basis) const {
+  return std::make_unique<MlpTangents>(weight_scales(), points, drift, basis);
 }
 
 std::unique_ptr<Network> make_network(const std::string& architecture, const std::string& parameterization,

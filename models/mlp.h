@@ -33,6 +33,9 @@ class Mlp final : public Network {
   Parameters pullback(const Parameters& parameters, const Tensor& images,
                       const std::function<Tensor(const Tensor&)>& cotangents) const override;
   Tensor pushforward(const Parameters& parameters, const Parameters& direction, const Tensor& images) const override;
+  std::unique_ptr<TangentFeatures> features_at(const Parameters& parameters, const Tensor& images,
+                                               Smoothing relu) const override;
+  Parameters in_basis(const Parameters& parameters, const Tensor& basis) const override;
   std::unique_ptr<TangentTarget> tangents_at(const std::vector<Parameters>& points, const Parameters& drift,
                                              const Tensor& basis = {}) const override;
 
@@ -42,6 +45,7 @@ class Mlp final : public Network {
   static std::string bias_name(std::int64_t layer);
 
  private:
+  std::vector<double> weight_scales() const;
   // z of one layer from the activations below it.
   Tensor affine(const Parameters& parameters, std::int64_t layer, const Tensor& below) const;
   // The images, every hidden layer after its ReLU, and the outputs.

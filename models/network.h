@@ -9,6 +9,7 @@
 
 #include "models/parameters.h"
 #include "models/tangent/analytic_ntk.h"
+#include "models/tangent/features.h"
 #include "models/tangent/target.h"
 
 namespace afterimage {
@@ -51,6 +52,12 @@ class Network {
                               const std::function<Tensor(const Tensor&)>& cotangents) const = 0;
   // d/de f(x; theta + e direction) at e = 0, [n, C]: the change that the linearized network sees.
   virtual Tensor pushforward(const Parameters& parameters, const Parameters& direction, const Tensor& images) const = 0;
+
+  // Tangent features of images [n, d] at `parameters`, which may both be in a basis.
+  virtual std::unique_ptr<TangentFeatures> features_at(const Parameters& parameters, const Tensor& images,
+                                                       Smoothing relu) const = 0;
+  // Parameters as they act on coordinates in a `basis` [r, d] of orthonormal rows, in place of images.
+  virtual Parameters in_basis(const Parameters& parameters, const Tensor& basis) const = 0;
 
   // The element `drift` against the tangent features at `points`, parameters like this network's own. With a `basis`
   // [r, d] of orthonormal rows, images are given by coordinates [M, r] in it.

@@ -1,27 +1,48 @@
 #include "models/tangent/flow.h"
 
 #include <cmath>
+#include <limits>
 #include <stdexcept>
 
 namespace afterimage {
 namespace {
 
-// The kernel's eigenvalues and the residual in its eigenvectors.
-struct Modes {
-  Tensor values, vectors, residual;
+// Below this |u| the derivative of (1 - e^-u) / u is summed as a series: as it stands, it cancels.
+constexpr double small_exponent = 1e-2;
+// Eigenvalues nearer than this share of their size: the divided difference is the derivative between them.
+constexpr double near_share = 1e-4;
+
+// One segment, and what the way back needs of it. Modes: the kernel's eigenvectors; `residual` is given in them.
+struct Segment {
+  std::unique_ptr<TangentFeatures> features;
+  Tensor values, vectors, residual;  // float64
+  double time = 0;
+  Tensor coefficients;  // [n, C], of all images
 };
 
-Modes modes_of(const Network& network, const Parameters& at, const Tensor& images, const Tensor& targets,
-               double ridge) {
-  Tensor kernel = network.tangents_at({at}, at)->gram(images, {}).to(at::kDouble);
-  kernel.diagonal().add_(ridge * kernel.diagonal().mean().item<double>());
-  const Tensor residual = (targets - network.evaluate(at, images)).to(at::kDouble).reshape({-1, 1});
-  auto [values, vectors] = at::linalg_eigh(kernel);
-  return {values, vectors, at::mm(vectors.t(), residual).squeeze(1)};
+// tau phi_1(-lambda tau), which is 1 / lambda at infinity.
+Tensor weight_of(const Tensor& values, double time) { return -at::expm1(values * -time) / values; }
+
+// Its derivative by lambda, elementwise, at a finite time.
+Tensor slope_of(const Tensor& values, double time) {
+  const Tensor u = values * time;
+  const Tensor plain = (at::expm1(-u) + u * at::exp(-u)) / values.square();
+  const Tensor series = (u * (u * (u / 30 - 0.125) + 1.0 / 3) - 0.5) * (time * time);
+  return at::where(u.abs() < small_exponent, series, plain);
+}
+
+// (w(a) - w(b)) / (a - b) for every pair of eigenvalues.
+Tensor divided_differences(const Tensor& values, double time) {
+  const Tensor a = values.unsqueeze(1), b = values.unsqueeze(0);
+  if (std::isinf(time)) return -(a * b).reciprocal();
+  const Tensor weight = weight_of(values, time), gap = a - b;
+  const Tensor near = gap.abs() <= near_share * at::maximum(a.abs(), b.abs());
+  const Tensor plain = (weight.unsqueeze(1) - weight.unsqueeze(0)) / at::where(near, at::ones_like(gap), gap);
+  return at::where(near, slope_of((a + b) / 2, time), plain);
 }
 
 // The time after which `keep` of |r|^2 is left, by bisection of its logarithm: what is left falls monotonically.
-double time_until(const Modes& modes, double keep) {
+double time_until(const Segment& modes, double keep) {
   const double fastest = modes.values.max().item<double>();
   const Tensor energy = modes.residual.square();
   const double wanted = keep * energy.sum().item<double>();
@@ -35,22 +56,91 @@ double time_until(const Modes& modes, double keep) {
   return std::sqrt(low * high);
 }
 
+// The segment from `at`; `time` 0: as long as the plan says.
+Segment segment_at(const Network& network, const Parameters& at, const FlowImages& set, const FlowPlan& plan,
+                   Smoothing relu, std::int64_t number, double time) {
+  const std::int64_t following = set.targets.size(0);
+  Segment segment;
+  segment.features = network.features_at(at, set.images, relu);
+  Tensor kernel = segment.features->gram(following).to(at::kDouble);
+  kernel.diagonal().add_(plan.ridge * kernel.diagonal().mean().item<double>());
+  const Tensor residual =
+      (set.targets - segment.features->outputs().narrow(0, 0, following)).to(at::kDouble).reshape({-1, 1});
+  std::tie(segment.values, segment.vectors) = at::linalg_eigh(kernel);
+  segment.residual = at::mm(segment.vectors.t(), residual).squeeze(1);
+  const bool last = number + 1 == plan.segments;
+  segment.time = time > 0 ? time : last ? std::numeric_limits<double>::infinity() : time_until(segment, plan.keep);
+  segment.coefficients = at::mv(segment.vectors, weight_of(segment.values, segment.time) * segment.residual)
+                             .view_as(set.targets)
+                             .to(set.images.scalar_type());
+  if (set.coefficients.defined()) segment.coefficients = at::cat({segment.coefficients, set.coefficients[number]});
+  return segment;
+}
+
+// What the derivatives <adjoint, phi> by the followers' coefficients [m, C] say of the kernel and of all outputs.
+TangentFeatures::Weights through_coefficients(const Segment& segment, const Tensor& by_coefficients, double ridge) {
+  const Tensor by_modes = at::mv(segment.vectors.t(), by_coefficients.to(at::kDouble).reshape({-1}));
+  Tensor gram = divided_differences(segment.values, segment.time) * at::outer(by_modes, segment.residual);
+  gram = at::mm(at::mm(segment.vectors, (gram + gram.t()) / 2), segment.vectors.t());
+  gram.diagonal().add_(ridge * gram.diagonal().mean().item<double>());
+  const Tensor by_residual = at::mv(segment.vectors, weight_of(segment.values, segment.time) * by_modes);
+  Tensor outputs = at::zeros_like(segment.coefficients);
+  outputs.narrow(0, 0, by_coefficients.size(0)).copy_(by_residual.view_as(by_coefficients)).neg_();
+  return {gram.to(outputs.scalar_type()), outputs};
+}
+
+void require_flow(const FlowImages& set, const FlowPlan& plan) {
+  const std::int64_t following = set.targets.size(0), free = set.images.size(0) - following;
+  if (following == 0 || plan.segments < 1) throw std::invalid_argument("a flow needs images and a segment");
+  if (free < 0 || (free > 0) != set.coefficients.defined() ||
+      (free > 0 && (set.coefficients.size(0) != plan.segments || set.coefficients.size(1) != free))) {
+    throw std::invalid_argument("images that do not follow a flow need a coefficient in each segment");
+  }
+}
+
 }  // namespace
 
 std::vector<Parameters> gradient_flow(const Network& network, const Parameters& start, const Tensor& images,
                                       const Tensor& targets, const FlowPlan& plan) {
-  if (images.size(0) == 0 || plan.segments < 1) throw std::invalid_argument("a flow needs images and a segment");
+  const FlowImages set{images, targets, {}};
+  require_flow(set, plan);
   std::vector<Parameters> path{start};
-  for (std::int64_t segment = 0; segment < plan.segments; ++segment) {
-    const Modes modes = modes_of(network, path.back(), images, targets, plan.ridge);
-    const Tensor weight = segment + 1 == plan.segments
-                              ? modes.values.reciprocal()
-                              : -at::expm1(modes.values * -time_until(modes, plan.keep)) / modes.values;
-    Tensor coefficients = at::mv(modes.vectors, weight * modes.residual).view_as(targets).to(images.scalar_type());
-    path.push_back(
-        path.back().plus(network.pullback(path.back(), images, [&](const Tensor&) { return coefficients; })));
+  for (std::int64_t k = 0; k < plan.segments; ++k) {
+    const Segment segment = segment_at(network, path.back(), set, plan, {}, k, 0);
+    path.push_back(path.back().plus(segment.features->combined(segment.coefficients)));
   }
   return path;
+}
+
+FlowLoss flow_loss(const Network& network, const Parameters& start, const Parameters& trained, const FlowImages& images,
+                   const FlowPlan& plan, Smoothing relu, const std::vector<double>& times) {
+  require_flow(images, plan);
+  const std::int64_t following = images.targets.size(0), free = images.images.size(0) - following;
+  std::vector<Segment> segments;
+  Parameters at = start;
+  FlowLoss loss;
+  for (std::int64_t k = 0; k < plan.segments; ++k) {
+    const double time = times.empty() ? 0 : times.at(static_cast<std::size_t>(k));
+    segments.push_back(segment_at(network, at, images, plan, relu, k, time));
+    at = at.plus(segments.back().features->combined(segments.back().coefficients));
+    loss.times.push_back(segments.back().time);
+  }
+  const double norm = trained.minus(start).squared_norm();
+  Parameters adjoint = at.minus(trained);
+  loss.value = adjoint.squared_norm() / norm;
+  adjoint = adjoint.times(2 / norm);
+  loss.by_images = at::zeros_like(images.images);
+  if (free > 0) loss.by_coefficients = at::empty_like(images.coefficients);
+  for (std::int64_t k = plan.segments - 1; k >= 0; --k) {
+    const Segment& segment = segments[static_cast<std::size_t>(k)];
+    const auto gradient = segment.features->gradient(adjoint, segment.coefficients, [&](const Tensor& along) {
+      if (free > 0) loss.by_coefficients[k].copy_(along.narrow(0, following, free));
+      return through_coefficients(segment, along.narrow(0, 0, following), plan.ridge);
+    });
+    loss.by_images.add_(gradient.by_images);
+    if (k > 0) adjoint = adjoint.plus(gradient.by_parameters);
+  }
+  return loss;
 }
 
 }  // namespace afterimage

@@ -1,0 +1,49 @@
+// The tangent features of a fully connected network at one point, and their derivatives in closed form.
+//
+// With activations h_l and the backward signals delta_lc of each output c (MlpTangents says how features follow from
+// them), everything asked for is a function of h and delta alone. Its derivatives by them are matrix products; they go
+// once up through the backward pass and once down through the forward pass.
+#pragma once
+
+#include <vector>
+
+#include "models/tangent/features.h"
+#include "models/tangent/target.h"
+
+namespace afterimage {
+
+class MlpFeatures final : public TangentFeatures {
+ public:
+  // `weight_scales` holds s_l for each layer; `at` weight and bias for each layer in turn; images [n, inputs of the
+  // first]. All of one dtype, which is that of all results.
+  MlpFeatures(std::vector<double> weight_scales, const Parameters& at, const Tensor& images, Smoothing relu);
+
+  const Tensor& outputs() const override { return outputs_; }
+  Tensor gram(std::int64_t count) const override;
+  Parameters combined(const Tensor& coefficients) const override;
+  Gradient gradient(const Parameters& direction, const Tensor& coefficients,
+                    const std::function<Weights(const Tensor&)>& weights) const override;
+
+ private:
+  struct Layer {
+    double scale = 1;
+    Tensor below;            // [n, n_{l-1}] what acts on it: the images, or activations
+    Tensor delta;            // [n C, n_l] backward signals of each output, image-major
+    Tensor backward, slope;  // [n C, n_l] delta before the slope s'(z), [n, n_l]; not of the last layer
+  };
+
+  std::int64_t depth() const { return static_cast<std::int64_t>(layers_.size()); }
+  const Tensor& weight(std::int64_t layer) const { return at_[2 * layer]; }
+  Tensor by_output(const Tensor& rows) const;  // [n C, k] as [n, C, k]
+  // Signals summed over the outputs with these coefficients, [n, n_l].
+  Tensor weighted(std::int64_t layer, const Tensor& coefficients) const;
+  // s'' / s' times what the backward pass brings: how the slope answers to z. [n, n_l]; undefined for the ReLU itself.
+  Tensor curvature(std::int64_t layer, const Tensor& by_delta) const;
+
+  const Parameters at_;
+  Smoothing relu_;
+  std::vector<Layer> layers_;
+  Tensor outputs_;
+};
+
+}  // namespace afterimage
