@@ -9,6 +9,7 @@
 #include <sstream>
 
 #include "attacks/finite_width.h"
+#include "attacks/flow.h"
 #include "attacks/infinite_width.h"
 #include "attacks/kkt.h"
 #include "attacks/span.h"
@@ -68,6 +69,7 @@ const std::vector<std::unique_ptr<Attack>>& all_attacks() {
     list.push_back(std::make_unique<Vertices>());
     list.push_back(std::make_unique<FiniteWidth>());
     list.push_back(std::make_unique<Kkt>());
+    list.push_back(std::make_unique<Flow>());
     list.push_back(std::make_unique<InfiniteWidth>());
     return list;
   }();

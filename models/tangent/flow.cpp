@@ -2,6 +2,7 @@
 
 #include <cmath>
 #include <limits>
+#include <optional>
 #include <stdexcept>
 
 namespace afterimage {
@@ -56,13 +57,14 @@ double time_until(const Segment& modes, double keep) {
   return std::sqrt(low * high);
 }
 
-// The segment from `at`; `time` 0: as long as the plan says.
-Segment segment_at(const Network& network, const Parameters& at, const FlowImages& set, const FlowPlan& plan,
-                   Smoothing relu, std::int64_t number, double time) {
+// The segment from `at`; `time` 0: as long as the plan says. Null where parameters have grown beyond what is finite.
+std::optional<Segment> segment_at(const Network& network, const Parameters& at, const FlowImages& set,
+                                  const FlowPlan& plan, Smoothing relu, std::int64_t number, double time) {
   const std::int64_t following = set.targets.size(0);
   Segment segment;
   segment.features = network.features_at(at, set.images, relu);
   Tensor kernel = segment.features->gram(following).to(at::kDouble);
+  if (!kernel.isfinite().all().item<bool>()) return std::nullopt;
   kernel.diagonal().add_(plan.ridge * kernel.diagonal().mean().item<double>());
   const Tensor residual =
       (set.targets - segment.features->outputs().narrow(0, 0, following)).to(at::kDouble).reshape({-1, 1});
@@ -89,6 +91,7 @@ TangentFeatures::Weights through_coefficients(const Segment& segment, const Tens
   return {gram.to(outputs.scalar_type()), outputs};
 }
 
+// Shapes that fit. Throws std::invalid_argument.
 void require_flow(const FlowImages& set, const FlowPlan& plan) {
   const std::int64_t following = set.targets.size(0), free = set.images.size(0) - following;
   if (following == 0 || plan.segments < 1) throw std::invalid_argument("a flow needs images and a segment");
@@ -96,6 +99,32 @@ void require_flow(const FlowImages& set, const FlowPlan& plan) {
       (free > 0 && (set.coefficients.size(0) != plan.segments || set.coefficients.size(1) != free))) {
     throw std::invalid_argument("images that do not follow a flow need a coefficient in each segment");
   }
+}
+
+struct Followed {
+  std::vector<Segment> segments;  // ends early where the flow diverges
+  Parameters end;
+  double mismatch = 0;
+};
+
+Followed follow(const Network& network, const Parameters& start, const Parameters& trained, const FlowImages& images,
+                const FlowPlan& plan, Smoothing relu, const std::vector<double>& times) {
+  require_flow(images, plan);
+  Followed flow;
+  flow.end = start;
+  for (std::int64_t k = 0; k < plan.segments; ++k) {
+    const double time = times.empty() ? 0 : times.at(static_cast<std::size_t>(k));
+    auto segment = segment_at(network, flow.end, images, plan, relu, k, time);
+    if (!segment) {
+      flow.mismatch = std::numeric_limits<double>::infinity();
+      return flow;
+    }
+    flow.end = flow.end.plus(segment->features->combined(segment->coefficients));
+    flow.segments.push_back(std::move(*segment));
+  }
+  flow.mismatch = flow.end.minus(trained).squared_norm() / trained.minus(start).squared_norm();
+  if (!std::isfinite(flow.mismatch)) flow.mismatch = std::numeric_limits<double>::infinity();
+  return flow;
 }
 
 }  // namespace
@@ -106,33 +135,36 @@ std::vector<Parameters> gradient_flow(const Network& network, const Parameters& 
   require_flow(set, plan);
   std::vector<Parameters> path{start};
   for (std::int64_t k = 0; k < plan.segments; ++k) {
-    const Segment segment = segment_at(network, path.back(), set, plan, {}, k, 0);
-    path.push_back(path.back().plus(segment.features->combined(segment.coefficients)));
+    const auto segment = segment_at(network, path.back(), set, plan, {}, k, 0);
+    if (!segment) throw std::runtime_error("the flow diverges");
+    path.push_back(path.back().plus(segment->features->combined(segment->coefficients)));
   }
   return path;
 }
 
+double flow_mismatch(const Network& network, const Parameters& start, const Parameters& trained,
+                     const FlowImages& images, const FlowPlan& plan, Smoothing relu) {
+  return follow(network, start, trained, images, plan, relu, {}).mismatch;
+}
+
 FlowLoss flow_loss(const Network& network, const Parameters& start, const Parameters& trained, const FlowImages& images,
                    const FlowPlan& plan, Smoothing relu, const std::vector<double>& times) {
-  require_flow(images, plan);
-  const std::int64_t following = images.targets.size(0), free = images.images.size(0) - following;
-  std::vector<Segment> segments;
-  Parameters at = start;
+  const Followed flow = follow(network, start, trained, images, plan, relu, times);
   FlowLoss loss;
-  for (std::int64_t k = 0; k < plan.segments; ++k) {
-    const double time = times.empty() ? 0 : times.at(static_cast<std::size_t>(k));
-    segments.push_back(segment_at(network, at, images, plan, relu, k, time));
-    at = at.plus(segments.back().features->combined(segments.back().coefficients));
-    loss.times.push_back(segments.back().time);
-  }
-  const double norm = trained.minus(start).squared_norm();
-  Parameters adjoint = at.minus(trained);
-  loss.value = adjoint.squared_norm() / norm;
-  adjoint = adjoint.times(2 / norm);
+  loss.value = flow.mismatch;
+  if (std::isinf(loss.value)) return loss;
+  const std::int64_t following = images.targets.size(0), free = images.images.size(0) - following;
   loss.by_images = at::zeros_like(images.images);
   if (free > 0) loss.by_coefficients = at::empty_like(images.coefficients);
+  std::vector<Tensor> coefficients;
+  for (const Segment& segment : flow.segments) {
+    loss.times.push_back(segment.time);
+    coefficients.push_back(segment.coefficients);
+  }
+  loss.coefficients = at::stack(coefficients);
+  Parameters adjoint = flow.end.minus(trained).times(2 / trained.minus(start).squared_norm());
   for (std::int64_t k = plan.segments - 1; k >= 0; --k) {
-    const Segment& segment = segments[static_cast<std::size_t>(k)];
+    const Segment& segment = flow.segments[static_cast<std::size_t>(k)];
     const auto gradient = segment.features->gradient(adjoint, segment.coefficients, [&](const Tensor& along) {
       if (free > 0) loss.by_coefficients[k].copy_(along.narrow(0, following, free));
       return through_coefficients(segment, along.narrow(0, 0, following), plan.ridge);

@@ -18,7 +18,8 @@ struct FlowPlan {
 // theta_0 = `start`, then the parameters after each segment: in segment k, with the empirical kernel K_k of `images`
 // [n, d] at theta_k and r_k = y - f(x; theta_k), theta_{k+1} = theta_k + sum_j c_j phi(x_j), c = tau phi_1(-K_k tau)
 // r_k with phi_1(z) = (e^z - 1) / z; tau is chosen so that |r|^2 falls to `keep` of itself. `targets` [n, C]. Kernels
-// are decomposed in float64. Throws std::invalid_argument when there are no images or no segments.
+// are decomposed in float64. Throws std::invalid_argument when there are no images or no segments,
+// std::runtime_error when parameters grow without bound.
 std::vector<Parameters> gradient_flow(const Network& network, const Parameters& start, const Tensor& images,
                                       const Tensor& targets, const FlowPlan& plan = {});
 
@@ -31,7 +32,9 @@ struct FlowImages {
 };
 
 struct FlowLoss {
-  double value = 0;           // ||theta_K - theta_f||^2 / ||theta_f - theta_0||^2
+  double value = 0;           // ||theta_K - theta_f||^2 / ||theta_f - theta_0||^2; infinite where the flow diverges,
+                              // and then all but the value is undefined
+  Tensor coefficients;        // [segments, n, C] c of all images
   Tensor by_images;           // [n, d]
   Tensor by_coefficients;     // [segments, n - m, C]; undefined when there are none
   std::vector<double> times;  // tau of each segment
@@ -45,5 +48,9 @@ struct FlowLoss {
 // std::invalid_argument when nothing follows the flow, there are no segments, or shapes do not fit.
 FlowLoss flow_loss(const Network& network, const Parameters& start, const Parameters& trained, const FlowImages& images,
                    const FlowPlan& plan, Smoothing relu, const std::vector<double>& times = {});
+
+// The mismatch alone.
+double flow_mismatch(const Network& network, const Parameters& start, const Parameters& trained,
+                     const FlowImages& images, const FlowPlan& plan, Smoothing relu);
 
 }  // namespace afterimage
