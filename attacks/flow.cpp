@@ -30,7 +30,9 @@ constexpr double same_image = 0.4;      // relative distance within which two ca
 // misses. Measured (Fashion-MNIST, N = 20 and 50): so it is for images up to 0.13 off; images 0.3 off come to 1.3
 // times, wrong ones to 1.1.
 constexpr double necessary = 1.5, trusted_mismatch = 0.05;
-constexpr double unexplained = 0.5;  // above this mismatch, the candidates say nothing of the training
+constexpr double idle = 1.15;           // times the mismatch: less, and an image does nothing
+constexpr double worth_going_on = 0.9;  // of the mismatch before: less of a fall in a round, and it is the last
+constexpr double unexplained = 0.5;     // above this mismatch, the candidates say nothing of the training
 
 struct Settings {
   FlowPlan plan;
@@ -78,14 +80,15 @@ class Polish {
     for (std::int64_t round = 0;; ++round) {
       progress_.stage(fmt::format("flow: round {}, {} images are exact, {} follow, {} are free", round + 1, exact_,
                                   following_, free()));
+      const double before = round == 0 ? std::numeric_limits<double>::infinity() : mismatch_;
       polish();
+      judge();
       snapped_ = snap();
-      if (round + 1 == settings_.rounds || snapped_.size(0) == 0 || progress_.out_of_time()) break;
+      const bool fruitless = snapped_.size(0) == 0 && mismatch_ > worth_going_on * before;
+      if (round + 1 == settings_.rounds || fruitless || progress_.out_of_time()) break;
       const Tensor exact = at::cat({images_.narrow(0, 0, exact_), snapped_});
-      arrange(at::cat({exact, moving()}), exact.size(0));
-      snapped_ = Tensor();
+      arrange(at::cat({exact, needed()}), exact.size(0));
     }
-    judge();
     return conclude();
   }
 
@@ -178,12 +181,32 @@ class Polish {
   // How many times the mismatch is what it is without each of those that follow.
   void judge() {
     progress_.stage("flow: with and without each image");
+    necessity_.clear();
     mismatch_ = mismatch_of(present());
     for (std::int64_t i = exact_; i < followers() && followers() > 1; ++i) {
       const auto without = [&](const Tensor& rows) { return at::cat({rows.slice(0, 0, i), rows.slice(0, i + 1)}); };
       necessity_.push_back(mismatch_of({without(images_), without(targets_), coefficients_}) / mismatch_);
       progress_.step(i - exact_ + 1, following_, "");
     }
+  }
+
+  // What moves, without those that follow the flow to no effect: they take the place of others.
+  Tensor needed() {
+    std::vector<Tensor> images{moving().slice(0, following_)};
+    for (std::size_t i = 0; i < necessity_.size(); ++i) {
+      const auto row = exact_ + static_cast<std::int64_t>(i);
+      if (necessity_[i] > idle) images.push_back(images_.narrow(0, row, 1));
+    }
+    return at::cat(images);
+  }
+
+  // Two images that sit together with opposite coefficients need each other, whatever they show.
+  bool stands_alone(std::int64_t row) const {
+    std::vector<Tensor> others;
+    for (std::int64_t i = 0; i < images_.size(0); ++i) {
+      if (i != row) others.push_back(images_[i]);
+    }
+    return !is_near_any(others, images_[row]);
   }
 
   Reconstruction conclude() {
@@ -195,7 +218,8 @@ class Polish {
     confirmed.slice(0, images_.size(0)).fill_(true);
     if (mismatch_ < trusted_mismatch) {
       for (std::size_t i = 0; i < necessity_.size(); ++i) {
-        confirmed[exact_ + static_cast<std::int64_t>(i)] = necessity_[i] > necessary;
+        const auto row = exact_ + static_cast<std::int64_t>(i);
+        confirmed[row] = necessity_[i] > necessary && stands_alone(row);
       }
     }
     result_.claim.confirmed = confirmed;
@@ -246,7 +270,7 @@ class Polish {
 std::vector<OptionSpec> Flow::options() const {
   return {{"segments", "exponential segments that training is followed in", "8"},
           {"flow-steps", "Adam steps of a round", "150"},
-          {"flow-rounds", "rounds of polishing at most, each followed by linear programmes for exact images", "3"}};
+          {"flow-rounds", "rounds of polishing at most, each followed by linear programmes for exact images", "4"}};
 }
 
 void Flow::validate(const AttackOptions& options) const { static_cast<void>(parse(options)); }

@@ -1,0 +1,144 @@
+#include "attacks/flow.h"
+
+#include <catch2/catch.hpp>
+
+#include "attacks/scoring/score.h"
+#include "models/base/error.h"
+#include "models/mlp.h"
+
+namespace afterimage {
+namespace {
+
+constexpr std::int64_t pixels = 64, images_count = 6;
+
+// A network trained on grey pictures, of which few pixels are at a bound, and pictures that it never saw.
+struct Trained {
+  Subject subject;
+  Tensor training, others;
+
+  explicit Trained(std::int64_t outputs = 1) {
+    Generator random = seeded(21);
+    const auto network =
+        std::make_shared<Mlp>(pixels, std::vector<std::int64_t>{256, 256}, outputs, Parameterization::standard);
+    const Tensor pictures = at::rand({images_count + 40, pixels}, random, at::kFloat);
+    const Tensor mean = pictures.slice(0, 0, images_count).mean(0);
+    training = pictures.slice(0, 0, images_count) - mean;
+    others = pictures.slice(0, images_count) - mean;
+    const Tensor classes = at::arange(images_count);
+    const Tensor targets = outputs == 1 ? (classes.remainder(2) * 2 - 1).to(at::kFloat).unsqueeze(1)
+                                        : at::one_hot(classes.remainder(outputs), outputs).to(at::kFloat);
+    Recipe recipe;
+    recipe.learning_rate = 0.01;
+    recipe.max_steps = 20000;
+    Silent silent;
+    subject.network = network;
+    subject.initial = network->initial(random);
+    subject.trained = train(*network, subject.initial, training, targets, recipe, random, silent).trained;
+    subject.bounds = {mean, 0, 1};
+    subject.loss = LossKind::squared;
+  }
+
+  // Training images with the others mixed in, so far off.
+  Tensor blurred(double share) const {
+    const Tensor noise = others.slice(0, 0, images_count);
+    return training + share * noise * (training.norm(2, 1, true) / noise.norm(2, 1, true));
+  }
+  Reconstruction attack(const Handed& handed, const std::map<std::string, std::string>& options = {}) const {
+    const Attack& flow = attack_named("flow");
+    Generator random = seeded(1);
+    Silent silent;
+    return flow.run(subject, handed, AttackOptions(flow.options(), options), random, silent);
+  }
+  // Relative distance of each claimed image to the nearest training image.
+  Tensor errors(const Tensor& images) const {
+    return std::get<0>((at::cdist(images, training) / training.norm(2, 1)).min(1));
+  }
+};
+
+}  // namespace
+
+TEST_CASE("the flow brings candidates that are a quarter off to their images, and is sure of them") {
+  const auto outputs = GENERATE(1, 3);
+  const Trained trained(outputs);
+  const Tensor candidates = trained.blurred(0.25);
+  REQUIRE(trained.errors(candidates).min().item<double>() > 0.2);
+  const Reconstruction found = trained.attack({{}, candidates});
+  CHECK(found.conclusion == Conclusion::ok);
+  const Tensor errors = trained.errors(found.claim.images);
+  CAPTURE(outputs, errors, *found.relative_loss, found.evidence.dump());
+  CHECK(errors.mean().item<double>() < 0.1);
+  CHECK(*found.loss_final < 0.2 * *found.loss_initial);
+  CHECK(found.claim.confirmed.sum().item<std::int64_t>() >= images_count - 1);
+  CHECK(errors.masked_select(found.claim.confirmed).max().item<double>() < 0.15);
+}
+
+TEST_CASE("images that are exact stay where they are while the others are polished beside them") {
+  const Trained trained;
+  const Tensor exact = trained.training.slice(0, 0, 3), candidates = trained.blurred(0.25).slice(0, 3);
+  const Reconstruction found = trained.attack({exact, candidates});
+  CHECK(found.evidence["exact"] == 3);
+  CHECK((found.claim.images.slice(0, 0, 3).unsqueeze(1) - exact.unsqueeze(0)).norm(2, 2).amin(1).max().item<double>() <
+        1e-3);
+  CHECK(trained.errors(found.claim.images).max().item<double>() < 0.15);
+}
+
+TEST_CASE("pictures that were never trained on are neither confirmed nor turned into training images") {
+  const Trained trained;
+  // Twice as many as there are images, of those that the network takes for what it was trained on most.
+  const Tensor misfit = (trained.subject.network->evaluate(trained.subject.trained, trained.others).abs() - 1).abs();
+  const Tensor likeliest = at::argsort(misfit.squeeze(1)).slice(0, 0, 2 * images_count);
+  const Reconstruction found = trained.attack({{}, trained.others.index_select(0, likeliest)});
+  if (!found.claim.images.defined()) return;
+  const Tensor errors = trained.errors(found.claim.images);
+  CAPTURE(errors, found.evidence.dump(), *found.relative_loss);
+  CHECK((errors < 0.15).sum().item<std::int64_t>() == 0);
+  CHECK_FALSE(found.claim.confirmed.any().item<bool>());
+}
+
+TEST_CASE("of candidates among which some are wrong, only right ones are confirmed") {
+  const Trained trained;
+  const Tensor candidates =
+      at::cat({trained.blurred(0.2).slice(0, 0, images_count - 1), trained.others.slice(0, 10, 14)});
+  const Reconstruction found = trained.attack({{}, candidates});
+  const Tensor errors = trained.errors(found.claim.images).masked_select(found.claim.confirmed);
+  CAPTURE(errors, found.evidence.dump(), *found.relative_loss);
+  CHECK((errors < 0.3).all().item<bool>());
+}
+
+TEST_CASE("the same candidates give the same polish, bit for bit") {
+  const Trained trained;
+  const Handed handed{trained.training.slice(0, 0, 2), trained.blurred(0.3).slice(0, 2)};
+  const std::map<std::string, std::string> options{{"flow-steps", "20"}, {"flow-rounds", "2"}};
+  const Reconstruction once = trained.attack(handed, options), again = trained.attack(handed, options);
+  CHECK(at::equal(once.claim.images, again.claim.images));
+  CHECK(at::equal(once.claim.confirmed, again.claim.confirmed));
+  CHECK(*once.relative_loss == *again.relative_loss);
+}
+
+TEST_CASE("the flow says why there is nothing for it to do") {
+  Trained trained;
+  const auto reason = [&](const Handed& handed) {
+    const Reconstruction found = trained.attack(handed);
+    CHECK(found.conclusion == Conclusion::not_applicable);
+    CHECK_FALSE(found.claim.images.defined());
+    return found.reason;
+  };
+  const Tensor candidates = trained.blurred(0.2);
+  CHECK_THAT(reason({}), Catch::Contains("after finite-width"));
+  CHECK_THAT(reason({trained.training, {}}), Catch::Contains("after finite-width"));
+  CHECK_THAT(reason({trained.training, candidates, true}), Catch::Contains("nothing is left to find"));
+  CHECK_THAT(reason({{}, at::zeros_like(candidates)}), Catch::Contains("fits none"));
+  trained.subject.loss = LossKind::logistic;
+  CHECK_THAT(reason({{}, candidates}), Catch::Contains("squared loss"));
+}
+
+TEST_CASE("an option of the flow that is wrong is refused by name") {
+  const Attack& flow = attack_named("flow");
+  for (const auto& [name, value] : std::vector<std::pair<std::string, std::string>>{
+           {"segments", "1"}, {"segments", "many"}, {"flow-steps", "0"}, {"flow-rounds", "0.5"}}) {
+    CAPTURE(name, value);
+    CHECK_THROWS_WITH(flow.validate(AttackOptions(flow.options(), {{name, value}})), Catch::Contains("--" + name));
+  }
+}
+
+}  // namespace afterimage
