@@ -28,8 +28,7 @@ struct Trained {
     const Tensor targets = outputs == 1 ? (classes.remainder(2) * 2 - 1).to(at::kFloat).unsqueeze(1)
                                         : at::one_hot(classes.remainder(outputs), outputs).to(at::kFloat);
     Recipe recipe;
-    recipe.learning_rate = 0.01;
-    recipe.max_steps = 20000;
+    recipe.learning_rate = 1e-3;  // at ten times that, momentum swings past where gradient flow goes
     Silent silent;
     subject.network = network;
     subject.initial = network->initial(random);
