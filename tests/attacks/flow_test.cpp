@@ -42,6 +42,18 @@ struct Trained {
     const Tensor noise = others.slice(0, 0, images_count);
     return training + share * noise * (training.norm(2, 1, true) / noise.norm(2, 1, true));
   }
+  // Pictures that it never saw, moved inside the training images' span until the network fits them as if it had.
+  Tensor fitting_others() const {
+    const Tensor basis = std::get<0>(at::linalg_qr(training.slice(0, 1).t())).t();
+    Tensor images = at::mm(at::mm(others.slice(0, 0, 2 * images_count), basis.t()), basis);
+    for (int step = 0; step < 50; ++step) {
+      const auto [outputs, slope] =
+          subject.network->input_gradient(subject.trained, images, at::ones({images.size(0), 1}));
+      const Tensor along = at::mm(at::mm(slope, basis.t()), basis);
+      images = images + (outputs.sign() - outputs) * along / along.square().sum(1, true);
+    }
+    return images;
+  }
   Reconstruction attack(const Handed& handed, const std::map<std::string, std::string>& options = {}) const {
     const Attack& flow = attack_named("flow");
     Generator random = seeded(1);
@@ -83,14 +95,13 @@ TEST_CASE("images that are exact stay where they are while the others are polish
 
 TEST_CASE("pictures that were never trained on are neither confirmed nor turned into training images") {
   const Trained trained;
-  // Twice as many as there are images, of those that the network takes for what it was trained on most.
-  const Tensor misfit = (trained.subject.network->evaluate(trained.subject.trained, trained.others).abs() - 1).abs();
-  const Tensor likeliest = at::argsort(misfit.squeeze(1)).slice(0, 0, 2 * images_count);
-  const Reconstruction found = trained.attack({{}, trained.others.index_select(0, likeliest)});
-  if (!found.claim.images.defined()) return;
+  const Tensor candidates = trained.fitting_others();
+  REQUIRE(trained.errors(candidates).min().item<double>() > 0.5);
+  const Reconstruction found = trained.attack({{}, candidates});
+  REQUIRE(found.evidence["followed"].get<std::int64_t>() > 0);
   const Tensor errors = trained.errors(found.claim.images);
   CAPTURE(errors, found.evidence.dump(), *found.relative_loss);
-  CHECK((errors < 0.15).sum().item<std::int64_t>() == 0);
+  CHECK((errors < 0.3).sum().item<std::int64_t>() == 0);
   CHECK_FALSE(found.claim.confirmed.any().item<bool>());
 }
 
