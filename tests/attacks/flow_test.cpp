@@ -45,14 +45,15 @@ struct Trained {
   // Pictures that it never saw, moved inside the training images' span until the network fits them as if it had.
   Tensor fitting_others() const {
     const Tensor basis = std::get<0>(at::linalg_qr(training.slice(0, 1).t())).t();
-    Tensor images = at::mm(at::mm(others.slice(0, 0, 2 * images_count), basis.t()), basis);
+    Tensor images = at::mm(at::mm(others, basis.t()), basis);
     for (int step = 0; step < 50; ++step) {
       const auto [outputs, slope] =
           subject.network->input_gradient(subject.trained, images, at::ones({images.size(0), 1}));
       const Tensor along = at::mm(at::mm(slope, basis.t()), basis);
       images = images + (outputs.sign() - outputs) * along / along.square().sum(1, true);
     }
-    return images;
+    constexpr double far = 0.5;  // from any training image: in so small a span some come near
+    return images.index_select(0, at::nonzero(errors(images) > far).squeeze(1)).slice(0, 0, 2 * images_count);
   }
   Reconstruction attack(const Handed& handed, const std::map<std::string, std::string>& options = {}) const {
     const Attack& flow = attack_named("flow");
@@ -96,7 +97,7 @@ TEST_CASE("images that are exact stay where they are while the others are polish
 TEST_CASE("pictures that were never trained on are neither confirmed nor turned into training images") {
   const Trained trained;
   const Tensor candidates = trained.fitting_others();
-  REQUIRE(trained.errors(candidates).min().item<double>() > 0.5);
+  REQUIRE(candidates.size(0) >= images_count);
   const Reconstruction found = trained.attack({{}, candidates});
   REQUIRE(found.evidence["followed"].get<std::int64_t>() > 0);
   const Tensor errors = trained.errors(found.claim.images);
