@@ -62,14 +62,21 @@ std::vector<double> AttackOptions::numbers(const std::string& name, double low, 
   return values;
 }
 
+Reconstruction not_applicable(std::string reason) {
+  Reconstruction result;
+  result.conclusion = Conclusion::not_applicable;
+  result.reason = std::move(reason);
+  return result;
+}
+
 const std::vector<std::unique_ptr<Attack>>& all_attacks() {
   static const auto attacks = [] {
     std::vector<std::unique_ptr<Attack>> list;
     list.push_back(std::make_unique<Span>());
     list.push_back(std::make_unique<Vertices>());
     list.push_back(std::make_unique<FiniteWidth>());
-    list.push_back(std::make_unique<Kkt>());
     list.push_back(std::make_unique<Flow>());
+    list.push_back(std::make_unique<Kkt>());
     list.push_back(std::make_unique<InfiniteWidth>());
     return list;
   }();

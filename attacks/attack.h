@@ -62,6 +62,8 @@ struct Reconstruction {
   nlohmann::ordered_json evidence = nlohmann::ordered_json::object();
 };
 
+Reconstruction not_applicable(std::string reason);
+
 struct OptionSpec {
   std::string name;         // of the command line, without dashes
   std::string description;  // with units

@@ -7,6 +7,7 @@
 
 #include "attacks/capacity.h"
 #include "attacks/solver/deflation.h"
+#include "attacks/solver/fit.h"
 #include "attacks/solver/search.h"
 #include "models/base/error.h"
 #include "models/tangent/flow.h"
@@ -67,13 +68,6 @@ Tensor confirm(const Subject& subject, const Tensor& images) {
   return fits.logical_and(norms > least_relative_norm * fitting.median());
 }
 
-// What the trained network says of images that it was trained on is what they were trained towards.
-Tensor targets_of(const Subject& subject, const Tensor& images) {
-  const Tensor outputs = subject.network->evaluate(subject.trained, images);
-  if (outputs.size(1) == 1) return outputs.sign();
-  return at::one_hot(outputs.argmax(1), outputs.size(1)).to(outputs.scalar_type());
-}
-
 // Points of the path that training took, as far as the images that are known tell: the start, two early points of the
 // flow that the known images alone would have followed, moved by what the end of that flow misses, and the end. For
 // other losses than the squared one, whose flow is another, points of the straight segment.
@@ -82,7 +76,8 @@ std::vector<Parameters> points_of_path(const Subject& subject, const Parameters&
   if (subject.loss != LossKind::squared) {
     return {initial, initial.plus(drift, 1.0 / 3), initial.plus(drift, 2.0 / 3), subject.trained};
   }
-  const auto path = gradient_flow(*subject.network, initial, known, targets_of(subject, known));
+  const auto path = gradient_flow(*subject.network, initial, known,
+                                  fitted_targets(subject.network->evaluate(subject.trained, known)));
   const Parameters followed = path.back().minus(initial), missed = subject.trained.minus(path.back());
   const double length = followed.squared_norm();
   std::vector<Parameters> points{initial};
@@ -91,12 +86,6 @@ std::vector<Parameters> points_of_path(const Subject& subject, const Parameters&
   }
   points.push_back(subject.trained);
   return points;
-}
-
-// Candidates in float64, those that explain most first.
-Tensor by_weight(const SearchResult& found) {
-  const Tensor weight = found.candidates.norm(2, 1) * found.coefficients.norm(2, 1);
-  return found.candidates.index_select(0, at::argsort(weight, 0, /*descending=*/true)).to(at::kDouble);
 }
 
 class Search {
@@ -341,22 +330,16 @@ Reconstruction FiniteWidth::run(const Subject& subject, const Handed& handed, co
                                 Generator& random, Progress& progress, Checkpoint& checkpoint) const {
   const Settings settings = parse(options);
   if (const Capacity capacity = capacity_of(subject); capacity.last_layer_only) {
-    Reconstruction result;
-    result.conclusion = Conclusion::not_applicable;
-    result.reason = fmt::format(
+    return not_applicable(fmt::format(
         "only the last layer was trained: its {} numbers are a sum over the training images of what the layers below "
         "make of them, and determine at most {:.0f} images of {} pixels",
-        capacity.equations, std::floor(capacity.images()), subject.network->inputs());
-    return result;
+        capacity.equations, std::floor(capacity.images()), subject.network->inputs()));
   }
   progress.stage("finite-width: row space of the first layer's change");
   const auto span = row_span_of(subject).span;
   if (settings.space == "span" && !span) {
-    Reconstruction result;
-    result.conclusion = Conclusion::not_applicable;
-    result.reason =
-        "--space span: the first layer's change has no row space smaller than the pixels; use --space pixels";
-    return result;
+    return not_applicable(
+        "--space span: the first layer's change has no row space smaller than the pixels; use --space pixels");
   }
   return Search(subject, settings, span, random, progress, checkpoint).run(handed);
 }

@@ -5,9 +5,11 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <utility>
 
 #include "attacks/solver/adam.h"
 #include "attacks/solver/deflation.h"
+#include "attacks/solver/fit.h"
 #include "attacks/solver/pixel_bounds.h"
 #include "models/tangent/flow.h"
 
@@ -45,12 +47,6 @@ Settings parse(const AttackOptions& options) {
           options.whole("flow-rounds", 1, 1000)};
 }
 
-// What the trained network says of images that it was trained on is what they were trained towards.
-Tensor nearest_targets(const Tensor& outputs) {
-  if (outputs.size(1) == 1) return outputs.sign();
-  return at::one_hot(outputs.argmax(1), outputs.size(1)).to(outputs.scalar_type());
-}
-
 // A geometric rise over the first 60 %.
 Smoothing sharpened(double share) { return {beta_start * std::pow(beta_end / beta_start, std::min(1.0, share / 0.6))}; }
 
@@ -59,7 +55,8 @@ double step_size(double share) { return std::clamp((1 - share) / 0.5, smallest_s
 
 class Polish {
  public:
-  Polish(const Subject& subject, const Settings& settings, const std::optional<RowSpan>& span, Progress& progress)
+  Polish(const Subject& subject, const Settings& settings, const std::optional<RowSpan>& span, Progress& progress,
+         Checkpoint& checkpoint)
       : subject_(subject),
         settings_(settings),
         basis_(span ? span->basis.to(at::kFloat) : Tensor()),
@@ -67,7 +64,8 @@ class Polish {
         trained_(acting(subject.trained)),
         norm_(trained_.minus(initial_).squared_norm()),
         bounds_(subject.bounds.mean, subject.bounds.low, subject.bounds.high, basis_, pixel_penalty),
-        progress_(progress) {
+        progress_(progress),
+        checkpoint_(checkpoint) {
     if (span) most_ = span->rank + 1;
     if (span && span->rank <= largest_rank) deflation_.emplace(subject, *span);
   }
@@ -75,17 +73,19 @@ class Polish {
   Reconstruction run(const Handed& handed) {
     const Tensor sure = handed.confirmed.defined() ? handed.confirmed : handed.candidates.slice(0, 0, 0);
     arrange(bounds_.from_images(at::cat({sure, handed.candidates})), sure.size(0));
-    if (followers() == 0) return nothing("the trained network fits none of the images that were handed on");
-    if (moving().size(0) == 0) return nothing("all images that were handed on are exact");
-    for (std::int64_t round = 0;; ++round) {
-      progress_.stage(fmt::format("flow: round {}, {} images are exact, {} follow, {} are free", round + 1, exact_,
+    kept_ = checkpoint_.take();
+    if (!kept_.empty()) restore(kept_);
+    if (followers() == 0) return not_applicable("the trained network fits none of the images that were handed on");
+    if (moving().size(0) == 0) return not_applicable("all images that were handed on are exact");
+    for (;; ++round_) {
+      progress_.stage(fmt::format("flow: round {}, {} images are exact, {} follow, {} are free", round_ + 1, exact_,
                                   following_, free()));
-      const double before = round == 0 ? std::numeric_limits<double>::infinity() : mismatch_;
+      const double before = mismatch_;
       polish();
       judge();
       snapped_ = snap();
       const bool fruitless = snapped_.size(0) == 0 && mismatch_ > worth_going_on * before;
-      if (round + 1 == settings_.rounds || fruitless || progress_.out_of_time()) break;
+      if (round_ + 1 == settings_.rounds || fruitless || progress_.out_of_time()) break;
       const Tensor exact = at::cat({images_.narrow(0, 0, exact_), snapped_});
       arrange(at::cat({exact, needed()}), exact.size(0));
     }
@@ -101,18 +101,11 @@ class Polish {
   Tensor moving() { return images_.narrow(0, exact_, images_.size(0) - exact_); }
   FlowImages present() const { return {images_, targets_, coefficients_}; }
 
-  static Reconstruction nothing(const std::string& reason) {
-    Reconstruction result;
-    result.conclusion = Conclusion::not_applicable;
-    result.reason = reason;
-    return result;
-  }
-
   // Those of the first `sure` ones that the trained network fits exactly stay where they are; others that it fits
   // follow the flow, the best first and as many as may be missing; what is left is free. One for each image.
   void arrange(const Tensor& images, std::int64_t sure) {
     const Tensor outputs = subject_.network->features_at(trained_, images, {})->outputs();
-    const Tensor targets = nearest_targets(outputs), misfit = (outputs - targets).abs().amax(1);
+    const Tensor targets = fitted_targets(outputs), misfit = (outputs - targets).abs().amax(1);
     const Tensor exact = (misfit < exact_misfit).logical_and(at::arange(images.size(0)) < sure);
     const Tensor order = at::argsort(misfit - exact.to(misfit.scalar_type()));
     std::vector<Tensor> taken, taken_targets;
@@ -137,17 +130,56 @@ class Polish {
         free() > 0 ? at::zeros({settings_.plan.segments, free(), targets_.size(1)}, images_.options()) : Tensor();
   }
 
+  // What there is between steps of a round.
+  State state() const {
+    State now;
+    now.set("round", round_).set("mismatch", mismatch_).set("iterations", result_.iterations);
+    if (result_.loss_initial) now.set("loss_initial", *result_.loss_initial);
+    now.set("images", images_).set("exact", exact_).set("following", following_).set("targets", targets_);
+    if (coefficients_.defined()) now.set("coefficients", coefficients_);
+    if (deflation_) now.set("deflation", deflation_->state());
+    return now;
+  }
+
+  void restore(const State& kept) {
+    round_ = kept.whole("round");
+    mismatch_ = kept.number("mismatch");
+    result_.iterations = kept.whole("iterations");
+    if (kept.has("loss_initial")) result_.loss_initial = kept.number("loss_initial");
+    images_ = kept.tensor("images");
+    exact_ = kept.whole("exact");
+    following_ = kept.whole("following");
+    targets_ = kept.tensor("targets");
+    coefficients_ = kept.has("coefficients") ? kept.tensor("coefficients") : Tensor();
+    if (deflation_) deflation_->restore(kept.part("deflation"));
+  }
+
   void polish() {
     Tensor images = moving();
     Adam image_steps(images);
     std::optional<Adam> coefficient_steps;
     double coefficient_rate = 0;
+    std::int64_t step = 0;
+    if (const State kept = std::exchange(kept_, {}).part("polish"); !kept.empty()) {
+      step = kept.whole("step");
+      image_steps.restore(kept.part("images"));
+      if (kept.has("coefficient_rate")) {
+        coefficient_rate = kept.number("coefficient_rate");
+        coefficient_steps.emplace(coefficients_).restore(kept.part("coefficients"));
+      }
+    }
     const double image_rate = step_length / std::sqrt(static_cast<double>(images.size(1)));
-    for (std::int64_t step = 0; step < settings_.steps && !progress_.out_of_time(); ++step) {
+    for (; step < settings_.steps && !progress_.out_of_time(); ++step) {
+      if (step > 0 && checkpoint_.due()) {
+        State polishing = State().set("step", step).set("images", image_steps.state());
+        if (coefficient_steps) {
+          polishing.set("coefficient_rate", coefficient_rate).set("coefficients", coefficient_steps->state());
+        }
+        checkpoint_.keep(state().set("polish", polishing));
+      }
       const double share = static_cast<double>(step) / static_cast<double>(settings_.steps);
       const auto loss = flow_loss(*subject_.network, initial_, trained_, present(), settings_.plan, sharpened(share));
-      if (!result_.relative_loss) result_.loss_initial = loss.value * norm_;
-      result_.relative_loss = loss.value;
+      if (!result_.loss_initial) result_.loss_initial = loss.value * norm_;
       if (std::isinf(loss.value)) return;
       if (free() > 0 && !coefficient_steps) {
         coefficient_steps.emplace(coefficients_);
@@ -170,7 +202,8 @@ class Polish {
     progress_.stage("flow: linear programmes towards what is polished");
     deflation_->accept(bounds_.to_images(images_.narrow(0, 0, exact_)));
     const std::int64_t before = deflation_->found();
-    deflation_->offer(moving().to(at::kDouble), progress_);
+    Forgetful forgetful;
+    deflation_->offer(moving().to(at::kDouble), progress_, forgetful);
     return deflation_->known().slice(0, before).to(at::kFloat);
   }
 
@@ -254,13 +287,16 @@ class Polish {
   double norm_;
   PixelBounds bounds_;
   Progress& progress_;
+  Checkpoint& checkpoint_;
+  State kept_;  // of an interrupted run, until it is taken up
   std::optional<Deflation> deflation_;
   std::int64_t most_ = std::numeric_limits<std::int64_t>::max();  // images that there may be
   Tensor images_;                                                 // exact ones, those that follow the flow, free ones
   std::int64_t exact_ = 0, following_ = 0;
   Tensor targets_, coefficients_;  // of those that follow; of those that are free
   Tensor snapped_;                 // [s, k] in the last round
-  double mismatch_ = 0;
+  std::int64_t round_ = 0;
+  double mismatch_ = std::numeric_limits<double>::infinity();  // after the last round
   std::vector<double> necessity_;
   Reconstruction result_;
 };
@@ -276,21 +312,20 @@ std::vector<OptionSpec> Flow::options() const {
 void Flow::validate(const AttackOptions& options) const { static_cast<void>(parse(options)); }
 
 Reconstruction Flow::run(const Subject& subject, const Handed& handed, const AttackOptions& options, Generator&,
-                         Progress& progress) const {
+                         Progress& progress, Checkpoint& checkpoint) const {
   const Settings settings = parse(options);
-  Reconstruction result;
-  result.conclusion = Conclusion::not_applicable;
   if (subject.loss != LossKind::squared) {
-    result.reason = "gradient flow in exponential segments is that of the squared loss, and the model's is another";
-  } else if (handed.complete) {
-    result.reason = "every image that the row space counts is confirmed already: nothing is left to find";
-  } else if (!handed.candidates.defined() || handed.candidates.size(0) == 0) {
-    result.reason = "no attack before it handed candidates on; run it after finite-width";
-  } else {
-    progress.stage("flow: row space of the first layer's change");
-    return Polish(subject, settings, row_span_of(subject).span, progress).run(handed);
+    return not_applicable(
+        "gradient flow in exponential segments is that of the squared loss, and the model's is another");
   }
-  return result;
+  if (handed.complete) {
+    return not_applicable("every image that the row space counts is confirmed already: nothing is left to find");
+  }
+  if (!handed.candidates.defined() || handed.candidates.size(0) == 0) {
+    return not_applicable("no attack before it handed candidates on; run it after finite-width");
+  }
+  progress.stage("flow: row space of the first layer's change");
+  return Polish(subject, settings, row_span_of(subject).span, progress, checkpoint).run(handed);
 }
 
 }  // namespace afterimage

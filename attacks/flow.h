@@ -23,7 +23,7 @@ class Flow final : public Attack {
   std::vector<OptionSpec> options() const override;
   void validate(const AttackOptions& options) const override;
   Reconstruction run(const Subject& subject, const Handed& handed, const AttackOptions& options, Generator& random,
-                     Progress& progress) const override;
+                     Progress& progress, Checkpoint& checkpoint) const override;
 };
 
 }  // namespace afterimage

@@ -82,19 +82,6 @@ Tensor margins(const Subject& subject, const Tensor& images) {
   return largest.select(1, 0) - largest.select(1, 1);
 }
 
-// Candidates in float64, those that explain most first.
-Tensor by_weight(const SearchResult& found) {
-  const Tensor weight = found.candidates.norm(2, 1) * found.coefficients.norm(2, 1);
-  return found.candidates.index_select(0, at::argsort(weight, 0, /*descending=*/true)).to(at::kDouble);
-}
-
-Reconstruction not_applicable(const std::string& reason) {
-  Reconstruction result;
-  result.conclusion = Conclusion::not_applicable;
-  result.reason = reason;
-  return result;
-}
-
 class Search {
  public:
   Search(const Subject& subject, const Settings& settings, const std::optional<RowSpan>& span, Generator& random,

@@ -4,6 +4,8 @@
 #include <cmath>
 #include <numeric>
 
+#include "attacks/solver/fit.h"
+
 namespace afterimage {
 namespace {
 
@@ -18,13 +20,6 @@ constexpr double least_norm = 0.1;           // of the median candidate: less po
 constexpr double least_contrast = 0.1;       // of the pixel range: a blank image lies in many spans and is no find
 
 }  // namespace
-
-Tensor fitted(const Subject& subject, const Tensor& images, double tolerance) {
-  if (subject.loss != LossKind::squared) return {};
-  const Tensor outputs = subject.network->evaluate(subject.trained, images);
-  if (outputs.size(1) == 1) return ((outputs.abs() - 1).abs() < tolerance).squeeze(1);
-  return ((outputs.amax(1) - 1).abs() < tolerance).logical_and(outputs.abs().sum(1) - outputs.amax(1) < tolerance);
-}
 
 Deflation::Deflation(const Subject& subject, const RowSpan& span, double leverage)
     : subject_(subject),

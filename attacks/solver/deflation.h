@@ -56,8 +56,4 @@ class Deflation {
   std::int64_t fewest_active_ = 0;
 };
 
-// [n] bool: which images [n, d] the trained network fits as it fits its training images, to within `tolerance` of a
-// target. Undefined for other losses than the squared one, whose outputs at training images have no known value.
-Tensor fitted(const Subject& subject, const Tensor& images, double tolerance);
-
 }  // namespace afterimage

@@ -108,6 +108,11 @@ SearchResult search(TangentTarget& target, PixelBounds& bounds, std::int64_t pix
   return result;
 }
 
+Tensor by_weight(const SearchResult& found) {
+  const Tensor weight = found.candidates.norm(2, 1) * found.coefficients.norm(2, 1);
+  return found.candidates.index_select(0, at::argsort(weight, 0, /*descending=*/true)).to(at::kDouble);
+}
+
 State state_of(const SearchResult& found) {
   return State()
       .set("candidates", found.candidates)

@@ -49,6 +49,9 @@ struct SearchResult {
   bool settled = false;                     // the loss had stopped falling when the search ended
 };
 
+// The candidates in float64, those that explain most first.
+Tensor by_weight(const SearchResult& found);
+
 // As a part of what is kept of longer work, and back; without `searched`.
 State state_of(const SearchResult& found);
 SearchResult result_of(const State& state);

@@ -2,6 +2,7 @@
 
 #include <catch2/catch.hpp>
 
+#include "attacks/recorder.h"
 #include "attacks/scoring/score.h"
 #include "models/base/error.h"
 #include "models/mlp.h"
@@ -55,11 +56,16 @@ struct Trained {
     constexpr double far = 0.5;  // from any training image: in so small a span some come near
     return images.index_select(0, at::nonzero(errors(images) > far).squeeze(1)).slice(0, 0, 2 * images_count);
   }
-  Reconstruction attack(const Handed& handed, const std::map<std::string, std::string>& options = {}) const {
+  Reconstruction attack(const Handed& handed, const std::map<std::string, std::string>& options,
+                        Checkpoint& checkpoint) const {
     const Attack& flow = attack_named("flow");
     Generator random = seeded(1);
     Silent silent;
-    return flow.run(subject, handed, AttackOptions(flow.options(), options), random, silent);
+    return flow.run(subject, handed, AttackOptions(flow.options(), options), random, silent, checkpoint);
+  }
+  Reconstruction attack(const Handed& handed, const std::map<std::string, std::string>& options = {}) const {
+    Forgetful forgetful;
+    return attack(handed, options, forgetful);
   }
   // Relative distance of each claimed image to the nearest training image.
   Tensor errors(const Tensor& images) const {
@@ -124,6 +130,23 @@ TEST_CASE("the same candidates give the same polish, bit for bit") {
   CHECK(at::equal(once.claim.images, again.claim.images));
   CHECK(at::equal(once.claim.confirmed, again.claim.confirmed));
   CHECK(*once.relative_loss == *again.relative_loss);
+}
+
+TEST_CASE("a polish that is interrupted goes on to the same end") {
+  const Trained trained;
+  const std::map<std::string, std::string> options{{"flow-steps", "20"}, {"flow-rounds", "2"}};
+  const Tensor candidates = at::cat({trained.blurred(0.25), trained.blurred(0.9).slice(0, 0, 2)});
+  Recorder recorder;
+  const Reconstruction whole = trained.attack({{}, candidates}, options, recorder);
+  REQUIRE(recorder.states.size() > 20);
+  for (const std::size_t i : {std::size_t{3}, std::size_t{15}, recorder.states.size() - 2}) {
+    Recorder from(recorder.states[i]);
+    const Reconstruction resumed = trained.attack({{}, candidates}, options, from);
+    CAPTURE(i);
+    CHECK(at::equal(resumed.claim.images, whole.claim.images));
+    CHECK(resumed.evidence == whole.evidence);
+    CHECK(resumed.iterations == whole.iterations);
+  }
 }
 
 TEST_CASE("the flow says why there is nothing for it to do") {

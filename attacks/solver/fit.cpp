@@ -1,0 +1,17 @@
+#include "attacks/solver/fit.h"
+
+namespace afterimage {
+
+Tensor fitted(const Subject& subject, const Tensor& images, double tolerance) {
+  if (subject.loss != LossKind::squared) return {};
+  const Tensor outputs = subject.network->evaluate(subject.trained, images);
+  if (outputs.size(1) == 1) return ((outputs.abs() - 1).abs() < tolerance).squeeze(1);
+  return ((outputs.amax(1) - 1).abs() < tolerance).logical_and(outputs.abs().sum(1) - outputs.amax(1) < tolerance);
+}
+
+Tensor fitted_targets(const Tensor& outputs) {
+  if (outputs.size(1) == 1) return outputs.sign();
+  return at::one_hot(outputs.argmax(1), outputs.size(1)).to(outputs.scalar_type());
+}
+
+}  // namespace afterimage
