@@ -87,6 +87,13 @@ class AttackOptions {
   std::map<std::string, std::string> values_;
 };
 
+// What an attack takes at most, as far as can be said before it is begun.
+struct Estimate {
+  double products = 0;           // multiplications in matrix products
+  double programme_seconds = 0;  // of linear programmes, on one core of some 2020 machine
+  double bytes = 0;              // at its peak, beside the subject itself
+};
+
 class Attack {
  public:
   virtual ~Attack() = default;
@@ -99,6 +106,8 @@ class Attack {
   virtual bool works_without_weights() const { return false; }
   // Whether it can do without the weights before training; other attacks are not run where these are not known.
   virtual bool works_without_initial() const { return false; }
+  // For a subject that was trained on `images` images; that the attack applies is supposed.
+  virtual Estimate estimate(const Subject& subject, std::int64_t images, const AttackOptions& options) const = 0;
   // Throws UsageError on an option that is wrong, before any work is done.
   virtual void validate(const AttackOptions&) const {}
   // The same subject, hand-over, options and generator state give the same result, and so does going on from what an

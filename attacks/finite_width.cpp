@@ -6,6 +6,7 @@
 #include <cmath>
 
 #include "attacks/capacity.h"
+#include "attacks/solver/cost.h"
 #include "attacks/solver/deflation.h"
 #include "attacks/solver/fit.h"
 #include "attacks/solver/search.h"
@@ -31,6 +32,8 @@ constexpr double later_coefficient_rate = 1e-4, later_initial_coefficient = 0.15
 constexpr std::int64_t most_fruitless = 2;
 constexpr std::int64_t rest_steps = 1000;  // for what the rounds left, beside what is held
 constexpr std::int64_t most_directions = 400;
+// For estimates: seen over N = 20 to 200.
+constexpr double usual_rounds = 2, usual_rounds_an_image = 0.05, usual_programmes = 1.5;
 constexpr std::int64_t largest_projection = 4000;  // rows of the kernel that gives the claimed images' coefficients
 
 struct Settings {
@@ -325,6 +328,34 @@ std::vector<OptionSpec> FiniteWidth::options() const {
 }
 
 void FiniteWidth::validate(const AttackOptions& options) const { static_cast<void>(parse(options)); }
+
+Estimate FiniteWidth::estimate(const Subject& subject, std::int64_t images, const AttackOptions& options) const {
+  const Settings settings = parse(options);
+  const Sizes sizes = sizes_of(subject);
+  const bool in_span = settings.space != "pixels" && images <= largest_rank && settings.rounds > 0;
+  const auto count = static_cast<double>(images), points = static_cast<double>(settings.points.size());
+  const double candidates =
+      settings.plan.candidates > 0 ? static_cast<double>(settings.plan.candidates) : 2 * count + 2;
+  const double width = settings.dtype == at::kDouble ? 2 : 1;
+  Estimate estimate = cost_of_span(sizes);
+  if (in_span) {
+    // The first round, those after it with tangents at four points, and the flow of what is known between them.
+    const double rounds = std::min(static_cast<double>(settings.rounds), usual_rounds + count * usual_rounds_an_image);
+    const double steps = std::min<double>(round_steps, static_cast<double>(settings.plan.steps));
+    const Estimate path = cost_of_path(sizes, count, 10, 17);
+    Estimate searches = cost_of_search(sizes, candidates, points, count, steps) +
+                        cost_of_search(sizes, candidates, 4, count, steps * (rounds - 1));
+    searches.bytes += 4 * path.bytes / 17;
+    estimate = estimate + searches + path;
+    estimate.programme_seconds += seconds_of_programmes(rounds * usual_programmes * std::min(count, 100.0), count);
+  } else {
+    const double unknowns = settings.space == "pixels" ? sizes.pixels : std::min(count, sizes.pixels);
+    estimate = estimate + cost_of_search(sizes, candidates, points, unknowns,
+                                         static_cast<double>(settings.plan.steps * settings.restarts));
+  }
+  estimate.bytes *= width;
+  return estimate;
+}
 
 Reconstruction FiniteWidth::run(const Subject& subject, const Handed& handed, const AttackOptions& options,
                                 Generator& random, Progress& progress, Checkpoint& checkpoint) const {

@@ -21,6 +21,7 @@ class FiniteWidth final : public Attack {
   }
   std::vector<OptionSpec> options() const override;
   void validate(const AttackOptions& options) const override;
+  Estimate estimate(const Subject& subject, std::int64_t images, const AttackOptions& options) const override;
   Reconstruction run(const Subject& subject, const Handed& handed, const AttackOptions& options, Generator& random,
                      Progress& progress, Checkpoint& checkpoint) const override;
 };

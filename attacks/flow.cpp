@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "attacks/solver/adam.h"
+#include "attacks/solver/cost.h"
 #include "attacks/solver/deflation.h"
 #include "attacks/solver/fit.h"
 #include "attacks/solver/pixel_bounds.h"
@@ -310,6 +311,15 @@ std::vector<OptionSpec> Flow::options() const {
 }
 
 void Flow::validate(const AttackOptions& options) const { static_cast<void>(parse(options)); }
+
+Estimate Flow::estimate(const Subject& subject, std::int64_t images, const AttackOptions& options) const {
+  const Settings settings = parse(options);
+  if (subject.loss != LossKind::squared) return {};
+  const auto segments = static_cast<double>(settings.plan.segments), count = static_cast<double>(images);
+  const Estimate there = cost_of_path(sizes_of(subject), count, segments, segments + 6);
+  const double sweeps = static_cast<double>(settings.steps * settings.rounds) / 2;  // rounds that are fruitless end it
+  return {3 * there.products * sweeps, seconds_of_programmes(count, count), there.bytes};
+}
 
 Reconstruction Flow::run(const Subject& subject, const Handed& handed, const AttackOptions& options, Generator&,
                          Progress& progress, Checkpoint& checkpoint) const {

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 
+#include "attacks/solver/cost.h"
 #include "attacks/solver/frank_wolfe.h"
 
 namespace afterimage {
@@ -67,6 +68,23 @@ std::vector<OptionSpec> InfiniteWidth::options() const {
 }
 
 void InfiniteWidth::validate(const AttackOptions& options) const { static_cast<void>(parse(options)); }
+
+Estimate InfiniteWidth::estimate(const Subject& subject, std::int64_t images, const AttackOptions& options) const {
+  const FrankWolfePlan plan = parse(options);
+  const auto count = static_cast<double>(images), climbers = static_cast<double>(plan.climbers);
+  if (subject.network) {
+    // Whether it applies: the network's tangent kernel at its start, in float64. Hardly any network is wide enough.
+    const Sizes sizes = sizes_of(subject);
+    Estimate check = cost_of_search(sizes, learned_images + asked_images, 1, sizes.pixels, 1);
+    check.bytes = 2 * (check.bytes + 4 * sizes.parameters);
+    return check;
+  }
+  // Some rounds for each ten images, each with climbers and slides against the support and the training images.
+  const double steps = (10 + count / 10) * static_cast<double>(plan.climb_steps + plan.slide_steps);
+  const double pixels = static_cast<double>(subject.infinite->learned->inputs());
+  return {steps * (climbers + count) * 2 * count * pixels * 2, 0,
+          8 * (8 * count * count + climbers * (count + pixels))};
+}
 
 Reconstruction InfiniteWidth::run(const Subject& subject, const Handed& handed, const AttackOptions& options,
                                   Generator& random, Progress& progress, Checkpoint& checkpoint) const {

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "attacks/solver/cost.h"
 #include "attacks/solver/deflation.h"
 #include "attacks/solver/dual_coefficients.h"
 #include "models/base/error.h"
@@ -282,6 +283,22 @@ std::vector<OptionSpec> Kkt::options() const {
 }
 
 void Kkt::validate(const AttackOptions& options) const { static_cast<void>(parse(options)); }
+
+Estimate Kkt::estimate(const Subject& subject, std::int64_t images, const AttackOptions& options) const {
+  const Settings settings = parse(options);
+  if (subject.loss == LossKind::squared) return {};
+  const Sizes sizes = sizes_of(subject);
+  const auto count = static_cast<double>(images);
+  const bool in_span = settings.space != "pixels" && images <= largest_rank && settings.rounds > 0;
+  const double candidates =
+      settings.plan.candidates > 0 ? static_cast<double>(settings.plan.candidates) : 2 * count + 2;
+  constexpr double usual_rounds = 3;
+  const double steps = in_span ? usual_rounds * static_cast<double>(std::min(round_steps, settings.plan.steps))
+                               : static_cast<double>(settings.plan.steps * settings.restarts);
+  Estimate estimate = cost_of_span(sizes) + cost_of_search(sizes, candidates, 1, in_span ? count : sizes.pixels, steps);
+  if (in_span) estimate.programme_seconds = seconds_of_programmes(usual_rounds * count, count);
+  return estimate;
+}
 
 Reconstruction Kkt::run(const Subject& subject, const Handed&, const AttackOptions& options, Generator& random,
                         Progress& progress, Checkpoint& checkpoint) const {

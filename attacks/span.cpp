@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <cmath>
 
+#include "attacks/solver/cost.h"
+
 namespace afterimage {
 namespace {
 
@@ -123,6 +125,10 @@ Tensor distance_to_span(const RowSpan& span, const Tensor& images) {
   const Tensor rest = x - at::mm(at::mm(x, span.basis.t()), span.basis);
   const Tensor norm = x.norm(2, 1);
   return at::where(norm > 0, rest.norm(2, 1) / norm.clamp_min(1e-300), at::ones_like(norm));
+}
+
+Estimate Span::estimate(const Subject& subject, std::int64_t, const AttackOptions&) const {
+  return cost_of_span(sizes_of(subject));
 }
 
 Reconstruction Span::run(const Subject& subject, const Handed&, const AttackOptions&, Generator&, Progress& progress,

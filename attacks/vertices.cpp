@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include "attacks/solver/cost.h"
 #include "attacks/solver/deflation.h"
 
 namespace afterimage {
@@ -12,6 +13,16 @@ std::vector<OptionSpec> Vertices::options() const {
 
 void Vertices::validate(const AttackOptions& options) const {
   static_cast<void>(options.whole("directions", 0, 10'000'000));
+}
+
+Estimate Vertices::estimate(const Subject& subject, std::int64_t images, const AttackOptions& options) const {
+  Estimate estimate = cost_of_span(sizes_of(subject));
+  const auto rank = static_cast<double>(images);
+  if (images <= most_missing_for_a_sweep) {
+    estimate.programme_seconds =
+        seconds_of_programmes(static_cast<double>(options.whole("directions", 0, 10'000'000)), rank);
+  }
+  return estimate;
 }
 
 Reconstruction Vertices::run(const Subject& subject, const Handed& handed, const AttackOptions& options,

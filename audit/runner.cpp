@@ -8,6 +8,7 @@
 
 #include "attacks/capacity.h"
 #include "audit/exposure.h"
+#include "audit/forecast.h"
 #include "audit/interrupted.h"
 #include "audit/scored.h"
 #include "audit/stored.h"
@@ -98,6 +99,22 @@ Deviation without_initial() {
   return deviation;
 }
 
+Finding not_begun(const std::string& attack, const std::string& reason) {
+  Finding finding;
+  finding.attack = attack;
+  finding.status = Status::inconclusive;
+  finding.reason = reason;
+  return finding;
+}
+
+std::optional<std::string> too_large(const std::vector<Forecast>& forecasts, const std::string& attack,
+                                     const std::optional<double>& limit) {
+  const auto own = std::find_if(forecasts.begin(), forecasts.end(), [&](const auto& f) { return f.attack == attack; });
+  if (!limit || own == forecasts.end() || own->bytes <= *limit) return std::nullopt;
+  return fmt::format("not begun: it would take about {} of memory, and --memory-limit is {}", bytes_text(own->bytes),
+                     bytes_text(*limit));
+}
+
 // That nothing was found means little where the parameters cannot say what the images were: some images may leak none
 // the less, and another attacker may know more about them.
 std::optional<std::string> beyond_capacity(const Case& subject, const Finding& finding) {
@@ -170,8 +187,7 @@ Verdict ungated_verdict(const std::vector<Finding>& findings) {
   return any(Status::inconclusive) || !any(Status::ok) ? Verdict::inconclusive : Verdict::not_gated;
 }
 
-Report run_audit(const Case& subject, const AuditRequest& request, const Context& context) {
-  const Stopwatch total;
+std::vector<std::string> attacks_of(const AuditRequest& request) {
   std::vector<std::string> names = request.attacks;
   if (names.empty()) {
     for (const auto& attack : all_attacks()) names.push_back(attack->name());
@@ -180,6 +196,13 @@ Report run_audit(const Case& subject, const AuditRequest& request, const Context
     const Attack& attack = attack_named(name);
     attack.validate(AttackOptions(attack.options(), request.options));
   }
+  return names;
+}
+
+Report run_audit(const Case& subject, const AuditRequest& request, const Context& context) {
+  const Stopwatch total;
+  const std::vector<std::string> names = attacks_of(request);
+  const auto forecasts = request.memory_limit ? forecast(subject, request, context) : std::vector<Forecast>{};
   prepare_output_folder(request.out, request.resume);
   const Leftovers leftovers(request.out);
   leftovers.clear_half_written();
@@ -194,10 +217,9 @@ Report run_audit(const Case& subject, const AuditRequest& request, const Context
     const auto print = fingerprint(subject, before + name, request.options, context);
     auto finding = request.resume ? leftovers.finding(name, print) : std::nullopt;
     if (!finding && context.progress->out_of_time()) {
-      finding.emplace();
-      finding->attack = name;
-      finding->status = Status::inconclusive;
-      finding->reason = out_of_time;
+      finding = not_begun(name, out_of_time);
+    } else if (const auto reason = too_large(forecasts, name, request.memory_limit); !finding && reason) {
+      finding = not_begun(name, *reason);
     } else if (!finding) {
       FileCheckpoint checkpoint(leftovers.state_file(name), print, request.resume);
       finding = run_attack(attack_named(name), subject, handed, request.options, context, request.out, checkpoint);

@@ -17,9 +17,13 @@ struct AuditRequest {
   std::map<std::string, std::string> options;  // of the attacks, as typed
   std::optional<Policy> policy;
   std::filesystem::path out;
-  std::optional<double> time_limit;  // seconds: attacks that are not done by then end with what they have
+  std::optional<double> time_limit;    // seconds: attacks that are not done by then end with what they have
+  std::optional<double> memory_limit;  // bytes: attacks that would take more are not begun
   bool resume = false;  // findings that an interrupted run with the same inputs left in `out` are used again
 };
+
+// Names of the attacks that a request runs, in order. Throws UsageError on one that is unknown, or a wrong option.
+std::vector<std::string> attacks_of(const AuditRequest& request);
 
 // One attack, scored, from where `checkpoint` has it. Writes NAME.npz (claimed images, coefficients, scores) into
 // `out`.

@@ -12,8 +12,6 @@ namespace {
 constexpr double fit_tolerance = 0.08;  // of |f| from its target: vertices on an image come within 0.03
 constexpr double same_image = 0.15;     // relative distance within which two finds are one
 constexpr double explained = 0.5;       // a candidate this near to what is known points at it
-// Random directions find 20 of 20 images, 4 of 50 and none of 100, while a programme takes ever longer.
-constexpr std::int64_t most_missing_for_a_sweep = 60;
 constexpr std::int64_t sweep_batch = 40, offer_batch = 16;
 constexpr std::int64_t most_fruitless = 48;  // candidates in a row that lead nowhere: those after them are weaker yet
 constexpr double least_norm = 0.1;           // of the median candidate: less points at nothing

@@ -9,6 +9,8 @@ namespace afterimage {
 
 // In more dimensions a linear programme takes seconds, and the few bounds that are active beyond the rank tell little.
 inline constexpr std::int64_t largest_rank = 300;
+// Random directions find 20 of 20 images, 4 of 50 and none of 100, while a programme takes ever longer.
+inline constexpr std::int64_t most_missing_for_a_sweep = 60;
 
 class Deflation {
  public:

@@ -1,10 +1,12 @@
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <memory>
 #include <sstream>
 
 #include "audit/commands/commands.h"
 #include "audit/commands/subject_options.h"
+#include "audit/forecast.h"
 #include "audit/runner.h"
 #include "audit/summary.h"
 
@@ -18,13 +20,29 @@ std::vector<std::string> split(const std::string& list) {
   return items;
 }
 
+int print_forecast(const std::vector<Forecast>& forecasts) {
+  double seconds = 0, bytes = 0;
+  const auto line = [](const std::string& name, double time, double memory) {
+    fmt::print("{:<16}{:>8.1f} s {:>12}\n", name, time, bytes_text(memory));
+  };
+  for (const auto& forecast : forecasts) {
+    line(forecast.attack, forecast.seconds, forecast.bytes);
+    seconds += forecast.seconds;
+    bytes = std::max(bytes, forecast.bytes);
+  }
+  line("all, about", seconds, bytes);
+  fmt::print("Where an attack finds all images, those after it have nothing to do.\n");
+  return done;
+}
+
 }  // namespace
 
 void add_audit(CLI::App& app, Context& context, Action& action) {
   struct Options {
     SubjectOptions subject;
     AuditRequest request;
-    std::string attacks, policy, out;
+    std::string attacks, policy, out, memory_limit;
+    bool dry_run = false;
   };
   auto options = std::make_shared<Options>();
   CLI::App* command = app.add_subcommand(
@@ -40,6 +58,10 @@ void add_audit(CLI::App& app, Context& context, Action& action) {
       ->add_option("--time-limit", options->request.time_limit,
                    "seconds for all attacks together; those that are not done by then are inconclusive (default: none)")
       ->check(CLI::PositiveNumber);
+  command->add_option("--memory-limit", options->memory_limit,
+                      "as in 4GiB; attacks that would take more are not begun, and inconclusive (default: none)");
+  command->add_flag("--dry-run", options->dry_run,
+                    "say what each attack would take in time and memory, and write nothing");
   add_attack_options(*command, options->request.options);
   command->callback([options, &context, &action] {
     action = [options, &context] {
@@ -48,7 +70,9 @@ void add_audit(CLI::App& app, Context& context, Action& action) {
       request.out = options->out;
       for (const auto& name : request.attacks) static_cast<void>(attack_named(name));
       if (!options->policy.empty()) request.policy = read_policy_file(options->policy);
+      if (!options->memory_limit.empty()) request.memory_limit = parse_bytes("--memory-limit", options->memory_limit);
       Case subject = options->subject.load(context.seed);
+      if (options->dry_run) return print_forecast(forecast(subject, request, context));
       const Report report = run_audit(subject, request, context);
       print_summary(report, options->out);
       return exit_code(report.verdict);

@@ -504,6 +504,28 @@ TEST_CASE("Ctrl-C exits 130, and with --resume the same audit goes on to the sam
   CHECK(without_timing(out + "/report.json") == without_timing(folder / "whole/report.json"));
 }
 
+TEST_CASE("a dry run says what attacks would take and writes nothing; a memory limit keeps them from being begun") {
+  const Folder folder;
+  const std::string run_folder = small_run(folder);
+  const std::string out = folder / "r";
+  const Result dry = run("audit " + run_folder + " --quiet --dry-run --out " + out);
+  CHECK(dry.code == 0);
+  for (const char* attack : {"span", "vertices", "finite-width", "flow", "kkt", "infinite-width"}) {
+    CHECK(dry.out.find(attack) != std::string::npos);
+  }
+  CHECK_FALSE(fs::exists(out));
+  CHECK(run("audit " + run_folder + " --quiet --memory-limit 1MiB --out " + out).code == 3);
+  const auto limited = json_in(out + "/report.json");
+  for (const auto& finding : limited["findings"]) {
+    CHECK(finding["status"] == "inconclusive");
+    CHECK(finding["reason"].get<std::string>().find("--memory-limit is 1 MiB") != std::string::npos);
+  }
+  CHECK(run("audit " + run_folder + " --quiet --memory-limit 100GiB --out " + (folder / "free")).code == 0);
+  const Result wrong = run("audit " + run_folder + " --quiet --memory-limit much --out " + (folder / "none"));
+  CHECK(wrong.code == 2);
+  CHECK(wrong.err.find("--memory-limit much: has to be a size") != std::string::npos);
+}
+
 TEST_CASE("an audit killed at any moment goes on with --resume to the same report") {
   const Folder folder;
   const std::string run_folder = small_run(folder);

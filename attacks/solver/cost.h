@@ -1,0 +1,29 @@
+// What the parts of attacks take in time and memory, counted.
+#pragma once
+
+#include "attacks/attack.h"
+
+namespace afterimage {
+
+// Sizes that costs follow from.
+struct Sizes {
+  double parameters = 0;  // P
+  double first = 0;       // of the first layer's weights
+  double units = 0;       // outputs of all layers together
+  double pixels = 0;
+};
+Sizes sizes_of(const Subject& subject);
+
+// The singular values and rows of the first layer's change, float64, a few times over.
+Estimate cost_of_span(const Sizes& sizes);
+// `steps` of a search with so many candidates, each with `unknowns` coordinates and features at `points` points.
+Estimate cost_of_search(const Sizes& sizes, double candidates, double points, double unknowns, double steps);
+// So many programmes in so many dimensions.
+double seconds_of_programmes(double count, double rank);
+// Gradient flow of so many images, forwards, with `copies` tensors of the parameters' size alive at a time.
+Estimate cost_of_path(const Sizes& sizes, double images, double segments, double copies);
+
+// One after the other: times add up, and the larger memory counts.
+Estimate operator+(const Estimate& a, const Estimate& b);
+
+}  // namespace afterimage

@@ -1,0 +1,30 @@
+// What an audit will take, before it is begun.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "audit/runner.h"
+
+namespace afterimage {
+
+struct Forecast {
+  std::string attack;
+  double seconds = 0;  // at most, as far as can be said
+  double bytes = 0;    // of the whole program while it runs, at its peak
+};
+
+// One for each attack of the request. The case is loaded; this machine's rate of matrix products is measured, which
+// takes some tenths of a second.
+std::vector<Forecast> forecast(const Case& subject, const AuditRequest& request, const Context& context);
+
+// Of the program itself, from the system: what it holds now, and the most that it ever held.
+double bytes_held();
+double most_bytes_held();
+
+// "512 MiB", "2GiB", "1000000" in bytes. Throws UsageError naming the option.
+double parse_bytes(const std::string& option, const std::string& text);
+std::string bytes_text(double bytes);
+
+}  // namespace afterimage
