@@ -24,6 +24,8 @@ constexpr double largest_start = 0.01;
 constexpr double kkt_leverage = 0.9;
 // No training image has a smaller margin than the support vectors, which most of them are.
 constexpr double least_margin = 0.8;  // of the confirmed images' median
+// A network that is known to have kept this much of its start need not be tried.
+constexpr double largest_known_start = 0.5;
 // Above this share of the first layer's squares left unexplained, its images say nothing. A KKT point that is near
 // leaves 0.1 at the training images.
 constexpr double unexplained = 0.5;
@@ -60,6 +62,12 @@ Settings parse(const AttackOptions& options) {
 
 double first_layer_norm(const Subject& subject, const Parameters& parameters) {
   return parameters.at(subject.network->first_layer().weight).square().sum().item<double>();
+}
+
+// Of the trained first layer's squares, those of the weights that training began with; zero where these are not known.
+double share_of_start(const Subject& subject) {
+  if (!subject.knows_initial()) return 0;
+  return first_layer_norm(subject, subject.initial) / first_layer_norm(subject, subject.trained);
 }
 
 // The row space of the trained first layer itself, where that began so small that its start is but noise in it.
@@ -300,14 +308,23 @@ Estimate Kkt::estimate(const Subject& subject, std::int64_t images, const Attack
   return estimate;
 }
 
-Reconstruction Kkt::run(const Subject& subject, const Handed&, const AttackOptions& options, Generator& random,
+Reconstruction Kkt::run(const Subject& subject, const Handed& handed, const AttackOptions& options, Generator& random,
                         Progress& progress, Checkpoint& checkpoint) const {
   const Settings settings = parse(options);
   if (subject.loss == LossKind::squared) {
     return not_applicable(
         "the network was trained on the squared loss, which does not lead to a KKT point of margin maximisation");
   }
+  if (handed.complete) {
+    return not_applicable("every image that the row space counts is confirmed already: nothing is left to find");
+  }
   if (!subject.network->first_layer().dense) return not_applicable("the first layer is not dense");
+  if (const double start = share_of_start(subject); start > largest_known_start) {
+    return not_applicable(fmt::format(
+        "the weights that training began with are {:.0f} % of the first layer's squares still: it is far from a KKT "
+        "point, where it would be a sum of gradients alone",
+        100 * start));
+  }
   progress.stage("kkt: row space of the first layer");
   const auto span = own_span(subject);
   if (settings.space == "span" && !span) {

@@ -230,8 +230,13 @@ TEST_CASE("the row space of a first layer that began small is that of the traini
   CHECK(distance_to_span(*search.span, trained.truth.control).min().item<double>() > 0.5);
 }
 
-TEST_CASE("where there is no row space pixels are searched, and --space span says why it cannot be") {
-  const Trained trained = trained_network(4, 1, 1);
+TEST_CASE("where the start outweighs training, the attack says so if it is known, else searches in pixels") {
+  Trained trained = trained_network(4, 1, 1);
+  const Reconstruction known = attack(trained.subject);
+  CHECK(known.conclusion == Conclusion::not_applicable);
+  CHECK(known.reason.find("training began with are") != std::string::npos);
+  CHECK(known.iterations == 0);
+  trained.subject.initial = {};
   CHECK(attack(trained.subject, {{"candidates", "8"}, {"steps", "20"}}).evidence["space"] == "pixels");
   const Reconstruction refused = attack(trained.subject, {{"space", "span"}});
   CHECK(refused.conclusion == Conclusion::not_applicable);
