@@ -58,9 +58,10 @@ TEST_CASE("an audit of a network trained on few images finds them, and says so i
   }
   CHECK(report["findings"][1]["attack"] == "vertices");
   CHECK(report["findings"][2]["attack"] == "finite-width");
-  CHECK(report["findings"][3]["attack"] == "kkt");
-  CHECK(report["findings"][3]["status"] == "not-applicable");  // the squared loss
-  CHECK(report["findings"][4]["attack"] == "infinite-width");
+  CHECK(report["findings"][3]["attack"] == "flow");
+  CHECK(report["findings"][4]["attack"] == "kkt");
+  CHECK(report["findings"][4]["status"] == "not-applicable");  // the squared loss
+  CHECK(report["findings"][5]["attack"] == "infinite-width");
   for (const char* field : {"initial_to_infinite", "final_to_infinite"}) {
     CHECK(report["deviation"][field].get<double>() > 1e-3);
     CHECK(report["deviation"][field].get<double>() < 0.2);
