@@ -1,15 +1,8 @@
-#include <signal.h>
-
 #include <catch2/catch.hpp>
-#include <chrono>
 #include <cmath>
-#include <cstring>
-#include <map>
-#include <thread>
 
 #include "audit/run_directory.h"
 #include "models/base/npz.h"
-#include "models/base/safetensors.h"
 #include "models/data/split.h"
 #include "tests/audit/program.h"
 
@@ -19,14 +12,6 @@ namespace {
 constexpr const char* strict = R"({"schema": "afterimage.policy/1", "max_reconstructed_rate": 0.0})";
 constexpr const char* lenient = R"({"schema": "afterimage.policy/1", "max_reconstructed_rate": 0.99,
                                     "max_membership_tpr_at_1pct_fpr": 1.0, "on_inconclusive": "pass"})";
-
-std::int64_t lines_in(const std::string& text) { return std::count(text.begin(), text.end(), '\n'); }
-
-nlohmann::json without_timing(const std::string& report) {
-  auto document = json_in(report);
-  document.erase("timing");
-  return document;
-}
 
 }  // namespace
 
@@ -88,25 +73,6 @@ TEST_CASE("a network may be trained on every image that its source has") {
   INFO(trained.err);
   CHECK(trained.code == 0);
   CHECK(json_in(folder / "run/training.json")["test_accuracy"].is_null());
-}
-
-TEST_CASE("an audit that runs out of time ends soon, with what it has, and says so") {
-  const Folder folder;
-  const std::string run_folder = small_run(folder);
-  const std::string audit = "audit " + run_folder + " --quiet --time-limit ";
-  CHECK(run(audit + "0.001 --out " + (folder / "none")).code == 3);
-  const auto report = json_in(folder / "none/report.json");
-  for (const auto& finding : report["findings"]) {
-    CHECK(finding["status"] == "inconclusive");
-    CHECK(finding["reason"].get<std::string>().find("--time-limit") != std::string::npos);
-  }
-  CHECK(run("verify " + (folder / "none/report.json")).code == 3);
-  // Long enough to end by itself: as without a limit.
-  CHECK(run(audit + "250 --out " + (folder / "all")).code == 0);
-  CHECK(run("audit " + run_folder + " --quiet --out " + (folder / "unlimited")).code == 0);
-  auto all = json_in(folder / "all/report.json"), unlimited = json_in(folder / "unlimited/report.json");
-  CHECK(all["findings"] == unlimited["findings"]);
-  CHECK(run(audit + "0 --out " + (folder / "wrong")).code == 2);
 }
 
 TEST_CASE("images come back from trained weights alone where training began small and went on long") {
@@ -330,228 +296,6 @@ TEST_CASE("weight decay and mini-batches leave the row space, found with the rig
   // SGD with momentum 0.9 shrinks by 1 - rate * decay / (1 - 0.9) a step in the long run.
   CHECK(span["evidence"]["weight_decay_factor"].get<double>() ==
         Approx(std::pow(1 - 0.005 * 0.01 / 0.1, 400)).epsilon(0.02));
-}
-
-TEST_CASE("bad usage exits 2 with one line that names what is wrong, and writes nothing") {
-  const Folder folder;
-  const std::string run_folder = small_run(folder);
-  write(folder / "unknown-key.json", R"({"schema": "afterimage.policy/1", "max_reconstructed": 0})");
-  write(folder / "cannot-fail.json", R"({"schema": "afterimage.policy/1"})");
-  const std::string out = folder / "out";
-  const std::string audit = "audit " + run_folder + " --out " + out + " ";
-  const auto train_with = [&](const std::string& changed, const std::string& value) {
-    std::string arguments = "train --out " + out;
-    std::map<std::string, std::string> options = {
-        {"--data", "fashion-mnist"}, {"--task", "odd-even"}, {"--samples", "8"}, {"--architecture", "mlp:16"}};
-    options[changed] = value;
-    for (const auto& [option, text] : options) arguments += " " + option + " " + text;
-    return arguments;
-  };
-  for (const auto& [arguments, named] : std::vector<std::pair<std::string, std::string>>{
-           {"frobnicate", "frobnicate"},
-           {"", "subcommand"},
-           {"audit " + run_folder, "--out"},
-           {audit + "--attacks nonsense", "nonsense"},
-           {audit + "--tangents 1.5", "--tangents"},
-           {audit + "--space sideways", "--space"},
-           {audit + "--steps many", "--steps"},
-           {audit + "--policy " + (folder / "unknown-key.json"), "max_reconstructed"},
-           {audit + "--policy " + (folder / "cannot-fail.json"), "can fail"},
-           {audit + "--policy " + (folder / "missing.json"), "missing.json"},
-           {audit + "--device cuda", "--device"},
-           {"audit --initial " + run_folder + "/initial.safetensors --out " + out, "--trained"},
-           {"audit --unknown-start --initial " + run_folder + "/initial.safetensors --out " + out, "--unknown-start"},
-           {audit + "--attacks kkt --lambda-min -1", "--lambda-min"},
-           {train_with("--first-layer-scale", "0"), "--first-layer-scale"},
-           {train_with("--loss", "hinge"), "--loss"},
-           {train_with("--loss", "cross-entropy"), "cross-entropy"},
-           {train_with("--mean", "median"), "--mean"},
-           {train_with("--samples", "0"), "--samples"},
-           {train_with("--architecture", "cnn:3"), "cnn:3"},
-           {train_with("--architecture", "mlp:0"), "mlp:0"},
-           {train_with("--task", "odd"), "--task"},
-           {train_with("--data", "mnist"), "mnist"},
-           {train_with("--learning-rate", "1000"), "diverged"},
-           {"attack finite-width " + run_folder, "--out"},
-       }) {
-    CAPTURE(arguments);
-    const Result result = run(arguments + " --quiet");
-    CHECK(result.code == 2);
-    CHECK(lines_in(result.err) == 1);
-    CHECK(result.err.find(named) != std::string::npos);
-    CHECK(result.out.empty());
-    CHECK_FALSE(fs::exists(out));
-  }
-  fs::create_directory(out);
-  write(out + "/something", "there");
-  CHECK(run(audit).code == 2);
-  CHECK(std::distance(fs::directory_iterator(out), fs::directory_iterator()) == 1);
-}
-
-TEST_CASE("bad input exits 4 with one line that names the file, and writes nothing") {
-  const Folder folder;
-  const std::string good = small_run(folder);
-  int number = 0;
-  const auto refused = [&](const std::string& what, const std::string& named, const auto& spoil,
-                           const std::string& more = "") {
-    CAPTURE(what);
-    const std::string spoilt = folder / ("case" + std::to_string(++number));
-    fs::copy(good, spoilt);
-    spoil(spoilt);
-    const Result result = run("audit " + spoilt + " --quiet --out " + (folder / "out") + " " + more);
-    CAPTURE(result.err);
-    CHECK(result.code == 4);
-    CHECK(lines_in(result.err) == 1);
-    CHECK(result.err.find(named) != std::string::npos);
-    CHECK_FALSE(fs::exists(folder / "out"));
-  };
-  const auto change_weights = [](const std::string& file, const auto& change) {
-    auto content = read_safetensors(file);
-    change(content.arrays);
-    write_safetensors(file, content);
-  };
-  refused("a truncated file", "trained.safetensors", [](const std::string& run_folder) {
-    const auto bytes = contents(run_folder + "/trained.safetensors");
-    write(run_folder + "/trained.safetensors", bytes.substr(0, bytes.size() / 2));
-  });
-  refused("a terabyte header", "initial.safetensors", [](const std::string& run_folder) {
-    write(run_folder + "/initial.safetensors", std::string("\0\0\0\0\0\1\0\0{}", 10));
-  });
-  refused("the same weights twice", "same weights", [](const std::string& run_folder) {
-    fs::copy(run_folder + "/initial.safetensors", run_folder + "/trained.safetensors",
-             fs::copy_options::overwrite_existing);
-  });
-  refused("NaN in the weights", "NaN", [&](const std::string& run_folder) {
-    change_weights(run_folder + "/trained.safetensors", [](NamedArrays& arrays) {
-      const float nan = std::nanf("");
-      std::memcpy(arrays[0].second.bytes.data(), &nan, 4);
-    });
-  });
-  refused("a shape that does not fit", "fc1.bias", [&](const std::string& run_folder) {
-    change_weights(run_folder + "/trained.safetensors", [](NamedArrays& arrays) {
-      for (auto& [name, array] : arrays) {
-        if (name == "fc1.bias") array.shape = {2, 64};
-      }
-    });
-  });
-  refused("weights of another network", "mlp:64", [](const std::string& run_folder) {
-    auto model = json_in(run_folder + "/model.json");
-    model["architecture"] = "mlp:64";
-    write(run_folder + "/model.json", model.dump());
-  });
-  refused("an integer too many in the labels", "training-set.npz", [](const std::string& run_folder) {
-    auto arrays = read_npz(run_folder + "/training-set.npz");
-    for (auto& [name, array] : arrays) {
-      if (name == "labels") array = array_of({1}, std::vector<std::int64_t>{0});
-    }
-    write_npz(run_folder + "/training-set.npz", arrays);
-  });
-  refused("labels out of range", "labels", [](const std::string& run_folder) {
-    auto arrays = read_npz(run_folder + "/training-set.npz");
-    for (auto& [name, array] : arrays) {
-      if (name == "labels") array = array_of({8}, std::vector<std::int64_t>{0, 1, 2, 3, 4, 5, 6, -7});
-    }
-    write_npz(run_folder + "/training-set.npz", arrays);
-  });
-  refused("infinity in the images", "images", [](const std::string& run_folder) {
-    auto arrays = read_npz(run_folder + "/training-set.npz");
-    const float infinity = INFINITY;
-    for (auto& [name, array] : arrays) {
-      if (name == "images") std::memcpy(array.bytes.data(), &infinity, 4);
-    }
-    write_npz(run_folder + "/training-set.npz", arrays);
-  });
-  refused("a missing file", "training-set.npz",
-          [](const std::string& run_folder) { fs::remove(run_folder + "/training-set.npz"); });
-  const Result pytorch = run("audit --initial x.pt --trained y.pt --model " + good + "/model.json --training-set " +
-                             good + "/training-set.npz --control fashion-mnist --quiet --out " + (folder / "out"));
-  CHECK(pytorch.code == 4);
-  CHECK(pytorch.err.find("safetensors") != std::string::npos);
-}
-
-TEST_CASE("a control set that holds training images is refused") {
-  const Folder folder;
-  const std::string run_folder = small_run(folder);
-  const Result result = run("audit " + run_folder + " --quiet --control fashion-mnist --out " + (folder / "out"));
-  CHECK(result.code == 4);
-  CHECK(result.err.find("training images") != std::string::npos);
-  CHECK_FALSE(fs::exists(folder / "out"));
-}
-
-TEST_CASE("Ctrl-C exits 130, and with --resume the same audit goes on to the same report") {
-  const Folder folder;
-  const std::string run_folder = small_run(folder);
-  const std::string out = folder / "r";
-  const pid_t child = ::fork();
-  if (child == 0) {
-    ::execl(PROGRAM, PROGRAM, "audit", run_folder.c_str(), "--quiet", "--attacks", "span,finite-width", "--rounds", "0",
-            "--steps", "1000000", "--out", out.c_str(), nullptr);
-    ::_exit(127);
-  }
-  for (int i = 0; i < 200 && !fs::exists(out + "/span.partial.json"); ++i) {
-    std::this_thread::sleep_for(std::chrono::milliseconds(50));
-  }
-  REQUIRE(fs::exists(out + "/span.partial.json"));
-  std::this_thread::sleep_for(std::chrono::milliseconds(200));
-  ::kill(child, SIGINT);
-  int status = 0;
-  ::waitpid(child, &status, 0);
-  REQUIRE(WIFEXITED(status));
-  CHECK(WEXITSTATUS(status) == 130);
-  CHECK_FALSE(fs::exists(out + "/report.json"));
-  CHECK(run("audit " + run_folder + " --quiet --out " + out).code == 2);  // without --resume the folder is not empty
-  CHECK(run("audit " + run_folder + " --quiet --resume --out " + out).code == 0);
-  REQUIRE(run("audit " + run_folder + " --quiet --out " + (folder / "whole")).code == 0);
-  CHECK(without_timing(out + "/report.json") == without_timing(folder / "whole/report.json"));
-}
-
-TEST_CASE("a dry run says what attacks would take and writes nothing; a memory limit keeps them from being begun") {
-  const Folder folder;
-  const std::string run_folder = small_run(folder);
-  const std::string out = folder / "r";
-  const Result dry = run("audit " + run_folder + " --quiet --dry-run --out " + out);
-  CHECK(dry.code == 0);
-  for (const char* attack : {"span", "vertices", "finite-width", "flow", "kkt", "infinite-width"}) {
-    CHECK(dry.out.find(attack) != std::string::npos);
-  }
-  CHECK_FALSE(fs::exists(out));
-  CHECK(run("audit " + run_folder + " --quiet --memory-limit 1MiB --out " + out).code == 3);
-  const auto limited = json_in(out + "/report.json");
-  for (const auto& finding : limited["findings"]) {
-    CHECK(finding["status"] == "inconclusive");
-    CHECK(finding["reason"].get<std::string>().find("--memory-limit is 1 MiB") != std::string::npos);
-  }
-  CHECK(run("audit " + run_folder + " --quiet --memory-limit 100GiB --out " + (folder / "free")).code == 0);
-  const Result wrong = run("audit " + run_folder + " --quiet --memory-limit much --out " + (folder / "none"));
-  CHECK(wrong.code == 2);
-  CHECK(wrong.err.find("--memory-limit much: has to be a size") != std::string::npos);
-}
-
-TEST_CASE("an audit killed at any moment goes on with --resume to the same report") {
-  const Folder folder;
-  const std::string run_folder = small_run(folder);
-  const std::string options = " --quiet --rounds 1 --attacks span,finite-width --steps 3000 --out ";
-  REQUIRE(run("audit " + run_folder + options + (folder / "whole")).code != 5);
-  for (const int milliseconds : {200, 1300, 2500}) {
-    const std::string out = folder / ("killed-" + std::to_string(milliseconds));
-    const pid_t child = ::fork();
-    if (child == 0) {
-      ::execl(PROGRAM, PROGRAM, "audit", run_folder.c_str(), "--quiet", "--rounds", "1", "--attacks",
-              "span,finite-width", "--steps", "3000", "--out", out.c_str(), nullptr);
-      ::_exit(127);
-    }
-    std::this_thread::sleep_for(std::chrono::milliseconds(milliseconds));
-    ::kill(child, SIGKILL);
-    ::waitpid(child, nullptr, 0);
-    run("audit " + run_folder + options + out + " --resume");
-    CAPTURE(milliseconds);
-    CHECK(without_timing(out + "/report.json") == without_timing(folder / "whole/report.json"));
-    for (const auto& entry : fs::directory_iterator(out)) {
-      const std::string name = entry.path().filename().string();
-      CHECK(name.find(".tmp-") == std::string::npos);
-      CHECK(name.find(".state") == std::string::npos);
-    }
-  }
 }
 
 TEST_CASE("help and version answer without doing anything") {

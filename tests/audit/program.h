@@ -4,6 +4,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
@@ -44,6 +45,15 @@ inline std::string contents(const std::string& file) {
 inline void write(const std::string& file, const std::string& text) { std::ofstream(file, std::ios::binary) << text; }
 
 inline nlohmann::json json_in(const std::string& file) { return nlohmann::json::parse(contents(file)); }
+
+inline std::int64_t lines_in(const std::string& text) { return std::count(text.begin(), text.end(), '\n'); }
+
+// A report but for what differs between two runs of one seed.
+inline nlohmann::json without_timing(const std::string& report) {
+  auto document = json_in(report);
+  document.erase("timing");
+  return document;
+}
 
 struct Result {
   int code = -1;

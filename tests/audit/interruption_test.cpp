@@ -1,0 +1,113 @@
+// Audits that end early, are killed, or are not begun.
+#include <signal.h>
+
+#include <catch2/catch.hpp>
+#include <chrono>
+#include <thread>
+
+#include "tests/audit/program.h"
+
+namespace afterimage::test {
+namespace {
+
+// The program in the background; its process.
+pid_t start(const std::vector<std::string>& arguments) {
+  const pid_t child = ::fork();
+  if (child != 0) return child;
+  std::vector<char*> words{const_cast<char*>(PROGRAM)};
+  for (const auto& argument : arguments) words.push_back(const_cast<char*>(argument.c_str()));
+  words.push_back(nullptr);
+  ::execv(PROGRAM, words.data());
+  ::_exit(127);
+}
+
+}  // namespace
+
+TEST_CASE("an audit that runs out of time ends soon, with what it has, and says so") {
+  const Folder folder;
+  const std::string run_folder = small_run(folder);
+  const std::string audit = "audit " + run_folder + " --quiet --time-limit ";
+  CHECK(run(audit + "0.001 --out " + (folder / "none")).code == 3);
+  const auto report = json_in(folder / "none/report.json");
+  for (const auto& finding : report["findings"]) {
+    CHECK(finding["status"] == "inconclusive");
+    CHECK(finding["reason"].get<std::string>().find("--time-limit") != std::string::npos);
+  }
+  CHECK(run("verify " + (folder / "none/report.json")).code == 3);
+  // Long enough to end by itself: as without a limit.
+  CHECK(run(audit + "250 --out " + (folder / "all")).code == 0);
+  CHECK(run("audit " + run_folder + " --quiet --out " + (folder / "unlimited")).code == 0);
+  auto all = json_in(folder / "all/report.json"), unlimited = json_in(folder / "unlimited/report.json");
+  CHECK(all["findings"] == unlimited["findings"]);
+  CHECK(run(audit + "0 --out " + (folder / "wrong")).code == 2);
+}
+
+TEST_CASE("a dry run says what attacks would take and writes nothing; a memory limit keeps them from being begun") {
+  const Folder folder;
+  const std::string run_folder = small_run(folder);
+  const std::string out = folder / "r";
+  const Result dry = run("audit " + run_folder + " --quiet --dry-run --out " + out);
+  CHECK(dry.code == 0);
+  for (const char* attack : {"span", "vertices", "finite-width", "flow", "kkt", "infinite-width"}) {
+    CHECK(dry.out.find(attack) != std::string::npos);
+  }
+  CHECK_FALSE(fs::exists(out));
+  CHECK(run("audit " + run_folder + " --quiet --memory-limit 1MiB --out " + out).code == 3);
+  const auto limited = json_in(out + "/report.json");
+  for (const auto& finding : limited["findings"]) {
+    CHECK(finding["status"] == "inconclusive");
+    CHECK(finding["reason"].get<std::string>().find("--memory-limit is 1 MiB") != std::string::npos);
+  }
+  CHECK(run("audit " + run_folder + " --quiet --memory-limit 100GiB --out " + (folder / "free")).code == 0);
+  const Result wrong = run("audit " + run_folder + " --quiet --memory-limit much --out " + (folder / "none"));
+  CHECK(wrong.code == 2);
+  CHECK(wrong.err.find("--memory-limit much: has to be a size") != std::string::npos);
+}
+
+TEST_CASE("Ctrl-C exits 130, and with --resume the same audit goes on to the same report") {
+  const Folder folder;
+  const std::string run_folder = small_run(folder);
+  const std::string out = folder / "r";
+  const pid_t child = start({"audit", run_folder, "--quiet", "--attacks", "span,finite-width", "--rounds", "0",
+                             "--steps", "1000000", "--out", out});
+  for (int i = 0; i < 200 && !fs::exists(out + "/span.partial.json"); ++i) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(50));
+  }
+  REQUIRE(fs::exists(out + "/span.partial.json"));
+  std::this_thread::sleep_for(std::chrono::milliseconds(200));
+  ::kill(child, SIGINT);
+  int status = 0;
+  ::waitpid(child, &status, 0);
+  REQUIRE(WIFEXITED(status));
+  CHECK(WEXITSTATUS(status) == 130);
+  CHECK_FALSE(fs::exists(out + "/report.json"));
+  CHECK(run("audit " + run_folder + " --quiet --out " + out).code == 2);  // without --resume the folder is not empty
+  CHECK(run("audit " + run_folder + " --quiet --resume --out " + out).code == 0);
+  REQUIRE(run("audit " + run_folder + " --quiet --out " + (folder / "whole")).code == 0);
+  CHECK(without_timing(out + "/report.json") == without_timing(folder / "whole/report.json"));
+}
+
+TEST_CASE("an audit killed at any moment goes on with --resume to the same report") {
+  const Folder folder;
+  const std::string run_folder = small_run(folder);
+  const std::string options = " --quiet --rounds 1 --attacks span,finite-width --steps 3000 --out ";
+  REQUIRE(run("audit " + run_folder + options + (folder / "whole")).code != 5);
+  for (const int milliseconds : {200, 1300, 2500}) {
+    const std::string out = folder / ("killed-" + std::to_string(milliseconds));
+    const pid_t child = start({"audit", run_folder, "--quiet", "--rounds", "1", "--attacks", "span,finite-width",
+                               "--steps", "3000", "--out", out});
+    std::this_thread::sleep_for(std::chrono::milliseconds(milliseconds));
+    ::kill(child, SIGKILL);
+    ::waitpid(child, nullptr, 0);
+    run("audit " + run_folder + options + out + " --resume");
+    CAPTURE(milliseconds);
+    CHECK(without_timing(out + "/report.json") == without_timing(folder / "whole/report.json"));
+    for (const auto& entry : fs::directory_iterator(out)) {
+      const std::string name = entry.path().filename().string();
+      CHECK(name.find(".tmp-") == std::string::npos);
+      CHECK(name.find(".state") == std::string::npos);
+    }
+  }
+}
+
+}  // namespace afterimage::test
