@@ -1,11 +1,6 @@
 #include "models/tangent/mlp_features.h"
 
 namespace afterimage {
-namespace {
-
-constexpr double softplus_threshold = 45;  // beyond it softplus and the identity differ by less than float64 can tell
-
-}  // namespace
 
 MlpFeatures::MlpFeatures(std::vector<double> weight_scales, const Parameters& at, const Tensor& images, Smoothing relu)
     : at_(at), relu_(relu), layers_(weight_scales.size()) {
@@ -17,12 +12,10 @@ MlpFeatures::MlpFeatures(std::vector<double> weight_scales, const Parameters& at
     const Tensor z = at::addmm(at_[2 * l + 1], h, weight(l).t(), 1, weight_scales[l]);
     if (l + 1 == depth()) {
       outputs_ = z;
-    } else if (relu.is_relu()) {
-      layers_[l].slope = (z > 0).to(z.scalar_type());
-      h = z.clamp_min(0);
     } else {
-      layers_[l].slope = at::sigmoid(z * relu.beta);
-      h = at::softplus(z, relu.beta, softplus_threshold);
+      h = at::empty_like(z);
+      layers_[l].slope = at::empty_like(z);
+      activate(z, relu, h, layers_[l].slope);
     }
   }
   layers_.back().delta = at::eye(classes, images.options()).repeat({count, 1});

@@ -13,7 +13,6 @@
 namespace afterimage {
 namespace {
 
-constexpr double softplus_threshold = 45;  // beyond it softplus and the identity differ by less than float64 can tell
 constexpr std::int64_t fewest_images_a_chunk = 8;
 constexpr double held_ridge = 1e-6;  // of the mean diagonal: held images that are nearly alike have coefficients too
 
@@ -71,18 +70,6 @@ void bend(Tensor adjoint, const Tensor& slope, const Tensor& z_change, const Ten
     const auto beta = static_cast<scalar_t>(relu.beta);
     for (std::int64_t i = 0; i < adjoint.numel(); ++i) a[i] = s[i] * (a[i] + beta * (1 - s[i]) * c[i] * b[i]);
   });
-}
-
-// h = s(z), slope = s'(z).
-void activate(const Tensor& z, Smoothing relu, Tensor h, Tensor slope) {
-  if (relu.is_relu()) {
-    at::clamp_min_out(h, z, 0);
-    slope.copy_(z > 0);
-    return;
-  }
-  at::softplus_out(h, z, relu.beta, softplus_threshold);
-  at::mul_out(slope, z, at::scalar_tensor(relu.beta, z.options()));
-  slope.sigmoid_();
 }
 
 void make(Tensor& buffer, at::IntArrayRef shape, at::ScalarType dtype) {

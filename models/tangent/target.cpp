@@ -3,6 +3,22 @@
 #include <algorithm>
 
 namespace afterimage {
+namespace {
+
+constexpr double softplus_threshold = 45;  // beyond it softplus and the identity differ by less than float64 can tell
+
+}  // namespace
+
+void activate(const Tensor& z, Smoothing relu, Tensor h, Tensor slope) {
+  if (relu.is_relu()) {
+    at::clamp_min_out(h, z, 0);
+    slope.copy_(z > 0);
+    return;
+  }
+  at::softplus_out(h, z, relu.beta, softplus_threshold);
+  at::mul_out(slope, z, at::scalar_tensor(relu.beta, z.options()));
+  slope.sigmoid_();
+}
 
 Projection project(TangentTarget& target, const Tensor& images, Smoothing relu, double ridge) {
   Tensor kernel = target.gram(images, relu).to(at::kDouble);

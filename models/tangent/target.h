@@ -17,6 +17,9 @@ struct Smoothing {
   bool is_relu() const { return beta == std::numeric_limits<double>::infinity(); }
 };
 
+// s(z) into h and s'(z) into slope, all of one shape and dtype, without a temporary where z is smoothed.
+void activate(const Tensor& z, Smoothing relu, Tensor h, Tensor slope);
+
 // Each image has F features (outputs x tangent points), each with a coefficient of its own.
 class TangentTarget {
  public:
