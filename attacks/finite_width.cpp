@@ -9,7 +9,7 @@
 #include "attacks/solver/cost.h"
 #include "attacks/solver/deflation.h"
 #include "attacks/solver/fit.h"
-#include "attacks/solver/search.h"
+#include "attacks/solver/history.h"
 #include "models/base/error.h"
 #include "models/tangent/flow.h"
 
@@ -34,6 +34,7 @@ constexpr std::int64_t rest_steps = 1000;  // for what the rounds left, beside w
 constexpr std::int64_t most_directions = 400;
 // For estimates: seen over N = 20 to 200.
 constexpr double usual_rounds = 2, usual_rounds_an_image = 0.05, usual_programmes = 1.5;
+constexpr double tensors_of_path = 17, points_of_rounds = 4;  // of the parameters' size, while a path is followed
 constexpr std::int64_t largest_projection = 4000;  // rows of the kernel that gives the claimed images' coefficients
 
 struct Settings {
@@ -115,7 +116,7 @@ class Search {
     points_ = segment();
     if (deflation_) deflation_->accept(handed.confirmed);
     kept_ = checkpoint_.take();
-    if (!kept_.empty()) restore(kept_);
+    if (!kept_.empty()) restore(kept_, history_, random_, deflation_);
     if (deflation_) rounds();
     const bool enough = known() > 0 && progress_.out_of_time();
     if (!enough && (!deflation_ || deflation_->missing() > 0)) search_for_the_rest();
@@ -141,34 +142,11 @@ class Search {
 
   std::int64_t known() const { return deflation_ ? deflation_->found() : 0; }
 
-  // What there is between searches.
-  State state() const {
-    State now;
-    now.set("random", random_.get_state()).set("iterations", result_.iterations);
-    if (result_.loss_initial) now.set("loss_initial", *result_.loss_initial);
-    if (deflation_) now.set("deflation", deflation_->state());
-    now.set("found_by_round", at::tensor(found_by_round_, at::kLong)).set("fruitless_rounds", fruitless_rounds_);
-    now.set("restarts", restarts_);
-    if (rest_) now.set("rest", state_of(*rest_));
-    return now;
-  }
-
-  void restore(const State& kept) {
-    random_.set_state(kept.tensor("random"));
-    result_.iterations = kept.whole("iterations");
-    if (kept.has("loss_initial")) result_.loss_initial = kept.number("loss_initial");
-    if (deflation_) deflation_->restore(kept.part("deflation"));
-    found_by_round_ = kept.wholes("found_by_round");
-    fruitless_rounds_ = kept.whole("fruitless_rounds");
-    restarts_ = kept.whole("restarts");
-    if (const State rest = kept.part("rest"); !rest.empty()) rest_ = result_of(rest);
-  }
-
   SearchResult search_with(TangentTarget& target, const SearchPlan& plan) {
-    StageCheckpoint checkpoint(checkpoint_, state(), "search", std::exchange(kept_, {}).part("search"));
+    StageCheckpoint checkpoint(checkpoint_, state_of(history_, random_, deflation_), "search",
+                               std::exchange(kept_, {}).part("search"));
     SearchResult found = search(target, bounds_, mean_.size(0), plan, random_, progress_, checkpoint);
-    result_.iterations += found.iterations;
-    if (!result_.loss_initial) result_.loss_initial = found.loss_initial;
+    history_.add(found);
     return found;
   }
 
@@ -176,7 +154,7 @@ class Search {
   bool was_offering() const { return kept_.has("offered"); }
 
   std::int64_t offer(const Tensor& candidates) {
-    StageCheckpoint checkpoint(checkpoint_, state().set("offered", candidates), "offer",
+    StageCheckpoint checkpoint(checkpoint_, state_of(history_, random_, deflation_).set("offered", candidates), "offer",
                                std::exchange(kept_, {}).part("offer"));
     return deflation_->offer(candidates, progress_, checkpoint);
   }
@@ -185,16 +163,15 @@ class Search {
   // shows where the path went.
   void rounds() {
     follow_path();
-    if (restarts_ > 0) return;  // an interrupted run was past them
-    while (static_cast<std::int64_t>(found_by_round_.size()) < settings_.rounds && deflation_->missing() > 0 &&
-           fruitless_rounds_ < most_fruitless && !progress_.out_of_time()) {
-      progress_.stage(fmt::format("finite-width: round {}, {} known, searching for {}", found_by_round_.size() + 1,
-                                  known(), deflation_->missing()));
+    if (history_.restarts > 0) return;  // an interrupted run was past them
+    while (history_.rounds() < settings_.rounds && deflation_->missing() > 0 &&
+           history_.fruitless_rounds() < most_fruitless && !progress_.out_of_time()) {
+      progress_.stage(fmt::format("finite-width: round {}, {} known, searching for {}", history_.rounds() + 1, known(),
+                                  deflation_->missing()));
       std::int64_t confirmed =
           offer(was_offering() ? kept_.tensor("offered") : by_weight(search_with(*target(), plan_of_round())));
       confirmed += deflation_->sweep(most_directions, random_, progress_);
-      found_by_round_.push_back(confirmed);
-      fruitless_rounds_ = confirmed > 0 ? 0 : fruitless_rounds_ + 1;
+      history_.found_by_round.push_back(confirmed);
       if (confirmed > 0) follow_path();
       if (known() == 0) break;
     }
@@ -222,24 +199,24 @@ class Search {
       plan.candidates = 2 * deflation_->missing();
       plan.steps = std::min(rest_steps, plan.steps);
     }
-    restarts_ = std::max<std::int64_t>(restarts_, 1);
+    history_.restarts = std::max<std::int64_t>(history_.restarts, 1);
     if (!was_offering()) {
       const auto tangents = target();
-      for (; restarts_ <= settings_.restarts && !(rest_ && progress_.out_of_time()); ++restarts_) {
-        progress_.stage(fmt::format("finite-width: search {} of {}, {} candidates in {}", restarts_, settings_.restarts,
-                                    plan.candidates, in_span_ ? "the span" : "pixels"));
-        SearchResult found = search_with(*tangents, plan);
-        if (!rest_ || found.loss_final < rest_->loss_final) rest_ = std::move(found);
+      for (; history_.restarts <= settings_.restarts && !(history_.best && progress_.out_of_time());
+           ++history_.restarts) {
+        progress_.stage(fmt::format("finite-width: search {} of {}, {} candidates in {}", history_.restarts,
+                                    settings_.restarts, plan.candidates, in_span_ ? "the span" : "pixels"));
+        history_.keep_if_better(search_with(*tangents, plan));
       }
     }
-    if (known() > 0) offer(by_weight(*rest_));
+    if (known() > 0) offer(by_weight(*history_.best));
   }
 
   Reconstruction conclude() {
     const double norm = trained_.minus(initial_).squared_norm();
-    if (rest_) {
-      if (!result_.loss_initial) result_.loss_initial = rest_->loss_initial;
-      result_.loss_final = rest_->loss_final;
+    history_.tell(result_);
+    if (history_.best) {
+      result_.loss_final = history_.best->loss_final;
     } else {
       const auto tangents = subject_.network->tangents_at(points_, trained_.minus(initial_), basis_);
       result_.loss_final = norm * project(*tangents, deflation_->known().to(settings_.dtype), {}).relative_residual;
@@ -250,19 +227,19 @@ class Search {
     result_.evidence["space"] = in_span_ ? "span" : "pixels";
     result_.evidence["tangents"] = settings_.points;
     if (deflation_) {
-      result_.evidence["confirmed_by_round"] = found_by_round_;
+      result_.evidence["confirmed_by_round"] = history_.found_by_round;
       result_.evidence["slack"] = deflation_->polytope().slack();
     }
-    result_.evidence["images_that_parameters_determine"] = std::floor(capacity_of(subject_).images());
     if (!(*result_.relative_loss < unexplained)) {
       result_.conclusion = Conclusion::inconclusive;
       result_.reason = fmt::format(
           "the candidates leave {:.0f} % of the parameters' change unexplained: training went too far "
           "from the tangent space for this attack, or its images are too many",
           100 * *result_.relative_loss);
-    } else if (rest_ && !rest_->settled) {
+    } else if (history_.best && !history_.best->settled) {
       result_.conclusion = Conclusion::inconclusive;
-      result_.reason = fmt::format("the loss was still falling after {} steps; give more --steps", rest_->iterations);
+      result_.reason =
+          fmt::format("the loss was still falling after {} steps; give more --steps", history_.best->iterations);
     }
     return std::move(result_);
   }
@@ -275,8 +252,8 @@ class Search {
       images.push_back(deflation_->known_images());
       confirmed.push_back(at::ones({known()}, at::kBool));
     }
-    if (rest_) {
-      images.push_back(bounds_.to_images(rest_->candidates).to(at::kFloat));
+    if (history_.best) {
+      images.push_back(bounds_.to_images(history_.best->candidates).to(at::kFloat));
       const Tensor fits =
           known() > 0 ? at::zeros({images.back().size(0)}, at::kBool) : confirm(subject_, images.back());
       if (fits.defined()) confirmed.push_back(fits);
@@ -304,10 +281,7 @@ class Search {
   SearchPlan plan_;
   std::optional<Deflation> deflation_;
   std::vector<Parameters> points_;
-  std::optional<SearchResult> rest_;
-  std::vector<std::int64_t> found_by_round_;
-  std::int64_t fruitless_rounds_ = 0;
-  std::int64_t restarts_ = 0;  // begun, of the search for the rest
+  SearchHistory history_;
   Reconstruction result_;
 };
 
@@ -342,10 +316,10 @@ Estimate FiniteWidth::estimate(const Subject& subject, std::int64_t images, cons
     // The first round, those after it with tangents at four points, and the flow of what is known between them.
     const double rounds = std::min(static_cast<double>(settings.rounds), usual_rounds + count * usual_rounds_an_image);
     const double steps = std::min<double>(round_steps, static_cast<double>(settings.plan.steps));
-    const Estimate path = cost_of_path(sizes, count, 10, 17);
+    const Estimate path = cost_of_path(sizes, count, static_cast<double>(FlowPlan{}.segments), tensors_of_path);
     Estimate searches = cost_of_search(sizes, candidates, points, count, steps) +
-                        cost_of_search(sizes, candidates, 4, count, steps * (rounds - 1));
-    searches.bytes += 4 * path.bytes / 17;
+                        cost_of_search(sizes, candidates, points_of_rounds, count, steps * (rounds - 1));
+    searches.bytes += points_of_rounds * path.bytes / tensors_of_path;
     estimate = estimate + searches + path;
     estimate.programme_seconds += seconds_of_programmes(rounds * usual_programmes * std::min(count, 100.0), count);
   } else {
@@ -360,7 +334,8 @@ Estimate FiniteWidth::estimate(const Subject& subject, std::int64_t images, cons
 Reconstruction FiniteWidth::run(const Subject& subject, const Handed& handed, const AttackOptions& options,
                                 Generator& random, Progress& progress, Checkpoint& checkpoint) const {
   const Settings settings = parse(options);
-  if (const Capacity capacity = capacity_of(subject); capacity.last_layer_only) {
+  const Capacity capacity = capacity_of(subject);
+  if (capacity.last_layer_only) {
     return not_applicable(fmt::format(
         "only the last layer was trained: its {} numbers are a sum over the training images of what the layers below "
         "make of them, and determine at most {:.0f} images of {} pixels",
@@ -372,7 +347,9 @@ Reconstruction FiniteWidth::run(const Subject& subject, const Handed& handed, co
     return not_applicable(
         "--space span: the first layer's change has no row space smaller than the pixels; use --space pixels");
   }
-  return Search(subject, settings, span, random, progress, checkpoint).run(handed);
+  Reconstruction found = Search(subject, settings, span, random, progress, checkpoint).run(handed);
+  found.evidence["images_that_parameters_determine"] = std::floor(capacity.images());
+  return found;
 }
 
 }  // namespace afterimage

@@ -7,6 +7,7 @@
 #include "attacks/solver/cost.h"
 #include "attacks/solver/deflation.h"
 #include "attacks/solver/dual_coefficients.h"
+#include "attacks/solver/history.h"
 #include "models/base/error.h"
 
 namespace afterimage {
@@ -114,7 +115,7 @@ class Search {
 
   Reconstruction run() {
     kept_ = checkpoint_.take();
-    if (!kept_.empty()) restore(kept_);
+    if (!kept_.empty()) restore(kept_, history_, random_, deflation_);
     if (deflation_) {
       rounds();
     } else {
@@ -124,27 +125,6 @@ class Search {
   }
 
  private:
-  // What there is between searches.
-  State state() const {
-    State now;
-    now.set("random", random_.get_state()).set("iterations", result_.iterations).set("restarts", restarts_);
-    if (result_.loss_initial) now.set("loss_initial", *result_.loss_initial);
-    if (deflation_) now.set("deflation", deflation_->state());
-    now.set("found_by_round", at::tensor(found_by_round_, at::kLong));
-    if (rest_) now.set("rest", state_of(*rest_));
-    return now;
-  }
-
-  void restore(const State& kept) {
-    random_.set_state(kept.tensor("random"));
-    result_.iterations = kept.whole("iterations");
-    restarts_ = kept.whole("restarts");
-    if (kept.has("loss_initial")) result_.loss_initial = kept.number("loss_initial");
-    if (deflation_) deflation_->restore(kept.part("deflation"));
-    found_by_round_ = kept.wholes("found_by_round");
-    if (const State rest = kept.part("rest"); !rest.empty()) rest_ = result_of(rest);
-  }
-
   std::int64_t known() const { return deflation_ ? deflation_->found() : 0; }
 
   SearchResult search_with(const SearchPlan& plan) {
@@ -152,27 +132,26 @@ class Search {
     DualCoefficients lambda(
         *subject_.network, subject_.trained, bounds_, shared_labels(plan.candidates, subject_.network->outputs()),
         {first_layer_norm(subject_, subject_.trained), settings_.least_multiplier / count, norm_ * count});
-    StageCheckpoint checkpoint(checkpoint_, state(), "search", std::exchange(kept_, {}).part("search"));
+    StageCheckpoint checkpoint(checkpoint_, state_of(history_, random_, deflation_), "search",
+                               std::exchange(kept_, {}).part("search"));
     SearchResult found =
         search(*target_, bounds_, subject_.bounds.mean.size(0), plan, lambda, random_, progress_, checkpoint);
-    result_.iterations += found.iterations;
-    if (!result_.loss_initial) result_.loss_initial = found.loss_initial;
+    history_.add(found);
     return found;
   }
 
   void restarts() {
-    for (; restarts_ < settings_.restarts && !(rest_ && progress_.out_of_time()); ++restarts_) {
-      progress_.stage(fmt::format("kkt: search {} of {}, {} candidates in {}", restarts_ + 1, settings_.restarts,
-                                  plan_.candidates, in_span_ ? "the span" : "pixels"));
-      SearchResult found = search_with(plan_);
-      if (!rest_ || found.loss_final < rest_->loss_final) rest_ = std::move(found);
+    for (; history_.restarts < settings_.restarts && !(history_.best && progress_.out_of_time()); ++history_.restarts) {
+      progress_.stage(fmt::format("kkt: search {} of {}, {} candidates in {}", history_.restarts + 1,
+                                  settings_.restarts, plan_.candidates, in_span_ ? "the span" : "pixels"));
+      history_.keep_if_better(search_with(plan_));
     }
   }
 
   void rounds() {
-    while (static_cast<std::int64_t>(found_by_round_.size()) < settings_.rounds && deflation_->missing() > 0 &&
-           !(rest_ && progress_.out_of_time())) {
-      progress_.stage(fmt::format("kkt: round {}, {} known, searching for {}", found_by_round_.size() + 1, known(),
+    while (history_.rounds() < settings_.rounds && deflation_->missing() > 0 &&
+           !(history_.best && progress_.out_of_time())) {
+      progress_.stage(fmt::format("kkt: round {}, {} known, searching for {}", history_.rounds() + 1, known(),
                                   deflation_->missing()));
       SearchPlan plan = plan_;
       plan.until_settled = false;
@@ -181,12 +160,12 @@ class Search {
         plan.candidates = 3 * deflation_->missing() + 5;
         target_->hold(deflation_->known().to(at::kFloat));
       }
-      rest_ = search_with(plan);
+      history_.best = search_with(plan);
       const std::int64_t before = known();
       Forgetful forgetful;
-      deflation_->offer(by_weight(*rest_), progress_, forgetful);
+      deflation_->offer(by_weight(*history_.best), progress_, forgetful);
       keep_what_has_the_margin();
-      found_by_round_.push_back(known() - before);
+      history_.found_by_round.push_back(known() - before);
       if (static_cast<double>(known() - before) <= worth_a_round * static_cast<double>(before)) break;
     }
   }
@@ -199,13 +178,14 @@ class Search {
 
   Reconstruction conclude() {
     claim();
-    result_.loss_final = rest_->loss_final;
+    history_.tell(result_);
+    result_.loss_final = history_.best->loss_final;
     result_.relative_loss = *result_.loss_final / norm_;
     const double share = first_layer_unexplained();
     result_.evidence["candidates"] = plan_.candidates;
     result_.evidence["space"] = in_span_ ? "span" : "pixels";
     if (in_span_) result_.evidence["rank"] = basis_.size(0);
-    if (deflation_) result_.evidence["confirmed_by_round"] = found_by_round_;
+    if (deflation_) result_.evidence["confirmed_by_round"] = history_.found_by_round;
     result_.evidence["first_layer_unexplained"] = share;
     if (!subject_.loss) result_.evidence["loss"] = "not known: taken for logistic or cross-entropy";
     if (!(share < unexplained)) {
@@ -225,7 +205,7 @@ class Search {
       images.push_back(deflation_->known_images());
       confirmed.push_back(at::ones({known()}, at::kBool));
     }
-    images.push_back(bounds_.to_images(by_weight(*rest_).to(at::kFloat)));
+    images.push_back(bounds_.to_images(by_weight(*history_.best).to(at::kFloat)));
     confirmed.push_back(at::zeros({images.back().size(0)}, at::kBool));
     result_.claim.images = at::cat(images);
     if (deflation_) {
@@ -263,9 +243,7 @@ class Search {
   State kept_;  // of an interrupted run, until it is taken up
   SearchPlan plan_;
   std::optional<Deflation> deflation_;
-  std::optional<SearchResult> rest_;
-  std::vector<std::int64_t> found_by_round_;
-  std::int64_t restarts_ = 0;
+  SearchHistory history_;
   Reconstruction result_;
 };
 

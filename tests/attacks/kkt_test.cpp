@@ -2,6 +2,7 @@
 
 #include <cmath>
 
+#include "attacks/recorder.h"
 #include "attacks/scoring/score.h"
 #include "attacks/solver/dual_coefficients.h"
 #include "attacks/span.h"
@@ -48,12 +49,17 @@ Trained trained_network(std::int64_t images, std::int64_t outputs, double first_
   return result;
 }
 
-Reconstruction attack(const Subject& subject, std::map<std::string, std::string> options = {}) {
+Reconstruction attack(const Subject& subject, const std::map<std::string, std::string>& options,
+                      Checkpoint& checkpoint) {
   const Kkt kkt;
   Generator random = seeded(1);
   Silent silent;
+  return kkt.run(subject, {}, AttackOptions(kkt.options(), options), random, silent, checkpoint);
+}
+
+Reconstruction attack(const Subject& subject, const std::map<std::string, std::string>& options = {}) {
   Forgetful forgetful;
-  return kkt.run(subject, {}, AttackOptions(kkt.options(), options), random, silent, forgetful);
+  return attack(subject, options, forgetful);
 }
 
 Score scored(const Reconstruction& found, const Truth& truth) {
@@ -264,6 +270,26 @@ TEST_CASE("the squared loss is refused at once, and an unknown one is tried and 
   const Reconstruction tried = attack(trained.subject);
   CHECK(tried.iterations > 0);
   CHECK(tried.evidence["loss"].get<std::string>().find("not known") != std::string::npos);
+}
+
+TEST_CASE("a search for a KKT point that is interrupted at any step goes on to the same end") {
+  const Trained trained = trained_network(6, 1, 1e-4);
+  for (const std::map<std::string, std::string>& options :
+       {std::map<std::string, std::string>{{"steps", "30"}, {"rounds", "3"}},
+        {{"steps", "20"}, {"space", "pixels"}, {"candidates", "12"}, {"restarts", "2"}}}) {
+    Recorder recorder;
+    const Reconstruction whole = attack(trained.subject, options, recorder);
+    REQUIRE(recorder.states.size() > 20);
+    for (std::size_t i = 1; i < recorder.states.size(); i += recorder.states.size() / 5) {
+      Recorder from(recorder.states[i]);
+      const Reconstruction resumed = attack(trained.subject, options, from);
+      CAPTURE(i);
+      CHECK(at::equal(resumed.claim.images, whole.claim.images));
+      CHECK(resumed.iterations == whole.iterations);
+      CHECK(resumed.loss_initial == whole.loss_initial);
+      CHECK(resumed.evidence == whole.evidence);
+    }
+  }
 }
 
 TEST_CASE("an option of the attack that is wrong is refused by name") {
