@@ -75,9 +75,12 @@ class Polish {
 
   Reconstruction run(const Handed& handed) {
     const Tensor sure = handed.confirmed.defined() ? handed.confirmed : handed.candidates.slice(0, 0, 0);
-    arrange(bounds_.from_images(at::cat({sure, handed.candidates})), sure.size(0));
     kept_ = checkpoint_.take();
-    if (!kept_.empty()) restore(kept_);
+    if (kept_.empty()) {
+      arrange(bounds_.from_images(at::cat({sure, handed.candidates})), sure.size(0));
+    } else {
+      restore(kept_);
+    }
     if (followers() == 0) return not_applicable("the trained network fits none of the images that were handed on");
     if (moving().size(0) == 0) return not_applicable("all images that were handed on are exact");
     for (;; ++round_) {

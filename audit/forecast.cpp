@@ -43,11 +43,8 @@ double product_rate() {
 
 }  // namespace
 
-double bytes_held() { return status_bytes("VmRSS"); }
-double most_bytes_held() { return status_bytes("VmHWM"); }
-
 std::vector<Forecast> forecast(const Case& subject, const AuditRequest& request, const Context& context) {
-  const double rate = product_rate(), held = bytes_held(), most = most_bytes_held();
+  const double rate = product_rate(), held = status_bytes("VmRSS"), most = status_bytes("VmHWM");
   std::vector<Forecast> forecasts;
   for (const auto& name : attacks_of(request)) {
     const Attack& attack = attack_named(name);

@@ -19,10 +19,6 @@ struct Forecast {
 // takes some tenths of a second.
 std::vector<Forecast> forecast(const Case& subject, const AuditRequest& request, const Context& context);
 
-// Of the program itself, from the system: what it holds now, and the most that it ever held.
-double bytes_held();
-double most_bytes_held();
-
 // "512 MiB", "2GiB", "1000000" in bytes. Throws UsageError naming the option.
 double parse_bytes(const std::string& option, const std::string& text);
 std::string bytes_text(double bytes);

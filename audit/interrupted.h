@@ -20,7 +20,7 @@ class Leftovers {
   void keep_finding(const Finding& finding, const std::string& fingerprint) const;
   std::optional<Finding> finding(const std::string& attack, const std::string& fingerprint) const;
   std::filesystem::path state_file(const std::string& attack) const;
-  // The audit is done, or starts anew: nothing is left, nor any file that was being written.
+  // The audit is done: nothing is left, nor any file that was being written.
   void clear() const;
   // Files that were being written when a program was killed.
   void clear_half_written() const;
