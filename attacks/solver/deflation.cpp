@@ -10,9 +10,12 @@ namespace afterimage {
 namespace {
 
 constexpr double fit_tolerance = 0.08;  // of |f| from its target: vertices on an image come within 0.03
-constexpr double same_image = 0.15;     // relative distance within which two finds are one
-constexpr double explained = 0.5;       // a candidate this near to what is known points at it
-constexpr std::int64_t sweep_batch = 40, offer_batch = 16;
+// Relative distance within which two finds are one: beside an image there are often vertices that pass for it, 0.1 to
+// 0.3 away; two training images of MNIST or Fashion-MNIST are 0.34 apart at the least (N up to 500).
+constexpr double same_image = 0.3;
+constexpr double explained = 0.5;      // a candidate this near to what is known points at it
+constexpr double accepted_slacks = 3;  // within which a bound is active at an image that another attack confirmed
+constexpr std::int64_t sweep_batch = 40, smallest_sweep_batch = 8, offer_batch = 16;
 constexpr std::int64_t most_fruitless = 48;  // candidates in a row that lead nowhere: those after them are weaker yet
 constexpr double least_norm = 0.1;           // of the median candidate: less points at nothing
 constexpr double least_contrast = 0.1;       // of the pixel range: a blank image lies in many spans and is no find
@@ -23,38 +26,74 @@ Deflation::Deflation(const Subject& subject, const RowSpan& span, double leverag
     : subject_(subject),
       polytope_(span, subject.bounds),
       leverage_(leverage),
-      known_(at::zeros({0, span.rank}, at::kDouble)) {}
+      known_(at::zeros({0, span.rank}, at::kDouble)),
+      known_leverage_(at::zeros({0}, at::kDouble)) {}
 
 Tensor Deflation::known_images() const { return at::mm(known_, polytope_.basis()).to(at::kFloat); }
 
 std::int64_t Deflation::sweep(std::int64_t most, Generator& random, Progress& progress) {
   if (missing() > most_missing_for_a_sweep) return 0;
   const std::int64_t before = found();
-  for (std::int64_t done = 0; done < most && missing() > 0 && !progress.out_of_time(); done += sweep_batch) {
-    Tensor directions = at::randn({std::min(sweep_batch, most - done), rank()}, random, at::kDouble);
-    if (found() > 0) {
-      const auto [q, r] = at::linalg_qr(known_.t());
-      directions = directions - at::mm(at::mm(directions, q), q.t());
-    }
-    if (take(polytope_.snap_along(directions, progress)) + take_last() == 0) break;
+  for (std::int64_t left = most; left > 0 && missing() > 0 && !progress.out_of_time();) {
+    // Fewer where few are missing: what is found first narrows the directions for what comes after.
+    const std::int64_t batch = std::min(left, std::clamp(2 * missing(), smallest_sweep_batch, sweep_batch));
+    left -= batch;
+    const Tensor directions = unknown_directions(batch, random);
+    std::int64_t found_new = take(polytope_.snap_along(directions, progress)) + take_last();
+    if (found_new == 0) found_new = sweep_beside_known(random, progress);
+    if (found_new == 0) break;
   }
   return found() - before;
 }
 
+Tensor Deflation::unknown_directions(std::int64_t count, Generator& random) const {
+  const Tensor directions = at::randn({count, rank()}, random, at::kDouble);
+  if (found() == 0) return directions;
+  const auto [q, r] = at::linalg_qr(known_.t());
+  return directions - at::mm(at::mm(directions, q), q.t());
+}
+
+std::int64_t Deflation::sweep_beside_known(Generator& random, Progress& progress) {
+  const Tensor order = at::randperm(found(), random, at::kLong);
+  for (std::int64_t first = 0; first < order.numel() && !progress.out_of_time(); first += sweep_batch) {
+    const Tensor some = order.narrow(0, first, std::min(sweep_batch, order.numel() - first));
+    const Tensor images = known_.index_select(0, some), directions = unknown_directions(some.size(0), random);
+    const Tensor beside = images + directions * (images.norm(2, 1, true) / directions.norm(2, 1, true));
+    if (const std::int64_t found_new = take(polytope_.snap(beside, progress)) + take_last(); found_new > 0)
+      return found_new;
+  }
+  return 0;
+}
+
+// [K] distance from each known image, relative to the longer of the two.
+Tensor Deflation::distances(const Tensor& coordinates) const {
+  return (known_ - coordinates).norm(2, 1) / at::maximum(known_.norm(2, 1), coordinates.norm());
+}
+
 bool Deflation::is_known(const Tensor& coordinates, double within) const {
   if (found() == 0) return false;
-  return ((known_ - coordinates).norm(2, 1) < within * known_.norm(2, 1)).any().item<bool>();
+  return (distances(coordinates) < within).any().item<bool>();
 }
 
 void Deflation::accept(const Tensor& images) {
   if (!images.defined()) return;
   const Tensor coordinates = at::mm(images.to(at::kDouble), polytope_.basis().t());
   for (std::int64_t i = 0; i < coordinates.size(0); ++i) {
-    if (!is_known(coordinates[i], same_image)) known_ = at::cat({known_, coordinates.narrow(0, i, 1)});
+    if (is_known(coordinates[i], same_image)) continue;
+    add(coordinates[i], polytope_.refit(coordinates.narrow(0, i, 1), accepted_slacks).leverage.front());
   }
 }
 
-void Deflation::retain(const Tensor& which) { known_ = known_.index_select(0, at::nonzero(which).squeeze(1)); }
+void Deflation::add(const Tensor& coordinates, double leverage) {
+  known_ = at::cat({known_, coordinates.unsqueeze(0)});
+  known_leverage_ = at::cat({known_leverage_, at::full({1}, leverage, at::kDouble)});
+}
+
+void Deflation::retain(const Tensor& which) {
+  const Tensor kept = at::nonzero(which).squeeze(1);
+  known_ = known_.index_select(0, kept);
+  known_leverage_ = known_leverage_.index_select(0, kept);
+}
 
 std::int64_t Deflation::take(const VertexSet& vertices) {
   const Tensor fits = fitted(subject_, at::mm(vertices.coordinates, polytope_.basis()).to(at::kFloat), fit_tolerance);
@@ -71,12 +110,22 @@ std::int64_t Deflation::take(const VertexSet& vertices) {
     const Tensor image = vertices.coordinates[row];
     const Tensor pixels = at::mv(polytope_.basis().t(), image) + subject_.bounds.mean.to(at::kDouble);
     const double contrast = (pixels.max() - pixels.min()).item<double>();
-    if (contrast < least_contrast * (subject_.bounds.high - subject_.bounds.low) || is_known(image, same_image))
+    if (contrast < least_contrast * (subject_.bounds.high - subject_.bounds.low)) continue;
+    if (is_known(image, same_image)) {
+      improve(image, vertices.leverage[i]);
       continue;
-    known_ = at::cat({known_, image.unsqueeze(0)});
+    }
+    add(image, vertices.leverage[i]);
     fewest_active_ = fewest_active_ == 0 ? vertices.active[i] : std::min(fewest_active_, vertices.active[i]);
   }
   return found() - before;
+}
+
+void Deflation::improve(const Tensor& image, double leverage) {
+  const auto nearest = distances(image).argmin().item<std::int64_t>();
+  if (leverage >= known_leverage_[nearest].item<double>()) return;
+  known_.select(0, nearest).copy_(image);
+  known_leverage_[nearest] = leverage;
 }
 
 std::int64_t Deflation::offer(const Tensor& candidates, Progress& progress, Checkpoint& checkpoint) {
@@ -105,6 +154,7 @@ std::int64_t Deflation::offer(const Tensor& candidates, Progress& progress, Chec
 
 void Deflation::restore(const State& state) {
   known_ = state.tensor("known");
+  known_leverage_ = state.tensor("known_leverage");
   fewest_active_ = state.whole("fewest_active");
 }
 

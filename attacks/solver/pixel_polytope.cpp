@@ -6,6 +6,7 @@
 #include <ClpSimplex.hpp>
 #include <CoinPackedMatrix.hpp>
 #include <algorithm>
+#include <atomic>
 #include <cmath>
 
 #include "models/compute.h"
@@ -19,8 +20,9 @@ constexpr double smallest_slack = 1e-6;  // below it the programme's own toleran
 constexpr double still_pixel = 1e-6;     // a pixel whose row of the basis is shorter does not move
 constexpr double active_in_slacks = 3;
 constexpr int refits = 4;
-constexpr int most_programmes = 4;  // for one candidate
-constexpr double near = 0.4;        // of the range: pixels nearer to a bound push towards it
+constexpr int most_programmes = 4;              // for one candidate
+constexpr std::int64_t programmes_at_once = 4;  // candidates a thread between two looks at the clock
+constexpr double near = 0.4;                    // of the range: pixels nearer to a bound push towards it
 
 // What rounding moves a pixel of an image in the span by, standard deviation. A basis vector k is off by e / s_k in
 // each pixel, e being the noise of one weight. An image whose energy is spread evenly over the directions is moved by
@@ -43,7 +45,9 @@ const double* data(const Tensor& tensor) { return tensor.data_ptr<double>(); }
 
 }  // namespace
 
-// One simplex model, used for one objective after the other: the last vertex is where the next search starts.
+// One simplex model, used for one objective after the other: the last vertex is where the next search starts. From one
+// candidate's vertex to another's is further than from none (90 against 53 ms a programme at N = 100), so that each
+// candidate starts afresh and only its own programmes follow one another.
 class PixelPolytope::Programme {
  public:
   Programme(const Tensor& rows, const Tensor& lower, const Tensor& upper) {
@@ -157,11 +161,11 @@ VertexSet PixelPolytope::snap(const Tensor& candidates, bool along, Progress& pr
   const SerialProducts serial;
   const Tensor starts = candidates.to(at::kDouble).contiguous();
   const std::int64_t count = starts.size(0), workers = static_cast<std::int64_t>(programmes_.size());
-  for (const auto& programme : programmes_) programme->start_afresh();
   VertexSet found{at::zeros({count, rank()}, at::kDouble), std::vector<double>(static_cast<std::size_t>(count), 1.0),
                   std::vector<std::int64_t>(static_cast<std::size_t>(count), 0)};
   const auto snap_one = [&](std::int64_t i, Programme& programme) {
     Tensor at = starts[i], vertex = at::empty({rank()}, at::kDouble);
+    programme.start_afresh();
     for (int programmes = 0; programmes < most_programmes; ++programmes) {
       const Tensor direction = (along && programmes == 0 ? at : outward(at)).contiguous();
       if (!programme.furthest(data(direction), vertex.data_ptr<double>())) return;
@@ -175,12 +179,15 @@ VertexSet PixelPolytope::snap(const Tensor& candidates, bool along, Progress& pr
       if (fit.leverage < largest_leverage || stays) return;
     }
   };
-  for (std::int64_t first = 0; first < count; first += workers) {
-    const std::int64_t batch = std::min(workers, count - first);
-    at::parallel_for(0, batch, 1, [&](std::int64_t begin, std::int64_t end) {
-      for (std::int64_t i = begin; i < end; ++i) snap_one(first + i, *programmes_[static_cast<std::size_t>(i)]);
+  for (std::int64_t first = 0; first < count; first += workers * programmes_at_once) {
+    const std::int64_t end = std::min(count, first + workers * programmes_at_once);
+    std::atomic<std::int64_t> next = first;
+    at::parallel_for(0, workers, 1, [&](std::int64_t begin, std::int64_t last) {
+      for (std::int64_t worker = begin; worker < last; ++worker) {
+        for (std::int64_t i = next++; i < end; i = next++) snap_one(i, *programmes_[static_cast<std::size_t>(worker)]);
+      }
     });
-    progress.step(first + batch, count, "linear programmes");
+    progress.step(end, count, "linear programmes");
   }
   return found;
 }

@@ -42,9 +42,9 @@ class PixelPolytope {
   // (linearizations of a convex function that is largest where pixels are at a bound). The sum of a point's active
   // normals lies inside its normal cone, so that a candidate whose near pixels are right leads to its image however far
   // off the others are: at N = 100 from 100 % off 16 of 16, where the programme towards the candidate itself finds 3;
-  // at N = 200 from 60 % off 8 of 8, where it finds none. Programmes are spread over the threads there are, each
-  // started from its thread's last vertex in this call, so that a call gives the same whatever came before. A candidate
-  // whose programme fails has leverage 1. Throws Interrupted.
+  // at N = 200 from 60 % off 8 of 8, where it finds none. Candidates are spread over the threads there are;
+  // what one leads to does not depend on the others. A candidate whose programme fails has leverage 1. Throws
+  // Interrupted.
   VertexSet snap(const Tensor& candidates, Progress& progress) { return snap(candidates, false, progress); }
   // Likewise, but each candidate says a direction, not where pixels are: the first programme goes along it.
   VertexSet snap_along(const Tensor& directions, Progress& progress) { return snap(directions, true, progress); }
