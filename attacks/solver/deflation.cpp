@@ -13,7 +13,11 @@ constexpr double fit_tolerance = 0.08;  // of |f| from its target: vertices on a
 // Relative distance within which two finds are one: beside an image there are often vertices that pass for it, 0.1 to
 // 0.3 away; two training images of MNIST or Fashion-MNIST are 0.34 apart at the least (N up to 500).
 constexpr double same_image = 0.3;
-constexpr double explained = 0.5;      // a candidate this near to what is known points at it
+constexpr double explained = 0.5;  // a candidate this near to what is known points at it
+// Where two images are missing, what lies between them can have bounds that agree as well as an image's, but hold it a
+// thousand times less firmly in some direction (N = 20: 8e-5 where images have 0.28; N = 100: 1e-3 to 0.1, all images).
+constexpr double least_relative_firmness = 0.01;
+constexpr std::int64_t fewest_to_compare_with = 8;
 constexpr double accepted_slacks = 3;  // within which a bound is active at an image that another attack confirmed
 constexpr std::int64_t sweep_batch = 40, smallest_sweep_batch = 8, offer_batch = 16;
 constexpr std::int64_t most_fruitless = 48;  // candidates in a row that lead nowhere: those after them are weaker yet
@@ -27,30 +31,38 @@ Deflation::Deflation(const Subject& subject, const RowSpan& span, double leverag
       polytope_(span, subject.bounds),
       leverage_(leverage),
       known_(at::zeros({0, span.rank}, at::kDouble)),
-      known_leverage_(at::zeros({0}, at::kDouble)) {}
+      known_leverage_(at::zeros({0}, at::kDouble)),
+      known_firmness_(at::zeros({0}, at::kDouble)) {}
 
 Tensor Deflation::known_images() const { return at::mm(known_, polytope_.basis()).to(at::kFloat); }
 
 std::int64_t Deflation::sweep(std::int64_t most, Generator& random, Progress& progress) {
   if (missing() > most_missing_for_a_sweep) return 0;
   const std::int64_t before = found();
+  std::int64_t fruitless = 0;
   for (std::int64_t left = most; left > 0 && missing() > 0 && !progress.out_of_time();) {
     // Fewer where few are missing: what is found first narrows the directions for what comes after.
     const std::int64_t batch = std::min(left, std::clamp(2 * missing(), smallest_sweep_batch, sweep_batch));
     left -= batch;
     const Tensor directions = unknown_directions(batch, random);
-    std::int64_t found_new = take(polytope_.snap_along(directions, progress)) + take_last();
-    if (found_new == 0) found_new = sweep_beside_known(random, progress);
-    if (found_new == 0) break;
+    const std::int64_t found_new = take_all(polytope_.snap_along(directions, progress), progress);
+    fruitless = found_new > 0 ? 0 : fruitless + batch;
+    if (fruitless < sweep_batch) continue;
+    if (sweep_beside_known(random, progress) == 0) break;
+    fruitless = 0;
   }
   return found() - before;
 }
 
 Tensor Deflation::unknown_directions(std::int64_t count, Generator& random) const {
-  const Tensor directions = at::randn({count, rank()}, random, at::kDouble);
-  if (found() == 0) return directions;
+  const Tensor any = at::randn({count, rank()}, random, at::kDouble);
+  if (found() == 0) return any;
   const auto [q, r] = at::linalg_qr(known_.t());
-  return directions - at::mm(at::mm(directions, q), q.t());
+  const Tensor unknown = any - at::mm(at::mm(any, q), q.t());
+  // With one or two dimensions unknown there are few such directions: something of the known ones varies them.
+  const Tensor part = at::rand({count, 1}, random, at::kDouble),
+               other = at::randn({count, rank()}, random, at::kDouble);
+  return unknown / unknown.norm(2, 1, true) + part * other / other.norm(2, 1, true);
 }
 
 std::int64_t Deflation::sweep_beside_known(Generator& random, Progress& progress) {
@@ -59,7 +71,7 @@ std::int64_t Deflation::sweep_beside_known(Generator& random, Progress& progress
     const Tensor some = order.narrow(0, first, std::min(sweep_batch, order.numel() - first));
     const Tensor images = known_.index_select(0, some), directions = unknown_directions(some.size(0), random);
     const Tensor beside = images + directions * (images.norm(2, 1, true) / directions.norm(2, 1, true));
-    if (const std::int64_t found_new = take(polytope_.snap(beside, progress)) + take_last(); found_new > 0)
+    if (const std::int64_t found_new = take_all(polytope_.snap(beside, progress), progress); found_new > 0)
       return found_new;
   }
   return 0;
@@ -80,19 +92,22 @@ void Deflation::accept(const Tensor& images) {
   const Tensor coordinates = at::mm(images.to(at::kDouble), polytope_.basis().t());
   for (std::int64_t i = 0; i < coordinates.size(0); ++i) {
     if (is_known(coordinates[i], same_image)) continue;
-    add(coordinates[i], polytope_.refit(coordinates.narrow(0, i, 1), accepted_slacks).leverage.front());
+    const VertexSet fit = polytope_.refit(coordinates.narrow(0, i, 1), accepted_slacks);
+    add(coordinates[i], fit.leverage.front(), fit.firmness.front());
   }
 }
 
-void Deflation::add(const Tensor& coordinates, double leverage) {
+void Deflation::add(const Tensor& coordinates, double leverage, double firmness) {
   known_ = at::cat({known_, coordinates.unsqueeze(0)});
   known_leverage_ = at::cat({known_leverage_, at::full({1}, leverage, at::kDouble)});
+  known_firmness_ = at::cat({known_firmness_, at::full({1}, firmness, at::kDouble)});
 }
 
 void Deflation::retain(const Tensor& which) {
   const Tensor kept = at::nonzero(which).squeeze(1);
   known_ = known_.index_select(0, kept);
   known_leverage_ = known_leverage_.index_select(0, kept);
+  known_firmness_ = known_firmness_.index_select(0, kept);
 }
 
 std::int64_t Deflation::take(const VertexSet& vertices) {
@@ -111,21 +126,25 @@ std::int64_t Deflation::take(const VertexSet& vertices) {
     const Tensor pixels = at::mv(polytope_.basis().t(), image) + subject_.bounds.mean.to(at::kDouble);
     const double contrast = (pixels.max() - pixels.min()).item<double>();
     if (contrast < least_contrast * (subject_.bounds.high - subject_.bounds.low)) continue;
+    if (found() >= fewest_to_compare_with &&
+        vertices.firmness[i] < least_relative_firmness * known_firmness_.median().item<double>())
+      continue;
     if (is_known(image, same_image)) {
-      improve(image, vertices.leverage[i]);
+      improve(image, vertices.leverage[i], vertices.firmness[i]);
       continue;
     }
-    add(image, vertices.leverage[i]);
+    add(image, vertices.leverage[i], vertices.firmness[i]);
     fewest_active_ = fewest_active_ == 0 ? vertices.active[i] : std::min(fewest_active_, vertices.active[i]);
   }
   return found() - before;
 }
 
-void Deflation::improve(const Tensor& image, double leverage) {
+void Deflation::improve(const Tensor& image, double leverage, double firmness) {
   const auto nearest = distances(image).argmin().item<std::int64_t>();
   if (leverage >= known_leverage_[nearest].item<double>()) return;
   known_.select(0, nearest).copy_(image);
   known_leverage_[nearest] = leverage;
+  known_firmness_[nearest] = firmness;
 }
 
 std::int64_t Deflation::offer(const Tensor& candidates, Progress& progress, Checkpoint& checkpoint) {
@@ -145,7 +164,7 @@ std::int64_t Deflation::offer(const Tensor& candidates, Progress& progress, Chec
         worth.push_back(candidates[next]);
     }
     if (worth.empty()) break;
-    const std::int64_t found_new = take(polytope_.snap(at::stack(worth), progress)) + take_last();
+    const std::int64_t found_new = take_all(polytope_.snap(at::stack(worth), progress), progress);
     fruitless = found_new > 0 ? 0 : fruitless + static_cast<std::int64_t>(worth.size());
     if (checkpoint.due()) checkpoint.keep(state().set("fruitless", fruitless).set("next", next));
   }
@@ -155,12 +174,20 @@ std::int64_t Deflation::offer(const Tensor& candidates, Progress& progress, Chec
 void Deflation::restore(const State& state) {
   known_ = state.tensor("known");
   known_leverage_ = state.tensor("known_leverage");
+  known_firmness_ = state.tensor("known_firmness");
   fewest_active_ = state.whole("fewest_active");
 }
 
-std::int64_t Deflation::take_last() {
+std::int64_t Deflation::take_all(const VertexSet& vertices, Progress& progress) {
+  const std::int64_t taken = take(vertices);
+  return taken + take_last(progress);
+}
+
+std::int64_t Deflation::take_last(Progress& progress) {
   if (found() != rank()) return 0;
-  return take(polytope_.refit(-known_.sum(0, true), 4 * std::sqrt(static_cast<double>(found()))));
+  const Tensor last = -known_.sum(0, true);
+  const std::int64_t taken = take(polytope_.refit(last, accepted_slacks * std::sqrt(static_cast<double>(found()))));
+  return taken > 0 ? taken : take(polytope_.snap(last, progress));
 }
 
 }  // namespace afterimage

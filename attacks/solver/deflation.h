@@ -35,7 +35,11 @@ class Deflation {
   std::int64_t offer(const Tensor& candidates, Progress& progress, Checkpoint& checkpoint);
   // What is known, and back to it.
   State state() const {
-    return State().set("known", known_).set("known_leverage", known_leverage_).set("fewest_active", fewest_active_);
+    return State()
+        .set("known", known_)
+        .set("known_leverage", known_leverage_)
+        .set("known_firmness", known_firmness_)
+        .set("fewest_active", fewest_active_);
   }
   void restore(const State& state);
   // Images that another attack confirmed, [K, d].
@@ -49,24 +53,26 @@ class Deflation {
   std::int64_t sweep(std::int64_t most, Generator& random, Progress& progress);
 
  private:
-  // [count, r] random, no known image having a part in them.
+  // [count, r] random, known images having little part in them.
   Tensor unknown_directions(std::int64_t count, Generator& random) const;
   // Tries candidates that resemble a known image and go as far again where no known image goes, until some are new.
   std::int64_t sweep_beside_known(Generator& random, Progress& progress);
   Tensor distances(const Tensor& coordinates) const;
   bool is_known(const Tensor& coordinates, double within) const;
-  void add(const Tensor& coordinates, double leverage);
+  void add(const Tensor& coordinates, double leverage, double firmness);
   // Puts `image` in the place of the known one that it resembles, if its bounds agree better.
-  void improve(const Tensor& image, double leverage);
+  void improve(const Tensor& image, double leverage, double firmness);
   std::int64_t take(const VertexSet& vertices);
+  // Those that can be confirmed, then the last image if it follows from them. Both return how many are new.
+  std::int64_t take_all(const VertexSet& vertices, Progress& progress);
   // Where the training set's own mean was taken off, its images sum to zero: the last follows from the others, as far
-  // off as all of them together.
-  std::int64_t take_last();
+  // off as all of them together, near enough to lead to it.
+  std::int64_t take_last(Progress& progress);
 
   const Subject& subject_;
   PixelPolytope polytope_;
   double leverage_;
-  Tensor known_, known_leverage_;  // [K, r], [K]
+  Tensor known_, known_leverage_, known_firmness_;  // [K, r], [K], [K]
   std::int64_t fewest_active_ = 0;
 };
 

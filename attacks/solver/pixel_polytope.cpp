@@ -109,29 +109,33 @@ struct Fit {
   Tensor coordinates;  // [r]
   double leverage = 1;
   std::int64_t active = 0;
+  double firmness = 0;
 };
 
 // Least squares over the bounds that are active at `vertex` [r]: with more of them than dimensions the slack and most
 // of the rounding average out.
 Fit fit_bounds(const Tensor& vertex, const Tensor& rows, const Tensor& lower, const Tensor& upper,
                double first_tolerance, double later_tolerance) {
-  Fit fit{vertex, 1, 0};
+  Fit fit{vertex, 1, 0, 0};
+  Tensor triangle;
   for (int i = 0; i < refits; ++i) {
     const double tolerance = i == 0 ? first_tolerance : later_tolerance;
     const Tensor pixels = at::mv(rows, fit.coordinates);
     const Tensor low = (pixels - lower).abs() < tolerance, high = (pixels - upper).abs() < tolerance;
     const Tensor active = at::nonzero(low.logical_or(high)).squeeze(1);
     fit.active = active.numel();
-    if (fit.active < rows.size(1)) return {vertex, 1, fit.active};
+    if (fit.active < rows.size(1)) return {vertex, 1, fit.active, 0};
     const Tensor equations = rows.index_select(0, active);
     const Tensor targets = at::where(high, upper, lower).index_select(0, active).unsqueeze(1);
     const auto [q, r] = at::linalg_qr(equations);
     const Tensor diagonal = r.diagonal().abs();
     constexpr double singular = 1e-9;
-    if (diagonal.min().item<double>() < singular * diagonal.max().item<double>()) return {vertex, 1, fit.active};
+    if (diagonal.min().item<double>() < singular * diagonal.max().item<double>()) return {vertex, 1, fit.active, 0};
     fit.coordinates = at::linalg_solve_triangular(r, at::mm(q.t(), targets), /*upper=*/true).squeeze(1);
     fit.leverage = q.square().sum(1).max().item<double>();
+    triangle = r;
   }
+  if (fit.leverage < largest_leverage) fit.firmness = at::linalg_svdvals(triangle).min().item<double>();
   return fit;
 }
 
@@ -146,12 +150,13 @@ Tensor PixelPolytope::outward(const Tensor& coordinates) const {
 }
 
 VertexSet PixelPolytope::refit(const Tensor& coordinates, double slacks) const {
-  VertexSet found{at::zeros_like(coordinates), {}, {}};
+  VertexSet found{at::zeros_like(coordinates), {}, {}, {}};
   for (std::int64_t i = 0; i < coordinates.size(0); ++i) {
     const Fit fit = fit_bounds(coordinates[i], live_basis_, lower_, upper_, slacks * slack_, active_in_slacks * slack_);
     found.coordinates.select(0, i).copy_(fit.coordinates);
     found.leverage.push_back(fit.leverage);
     found.active.push_back(fit.active);
+    found.firmness.push_back(fit.firmness);
   }
   return found;
 }
@@ -162,7 +167,8 @@ VertexSet PixelPolytope::snap(const Tensor& candidates, bool along, Progress& pr
   const Tensor starts = candidates.to(at::kDouble).contiguous();
   const std::int64_t count = starts.size(0), workers = static_cast<std::int64_t>(programmes_.size());
   VertexSet found{at::zeros({count, rank()}, at::kDouble), std::vector<double>(static_cast<std::size_t>(count), 1.0),
-                  std::vector<std::int64_t>(static_cast<std::size_t>(count), 0)};
+                  std::vector<std::int64_t>(static_cast<std::size_t>(count), 0),
+                  std::vector<double>(static_cast<std::size_t>(count), 0.0)};
   const auto snap_one = [&](std::int64_t i, Programme& programme) {
     Tensor at = starts[i], vertex = at::empty({rank()}, at::kDouble);
     programme.start_afresh();
@@ -176,6 +182,7 @@ VertexSet PixelPolytope::snap(const Tensor& candidates, bool along, Progress& pr
       found.coordinates.select(0, i).copy_(fit.coordinates);
       found.leverage[static_cast<std::size_t>(i)] = fit.leverage;
       found.active[static_cast<std::size_t>(i)] = fit.active;
+      found.firmness[static_cast<std::size_t>(i)] = fit.firmness;
       if (fit.leverage < largest_leverage || stays) return;
     }
   };

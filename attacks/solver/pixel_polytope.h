@@ -21,6 +21,8 @@ struct VertexSet {
   Tensor coordinates;                // [n, r] in the span's basis, float64, refitted to all active bounds
   std::vector<double> leverage;      // [n] the largest of an active bound; 1: some direction rests on one bound alone
   std::vector<std::int64_t> active;  // [n] bounds that are active
+  // [n] the smallest singular value of the active bounds' equations: how firmly they hold the weakest direction
+  std::vector<double> firmness;
 
   std::int64_t size() const { return static_cast<std::int64_t>(leverage.size()); }
 };
