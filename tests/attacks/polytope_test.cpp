@@ -1,49 +1,10 @@
 #include <cmath>
 
-#include "attacks/solver/pixel_polytope.h"
+#include "attacks/synthetic_pictures.h"
 
 namespace afterimage {
-namespace {
 
-constexpr std::int64_t pixels = 200, count = 15;
-
-// The span of random pictures, half of whose pixels are black (or, for `grey` ones, none at a bound).
-struct Pictures {
-  Tensor images, mean;  // [count, pixels] less the mean; [pixels]
-  RowSpan span;
-  InputBounds bounds;
-
-  explicit Pictures(bool grey, std::uint64_t seed = 1) {
-    Generator random = seeded(seed);
-    Tensor all = at::rand({count, pixels}, random, at::kDouble);
-    if (grey) {
-      all = all.mul(0.8).add(0.1);
-    } else {
-      all = all.mul(at::rand({count, pixels}, random, at::kDouble) > 0.5);
-    }
-    mean = all.mean(0);
-    images = all - mean;
-    const auto [u, s, vh] = at::linalg_svd(images, false);
-    span.rank = count - 1;
-    span.basis = vh.narrow(0, 0, span.rank).contiguous();
-    span.singular_values = to_doubles(s);
-    span.rounding = 1e-7;
-    bounds = {mean.to(at::kFloat), 0, 1};
-  }
-  Tensor coordinates() const { return at::mm(images, span.basis.t()); }
-  // Relative distance of coordinates [r] to the nearest picture.
-  double distance(const Tensor& found) const {
-    const Tensor truth = coordinates();
-    return ((truth - found).norm(2, 1) / truth.norm(2, 1)).min().item<double>();
-  }
-};
-
-Tensor noisy(const Tensor& images, double relative, Generator& random) {
-  const Tensor noise = at::randn(images.sizes(), random, at::kDouble);
-  return images + noise * (relative * images.norm(2, {1}, true) / noise.norm(2, {1}, true));
-}
-
-}  // namespace
+using namespace synthetic;
 
 TEST_CASE("candidates far off lead exactly to the images that they are nearest to") {
   const Pictures pictures(false);

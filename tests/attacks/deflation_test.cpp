@@ -1,0 +1,67 @@
+#include "attacks/solver/deflation.h"
+
+#include "attacks/synthetic_pictures.h"
+
+namespace afterimage {
+
+using namespace synthetic;
+
+namespace {
+
+// What deflation knows of these pictures; the loss is unknown, so that the bounds alone confirm.
+Subject subject_of(const Pictures& pictures) {
+  Subject subject;
+  subject.bounds = pictures.bounds;
+  return subject;
+}
+
+Tensor as_images(const Pictures& pictures) { return pictures.images.to(at::kFloat); }
+
+}  // namespace
+
+TEST_CASE("the last image follows from all others, though each is a little off") {
+  const Pictures pictures(false);
+  const Subject subject = subject_of(pictures);
+  Deflation deflation(subject, pictures.span);
+  Generator random = seeded(3);
+  Silent silent;
+  deflation.accept(noisy(as_images(pictures).to(at::kDouble), 1e-4, random).narrow(0, 0, count - 1));
+  REQUIRE(deflation.missing() == 1);
+  deflation.sweep(40, random, silent);
+  CHECK(deflation.missing() == 0);
+  const Tensor last = deflation.known()[count - 1], truth = pictures.coordinates()[count - 1];
+  CHECK((last - truth).norm().item<double>() < 1e-3 * truth.norm().item<double>());
+}
+
+TEST_CASE("two missing images are found beyond those that are known") {
+  for (const std::uint64_t seed : {1, 2, 3}) {
+    const Pictures pictures(false, seed);
+    const Subject subject = subject_of(pictures);
+    Deflation deflation(subject, pictures.span);
+    Generator random = seeded(seed + 20);
+    Silent silent;
+    deflation.accept(as_images(pictures).narrow(0, 0, count - 2));
+    deflation.sweep(400, random, silent);
+    REQUIRE(deflation.found() == count);
+    for (std::int64_t i = 0; i < count; ++i) CHECK(pictures.distance(deflation.known()[i]) < 1e-3);
+  }
+}
+
+TEST_CASE("of two finds that resemble each other the one whose bounds agree better stays") {
+  const Pictures pictures(false);
+  const Subject subject = subject_of(pictures);
+  Deflation deflation(subject, pictures.span);
+  Generator random = seeded(4);
+  Silent silent;
+  Forgetful forgetful;
+  const Tensor truth = pictures.coordinates();
+  // Something a fifth off an image, that another attack was sure of: its bounds do not agree at all.
+  const Tensor off = noisy(truth.narrow(0, 0, 1), 0.2, random);
+  deflation.accept(at::mm(off, pictures.span.basis).to(at::kFloat));
+  REQUIRE(pictures.distance(deflation.known()[0]) > 0.1);
+  deflation.offer(noisy(truth, 0.6, random), silent, forgetful);
+  CHECK(deflation.found() <= count);
+  for (std::int64_t i = 0; i < deflation.found(); ++i) CHECK(pictures.distance(deflation.known()[i]) < 1e-3);
+}
+
+}  // namespace afterimage
