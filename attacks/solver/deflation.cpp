@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <numeric>
+#include <utility>
 
 #include "attacks/solver/fit.h"
 
@@ -18,8 +19,11 @@ constexpr double explained = 0.5;  // a candidate this near to what is known poi
 // thousand times less firmly in some direction (N = 20: 8e-5 where images have 0.28; N = 100: 1e-3 to 0.1, all images).
 constexpr double least_relative_firmness = 0.01;
 constexpr std::int64_t fewest_to_compare_with = 8;
+constexpr double wide_slacks = 5;      // of images whose pixels are off most; measured 2 to 9 slacks at the largest
 constexpr double accepted_slacks = 3;  // within which a bound is active at an image that another attack confirmed
 constexpr std::int64_t sweep_batch = 40, smallest_sweep_batch = 8, offer_batch = 16;
+// Directions in a row that lead nowhere, times dimensions: programmes are cheap where those are few.
+constexpr std::int64_t most_fruitless_in_dimensions = 4000;
 constexpr std::int64_t most_fruitless = 48;  // candidates in a row that lead nowhere: those after them are weaker yet
 constexpr double least_norm = 0.1;           // of the median candidate: less points at nothing
 constexpr double least_contrast = 0.1;       // of the pixel range: a blank image lies in many spans and is no find
@@ -28,13 +32,14 @@ constexpr double least_contrast = 0.1;       // of the pixel range: a blank imag
 
 Deflation::Deflation(const Subject& subject, const RowSpan& span, double leverage)
     : subject_(subject),
-      polytope_(span, subject.bounds),
+      span_(span),
+      polytope_(std::make_unique<PixelPolytope>(span, subject.bounds)),
       leverage_(leverage),
       known_(at::zeros({0, span.rank}, at::kDouble)),
       known_leverage_(at::zeros({0}, at::kDouble)),
       known_firmness_(at::zeros({0}, at::kDouble)) {}
 
-Tensor Deflation::known_images() const { return at::mm(known_, polytope_.basis()).to(at::kFloat); }
+Tensor Deflation::known_images() const { return at::mm(known_, polytope_->basis()).to(at::kFloat); }
 
 std::int64_t Deflation::sweep(std::int64_t most, Generator& random, Progress& progress) {
   if (missing() > most_missing_for_a_sweep) return 0;
@@ -45,10 +50,13 @@ std::int64_t Deflation::sweep(std::int64_t most, Generator& random, Progress& pr
     const std::int64_t batch = std::min(left, std::clamp(2 * missing(), smallest_sweep_batch, sweep_batch));
     left -= batch;
     const Tensor directions = unknown_directions(batch, random);
-    const std::int64_t found_new = take_all(polytope_.snap_along(directions, progress), progress);
+    const std::int64_t found_new = take_all(polytope_->snap_along(directions, progress), progress);
     fruitless = found_new > 0 ? 0 : fruitless + batch;
-    if (fruitless < sweep_batch) continue;
-    if (sweep_beside_known(random, progress) == 0) break;
+    if (fruitless < most_fruitless_in_dimensions / rank()) continue;
+    if (sweep_beside_known(random, progress) == 0) {
+      if (!widen()) break;
+      take_last(progress);
+    }
     fruitless = 0;
   }
   return found() - before;
@@ -71,10 +79,16 @@ std::int64_t Deflation::sweep_beside_known(Generator& random, Progress& progress
     const Tensor some = order.narrow(0, first, std::min(sweep_batch, order.numel() - first));
     const Tensor images = known_.index_select(0, some), directions = unknown_directions(some.size(0), random);
     const Tensor beside = images + directions * (images.norm(2, 1, true) / directions.norm(2, 1, true));
-    if (const std::int64_t found_new = take_all(polytope_.snap(beside, progress), progress); found_new > 0)
+    if (const std::int64_t found_new = take_all(polytope_->snap(beside, progress), progress); found_new > 0)
       return found_new;
   }
   return 0;
+}
+
+bool Deflation::widen() {
+  if (std::exchange(wide_, true)) return false;
+  polytope_ = std::make_unique<PixelPolytope>(span_, subject_.bounds, wide_slacks);
+  return true;
 }
 
 // [K] distance from each known image, relative to the longer of the two.
@@ -89,10 +103,10 @@ bool Deflation::is_known(const Tensor& coordinates, double within) const {
 
 void Deflation::accept(const Tensor& images) {
   if (!images.defined()) return;
-  const Tensor coordinates = at::mm(images.to(at::kDouble), polytope_.basis().t());
+  const Tensor coordinates = at::mm(images.to(at::kDouble), polytope_->basis().t());
   for (std::int64_t i = 0; i < coordinates.size(0); ++i) {
     if (is_known(coordinates[i], same_image)) continue;
-    const VertexSet fit = polytope_.refit(coordinates.narrow(0, i, 1), accepted_slacks);
+    const VertexSet fit = polytope_->refit(coordinates.narrow(0, i, 1), accepted_slacks);
     add(coordinates[i], fit.leverage.front(), fit.firmness.front());
   }
 }
@@ -111,7 +125,7 @@ void Deflation::retain(const Tensor& which) {
 }
 
 std::int64_t Deflation::take(const VertexSet& vertices) {
-  const Tensor fits = fitted(subject_, at::mm(vertices.coordinates, polytope_.basis()).to(at::kFloat), fit_tolerance);
+  const Tensor fits = fitted(subject_, at::mm(vertices.coordinates, polytope_->basis()).to(at::kFloat), fit_tolerance);
   // The surest first, so that of two near each other the better is kept.
   std::vector<std::size_t> order(vertices.leverage.size());
   std::iota(order.begin(), order.end(), std::size_t{0});
@@ -123,7 +137,7 @@ std::int64_t Deflation::take(const VertexSet& vertices) {
     const auto row = static_cast<std::int64_t>(i);
     if (fits.defined() && !fits[row].item<bool>()) continue;
     const Tensor image = vertices.coordinates[row];
-    const Tensor pixels = at::mv(polytope_.basis().t(), image) + subject_.bounds.mean.to(at::kDouble);
+    const Tensor pixels = at::mv(polytope_->basis().t(), image) + subject_.bounds.mean.to(at::kDouble);
     const double contrast = (pixels.max() - pixels.min()).item<double>();
     if (contrast < least_contrast * (subject_.bounds.high - subject_.bounds.low)) continue;
     if (found() >= fewest_to_compare_with &&
@@ -164,7 +178,7 @@ std::int64_t Deflation::offer(const Tensor& candidates, Progress& progress, Chec
         worth.push_back(candidates[next]);
     }
     if (worth.empty()) break;
-    const std::int64_t found_new = take_all(polytope_.snap(at::stack(worth), progress), progress);
+    const std::int64_t found_new = take_all(polytope_->snap(at::stack(worth), progress), progress);
     fruitless = found_new > 0 ? 0 : fruitless + static_cast<std::int64_t>(worth.size());
     if (checkpoint.due()) checkpoint.keep(state().set("fruitless", fruitless).set("next", next));
   }
@@ -176,6 +190,7 @@ void Deflation::restore(const State& state) {
   known_leverage_ = state.tensor("known_leverage");
   known_firmness_ = state.tensor("known_firmness");
   fewest_active_ = state.whole("fewest_active");
+  if (state.whole("wide") != 0) widen();
 }
 
 std::int64_t Deflation::take_all(const VertexSet& vertices, Progress& progress) {
@@ -186,8 +201,8 @@ std::int64_t Deflation::take_all(const VertexSet& vertices, Progress& progress) 
 std::int64_t Deflation::take_last(Progress& progress) {
   if (found() != rank()) return 0;
   const Tensor last = -known_.sum(0, true);
-  const std::int64_t taken = take(polytope_.refit(last, accepted_slacks * std::sqrt(static_cast<double>(found()))));
-  return taken > 0 ? taken : take(polytope_.snap(last, progress));
+  const std::int64_t taken = take(polytope_->refit(last, accepted_slacks * std::sqrt(static_cast<double>(found()))));
+  return taken > 0 ? taken : take(polytope_->snap(last, progress));
 }
 
 }  // namespace afterimage

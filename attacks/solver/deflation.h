@@ -17,14 +17,14 @@ class Deflation {
   // `leverage` is the largest of a bound at a vertex that is confirmed.
   Deflation(const Subject& subject, const RowSpan& span, double leverage = largest_leverage);
 
-  std::int64_t rank() const { return polytope_.rank(); }
+  std::int64_t rank() const { return span_.rank; }
   // Images that may be missing yet. There are rank + 1 where the mean of the training set itself was taken off, and
   // rank where it was not; the attacker takes the larger.
   std::int64_t missing() const { return rank() + 1 - found(); }
   std::int64_t found() const { return known_.size(0); }
   const Tensor& known() const { return known_; }  // [K, r] coordinates, float64
   Tensor known_images() const;                    // [K, d] float32
-  const PixelPolytope& polytope() const { return polytope_; }
+  const PixelPolytope& polytope() const { return *polytope_; }
   // Fewest bounds active at a confirmed image; 0 while there is none.
   std::int64_t fewest_active() const { return fewest_active_; }
 
@@ -39,7 +39,8 @@ class Deflation {
         .set("known", known_)
         .set("known_leverage", known_leverage_)
         .set("known_firmness", known_firmness_)
-        .set("fewest_active", fewest_active_);
+        .set("fewest_active", fewest_active_)
+        .set("wide", std::int64_t{wide_});
   }
   void restore(const State& state);
   // Images that another attack confirmed, [K, d].
@@ -49,7 +50,8 @@ class Deflation {
   // Tries up to `most` random directions that no known image has a part in, for as long as they lead to new ones: with
   // few left to find, these few stand out there; with many, none is tried. Where no direction leads anywhere by itself,
   // known images show what an image is like: one of them with such a direction added is often near enough to lead to an
-  // unknown one (MNIST, N = 100: 99 images where 96 were found). Returns how many are new.
+  // unknown one (MNIST, N = 100: 99 images where 96 were found). What is missing then may lie a
+  // little outside the bounds: all is tried again with more slack. Returns how many are new.
   std::int64_t sweep(std::int64_t most, Generator& random, Progress& progress);
 
  private:
@@ -58,6 +60,9 @@ class Deflation {
   // Tries candidates that resemble a known image and go as far again where no known image goes, until some are new.
   std::int64_t sweep_beside_known(Generator& random, Progress& progress);
   Tensor distances(const Tensor& coordinates) const;
+  // An image with little weight in the first layer's change is off in the span by several times as much as most are, so
+  // that it lies outside the bounds with their usual slack. Returns whether they were not wide yet.
+  bool widen();
   bool is_known(const Tensor& coordinates, double within) const;
   void add(const Tensor& coordinates, double leverage, double firmness);
   // Puts `image` in the place of the known one that it resembles, if its bounds agree better.
@@ -70,7 +75,9 @@ class Deflation {
   std::int64_t take_last(Progress& progress);
 
   const Subject& subject_;
-  PixelPolytope polytope_;
+  RowSpan span_;
+  std::unique_ptr<PixelPolytope> polytope_;
+  bool wide_ = false;
   double leverage_;
   Tensor known_, known_leverage_, known_firmness_;  // [K, r], [K], [K]
   std::int64_t fewest_active_ = 0;

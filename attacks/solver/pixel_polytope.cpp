@@ -85,13 +85,13 @@ class PixelPolytope::Programme {
   ClpSimplex model_;
 };
 
-PixelPolytope::PixelPolytope(const RowSpan& span, const InputBounds& bounds)
+PixelPolytope::PixelPolytope(const RowSpan& span, const InputBounds& bounds, double slacks)
     : basis_(span.basis.contiguous()), mean_(bounds.mean.to(at::kDouble)) {
   const double range = bounds.high - bounds.low;
   live_ = at::nonzero(basis_.norm(2, 0) > still_pixel).squeeze(1);
   live_basis_ = basis_.index_select(1, live_).t().contiguous();
   const double norm = typical_deviation * range * std::sqrt(static_cast<double>(live_.numel()));
-  slack_ = std::max(slack_in_deviations * rounding_of_a_pixel(span, norm), smallest_slack * range);
+  slack_ = slacks * std::max(slack_in_deviations * rounding_of_a_pixel(span, norm), smallest_slack * range);
   const Tensor mean = mean_.index_select(0, live_);
   lower_ = (bounds.low - mean).contiguous();
   upper_ = (bounds.high - mean).contiguous();

@@ -32,8 +32,9 @@ inline constexpr double largest_leverage = 0.97;
 
 class PixelPolytope {
  public:
-  // Bounds have slack for what rounding in training does to the span; it follows from the noise in the singular values.
-  PixelPolytope(const RowSpan& span, const InputBounds& bounds);
+  // Bounds have slack for what rounding in training does to the span; it follows from the noise in the singular values,
+  // times `slacks`.
+  PixelPolytope(const RowSpan& span, const InputBounds& bounds, double slacks = 1);
   ~PixelPolytope();
 
   std::int64_t rank() const { return basis_.size(0); }

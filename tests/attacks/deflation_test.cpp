@@ -47,6 +47,19 @@ TEST_CASE("two missing images are found beyond those that are known") {
   }
 }
 
+TEST_CASE("images that lie a few slacks outside the bounds are found as well") {
+  Pictures pictures(false);
+  const double slack = PixelPolytope(pictures.span, pictures.bounds).slack();
+  pictures.bounds.low += 3 * slack;  // where black pixels are not allowed to be
+  const Subject subject = subject_of(pictures);
+  Deflation deflation(subject, pictures.span);
+  Generator random = seeded(5);
+  Silent silent;
+  deflation.sweep(400, random, silent);
+  REQUIRE(deflation.found() == count);
+  for (std::int64_t i = 0; i < count; ++i) CHECK(pictures.distance(deflation.known()[i]) < 1e-3);
+}
+
 TEST_CASE("of two finds that resemble each other the one whose bounds agree better stays") {
   const Pictures pictures(false);
   const Subject subject = subject_of(pictures);
