@@ -101,6 +101,7 @@ MlpTangents::MlpTangents(const std::vector<double>& weight_scales, const std::ve
       throw std::invalid_argument("a fully connected network has a weight and a bias for each layer");
     }
   }
+  const auto frozen = [&](const Tensor& change) { return squared_norm_ > 0 && !change.any().item<bool>(); };
   for (std::size_t l = 0; l < weight_scales.size(); ++l) {
     const double scale = weight_scales[l];
     const auto scaled = [&](const Tensor& weight) {
@@ -109,6 +110,8 @@ MlpTangents::MlpTangents(const std::vector<double>& weight_scales, const std::ve
     };
     Layer layer;
     layer.scale2 = scale * scale;
+    layer.weights = frozen(drift[2 * l]) ? 0 : layer.scale2;
+    layer.biases = frozen(drift[2 * l + 1]) ? 0 : 1;
     layer.drift = scaled(drift[2 * l]);
     layer.bias_drift = drift[2 * l + 1].contiguous();
     layer.drift_norm2 =
@@ -206,10 +209,14 @@ double MlpTangents::form_residual(std::int64_t layer, std::int64_t first, std::i
   if (count == 0) return 0;
   const Tensor delta = signals(layer).narrow(1, first, count);
   Tensor residual = rows_[layer].residual.narrow(0, first, count);
-  at::addmm_out(residual, layers_[layer].drift.narrow(0, first, count), delta.t(), below(layer), 1,
-                -layers_[layer].scale2);
+  if (layers_[layer].weights == 0) {
+    residual.zero_();
+  } else {
+    at::addmm_out(residual, layers_[layer].drift.narrow(0, first, count), delta.t(), below(layer), 1,
+                  -layers_[layer].scale2);
+  }
   Tensor bias = rows_[layer].bias_residual.narrow(0, first, count);
-  at::sub_out(bias, layers_[layer].bias_drift.narrow(0, first, count), delta.sum(0));
+  at::sub_out(bias, layers_[layer].bias_drift.narrow(0, first, count), delta.sum(0), layers_[layer].biases);
   return sum_of_products(residual, residual) / layers_[layer].scale2 + sum_of_products(bias, bias);
 }
 
@@ -222,7 +229,7 @@ void MlpTangents::overlap_with_held(std::int64_t first, std::int64_t count) {
     const HeldLayer& held = held_.layers[l];
     Tensor cross = rows_[l].cross.narrow(0, first, count), overlap = held.overlap.narrow(0, first, count);
     at::mm_out(cross, held.below.narrow(0, first, count), below(l).t());
-    cross.mul_(layers_[l].scale2).add_(1);
+    cross.mul_(layers_[l].weights).add_(layers_[l].biases);
     at::mm_out(overlap, cross, signals(l));
     overlap.mul_(held.delta.narrow(0, first, count));
     rest.sub_(overlap.sum(1, false, at::kDouble));
@@ -253,7 +260,7 @@ double MlpTangents::along_residual(const Chunk& chunk) {
       Tensor gram = own(rows.gram, l, chunk);
       at::addmm_out(product, layer.bias_drift, from, layer.drift.t());
       at::mm_out(gram, from, below(l).t());
-      gram.mul_(layer.scale2).add_(1);
+      gram.mul_(layer.weights).add_(layer.biases);
       at::mm_out(explained, gram, signals(l));
       sums += subtract_and_sum(own(signals(l), l, chunk), product, explained, direct);
     }
@@ -293,10 +300,10 @@ void MlpTangents::adjoints(const Chunk& chunk, Smoothing relu) {
       Tensor gram = own(rows.gram, l, chunk);
       at::mm_out(result, delta, layers_[l].drift);
       at::mm_out(gram, delta, signals(l).t());
-      result.addmm_(gram, below(l), 1, -layers_[l].scale2);
+      result.addmm_(gram, below(l), 1, -layers_[l].weights);
     }
     if (held_.rows == 0) return;
-    result.addmm_(at::mm(delta, held_.layers[l].weighted.t()), held_.layers[l].below, 1, -layers_[l].scale2);
+    result.addmm_(at::mm(delta, held_.layers[l].weighted.t()), held_.layers[l].below, 1, -layers_[l].weights);
   };
   for (std::int64_t l = depth() - 1; l > 0; --l) {
     Tensor adjoint = chunk_of(rows_[l - 1].adjoint, chunk);
@@ -407,7 +414,7 @@ Tensor MlpTangents::gram(const Tensor& images, Smoothing relu) {
   Tensor kernel = at::zeros({rows, classes, rows, classes}, images.options());
   for (std::size_t l = 0; l < layers_.size(); ++l) {
     const Tensor& from = l == 0 ? tiled : rows_[l - 1].h;
-    const Tensor activations = at::mm(from, from.t()).mul_(layers_[l].scale2).add_(1);
+    const Tensor activations = at::mm(from, from.t()).mul_(layers_[l].weights).add_(layers_[l].biases);
     const Tensor signal = at::stack(delta[l], 1).reshape({rows * classes, -1});
     kernel.add_(at::mm(signal, signal.t()).view({rows, classes, rows, classes}) * activations.view({rows, 1, rows, 1}));
   }
@@ -437,7 +444,8 @@ void MlpTangents::hold(const Tensor& images) {
     layer.weighted = at::empty_like(layer.delta);
     layer.overlap = at::empty_like(layer.delta);
     const Tensor from = layer.below.to(at::kDouble), signal = layer.delta.to(at::kDouble);
-    kernel.add_(at::mm(from, from.t()).mul_(layers_[l].scale2).add_(1).mul_(at::mm(signal, signal.t())));
+    kernel.add_(
+        at::mm(from, from.t()).mul_(layers_[l].weights).add_(layers_[l].biases).mul_(at::mm(signal, signal.t())));
   }
   const double mean = kernel.diagonal().mean().item<double>();
   kernel.diagonal().add_(held_ridge * mean);

@@ -17,6 +17,9 @@
 // coefficients c = K^-1 (b - w) are solved for, and R is less what they explain. By the envelope theorem the gradients
 // are those at that c.
 //
+// A weight or bias that training did not change at all, while others did change, was frozen, or its start is not known
+// and taken to be its end: features say nothing of it, and it has no part in anything above.
+//
 // The images are shared among threads in chunks, and a thread runs its products alone: a step has three or four
 // parallel regions, where one product at a time would have forty.
 #pragma once
@@ -53,6 +56,7 @@ class MlpTangents final : public TangentTarget {
     Tensor drift, bias_drift;          // s_l dW_l and db_l
     double scale2 = 1;                 // s_l^2
     double drift_norm2 = 0;            // |dW_l|^2 + |db_l|^2 (inside the basis)
+    double weights = 1, biases = 1;    // s_l^2 and s_b^2 in inner products of features; 0 where frozen
   };
   // Buffers of one layer, reused from call to call. Rows are images x points: chunk by chunk, in a chunk point by
   // point.

@@ -67,6 +67,42 @@ TEST_CASE("the closed-form loss and its gradients are those of double backward t
   }
 }
 
+TEST_CASE("weights and biases that training left alone have no part in loss, kernel and what is held") {
+  const auto frozen =
+      GENERATE(std::vector<std::size_t>{0}, std::vector<std::size_t>{3}, std::vector<std::size_t>{0, 1, 2},
+               std::vector<std::size_t>{4, 5}, std::vector<std::size_t>{1, 4});
+  const auto images_wide = GENERATE(false, true);  // few images: Gram matrices; many: residuals are formed
+  Problem problem(2, 3, {0.0, 1.0}, Parameterization::ntk, at::kDouble);
+  if (images_wide) {
+    problem.images = problem.images.repeat({20, 1}) + 0.1 * at::randn({20 * image_count, image_size}, at::kDouble);
+    problem.coefficients = problem.coefficients.repeat({20, 1});
+  }
+  for (const auto i : frozen) problem.trained[i].copy_(problem.initial[i]);
+  CAPTURE(frozen, images_wide);
+  const auto target = problem.network.tangents(problem.initial, problem.trained, problem.points);
+  const auto exact = reference::tangent_loss(problem.initial, problem.trained, problem.scales, problem.points,
+                                             problem.images, problem.coefficients, {50});
+  const auto& loss = target->loss(problem.images, problem.coefficients, {50});
+  CHECK(loss.value == Approx(exact.value).epsilon(1e-10));
+  CHECK(relative_error(loss.by_images, exact.by_images) < 1e-10);
+  CHECK(relative_error(loss.by_coefficients, exact.by_coefficients) < 1e-10);
+
+  const Tensor some = problem.images.narrow(0, 0, 4);
+  const Tensor features =
+      reference::features(problem.initial, problem.trained, problem.scales, problem.points, some, {});
+  CHECK(relative_error(target->gram(some, {}), at::mm(features, features.t())) < 1e-10);
+
+  // Images that are held explain what their features can, by least squares (with the ridge), and nothing else does.
+  target->hold(some);
+  const Tensor drift = reference::flatten(problem.trained.minus(problem.initial)).unsqueeze(1);
+  Tensor kernel = at::mm(features, features.t());
+  kernel.diagonal().add_(1e-6 * kernel.diagonal().mean().item<double>());
+  const Tensor inner = at::mm(features, drift);
+  const double explained = at::mm(inner.t(), at::linalg_solve(kernel, inner)).item<double>();
+  const auto& held = target->loss(problem.images, at::zeros_like(problem.coefficients), {});
+  CHECK(held.value == Approx(target->squared_norm() - explained).epsilon(1e-9));
+}
+
 TEST_CASE("what is held is projected out of the loss and of its gradients") {
   const auto outputs = GENERATE(1, 3);
   const Problem problem(2, outputs, {0.0, 0.5, 1.0}, Parameterization::ntk, at::kDouble);

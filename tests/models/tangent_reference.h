@@ -33,6 +33,18 @@ inline Tensor forward(const Weights& weights, const std::vector<double>& scales,
   return h;
 }
 
+// Features of parameters that did not change are left out, unless none did.
+inline Weights only_moved(const Weights& features, const afterimage::Parameters& initial,
+                          const afterimage::Parameters& trained) {
+  const bool any = trained.minus(initial).squared_norm() > 0;
+  Weights moved;
+  for (std::size_t i = 0; i < features.size(); ++i) {
+    const bool still = any && torch::equal(initial[i], trained[i]);
+    moved.push_back(still ? torch::zeros_like(features[i]) : features[i]);
+  }
+  return moved;
+}
+
 struct Gradients {
   double value;
   Tensor by_images, by_coefficients;
@@ -51,7 +63,7 @@ inline Gradients tangent_loss(const afterimage::Parameters& initial, const after
     const Weights weights = at_point(initial, trained, points[p]);
     const Tensor weighted =
         (forward(weights, scales, x, relu) * a.narrow(1, static_cast<std::int64_t>(p) * outputs, outputs)).sum();
-    const auto features = torch::autograd::grad({weighted}, weights, {}, true, true);
+    const auto features = only_moved(torch::autograd::grad({weighted}, weights, {}, true, true), initial, trained);
     for (std::size_t i = 0; i < residual.size(); ++i) residual[i] = residual[i] - features[i];
   }
   Tensor loss = torch::zeros({}, x.options());
@@ -70,7 +82,7 @@ inline Tensor features(const afterimage::Parameters& initial, const afterimage::
       const Weights weights = at_point(initial, trained, t);
       const Tensor outputs = forward(weights, scales, images.narrow(0, j, 1), relu).squeeze(0);
       for (std::int64_t c = 0; c < outputs.size(0); ++c) {
-        const auto gradient = torch::autograd::grad({outputs[c]}, weights, {}, true);
+        const auto gradient = only_moved(torch::autograd::grad({outputs[c]}, weights, {}, true), initial, trained);
         std::vector<Tensor> flat;
         for (const auto& g : gradient) flat.push_back(g.reshape({-1}));
         rows.push_back(torch::cat(flat));
