@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <filesystem>
 
 #include "audit/context.h"
@@ -33,15 +34,40 @@ void require_change(const Parameters& initial, const Parameters& trained, const 
   }
 }
 
-void load_weights(Subject& subject, const SubjectFiles& files) {
-  const Parameters trained = read_parameters(files.trained);
+// A base model that is fine-tuned often gets a new head, which the file of the base model has not, or for other
+// classes. Nothing is known of where it began: its start is taken to be its end, which leaves it out of all tangent
+// features. Returns how many tensors of the head were not known.
+std::int64_t complete_head(Parameters& initial, const Parameters& trained, const Network& network,
+                           const std::string& trained_file) {
+  constexpr std::size_t head = 2;  // the last layer's weight and bias
+  std::vector<Parameters::Entry> entries;
+  std::vector<const void*> unknown;
+  for (const auto& [name, tensor] : trained.entries()) {
+    const bool known = initial.contains(name) && initial.at(name).sizes() == tensor.sizes();
+    entries.emplace_back(name, known ? initial.at(name) : tensor);
+    if (!known) unknown.push_back(tensor.data_ptr());
+  }
+  if (unknown.empty() || unknown.size() > head || unknown.size() == trained.size()) return 0;
+  const Parameters arranged = network.arranged(trained, trained_file);
+  for (std::size_t i = 0; i + head < arranged.size(); ++i) {
+    if (std::find(unknown.begin(), unknown.end(), arranged[i].data_ptr()) != unknown.end()) return 0;
+  }
+  initial = Parameters(std::move(entries));
+  return static_cast<std::int64_t>(unknown.size());
+}
+
+// Returns whether the last layer's start is not known.
+bool load_weights(Subject& subject, const Parameters& trained, const SubjectFiles& files) {
+  bool new_head = false;
   if (!files.initial.empty()) {
-    const Parameters initial = read_parameters(files.initial);
+    Parameters initial = read_parameters(files.initial);
+    new_head = complete_head(initial, trained, *subject.network, files.trained) > 0;
     require_same_layout(initial, files.initial, trained, files.trained);
     subject.initial = subject.network->arranged(initial, files.initial);
   }
   subject.trained = subject.network->arranged(trained, files.trained);
   if (subject.knows_initial()) require_change(subject.initial, subject.trained, files);
+  return new_head;
 }
 
 LabelledImages load_control(const ControlRequest& request, const std::string& source, const Task& task,
@@ -66,8 +92,9 @@ LabelledImages load_control(const ControlRequest& request, const std::string& so
   return control;
 }
 
-ThreatModel threat_model(const ModelDescription& model, bool initial_known, bool mean_known) {
-  const std::string initial = "all initial parameters (the public base model, or the seed)";
+ThreatModel threat_model(const ModelDescription& model, bool initial_known, bool new_head, bool mean_known) {
+  const std::string initial = fmt::format("all initial parameters (the public base model, or the seed){}",
+                                          new_head ? " but the last layer's" : "");
   ThreatModel threat;
   threat.knows = {"all trained parameters"};
   (initial_known ? threat.knows : threat.does_not_know).push_back(initial);
@@ -75,6 +102,7 @@ ThreatModel threat_model(const ModelDescription& model, bool initial_known, bool
                          " parameterization)");
   threat.knows.push_back(mean_known ? "the mean image that preprocessing takes off, and the pixel range"
                                     : "the pixel range of the inputs");
+  if (new_head) threat.does_not_know.emplace_back("where the last layer began");
   if (model.loss) threat.knows.push_back("the loss that was trained on (" + name_of(*model.loss) + ")");
   for (const char* unknown :
        {"any training image or label", "the number of training images",
@@ -114,13 +142,25 @@ std::vector<std::string> limitations(bool initial_known) {
   };
 }
 
+// The file of that name with an extension that weights may have: as `train` writes it where there is none.
+std::string weights_in(const fs::path& folder, const std::string& name) {
+  for (const char* extension : {".safetensors", ".pt", ".pth", ".npz"}) {
+    if (fs::exists(folder / (name + extension))) return folder / (name + extension);
+  }
+  return folder / (name + ".safetensors");
+}
+
 }  // namespace
 
 SubjectFiles files_of_run(const std::string& run, bool initial_known) {
   if (!fs::is_directory(run)) throw InputError(run + ": no such run directory; `afterimage train` writes one");
   const fs::path folder(run);
-  SubjectFiles files{initial_known ? folder / "initial.safetensors" : "", folder / "trained.safetensors",
-                     folder / "model.json", folder / "training-set.npz", folder / "training.json"};
+  SubjectFiles files;
+  if (initial_known) files.initial = weights_in(folder, "initial");
+  files.trained = weights_in(folder, "trained");
+  files.model = folder / "model.json";
+  files.training_set = folder / "training-set.npz";
+  files.training_record = folder / "training.json";
   for (const auto* file : {&files.initial, &files.trained, &files.model, &files.training_set}) {
     if (!file->empty() && !fs::exists(*file)) throw InputError(*file + ": missing; a run directory has to hold it");
   }
@@ -130,10 +170,12 @@ SubjectFiles files_of_run(const std::string& run, bool initial_known) {
 
 Case load_case(const SubjectFiles& files, const ControlRequest& request, std::int64_t seed) {
   Case result;
-  result.model = read_model(files.model);
+  const Parameters trained = read_parameters(files.trained);
+  result.model = files.model.empty() ? infer_model(trained, files.trained, files.training_set, files.task)
+                                     : read_model(files.model);
   result.subject.network = result.model.network();
   result.subject.loss = result.model.loss;
-  load_weights(result.subject, files);
+  const bool new_head = load_weights(result.subject, trained, files);
   const TrainingSet training = read_training_set(files.training_set, result.model);
   const TrainingRecord record =
       files.training_record.empty() ? TrainingRecord{} : read_training_record(files.training_record);
@@ -152,7 +194,7 @@ Case load_case(const SubjectFiles& files, const ControlRequest& request, std::in
   Report& facts = result.facts;
   if (!files.initial.empty()) facts.inputs.push_back(describe("initial", files.initial));
   facts.inputs.push_back(describe("trained", files.trained));
-  facts.inputs.push_back(describe("model", files.model));
+  if (!files.model.empty()) facts.inputs.push_back(describe("model", files.model));
   facts.inputs.push_back(describe("training-set", files.training_set));
   if (!files.training_record.empty()) facts.inputs.push_back(describe("training-record", files.training_record));
   for (const auto& file : control.files) facts.inputs.push_back(describe("control", file));
@@ -164,8 +206,8 @@ Case load_case(const SubjectFiles& files, const ControlRequest& request, std::in
                 training.images.size(1),
                 control.size(),
                 control.source};
-  facts.threat_model =
-      threat_model(result.model, result.subject.knows_initial(), training.mean.abs().max().item<double>() > 0);
+  facts.threat_model = threat_model(result.model, result.subject.knows_initial(), new_head,
+                                    training.mean.abs().max().item<double>() > 0);
   facts.training = record.facts;
   const Tensor outputs = result.subject.network->evaluate(result.subject.trained, training.images);
   result.targets = task.targets(training.labels, result.model.outputs);

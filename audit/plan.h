@@ -15,7 +15,9 @@ namespace afterimage {
 
 struct SubjectFiles {
   std::string initial;  // empty: the attacker does not know the weights before training
-  std::string trained, model, training_set;
+  std::string trained, training_set;
+  std::string model;            // empty: inferred from the trained weights, the training set and the task
+  std::string task;             // TASK, where there is no model; may be empty for several outputs
   std::string training_record;  // may be empty
 };
 // The files of a run directory, without the initial weights where those are not to be known. Throws InputError naming

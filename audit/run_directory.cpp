@@ -9,6 +9,7 @@
 #include "models/base/files.h"
 #include "models/base/json.h"
 #include "models/base/npz.h"
+#include "models/dense_layers.h"
 #include "models/mlp.h"
 
 namespace afterimage {
@@ -86,6 +87,35 @@ ModelDescription read_model(const std::filesystem::path& path) {
   } catch (const UsageError& error) {
     throw InputError(fmt::format("{}: {}", file, error.what()));
   }
+  return model;
+}
+
+ModelDescription infer_model(const Parameters& trained, const std::string& trained_file,
+                             const std::filesystem::path& training_set, const std::string& task) {
+  const auto dense = dense_layers(trained);
+  if (!dense) {
+    throw InputError(trained_file +
+                     ": its tensors are not those of fully connected layers one after the other, so that the "
+                     "architecture cannot be inferred; describe it with --model");
+  }
+  ModelDescription model;
+  model.architecture = dense->architecture();
+  model.outputs = dense->sizes.back();
+  const NamedArrays arrays = read_npz(training_set);
+  const Array* images = find(arrays, "images");
+  if (images == nullptr || images->shape.size() < 2) {
+    throw InputError(training_set.string() + ": has no array images [n, ...], which a training set needs");
+  }
+  model.input_shape.assign(images->shape.begin() + 1, images->shape.end());
+  if (model.inputs() != dense->sizes.front()) {
+    throw InputError(fmt::format("{}: its first layer takes {} numbers, but the images of {} have {}", trained_file,
+                                 dense->sizes.front(), training_set.string(), model.inputs()));
+  }
+  if (task.empty() && model.outputs == 1) {
+    throw UsageError("--task: missing; say what the labels of a network with one output mean, as in --task odd-even");
+  }
+  model.task = task.empty() ? "multiclass" : task;
+  static_cast<void>(Task::parse(model.task));
   return model;
 }
 

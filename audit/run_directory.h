@@ -26,6 +26,12 @@ struct ModelDescription {
 };
 Json to_json(const ModelDescription& model);
 ModelDescription read_model(const std::filesystem::path& path);  // throws InputError
+// A fully connected network as the shapes of its weights show it, that is supposed to have ReLUs, for images of the
+// shape that the training set's have and the given TASK, or all classes where that is empty and there are several
+// outputs. Throws InputError where the shapes show no such network or do not fit the images, UsageError where the task
+// is missing.
+ModelDescription infer_model(const Parameters& trained, const std::string& trained_file,
+                             const std::filesystem::path& training_set, const std::string& task);
 
 // training-set.npz: arrays images [n, ...] as the network saw them, labels [n], mean [...]; pixels = images + mean.
 struct TrainingSet {

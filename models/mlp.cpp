@@ -8,6 +8,7 @@
 #include <stdexcept>
 
 #include "models/base/error.h"
+#include "models/dense_layers.h"
 #include "models/tangent/mlp_features.h"
 #include "models/tangent/mlp_tangents.h"
 
@@ -85,7 +86,22 @@ Parameters Mlp::initial(Generator& random) const {
   return Parameters(std::move(entries));
 }
 
+// Another's names for layers of these sizes, as this network's; a bias that is not there is zero.
+std::optional<Parameters> Mlp::renamed(const Parameters& parameters) const {
+  const auto dense = dense_layers(parameters);
+  if (!dense || dense->sizes != sizes_) return std::nullopt;
+  std::vector<Parameters::Entry> entries;
+  for (std::int64_t l = 0; l < layers(); ++l) {
+    const auto i = static_cast<std::size_t>(l);
+    entries.emplace_back(weight_name(l), parameters.at(dense->weights[i]));
+    entries.emplace_back(bias_name(l),
+                         dense->biases[i].empty() ? at::zeros({sizes_[i + 1]}) : parameters.at(dense->biases[i]));
+  }
+  return Parameters(std::move(entries));
+}
+
 Parameters Mlp::arranged(const Parameters& parameters, const std::string& file) const {
+  if (auto entries = renamed(parameters)) return *std::move(entries);
   std::vector<Parameters::Entry> entries;
   const auto take = [&](const std::string& name, at::IntArrayRef shape) {
     if (!parameters.contains(name)) {

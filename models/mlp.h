@@ -2,7 +2,8 @@
 //
 // Standard parameterization: s_l = s_b = 1 and W_l starts from N(0, 1 / fan_in) (LeCun). NTK parameterization:
 // s_l = 1 / sqrt(fan_in), s_b = 1, and W_l starts from N(0, 1). Biases are trained and start at zero in both.
-// Parameters are named as PyTorch names them, "fc1.weight" [n_1, d], "fc1.bias" [n_1], "fc2.weight", ...
+// Parameters are named "fc1.weight" [n_1, d], "fc1.bias" [n_1], "fc2.weight", ...; weights that have other names are
+// recognised by their shapes (models/dense_layers.h).
 #pragma once
 
 #include <string>
@@ -46,6 +47,7 @@ class Mlp final : public Network {
 
  private:
   std::vector<double> weight_scales() const;
+  std::optional<Parameters> renamed(const Parameters& parameters) const;
   // z of one layer from the activations below it.
   Tensor affine(const Parameters& parameters, std::int64_t layer, const Tensor& below) const;
   // The images, every hidden layer after its ReLU, and the outputs.

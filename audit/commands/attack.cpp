@@ -34,7 +34,6 @@ struct Options {
 void add_infinite_options(CLI::App& command, InfiniteRequest& request) {
   const std::string group = "in place of RUN: a network of infinite width, which has no weights to load";
   command.add_option("--data", request.data, "DATA that it learns; see train --help")->group(group);
-  command.add_option("--task", request.task, "TASK that it learns, as in odd-even")->group(group);
   command.add_option("--samples", request.samples, "images that it learns")->group(group);
   command.add_option("--mean", request.mean, "the mean image taken off: training, public or none (default training)")
       ->group(group);
@@ -67,8 +66,10 @@ Finding attack_infinite(const Attack& attack, const Options& options, const Cont
   if (!attack.works_without_weights()) {
     throw UsageError("--data: " + attack.name() + " attacks weights; give RUN, or name infinite-width");
   }
-  if (options.infinite.task.empty()) throw UsageError("--task: missing; name what the network learns, as in odd-even");
-  const InfiniteCase drawn = infinite_case(options.infinite, options.subject.control.count, context.seed);
+  InfiniteRequest request = options.infinite;
+  request.task = options.subject.files.task;
+  if (request.task.empty()) throw UsageError("--task: missing; name what the network learns, as in odd-even");
+  const InfiniteCase drawn = infinite_case(request, options.subject.control.count, context.seed);
   Finding finding = attack_into(options.out, attack, drawn.base, options, context);
   finding.evidence["dual_coefficients"] = compare_coefficients(
       read_claim(std::filesystem::path(options.out) / "reconstruction.npz"), drawn.base.truth, drawn.coefficients);

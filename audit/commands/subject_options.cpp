@@ -12,10 +12,16 @@ void SubjectOptions::add_to(CLI::App& command) {
   command.add_option("RUN", run, "run directory that `afterimage train` wrote");
   command.add_flag("--unknown-start", unknown_start,
                    "leave out the initial weights of RUN, as for an attacker who does not know them");
-  command.add_option("--initial", files.initial,
-                     "weights before training (.safetensors, .npz); left out where the attacker does not know them");
+  command.add_option(
+      "--initial", files.initial,
+      "weights before training (.safetensors, .pt, .npz); left out where the attacker does not know them");
   command.add_option("--trained", files.trained, "weights after training");
-  command.add_option("--model", files.model, "model.json: architecture, input shape, outputs, task");
+  command.add_option("--model", files.model,
+                     "model.json: architecture, input shape, outputs, task, loss; without it the architecture is "
+                     "inferred from the shapes of fully connected layers");
+  command.add_option("--task", files.task,
+                     "what the labels mean, as in odd-even, where no --model says so (default: multiclass for several "
+                     "outputs)");
   command.add_option("--training-set", files.training_set,
                      "images that were trained on, as the network saw them (.npz)");
   command.add_option("--control", control.data,
@@ -30,14 +36,19 @@ Case SubjectOptions::load(std::int64_t seed) const {
     throw UsageError("--unknown-start: --initial is given as well; leave one of them out");
   }
   if (!run.empty()) return load_case(files_of_run(run, !unknown_start), control, seed);
-  for (const auto& [option, value] :
-       {std::pair{"--trained", files.trained}, {"--model", files.model}, {"--training-set", files.training_set}}) {
+  for (const auto& [option, value] : {std::pair{"--trained", files.trained}, {"--training-set", files.training_set}}) {
     if (value.empty())
       throw UsageError(fmt::format(
-          "{}: missing; give RUN, or all of --trained, --model, --training-set, with --initial where it is known",
+          "{}: missing; give RUN, or --trained and --training-set, with --model and --initial where they are known",
           option));
   }
-  return load_case(files, control, seed);
+  if (!files.model.empty() && !files.task.empty()) throw UsageError("--task: --model says it already; leave it out");
+  Case loaded = load_case(files, control, seed);
+  if (files.model.empty()) {
+    fmt::print(stderr, "inferred {}, ReLU, {} outputs, task {}; --model corrects it\n", loaded.model.architecture,
+               loaded.model.outputs, loaded.model.task);
+  }
+  return loaded;
 }
 
 void add_attack_options(CLI::App& command, std::map<std::string, std::string>& given) {
