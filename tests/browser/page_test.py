@@ -96,8 +96,9 @@ def main():
         assert not re.search(r"(?:src|href)\s*=\s*[\"']?(?:https?:)?//", source), "the page names something outside itself"
         dom = browse(page, "--dump-dom")
         canvases = dom.count("<canvas")
-        # The span probe's ROC; ROC and distances of vertices, finite-width and flow.
-        assert canvases == 7, f"{canvases} charts in the page"
+        # A ROC where membership was scored (the span probe, at least), distances where images were.
+        expected = sum(bool(finding["membership"]) + bool(finding["reconstructed"]) for finding in report["findings"])
+        assert canvases == expected >= 5, f"{canvases} charts in the page, {expected} expected"
         assert f'data-charts="{canvases}"' in dom, "not every chart was drawn"
         assert 'data-errors="0"' in dom, "a script failed"
         title = re.search(r"<title>(.*?)</title>", dom).group(1)
