@@ -1,0 +1,76 @@
+// Networks as other programs leave them: names of their own, no model.json, a new head, frozen layers.
+#include <catch2/catch.hpp>
+
+#include "audit/program.h"
+#include "audit/run_directory.h"
+#include "models/base/npz.h"
+#include "models/base/safetensors.h"
+#include "models/data/split.h"
+
+namespace afterimage::test {
+namespace {
+
+// The weights of a run under the names of a torch.nn.Sequential, without the layers whose names begin with `without`.
+void rename_weights(const std::string& from, const std::string& to, const std::string& without = "none") {
+  Safetensors content = read_safetensors(from);
+  Safetensors renamed;
+  for (auto& [name, array] : content.arrays) {
+    if (name.starts_with(without)) continue;
+    const int layer = name[2] - '1';
+    renamed.arrays.emplace_back("layers." + std::to_string(2 * layer) + name.substr(3), std::move(array));
+  }
+  write_safetensors(to, renamed);
+}
+
+void write_control(const std::string& run_folder, const std::string& to) {
+  const auto trained_on = read_training_set(run_folder + "/training-set.npz", read_model(run_folder + "/model.json"));
+  Generator random = seeded(4);
+  const auto control = draw_control(load_images("fashion-mnist"), Task::parse("odd-even"),
+                                    trained_on.images + trained_on.mean, 100, random);
+  write_npz(to, {{"images", to_array(control.images)}, {"labels", to_array(control.labels)}});
+}
+
+}  // namespace
+
+TEST_CASE("weights without a description, under other names and with a head of unknown start, give their images up") {
+  const Folder folder;
+  const std::string run_folder = small_run(folder);
+  rename_weights(run_folder + "/trained.safetensors", folder / "trained.safetensors");
+  rename_weights(run_folder + "/initial.safetensors", folder / "base.safetensors", "fc3");
+  write_control(run_folder, folder / "control.npz");
+  const std::string files = "audit --initial " + (folder / "base.safetensors") + " --trained " +
+                            (folder / "trained.safetensors") + " --training-set " + run_folder +
+                            "/training-set.npz --control npz:" + (folder / "control.npz") +
+                            " --attacks finite-width --quiet --out ";
+  const Result found = run(files + (folder / "report") + " --task odd-even");
+  INFO(found.err);
+  REQUIRE(found.code == 0);
+  CHECK(found.err.find("inferred mlp:128,128") != std::string::npos);
+  const auto report = json_in(folder / "report/report.json");
+  CHECK(report["model"]["architecture"] == "mlp:128,128");
+  CHECK(report["findings"][0]["reconstructed"]["count"].get<int>() >= 6);
+  CHECK(report["threat_model"]["does_not_know"].dump().find("where the last layer began") != std::string::npos);
+
+  const Result without_task = run(files + (folder / "other"));
+  CHECK(without_task.code == 2);
+  CHECK(without_task.err.find("--task") != std::string::npos);
+  CHECK(lines_in(without_task.err) == 1);
+  CHECK_FALSE(fs::exists(folder / "other"));
+}
+
+TEST_CASE("a layer below the head that the base model has not is refused by its name") {
+  const Folder folder;
+  const std::string run_folder = small_run(folder);
+  rename_weights(run_folder + "/trained.safetensors", folder / "trained.safetensors");
+  rename_weights(run_folder + "/initial.safetensors", folder / "base.safetensors", "fc2");
+  write_control(run_folder, folder / "control.npz");
+  const Result refused = run("audit --initial " + (folder / "base.safetensors") + " --trained " +
+                             (folder / "trained.safetensors") + " --training-set " + run_folder +
+                             "/training-set.npz --task odd-even --control npz:" + (folder / "control.npz") +
+                             " --quiet --out " + (folder / "report"));
+  CHECK(refused.code == 4);
+  CHECK(refused.err.find("layers.2.weight") != std::string::npos);
+  CHECK_FALSE(fs::exists(folder / "report"));
+}
+
+}  // namespace afterimage::test
