@@ -34,9 +34,9 @@ void require_change(const Parameters& initial, const Parameters& trained, const 
 }
 
 void load_weights(Subject& subject, const SubjectFiles& files) {
-  const Parameters trained = read_parameters(files.trained);
+  const Parameters trained = read_parameters(files.trained, files.key);
   if (!files.initial.empty()) {
-    const Parameters initial = read_parameters(files.initial);
+    const Parameters initial = read_parameters(files.initial, files.key);
     require_same_layout(initial, files.initial, trained, files.trained);
     subject.initial = subject.network->arranged(initial, files.initial);
   }
@@ -119,8 +119,12 @@ std::vector<std::string> limitations(bool initial_known) {
 SubjectFiles files_of_run(const std::string& run, bool initial_known) {
   if (!fs::is_directory(run)) throw InputError(run + ": no such run directory; `afterimage train` writes one");
   const fs::path folder(run);
-  SubjectFiles files{initial_known ? folder / "initial.safetensors" : "", folder / "trained.safetensors",
-                     folder / "model.json", folder / "training-set.npz", folder / "training.json"};
+  SubjectFiles files{initial_known ? folder / "initial.safetensors" : "",
+                     folder / "trained.safetensors",
+                     folder / "model.json",
+                     folder / "training-set.npz",
+                     folder / "training.json",
+                     ""};
   for (const auto* file : {&files.initial, &files.trained, &files.model, &files.training_set}) {
     if (!file->empty() && !fs::exists(*file)) throw InputError(*file + ": missing; a run directory has to hold it");
   }

@@ -17,6 +17,7 @@ struct SubjectFiles {
   std::string initial;  // empty: the attacker does not know the weights before training
   std::string trained, model, training_set;
   std::string training_record;  // may be empty
+  std::string key;              // of the state dict in PyTorch checkpoints that hold several; else empty
 };
 // The files of a run directory, without the initial weights where those are not to be known. Throws InputError naming
 // the first that is missing.

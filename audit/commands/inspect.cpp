@@ -12,6 +12,7 @@
 #include "models/base/idx.h"
 #include "models/base/json.h"
 #include "models/base/npz.h"
+#include "models/base/pytorch.h"
 #include "models/base/safetensors.h"
 #include "models/base/text.h"
 #include "models/tensor.h"
@@ -59,7 +60,15 @@ void inspect_json(const std::filesystem::path& path) {
   }
 }
 
-int inspect(const std::string& file) {
+void inspect_pytorch(const std::filesystem::path& path, const std::string& key) {
+  const bool script = is_torchscript(path);
+  const PytorchWeights weights = script ? read_torchscript_parameters(path) : read_pytorch(path, key);
+  fmt::print("{}\n", script ? "TorchScript archive" : "PyTorch state dict");
+  for (const auto& note : weights.notes) fmt::print("  {}\n", note);
+  print_arrays(weights.arrays);
+}
+
+int inspect(const std::string& file, const std::string& key) {
   const std::filesystem::path path(file);
   const auto extension = path.extension();
   fmt::print("{}: {} bytes, SHA-256 {}\n", file, bytes_in(path), digest_of(path).sha256);
@@ -72,13 +81,15 @@ int inspect(const std::string& file) {
   } else if (extension == ".npz") {
     fmt::print("NumPy archive\n");
     print_arrays(read_npz(path));
+  } else if (extension == ".pt" || extension == ".pth") {
+    inspect_pytorch(path, key);
   } else if (extension == ".json") {
     inspect_json(path);
   } else if (is_idx(path)) {
     fmt::print("IDX\n");
     print_arrays({{"data", read_idx(path)}});
   } else {
-    throw InputError(file + ": unknown kind of file; .safetensors, .npz, .json and IDX files can be inspected");
+    throw InputError(file + ": unknown kind of file; .safetensors, .pt, .npz, .json and IDX files can be inspected");
   }
   return done;
 }
@@ -86,13 +97,15 @@ int inspect(const std::string& file) {
 }  // namespace
 
 void add_inspect(CLI::App& app, Context&, Action& action) {
-  auto file = std::make_shared<std::string>();
+  auto file = std::make_shared<std::string>(), key = std::make_shared<std::string>();
   CLI::App* command =
       app.add_subcommand("inspect",
                          "Say what a weight, data set or report file holds, without running anything in it.\n"
                          "  Example: afterimage inspect runs/fashion/trained.safetensors");
-  command->add_option("FILE", *file, ".safetensors, .npz, .json or IDX file")->required();
-  command->callback([file, &action] { action = [file] { return inspect(*file); }; });
+  command->add_option("FILE", *file, ".safetensors, .pt, .npz, .json or IDX file")->required();
+  command->add_option("--key", *key,
+                      "Of a PyTorch checkpoint with several state dicts: which, e.g. model or ema.model");
+  command->callback([file, key, &action] { action = [file, key] { return inspect(*file, *key); }; });
 }
 
 }  // namespace afterimage
