@@ -118,11 +118,11 @@ TEST_CASE("what is no state dict is refused with what would make one") {
   CHECK(contains(message_of(fixtures / "2.13" / "dense.npz"), "without a data.pkl"));
 }
 
-TEST_CASE("a checkpoint of PyTorch with any one byte changed is refused or read, and never to other shapes") {
+TEST_CASE("a file of PyTorch with one byte changed is refused or read to the same, and one cut off is refused") {
   const test::Folder folder;
   const std::string good = read_file(fixtures / "1.13" / "views.pt", 1 << 20);
   int refused = 0;
-  for (std::size_t i = 0; i < good.size(); ++i) {
+  for (std::size_t i = 0; i < good.size(); i += 7) {
     std::string changed = good;
     changed[i] = static_cast<char>(changed[i] ^ 0x41);
     const fs::path file = folder.write("changed.pt", changed);
@@ -134,7 +134,7 @@ TEST_CASE("a checkpoint of PyTorch with any one byte changed is refused or read,
     fs::resize_file(file, i);
     CHECK_THROWS_AS(read_pytorch(file), InputError);  // cut off there
   }
-  CHECK(refused > static_cast<int>(good.size()) / 2);
+  CHECK(refused > static_cast<int>(good.size()) / 14);
 }
 
 TEST_CASE("a pickle takes its values from where Python would") {
