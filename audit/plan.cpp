@@ -60,7 +60,7 @@ std::int64_t complete_head(Parameters& initial, const Parameters& trained, const
 bool load_weights(Subject& subject, const Parameters& trained, const SubjectFiles& files) {
   bool new_head = false;
   if (!files.initial.empty()) {
-    Parameters initial = read_parameters(files.initial);
+    Parameters initial = read_parameters(files.initial, files.key);
     new_head = complete_head(initial, trained, *subject.network, files.trained) > 0;
     require_same_layout(initial, files.initial, trained, files.trained);
     subject.initial = subject.network->arranged(initial, files.initial);
@@ -170,7 +170,7 @@ SubjectFiles files_of_run(const std::string& run, bool initial_known) {
 
 Case load_case(const SubjectFiles& files, const ControlRequest& request, std::int64_t seed) {
   Case result;
-  const Parameters trained = read_parameters(files.trained);
+  const Parameters trained = read_parameters(files.trained, files.key);
   result.model = files.model.empty() ? infer_model(trained, files.trained, files.training_set, files.task)
                                      : read_model(files.model);
   result.subject.network = result.model.network();

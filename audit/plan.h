@@ -19,6 +19,7 @@ struct SubjectFiles {
   std::string model;            // empty: inferred from the trained weights, the training set and the task
   std::string task;             // TASK, where there is no model; may be empty for several outputs
   std::string training_record;  // may be empty
+  std::string key;              // of the state dict in PyTorch checkpoints that hold several; else empty
 };
 // The files of a run directory, without the initial weights where those are not to be known. Throws InputError naming
 // the first that is missing.

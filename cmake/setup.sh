@@ -7,7 +7,7 @@ build_packages=(
   libzip-dev zlib1g-dev libssl-dev libstb-dev libkainjow-mustache-dev libjs-chart.js
   dataset-fashion-mnist
 )
-test_packages=(catch2 libbenchmark-dev python3 python3-jsonschema chromium)
+test_packages=(catch2 libbenchmark-dev python3 python3-jsonschema chromium clang-14 libclang-rt-14-dev)
 
 # Installs those of the named packages that are not there. Says nothing and asks nobody when none is missing.
 install_packages() {

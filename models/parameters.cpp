@@ -7,6 +7,7 @@
 
 #include "models/base/error.h"
 #include "models/base/npz.h"
+#include "models/base/pytorch.h"
 #include "models/base/safetensors.h"
 #include "models/base/text.h"
 
@@ -97,25 +98,30 @@ void require_same_layout(const Parameters& initial, const std::string& initial_n
 
 namespace {
 
-NamedArrays read_arrays(const std::filesystem::path& path) {
+bool is_pytorch(const std::filesystem::path& path) { return path.extension() == ".pt" || path.extension() == ".pth"; }
+
+NamedArrays read_arrays(const std::filesystem::path& path, const std::string& key) {
   const auto extension = path.extension();
+  const bool script = is_pytorch(path) && is_torchscript(path);
+  if (is_pytorch(path) && !script) return read_pytorch(path, key).arrays;
+  if (!key.empty()) {
+    throw UsageError(fmt::format("--key {}: {} is no PyTorch checkpoint, which alone has keys; leave it out",
+                                 printable(key), path.string()));
+  }
+  if (script) return read_torchscript_parameters(path).arrays;
   if (extension == ".safetensors") return read_safetensors(path).arrays;
   if (extension == ".npz") return read_npz(path);
-  if (extension == ".pt" || extension == ".pth") {
-    throw InputError(path.string() +
-                     ": PyTorch archives are not read by this version; save the state dict with "
-                     "safetensors.torch.save_file");
-  }
-  throw InputError(path.string() + ": unknown weight format; give a .safetensors or .npz file");
+  throw InputError(path.string() + ": unknown weight format; give a .safetensors, .pt or .npz file");
 }
 
 }  // namespace
 
-Parameters read_parameters(const std::filesystem::path& path) {
+Parameters read_parameters(const std::filesystem::path& path, const std::string& key) {
   std::vector<Parameters::Entry> entries;
-  for (const auto& [name, array] : read_arrays(path)) {
+  for (const auto& [name, array] : read_arrays(path, key)) {
     Tensor tensor = to_tensor(array);
     if (!tensor.is_floating_point()) {
+      if (is_pytorch(path)) continue;
       throw InputError(fmt::format("{}: tensor \"{}\" is {}; weights have to be floating point", path.string(),
                                    printable(name), name_of(array.dtype)));
     }
@@ -126,7 +132,7 @@ Parameters read_parameters(const std::filesystem::path& path) {
     }
     entries.emplace_back(name, tensor);
   }
-  if (entries.empty()) throw InputError(path.string() + ": holds no tensors");
+  if (entries.empty()) throw InputError(path.string() + ": holds no weights");
   return Parameters(std::move(entries));
 }
 

@@ -1,10 +1,12 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include <cmath>
 #include <filesystem>
 #include <memory>
 
 #include "audit/commands/commands.h"
+#include "audit/comparison.h"
 #include "audit/report_file.h"
 #include "audit/summary.h"
 #include "models/base/error.h"
@@ -12,6 +14,7 @@
 #include "models/base/idx.h"
 #include "models/base/json.h"
 #include "models/base/npz.h"
+#include "models/base/pytorch.h"
 #include "models/base/safetensors.h"
 #include "models/base/text.h"
 #include "models/tensor.h"
@@ -59,40 +62,77 @@ void inspect_json(const std::filesystem::path& path) {
   }
 }
 
-int inspect(const std::string& file) {
+void inspect_pytorch(const std::filesystem::path& path, const std::string& key) {
+  const bool script = is_torchscript(path);
+  const PytorchWeights weights = script ? read_torchscript_parameters(path) : read_pytorch(path, key);
+  fmt::print("{}\n", script ? "TorchScript archive" : "PyTorch state dict");
+  for (const auto& note : weights.notes) fmt::print("  {}\n", note);
+  print_arrays(weights.arrays);
+}
+
+int inspect(const std::string& file, const std::string& key) {
   const std::filesystem::path path(file);
   const auto extension = path.extension();
   fmt::print("{}: {} bytes, SHA-256 {}\n", file, bytes_in(path), digest_of(path).sha256);
   if (extension == ".safetensors") {
     const Safetensors content = read_safetensors(path);
     fmt::print("safetensors\n");
-    for (const auto& [key, value] : content.metadata)
-      fmt::print("  metadata {}: {}\n", printable(key), printable(value));
+    for (const auto& [name, value] : content.metadata)
+      fmt::print("  metadata {}: {}\n", printable(name), printable(value));
     print_arrays(content.arrays);
   } else if (extension == ".npz") {
     fmt::print("NumPy archive\n");
     print_arrays(read_npz(path));
+  } else if (extension == ".pt" || extension == ".pth") {
+    inspect_pytorch(path, key);
   } else if (extension == ".json") {
     inspect_json(path);
   } else if (is_idx(path)) {
     fmt::print("IDX\n");
     print_arrays({{"data", read_idx(path)}});
   } else {
-    throw InputError(file + ": unknown kind of file; .safetensors, .npz, .json and IDX files can be inspected");
+    throw InputError(file + ": unknown kind of file; .safetensors, .pt, .npz, .json and IDX files can be inspected");
   }
+  return done;
+}
+
+std::string change_text(const TensorChange& change) {
+  if (change.only_in_first) return "only in the first file";
+  if (!change.relative) return "only in the second file, or of another shape in the first";
+  if (std::isinf(*change.relative)) return "changed, from zero";
+  return *change.relative == 0 ? "unchanged" : fmt::format("changed by {:.3g} of its norm", *change.relative);
+}
+
+int compare(const std::string& first, const std::string& second, const std::string& key) {
+  const Comparison comparison =
+      compare_weights(read_parameters(first, key), first, read_parameters(second, key), second);
+  fmt::print("from {}\nto   {}\n", first, second);
+  for (const auto& change : comparison.tensors) {
+    fmt::print("  {:<24} [{}]  {}\n", printable(change.name), fmt::join(change.shape, ", "), change_text(change));
+  }
+  for (const auto& finding : comparison.findings) fmt::print("- {}\n", finding);
   return done;
 }
 
 }  // namespace
 
 void add_inspect(CLI::App& app, Context&, Action& action) {
-  auto file = std::make_shared<std::string>();
+  auto file = std::make_shared<std::string>(), other = std::make_shared<std::string>(),
+       key = std::make_shared<std::string>();
   CLI::App* command =
       app.add_subcommand("inspect",
-                         "Say what a weight, data set or report file holds, without running anything in it.\n"
-                         "  Example: afterimage inspect runs/fashion/trained.safetensors");
-  command->add_option("FILE", *file, ".safetensors, .npz, .json or IDX file")->required();
-  command->callback([file, &action] { action = [file] { return inspect(*file); }; });
+                         "Say what a weight, data set or report file holds, without running anything in it; or how two "
+                         "checkpoints differ and which attacks apply.\n"
+                         "  Example: afterimage inspect runs/fashion/trained.safetensors\n"
+                         "  Example: afterimage inspect runs/fashion/initial.safetensors "
+                         "runs/fashion/trained.safetensors");
+  command->add_option("FILE", *file, ".safetensors, .pt, .npz, .json or IDX file")->required();
+  command->add_option("OTHER", *other, "weights after training, where FILE holds those before");
+  command->add_option("--key", *key,
+                      "Of a PyTorch checkpoint with several state dicts: which, e.g. model or ema.model");
+  command->callback([file, other, key, &action] {
+    action = [file, other, key] { return other->empty() ? inspect(*file, *key) : compare(*file, *other, *key); };
+  });
 }
 
 }  // namespace afterimage

@@ -16,6 +16,8 @@ void SubjectOptions::add_to(CLI::App& command) {
       "--initial", files.initial,
       "weights before training (.safetensors, .pt, .npz); left out where the attacker does not know them");
   command.add_option("--trained", files.trained, "weights after training");
+  command.add_option("--key", files.key,
+                     "of PyTorch checkpoints with several state dicts: which, e.g. model or ema.model");
   command.add_option("--model", files.model,
                      "model.json: architecture, input shape, outputs, task, loss; without it the architecture is "
                      "inferred from the shapes of fully connected layers");
@@ -32,6 +34,9 @@ void SubjectOptions::add_to(CLI::App& command) {
 Case SubjectOptions::load(std::int64_t seed) const {
   const bool any_file = !(files.initial + files.trained + files.model + files.training_set).empty();
   if (!run.empty() && any_file) throw UsageError("give either RUN or --initial, --trained, --model and --training-set");
+  if (!run.empty() && !files.key.empty()) {
+    throw UsageError("--key: RUN holds no PyTorch checkpoints; give --initial and --trained, or leave it out");
+  }
   if (unknown_start && !files.initial.empty()) {
     throw UsageError("--unknown-start: --initial is given as well; leave one of them out");
   }

@@ -13,13 +13,13 @@
 #include "models/base/error.h"
 #include "models/base/files.h"
 #include "models/base/text.h"
+#include "models/base/zip_archive.h"
 
 namespace afterimage {
 namespace {
 
-constexpr std::uint64_t most_inflated = 1100;  // deflate cannot do better than about 1032 to one
 constexpr std::uint64_t largest_header = 1 << 16;
-constexpr zip_int64_t most_members = 4096;
+constexpr std::size_t most_members = 4096;
 
 constexpr std::pair<const char*, DType> descriptors[] = {
     {"|u1", DType::u8},  {"|i1", DType::i8},  {"<i2", DType::i16}, {"<i4", DType::i32},    {"<i8", DType::i64},
@@ -130,37 +130,6 @@ class NpyHeaderParser {
   std::string where_;
 };
 
-using Zip = std::unique_ptr<zip_t, decltype(&zip_discard)>;
-
-Zip open_zip(const std::filesystem::path& path) {
-  int code = 0;
-  Zip zip(zip_open(path.c_str(), ZIP_RDONLY | ZIP_CHECKCONS, &code), zip_discard);
-  if (zip) return zip;
-  zip_error_t error;
-  zip_error_init_with_code(&error, code);
-  const std::string why = zip_error_strerror(&error);
-  zip_error_fini(&error);
-  throw InputError(fmt::format("{}: not a consistent zip archive ({}); write it with numpy.savez", path.string(), why));
-}
-
-std::string inflate(zip_t* zip, zip_uint64_t index, std::uint64_t size, const std::string& where) {
-  const std::unique_ptr<zip_file_t, int (*)(zip_file_t*)> member(zip_fopen_index(zip, index, 0), zip_fclose);
-  if (!member) throw InputError(where + ": cannot be unpacked (encrypted or an unknown compression)");
-  std::string bytes(size, '\0');
-  std::uint64_t total = 0;
-  while (total < size) {
-    const auto got = zip_fread(member.get(), bytes.data() + total, size - total);
-    if (got < 0) throw InputError(where + ": is corrupt (checksum or compressed data); copy the file again");
-    if (got == 0) break;
-    total += static_cast<std::uint64_t>(got);
-  }
-  char more = 0;
-  const auto rest = total == size ? zip_fread(member.get(), &more, 1) : 1;
-  if (rest != 0)
-    throw InputError(where + ": does not unpack to the size that the archive declares, or fails its checksum");
-  return bytes;
-}
-
 // Column-major to row-major.
 std::vector<std::byte> transposed(const std::byte* from, const std::vector<std::int64_t>& shape, std::size_t item) {
   std::int64_t count = 1;
@@ -237,33 +206,15 @@ std::string npy_bytes(const Array& array) {
 }  // namespace
 
 NamedArrays read_npz(const std::filesystem::path& path) {
-  const std::string file = path.string();
-  const std::uint64_t on_disk = bytes_in(path);
-  const Zip zip = open_zip(path);
-  const zip_int64_t members = zip_get_num_entries(zip.get(), 0);
-  if (members > most_members)
-    throw InputError(fmt::format("{}: has {} members, more than {}", file, members, most_members));
+  const ZipArchive zip(path, "write it with numpy.savez", most_members);
   NamedArrays arrays;
-  std::set<std::string> names;
-  std::uint64_t total = 0;
-  for (zip_int64_t i = 0; i < members; ++i) {
-    zip_stat_t stat;
-    const auto index = static_cast<zip_uint64_t>(i);
-    if (zip_stat_index(zip.get(), index, 0, &stat) != 0) throw InputError(file + ": has a member that cannot be read");
-    const std::string name = stat.name;
-    const std::string where = fmt::format("{}: member \"{}\"", file, printable(name));
-    if (!name.ends_with(".npy") || name.find('/') != std::string::npos || name.find('\\') != std::string::npos) {
-      throw InputError(where + ": an .npz file may hold .npy members without folders alone");
+  for (const auto& member : zip.members()) {
+    constexpr std::string_view ending = ".npy";
+    if (!member.name.ends_with(ending) || member.name.find('/') != std::string::npos) {
+      throw InputError(zip.where(member) + ": an .npz file may hold .npy members without folders alone");
     }
-    if (!names.insert(name).second) throw InputError(where + ": is there twice");
-    if (stat.encryption_method != ZIP_EM_NONE) throw InputError(where + ": is encrypted, which is not supported");
-    const std::uint64_t limit = stat.comp_method == ZIP_CM_STORE ? stat.comp_size : stat.comp_size * most_inflated;
-    if (stat.comp_size > on_disk || stat.size > limit || total + stat.size > on_disk * most_inflated) {
-      throw InputError(fmt::format("{}: declares {} bytes, more than its {} packed bytes can hold", where, stat.size,
-                                   stat.comp_size));
-    }
-    total += stat.size;
-    arrays.emplace_back(name.substr(0, name.size() - 4), parse_npy(inflate(zip.get(), index, stat.size, where), where));
+    arrays.emplace_back(member.name.substr(0, member.name.size() - ending.size()),
+                        parse_npy(zip.read(member), zip.where(member)));
   }
   return arrays;
 }
@@ -272,7 +223,8 @@ void write_npz(const std::filesystem::path& path, const NamedArrays& arrays) {
   constexpr time_t epoch = 315532800;  // 1980-01-01, the first that a zip can say
   const std::filesystem::path temporary = temporary_name(path);
   int code = 0;
-  Zip zip(zip_open(temporary.c_str(), ZIP_CREATE | ZIP_TRUNCATE, &code), zip_discard);
+  std::unique_ptr<zip_t, decltype(&zip_discard)> zip(zip_open(temporary.c_str(), ZIP_CREATE | ZIP_TRUNCATE, &code),
+                                                     zip_discard);
   if (!zip) throw std::runtime_error(fmt::format("{}: cannot be written (zip error {})", path.string(), code));
   std::vector<std::string> members;  // have to outlive the close
   members.reserve(arrays.size());

@@ -1,8 +1,7 @@
 // NumPy archives: a zip of .npy members (format versions 1 to 3), read and written.
 //
 // Object arrays are refused (they are pickles), and a member's shape is checked against its size in the archive, and
-// that against the size of the file (a stored or deflated member cannot be 1100 times larger), before anything is
-// allocated.
+// that against the size of the file (zip_archive.h), before anything is allocated.
 #pragma once
 
 #include <filesystem>

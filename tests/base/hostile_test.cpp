@@ -1,3 +1,5 @@
+#include "base/hostile.h"
+
 #include <zip.h>
 #include <zlib.h>
 
@@ -18,24 +20,10 @@ namespace {
 
 namespace fs = std::filesystem;
 
+using test::bytes_of;
+using test::check_refused;
 using test::Folder;
-
-// The refusal has to be one line that names the file and says more than its name.
-template <class Read>
-void check_refused(const std::string& what, const fs::path& file, Read read) {
-  CAPTURE(what);
-  std::string message;
-  try {
-    read(file);
-  } catch (const InputError& error) {
-    message = error.what();
-  }
-  CAPTURE(message);
-  CHECK(message.starts_with(file.string() + ": "));
-  CHECK(message.size() > file.string().size() + 10);
-  CHECK(message.size() < file.string().size() + 400);
-  CHECK(std::all_of(message.begin(), message.end(), [](char c) { return c >= 0x20 && c < 0x7f; }));
-}
+using test::raw_zip;
 
 void check_idx(const std::string& what, const fs::path& file) {
   check_refused(what, file, [](const fs::path& path) { read_idx(path); });
@@ -45,12 +33,6 @@ void check_safetensors(const std::string& what, const fs::path& file) {
 }
 void check_npz(const std::string& what, const fs::path& file) {
   check_refused(what, file, [](const fs::path& path) { read_npz(path); });
-}
-
-std::string bytes_of(std::initializer_list<int> values) {
-  std::string bytes;
-  for (const int value : values) bytes += static_cast<char>(value);
-  return bytes;
 }
 
 std::string gzip(const std::string& bytes) {
@@ -86,33 +68,6 @@ fs::path zip_of(const Folder& folder, const std::vector<std::pair<std::string, s
   }
   zip_close(zip);
   return path;
-}
-
-std::string little_endian(std::uint64_t value, int bytes) {
-  std::string text;
-  for (int i = 0; i < bytes; ++i) text += static_cast<char>((value >> (8 * i)) & 0xff);
-  return text;
-}
-
-// A zip of stored members, byte by byte: it can lie about sizes and hold a name twice.
-struct Member {
-  std::string name, bytes;
-  std::uint64_t declared;
-};
-std::string raw_zip(const std::vector<Member>& members) {
-  std::string files, directory;
-  for (const auto& [name, bytes, declared] : members) {
-    const auto sum = crc32(0, reinterpret_cast<const Bytef*>(bytes.data()), static_cast<uInt>(bytes.size()));
-    const std::string common = bytes_of({20, 0, 0, 0, 0, 0, 0, 0, 33, 0}) + little_endian(sum, 4) +
-                               little_endian(bytes.size(), 4) + little_endian(declared, 4) +
-                               little_endian(name.size(), 2) + little_endian(0, 2);
-    directory +=
-        bytes_of({'P', 'K', 1, 2, 20, 0}) + common + std::string(10, '\0') + little_endian(files.size(), 4) + name;
-    files += bytes_of({'P', 'K', 3, 4}) + common + name + bytes;
-  }
-  return files + directory + bytes_of({'P', 'K', 5, 6, 0, 0, 0, 0}) + little_endian(members.size(), 2) +
-         little_endian(members.size(), 2) + little_endian(directory.size(), 4) + little_endian(files.size(), 4) +
-         little_endian(0, 2);
 }
 
 std::size_t resident_kibibytes() {

@@ -1,0 +1,122 @@
+#include "audit/comparison.h"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <cmath>
+
+#include "attacks/capacity.h"
+#include "attacks/span.h"
+#include "models/base/error.h"
+#include "models/base/text.h"
+#include "models/dense_layers.h"
+#include "models/mlp.h"
+
+namespace afterimage {
+namespace {
+
+std::vector<TensorChange> changes_of(const Parameters& initial, const Parameters& trained) {
+  std::vector<TensorChange> changes;
+  for (const auto& [name, tensor] : trained.entries()) {
+    TensorChange change{name, tensor.sizes().vec(), std::nullopt, false};
+    if (initial.contains(name) && initial.at(name).sizes() == tensor.sizes()) {
+      const Tensor before = initial.at(name).to(at::kDouble);
+      const double moved = (tensor - before).norm().item<double>(), length = before.norm().item<double>();
+      change.relative = moved == 0 ? 0 : moved / length;
+    }
+    changes.push_back(std::move(change));
+  }
+  for (const auto& [name, tensor] : initial.entries()) {
+    if (!trained.contains(name)) changes.push_back({name, tensor.sizes().vec(), std::nullopt, true});
+  }
+  return changes;
+}
+
+std::vector<std::string> names_where(const std::vector<TensorChange>& changes, bool (*holds)(const TensorChange&)) {
+  std::vector<std::string> names;
+  for (const auto& change : changes) {
+    if (holds(change)) names.push_back(printable(change.name));
+  }
+  return names;
+}
+
+// Where a tensor has no counterpart, its start is taken to be its end.
+Subject subject_of(const DenseLayers& dense, const Parameters& initial, const Parameters& trained,
+                   const std::string& file) {
+  Subject subject;
+  subject.network = make_network(dense.architecture(), "standard", dense.sizes.front(), dense.sizes.back());
+  std::vector<Parameters::Entry> before;
+  for (const auto& [name, tensor] : trained.entries()) {
+    const bool known = initial.contains(name) && initial.at(name).sizes() == tensor.sizes();
+    before.emplace_back(name, known ? initial.at(name) : tensor);
+  }
+  subject.initial = subject.network->arranged(Parameters(std::move(before)), file);
+  subject.trained = subject.network->arranged(trained, file);
+  return subject;
+}
+
+void say_of_dense(const Subject& subject, std::vector<std::string>& findings) {
+  const Capacity capacity = capacity_of(subject);
+  if (capacity.last_layer_only) {
+    findings.push_back(fmt::format(
+        "only the last layer changed: its {} numbers are a sum over the training images of what the layers below make "
+        "of them, and determine at most {:.0f} images; no attack here reconstructs from it",
+        capacity.equations, std::floor(capacity.images())));
+    return;
+  }
+  const SpanSearch search = row_span_of(subject);
+  if (search.span) {
+    findings.push_back(
+        fmt::format("the first layer's change has rank {} (singular values fall {:.0f}-fold after it{}): that many "
+                    "independent training images, and span, vertices, finite-width and flow apply",
+                    search.span->rank, search.span->gap,
+                    search.span->decay != 1 ? fmt::format(", with a weight decay by {:.6g}", search.span->decay) : ""));
+  } else {
+    findings.push_back("span and vertices do not apply: " + search.evidence);
+    findings.push_back("finite-width applies in pixels");
+  }
+  findings.push_back(fmt::format("{} parameters changed, which determine at most {:.0f} images of {} unknowns each",
+                                 capacity.equations, std::floor(capacity.images()), capacity.unknowns));
+}
+
+}  // namespace
+
+Comparison compare_weights(const Parameters& initial, const std::string& initial_file, const Parameters& trained,
+                           const std::string& trained_file) {
+  Comparison result;
+  result.tensors = changes_of(initial, trained);
+  const auto common = names_where(result.tensors, [](const TensorChange& c) { return c.relative.has_value(); });
+  if (common.empty()) {
+    throw InputError(fmt::format("{}: has no tensor in common with {}; give two checkpoints of one network",
+                                 trained_file, initial_file));
+  }
+  auto& findings = result.findings;
+  const auto still = names_where(result.tensors, [](const TensorChange& c) { return c.relative == 0.0; });
+  const auto unknown =
+      names_where(result.tensors, [](const TensorChange& c) { return !c.relative && !c.only_in_first; });
+  if (still.size() == common.size()) {
+    findings.emplace_back("no tensor changed: these are the same weights, and there is nothing to attack");
+    return result;
+  }
+  if (!still.empty())
+    findings.push_back(fmt::format("frozen, or never reached by training: {}", fmt::join(still, ", ")));
+  if (!unknown.empty()) {
+    findings.push_back(
+        fmt::format("without a start in the first file, as a new head is: {}", fmt::join(unknown, ", ")));
+  }
+  if (const auto dense = dense_layers(trained)) {
+    findings.push_back(
+        fmt::format("fully connected layers: {} on inputs of {}, {} output(s); that they have ReLUs is "
+                    "supposed",
+                    dense->architecture(), dense->sizes.front(), dense->sizes.back()));
+    say_of_dense(subject_of(*dense, initial, trained, trained_file), findings);
+  } else {
+    findings.emplace_back(
+        "not a chain of fully connected layers: the architecture has to come with a TorchScript archive, and "
+        "finite-width applies in pixels");
+  }
+  return result;
+}
+
+}  // namespace afterimage

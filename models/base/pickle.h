@@ -1,0 +1,68 @@
+// Python pickles as torch.save writes them, read into a tree of values. Nothing is ever called or imported.
+//
+// A pickle is a program: it may name any Python function and call it. This reader knows the names that a state dict has
+// a use for and refuses every other by its name. Values that the pickle shares are shared here, so that what it takes
+// is in proportion to its length whatever it repeats.
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace afterimage {
+
+enum class PickleKind {
+  none,
+  boolean,
+  integer,
+  large_integer,  // beyond 64 bits: `text` has its bytes, the lowest first
+  real,
+  text,
+  bytes,
+  list,        // and sets
+  tuple,       // `items`
+  dict,        // `items` are key, value, key, value, ... in the order of writing
+  global,      // one of the names allowed: `text`, e.g. "torch.FloatStorage"
+  call,        // `text` is what would be called, `items` holds the tuple of arguments
+  persistent,  // what lies outside of the pickle: `items` holds the tuple that says where
+  object       // TorchScript alone: `text` is its class, `items` holds its state, if it has one
+};
+
+struct PickleValue {
+  using Index = std::uint32_t;
+  PickleKind kind = PickleKind::none;
+  bool boolean = false;
+  union {
+    std::int64_t integer = 0;
+    double real;
+  };
+  std::string_view text;
+  std::vector<Index> items;
+};
+
+// Texts are views of what was parsed, which has to outlive this. Values may contain themselves: whoever walks them has
+// to bound the depth.
+struct Pickle {
+  using Index = PickleValue::Index;
+  std::deque<PickleValue> values;
+  Index root = 0;
+  std::size_t length = 0;  // bytes up to the end of the pickle
+
+  const PickleValue& operator[](Index index) const { return values[index]; }
+};
+
+enum class PickleNames {
+  state_dict,  // OrderedDict, tensors, parameters, storages, torch.Size, torch.device, dtypes
+  torchscript  // these, and the classes of the archive itself (__torch__.*) as objects
+};
+
+// Protocols 0 to 5. Throws InputError, naming `file`: a name that is not allowed, an opcode that runs or imports
+// anything else, a pickle that ends early or is followed by more, over 400,000 values.
+Pickle parse_pickle(std::string_view bytes, const std::string& file, PickleNames names);
+
+// The same of a pickle with other bytes behind it.
+Pickle parse_leading_pickle(std::string_view bytes, const std::string& file, PickleNames names);
+
+}  // namespace afterimage

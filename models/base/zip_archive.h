@@ -1,0 +1,50 @@
+// Zip archives from files that may be hostile: .npz and .pt.
+//
+// Programs disagree about a zip that says one thing in its central directory and another before each member, or that
+// has bytes between members. Here every byte of the file has to belong to exactly one member or to the one directory,
+// both descriptions of a member have to agree, and no member may claim more than its packed bytes can hold.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <string>
+#include <vector>
+
+namespace afterimage {
+
+struct ZipMember {
+  std::string name;          // ASCII or UTF-8, of "/"-separated parts; unique
+  std::uint64_t size = 0;    // of the content
+  std::uint64_t packed = 0;  // of its bytes in the file
+  std::uint64_t offset = 0;  // of these
+  std::uint32_t checksum = 0;
+  bool deflated = false;  // else stored: size is packed
+};
+
+class ZipArchive {
+ public:
+  // Reads the directory. `remedy` ends messages: what would write a good file. Throws InputError: not a zip, bytes
+  // before, between or after its parts, two names of one kind, a path that leaves the archive, encryption, a
+  // compression other than deflate, several disks, sizes that cannot be, more than `most_members`.
+  ZipArchive(std::filesystem::path path, std::string remedy, std::size_t most_members);
+
+  const std::vector<ZipMember>& members() const { return members_; }  // in the order of the directory
+  const ZipMember* find(const std::string& name) const;               // or nullptr
+  std::uint64_t bytes() const { return bytes_; }                      // of the file
+
+  // The content, `size` bytes, with its checksum compared. Throws InputError.
+  std::string read(const ZipMember& member) const;
+
+  // "file: member "name"", as messages begin.
+  std::string where(const ZipMember& member) const;
+
+ private:
+  [[noreturn]] void refuse(const ZipMember& member, const char* what) const;
+
+  std::filesystem::path path_;
+  std::string remedy_;
+  std::uint64_t bytes_ = 0;
+  std::vector<ZipMember> members_;
+};
+
+}  // namespace afterimage

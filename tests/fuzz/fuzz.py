@@ -1,0 +1,73 @@
+"""Runs the libFuzzer targets, each for a share of SECONDS, from the files of the test suite and from good ones made here.
+
+    fuzz.py FOLDER-OF-TARGETS SECONDS [TARGET ...]
+
+Exits 77 (skipped) where they were not built. What a target fails on stays in FOLDER-OF-TARGETS.
+"""
+import gzip
+import json
+import pathlib
+import struct
+import subprocess
+import sys
+import tempfile
+import zipfile
+
+DATA = pathlib.Path(__file__).parents[1] / "data"
+
+
+def safetensors(tensors, data):
+    header = json.dumps(tensors).encode()
+    return struct.pack("<Q", len(header)) + header + data
+
+
+def seeds(target):
+    if target == "pytorch":
+        for file in sorted(DATA.glob("pytorch/*/*.pt")):
+            yield file.read_bytes()
+            if zipfile.is_zipfile(file):
+                archive = zipfile.ZipFile(file)
+                yield from (archive.read(name) for name in archive.namelist() if name.endswith("/data.pkl"))
+    if target == "npz":
+        for file in sorted(DATA.glob("pytorch/2.13/*.npz")):
+            yield file.read_bytes()
+            archive = zipfile.ZipFile(file)
+            yield from (archive.read(name) for name in archive.namelist()[:3])
+    if target == "safetensors":
+        tensor = {"dtype": "F32", "shape": [2, 1], "data_offsets": [0, 8]}
+        yield safetensors({"w": tensor, "__metadata__": {"format": "pt"}}, bytes(8))
+        yield safetensors({"w": tensor, "b": {"dtype": "BF16", "shape": [3], "data_offsets": [8, 14]}}, bytes(14))
+    if target == "idx":
+        images = bytes([0, 0, 8, 3, 0, 0, 0, 2, 0, 0, 0, 2, 0, 0, 0, 3]) + bytes(12)
+        yield from (images, gzip.compress(images), bytes([0, 0, 8, 1, 0, 0, 0, 3, 1, 2, 3]))
+    if target == "json":
+        yield (DATA / "policy.json").read_bytes()
+        yield b'{"a": [1, -2.5e3, true, null, "\\u00e9"], "b": {"c": {}}}'
+
+
+def run(folder, target, seconds):
+    with tempfile.TemporaryDirectory() as corpus:
+        for number, content in enumerate(seeds(target)):
+            (pathlib.Path(corpus) / str(number)).write_bytes(content)
+        done = subprocess.run(
+            [folder / f"fuzz_{target}", corpus, f"-max_total_time={seconds}", "-max_len=16384", "-timeout=10",
+             "-malloc_limit_mb=96", "-rss_limit_mb=1024", f"-artifact_prefix={folder}/{target}-", "-print_final_stats=1"],
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace")
+    lines = done.stdout.splitlines()
+    if done.returncode != 0:
+        print("\n".join(lines[-60:]))
+    runs = next((line.split()[-1] for line in lines if "number_of_executed_units" in line), "no")
+    print(f"{target}: {runs} inputs, {'found a fault' if done.returncode else 'clean'}")
+    return done.returncode == 0
+
+
+def main():
+    folder, seconds = pathlib.Path(sys.argv[1]), int(sys.argv[2])
+    targets = sys.argv[3:] or ["pytorch", "npz", "safetensors", "idx", "json"]
+    if not all((folder / f"fuzz_{target}").exists() for target in targets):
+        print("skipped: the fuzzers need clang and its libFuzzer (Debian: clang, libclang-rt-14-dev)")
+        return 77
+    return 0 if all([run(folder, target, max(1, seconds // len(targets))) for target in targets]) else 1
+
+
+sys.exit(main())

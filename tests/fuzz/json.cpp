@@ -1,0 +1,13 @@
+// What reports, policies and model descriptions are read through.
+#include "models/base/json.h"
+
+#include "fuzz/fuzz.h"
+#include "models/base/files.h"
+
+using namespace afterimage;
+
+extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
+  test::read_bytes(test::view(data, size),
+                   [](const std::filesystem::path& path) { parse_json(read_file(path, 1 << 20), path.string()); });
+  return 0;
+}
