@@ -1,4 +1,4 @@
-"""Writes the pictures of image_test.cpp, and what Pillow reads from them: needs Pillow and numpy.
+"""Writes the pictures of image_test.cpp and sources_test.cpp, and what Pillow makes of them: needs Pillow and numpy.
 
 Usage: image_reference.py FOLDER
 """
@@ -71,6 +71,13 @@ def main():
     Image.fromarray(grey).save(folder / "hole.png", transparency=14)
     Image.fromarray(np.dstack([colour, grey]), "CMYK").save(folder / "print.jpg")
     np.savez_compressed(folder / "expected.npz", **expected)
+    picture = Image.fromarray(colour)
+    np.savez_compressed(
+        folder / "prepared.npz",
+        grey=np.asarray(picture.convert("L")),
+        smaller=np.asarray(picture.resize((7, 5), Image.Resampling.BILINEAR)),
+        larger=np.asarray(picture.resize((40, 31), Image.Resampling.BILINEAR)),
+    )
 
 
 main()
