@@ -108,7 +108,7 @@ std::int64_t Deflation::take(const VertexSet& vertices) {
     const auto row = static_cast<std::int64_t>(i);
     if (fits.defined() && !fits[row].item<bool>()) continue;
     const Tensor image = vertices.coordinates[row];
-    const Tensor pixels = at::mv(polytope_.basis().t(), image) + subject_.bounds.mean.to(at::kDouble);
+    const Tensor pixels = subject_.bounds.pixels(at::mv(polytope_.basis().t(), image));
     const double contrast = (pixels.max() - pixels.min()).item<double>();
     if (contrast < least_contrast * (subject_.bounds.high - subject_.bounds.low)) continue;
     if (is_known(image, same_image)) {

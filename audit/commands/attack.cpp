@@ -36,8 +36,7 @@ void add_infinite_options(CLI::App& command, InfiniteRequest& request) {
   command.add_option("--data", request.data, "DATA that it learns; see train --help")->group(group);
   command.add_option("--task", request.task, "TASK that it learns, as in odd-even")->group(group);
   command.add_option("--samples", request.samples, "images that it learns")->group(group);
-  command.add_option("--mean", request.mean, "the mean image taken off: training, public or none (default training)")
-      ->group(group);
+  add_input_options(command, request.inputs, group);
   command.add_option("--depth", request.depth, "hidden layers (default 2)")->check(CLI::Range(1, 31))->group(group);
   command
       .add_option("--weight-variance", request.weight_variance, "of the weights at the start, times fan-in (default 2)")
