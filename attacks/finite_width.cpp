@@ -102,8 +102,7 @@ class Search {
         basis_(in_span_ ? span->basis : Tensor()),
         initial_(decayed(subject.initial, span ? span->decay : 1).to(settings.dtype)),
         trained_(subject.trained.to(settings.dtype)),
-        mean_(subject.bounds.mean.to(settings.dtype)),
-        bounds_(mean_, subject.bounds.low, subject.bounds.high, basis_, pixel_penalty),
+        bounds_(subject.bounds.to(settings.dtype), basis_, pixel_penalty),
         random_(random),
         progress_(progress),
         checkpoint_(checkpoint) {
@@ -145,7 +144,7 @@ class Search {
   SearchResult search_with(TangentTarget& target, const SearchPlan& plan) {
     StageCheckpoint checkpoint(checkpoint_, state_of(history_, random_, deflation_), "search",
                                std::exchange(kept_, {}).part("search"));
-    SearchResult found = search(target, bounds_, mean_.size(0), plan, random_, progress_, checkpoint);
+    SearchResult found = search(target, bounds_, subject_.bounds.mean.size(0), plan, random_, progress_, checkpoint);
     history_.add(found);
     return found;
   }
@@ -272,7 +271,6 @@ class Search {
   bool in_span_;
   Tensor basis_;
   Parameters initial_, trained_;
-  Tensor mean_;
   PixelBounds bounds_;
   Generator& random_;
   Progress& progress_;

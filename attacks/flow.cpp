@@ -66,7 +66,7 @@ class Polish {
         initial_(acting(span ? subject.initial.times(span->decay) : subject.initial)),
         trained_(acting(subject.trained)),
         norm_(trained_.minus(initial_).squared_norm()),
-        bounds_(subject.bounds.mean, subject.bounds.low, subject.bounds.high, basis_, pixel_penalty),
+        bounds_(subject.bounds, basis_, pixel_penalty),
         progress_(progress),
         checkpoint_(checkpoint) {
     if (span) most_ = span->rank + 1;
@@ -174,7 +174,7 @@ class Polish {
         coefficient_steps.emplace(coefficients_).restore(kept.part("coefficients"));
       }
     }
-    const double image_rate = step_length / std::sqrt(static_cast<double>(images.size(1)));
+    const double image_rate = step_length * bounds_.width() / std::sqrt(static_cast<double>(images.size(1)));
     for (; step < settings_.steps && !progress_.out_of_time(); ++step) {
       if (step > 0 && checkpoint_.due()) {
         State polishing = State().set("step", step).set("images", image_steps.state());

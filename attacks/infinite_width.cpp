@@ -20,7 +20,7 @@ constexpr std::int64_t learned_images = 40, asked_images = 100;
 
 Tensor random_images(std::int64_t count, const InputBounds& bounds, Generator& random) {
   const Tensor pixels = at::rand({count, bounds.mean.numel()}, random, at::kFloat);
-  return pixels * (bounds.high - bounds.low) + (bounds.low - bounds.mean);
+  return over(pixels * (bounds.high - bounds.low) + (bounds.low - bounds.mean), bounds.scale);
 }
 
 // How far kernel regression on random images with the network's own tangent kernel at the start is from that with the

@@ -101,7 +101,7 @@ class Search {
         in_span_(span && settings.space != "pixels"),
         basis_(in_span_ ? span->basis.to(at::kFloat) : Tensor()),
         norm_(subject.trained.squared_norm()),
-        bounds_(subject.bounds.mean, subject.bounds.low, subject.bounds.high, basis_, pixel_penalty * norm_),
+        bounds_(subject.bounds, basis_, pixel_penalty * norm_),
         target_(subject.network->tangents_at({subject.trained}, subject.trained, basis_)),
         random_(random),
         progress_(progress),

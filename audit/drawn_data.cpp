@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <charconv>
+
 #include "audit/context.h"
 #include "models/base/error.h"
 #include "models/data/split.h"
@@ -11,15 +13,52 @@ namespace {
 
 constexpr std::int64_t held_out_images = 2000;  // for the public mean, and as many others for the test accuracy
 
+// One side of MEAN,STD, spread over the pixels.
+Tensor constants(const std::string& option, std::string_view text, double low, double high,
+                 const std::vector<std::int64_t>& shape) {
+  std::vector<double> values;
+  bool numbers = !text.empty();
+  while (numbers && !text.empty()) {
+    double value = 0;
+    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+    numbers = error == std::errc() && value >= low && value <= high;
+    values.push_back(value);
+    text.remove_prefix(static_cast<std::size_t>(end - text.data()));
+    if (text.empty()) break;
+    numbers = numbers && text.front() == '/' && text.size() > 1;
+    text.remove_prefix(1);
+  }
+  const Tensor spread = numbers ? per_pixel(at::tensor(values, at::kDouble), shape) : Tensor();
+  if (!spread.defined() || values.size() > 4) {
+    throw UsageError(
+        fmt::format("--normalize {}: has to be MEAN,STD of pixels in [0, 1], each one number or one for "
+                    "each channel, as in 0.5,0.25 or 0.49/0.48/0.45,0.25/0.24/0.26",
+                    option));
+  }
+  return spread;
+}
+
+void set_normalization(TrainingSet& set, const std::string& option, const std::vector<std::int64_t>& shape) {
+  constexpr double smallest = 1e-4;  // a standard deviation below would make inputs that no float32 training likes
+  const std::size_t comma = option.find(',');
+  const std::string_view text = option, rest = comma == std::string::npos ? "" : text.substr(comma + 1);
+  set.mean = constants(option, text.substr(0, comma), 0, 1, shape);
+  set.scale = constants(option, rest, smallest, 1, shape);
+}
+
 }  // namespace
 
-DrawnData draw_data(const std::string& data, const Task& task, std::int64_t samples, const std::string& mean_kind,
+DrawnData draw_data(const std::string& data, const Task& task, std::int64_t samples, const InputRequest& inputs,
                     std::int64_t seed) {
+  if (!inputs.normalize.empty() && !inputs.mean.empty()) {
+    throw UsageError("--mean: --normalize is given as well, and says which mean is taken off; leave one of them out");
+  }
+  const std::string mean_kind = inputs.mean.empty() ? "training" : inputs.mean;
   if (samples < 1) throw UsageError(fmt::format("--samples {}: has to be at least 1", samples));
   if (mean_kind != "training" && mean_kind != "public" && mean_kind != "none") {
     throw UsageError(fmt::format("--mean {}: has to be training, public or none", mean_kind));
   }
-  const LabelledImages all = load_images(data);
+  const LabelledImages all = load_images(data, inputs.preprocessing);
   Generator random = seeded(stage_seed(seed, "training set"));
   const LabelledImages chosen = all.select(draw_training_rows(all, task, samples, random));
   const Tensor pixels = chosen.images.flatten(1);
@@ -29,16 +68,21 @@ DrawnData draw_data(const std::string& data, const Task& task, std::int64_t samp
 
   DrawnData result;
   result.image_shape = all.image_shape();
-  Tensor mean = at::zeros({pixels.size(1)});
-  if (mean_kind == "training") mean = pixels.mean(0);
-  if (mean_kind == "public") {
+  TrainingSet& training = result.training;
+  training.labels = chosen.labels;
+  training.mean = at::zeros({pixels.size(1)});
+  if (!inputs.normalize.empty()) {
+    set_normalization(training, inputs.normalize, result.image_shape);
+  } else if (mean_kind == "training") {
+    training.mean = pixels.mean(0);
+  } else if (mean_kind == "public") {
     if (half < 1)
       throw UsageError("--mean public: the data has no images outside the training set; use training or none");
-    mean = other_pixels.narrow(0, 0, half).mean(0);
+    training.mean = other_pixels.narrow(0, 0, half).mean(0);
   }
-  result.training = {pixels - mean, chosen.labels, mean};
+  training.images = training.as_seen(pixels);
   result.targets = task.targets(chosen.labels, outputs);
-  result.held_out = other_pixels.narrow(0, half, others.size() - half) - mean;
+  result.held_out = training.as_seen(other_pixels.narrow(0, half, others.size() - half));
   result.held_out_targets = task.targets(others.labels.narrow(0, half, others.size() - half), outputs);
   return result;
 }

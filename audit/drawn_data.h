@@ -9,15 +9,21 @@
 namespace afterimage {
 
 struct DrawnData {
-  TrainingSet training;               // mean taken off
+  TrainingSet training;
   Tensor targets;                     // [N, C]
   Tensor held_out, held_out_targets;  // others of the task, to measure accuracy on; none are in the training set
   std::vector<std::int64_t> image_shape;
 };
 
-// `samples` images of DATA for the task, drawn by the seed. `mean` is taken off: that of the "training" images, of
-// "public" ones outside them, or "none". Throws UsageError, InputError.
-DrawnData draw_data(const std::string& data, const Task& task, std::int64_t samples, const std::string& mean,
+// How the pictures of DATA become what a network sees.
+struct InputRequest {
+  std::string mean;  // image taken off: of the "training" images (the default), of "public" ones outside them, "none"
+  std::string normalize;  // "MEAN,STD" in place of it: numbers, one or one for each channel with / between them
+  Preprocessing preprocessing = {};
+};
+
+// `samples` images of DATA for the task, drawn by the seed. Throws UsageError, InputError.
+DrawnData draw_data(const std::string& data, const Task& task, std::int64_t samples, const InputRequest& inputs,
                     std::int64_t seed);
 
 }  // namespace afterimage

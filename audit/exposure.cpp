@@ -24,7 +24,7 @@ Tensor margins(const Tensor& outputs, const Tensor& targets) {
 }
 
 Tensor active_bounds(const Tensor& images, const InputBounds& bounds) {
-  const Tensor pixels = images + bounds.mean;
+  const Tensor pixels = bounds.pixels(images);
   const double slack = at_bound * (bounds.high - bounds.low);
   return (pixels < bounds.low + slack).logical_or(pixels > bounds.high - slack).sum(1);
 }

@@ -6,7 +6,6 @@
 #include <filesystem>
 
 #include "audit/context.h"
-#include "audit/drawn_data.h"
 #include "models/base/error.h"
 #include "models/base/files.h"
 #include "models/data/split.h"
@@ -73,14 +72,14 @@ bool load_weights(Subject& subject, const Parameters& trained, const SubjectFile
 LabelledImages load_control(const ControlRequest& request, const std::string& source, const Task& task,
                             const TrainingSet& training, const ModelDescription& model, Generator& random) {
   const bool given = !request.data.empty();
-  const LabelledImages all = load_images(given ? request.data : source);
+  const LabelledImages all = load_images(given ? request.data : source, model.preprocessing);
   std::int64_t dimension = 1;
   for (const auto size : all.image_shape()) dimension *= size;
   if (dimension != model.inputs()) {
     throw InputError(
         fmt::format("{}: control images have {} pixels but the model takes {}", all.source, dimension, model.inputs()));
   }
-  const Tensor pixels = training.images + training.mean;
+  const Tensor pixels = training.pixels();
   if (given) {  // named by the user as never trained on: an overlap is a mistake, not something to draw around
     require_disjoint(pixels, all.images.flatten(1), request.data);
   }
@@ -92,7 +91,16 @@ LabelledImages load_control(const ControlRequest& request, const std::string& so
   return control;
 }
 
-ThreatModel threat_model(const ModelDescription& model, bool initial_known, bool new_head, bool mean_known) {
+std::string known_preprocessing(const TrainingSet& training) {
+  if (training.scale.defined())
+    return "the mean and scale by which preprocessing normalises pixels, and the pixel range";
+  return training.mean.abs().max().item<double>() > 0
+             ? "the mean image that preprocessing takes off, and the pixel range"
+             : "the pixel range of the inputs";
+}
+
+ThreatModel threat_model(const ModelDescription& model, bool initial_known, bool new_head,
+                         const TrainingSet& training) {
   const std::string initial = fmt::format("all initial parameters (the public base model, or the seed){}",
                                           new_head ? " but the last layer's" : "");
   ThreatModel threat;
@@ -100,8 +108,7 @@ ThreatModel threat_model(const ModelDescription& model, bool initial_known, bool
   (initial_known ? threat.knows : threat.does_not_know).push_back(initial);
   threat.knows.push_back("the architecture " + model.architecture + " (" + model.parameterization +
                          " parameterization)");
-  threat.knows.push_back(mean_known ? "the mean image that preprocessing takes off, and the pixel range"
-                                    : "the pixel range of the inputs");
+  threat.knows.push_back(known_preprocessing(training));
   if (new_head) threat.does_not_know.emplace_back("where the last layer began");
   if (model.loss) threat.knows.push_back("the loss that was trained on (" + name_of(*model.loss) + ")");
   for (const char* unknown :
@@ -120,9 +127,9 @@ std::vector<std::string> texts_of(const Tensor& labels) {
 
 // What attacks may know of the data, and what scoring holds their claims against.
 void set_data(Case& subject, const TrainingSet& training, const LabelledImages& control) {
-  subject.subject.bounds = {training.mean, 0, 1};
-  subject.truth = {training.images, control.images.flatten(1) - training.mean, training.mean,
-                   subject.model.input_shape};
+  subject.subject.bounds = {training.mean, 0, 1, training.scale};
+  subject.truth = {training.images, training.as_seen(control.images.flatten(1)), training.mean,
+                   subject.model.input_shape, training.scale};
   subject.labels = texts_of(training.labels);
 }
 
@@ -206,8 +213,7 @@ Case load_case(const SubjectFiles& files, const ControlRequest& request, std::in
                 training.images.size(1),
                 control.size(),
                 control.source};
-  facts.threat_model = threat_model(result.model, result.subject.knows_initial(), new_head,
-                                    training.mean.abs().max().item<double>() > 0);
+  facts.threat_model = threat_model(result.model, result.subject.knows_initial(), new_head, training);
   facts.training = record.facts;
   const Tensor outputs = result.subject.network->evaluate(result.subject.trained, training.images);
   result.targets = task.targets(training.labels, result.model.outputs);
@@ -219,7 +225,7 @@ Case load_case(const SubjectFiles& files, const ControlRequest& request, std::in
 
 InfiniteCase infinite_case(const InfiniteRequest& request, std::int64_t control_samples, std::int64_t seed) {
   const Task task = Task::parse(request.task);
-  const DrawnData data = draw_data(request.data, task, request.samples, request.mean, seed);
+  const DrawnData data = draw_data(request.data, task, request.samples, request.inputs, seed);
   const auto kernel = AnalyticNtk::uniform(request.depth, request.weight_variance, request.bias_variance);
   const auto learned = std::make_shared<KernelRegression>(kernel, data.training.images, data.targets);
   InfiniteCase result;
@@ -231,7 +237,8 @@ InfiniteCase infinite_case(const InfiniteRequest& request, std::int64_t control_
                 data.image_shape,
                 data.targets.size(1),
                 request.task,
-                LossKind::squared};
+                LossKind::squared,
+                request.inputs.preprocessing};
   Generator random = seeded(stage_seed(seed, "control"));
   const LabelledImages control =
       load_control({"", control_samples}, request.data, task, data.training, base.model, random);

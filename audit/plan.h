@@ -8,6 +8,7 @@
 
 #include "attacks/attack.h"
 #include "attacks/scoring/score.h"
+#include "audit/drawn_data.h"
 #include "audit/run_directory.h"
 #include "reports/report.h"
 
@@ -41,7 +42,8 @@ struct Case {
 
 // A network of infinite width trained to the end on images drawn from DATA: there are no weights to load.
 struct InfiniteRequest {
-  std::string data, task, mean = "training";
+  std::string data, task;
+  InputRequest inputs;
   std::int64_t samples = 0, depth = 2;  // depth: hidden layers
   double weight_variance = 2, bias_variance = 0.1;
 };

@@ -33,6 +33,37 @@ Tensor finite(const Tensor& tensor, const char* name, const std::string& file) {
   return values;
 }
 
+Preprocessing preprocessing_in(const Json& document, const std::string& file) {
+  const auto reject = [&] {
+    throw InputError(file + ": preprocessing has to be like {\"grey\": true, \"resize\": [32, 32]}");
+  };
+  Preprocessing preprocessing;
+  if (!document.is_object()) reject();
+  for (const auto& [key, value] : document.items()) {
+    if (key == "grey" && value.is_boolean()) {
+      preprocessing.grey = value.get<bool>();
+    } else if (key == "resize" && value.is_array() && value.size() == 2 && value[0].is_number_unsigned() &&
+               value[1].is_number_unsigned()) {
+      const auto height = value[0].get<std::uint64_t>(), width = value[1].get<std::uint64_t>();
+      if (height < 1 || width < 1 || height > 16384 || width > 16384) reject();
+      preprocessing.size = {static_cast<std::int64_t>(height), static_cast<std::int64_t>(width)};
+    } else {
+      reject();
+    }
+  }
+  return preprocessing;
+}
+
+// Spread over the pixels.
+Tensor constant_in(const Array& array, const char* name, const ModelDescription& model, const std::string& file) {
+  const Tensor values = finite(to_tensor(array), name, file), spread = per_pixel(values, model.input_shape);
+  if (!spread.defined()) {
+    throw InputError(fmt::format("{}: the {} has {} numbers; give one, one for each channel or {}", file, name,
+                                 values.numel(), model.inputs()));
+  }
+  return spread;
+}
+
 }  // namespace
 
 std::int64_t ModelDescription::inputs() const {
@@ -44,13 +75,17 @@ std::unique_ptr<Network> ModelDescription::network() const {
 }
 
 Json to_json(const ModelDescription& model) {
-  return {{"schema", schema},
-          {"architecture", model.architecture},
-          {"parameterization", model.parameterization},
-          {"input_shape", model.input_shape},
-          {"outputs", model.outputs},
-          {"task", model.task},
-          {"loss", model.loss ? Json(name_of(*model.loss)) : Json(nullptr)}};
+  Json document = {{"schema", schema},
+                   {"architecture", model.architecture},
+                   {"parameterization", model.parameterization},
+                   {"input_shape", model.input_shape},
+                   {"outputs", model.outputs},
+                   {"task", model.task},
+                   {"loss", model.loss ? Json(name_of(*model.loss)) : Json(nullptr)}};
+  const Preprocessing& preprocessing = model.preprocessing;
+  if (preprocessing.grey) document["preprocessing"]["grey"] = true;
+  if (preprocessing.size) document["preprocessing"]["resize"] = {preprocessing.size->first, preprocessing.size->second};
+  return document;
 }
 
 ModelDescription read_model(const std::filesystem::path& path) {
@@ -78,6 +113,9 @@ ModelDescription read_model(const std::filesystem::path& path) {
     throw InputError(file + ": outputs has to be a whole number from 1 to 65536");
   }
   model.outputs = outputs->get<std::int64_t>();
+  if (const auto found = document.find("preprocessing"); found != document.end()) {
+    model.preprocessing = preprocessing_in(*found, file);
+  }
   try {
     if (const auto loss = document.find("loss"); loss != document.end() && !loss->is_null()) {
       model.loss = parse_loss(text_in(document, "loss", file));
@@ -123,15 +161,18 @@ void write_training_set(const std::filesystem::path& path, const TrainingSet& se
                         const std::vector<std::int64_t>& shape) {
   std::vector<std::int64_t> with_count = {set.images.size(0)};
   with_count.insert(with_count.end(), shape.begin(), shape.end());
-  write_npz(path, {{"images", to_array(set.images.reshape(with_count))},
-                   {"labels", to_array(set.labels)},
-                   {"mean", to_array(set.mean.reshape(shape))}});
+  NamedArrays arrays = {{"images", to_array(set.images.reshape(with_count))},
+                        {"labels", to_array(set.labels)},
+                        {"mean", to_array(set.mean.reshape(shape))}};
+  if (set.scale.defined()) arrays.emplace_back("scale", to_array(set.scale.reshape(shape)));
+  write_npz(path, arrays);
 }
 
 TrainingSet read_training_set(const std::filesystem::path& path, const ModelDescription& model) {
   const std::string file = path.string();
   const NamedArrays arrays = read_npz(path);
-  const Array *images = find(arrays, "images"), *labels = find(arrays, "labels"), *mean = find(arrays, "mean");
+  const Array *images = find(arrays, "images"), *labels = find(arrays, "labels"), *mean = find(arrays, "mean"),
+              *scale = find(arrays, "scale");
   if (images == nullptr || labels == nullptr) {
     throw InputError(file + ": has no arrays named images and labels, which a training set needs");
   }
@@ -142,9 +183,11 @@ TrainingSet read_training_set(const std::filesystem::path& path, const ModelDesc
   }
   TrainingSet set;
   set.images = finite(to_tensor(*images), "images", file).reshape({-1, d});
-  set.mean = mean == nullptr ? at::zeros({d}) : finite(to_tensor(*mean), "mean", file).reshape({-1});
-  if (set.mean.numel() != d)
-    throw InputError(fmt::format("{}: the mean has {} numbers, not {}", file, set.mean.numel(), d));
+  set.mean = mean == nullptr ? at::zeros({d}) : constant_in(*mean, "mean", model, file);
+  if (scale != nullptr) {
+    set.scale = constant_in(*scale, "scale", model, file);
+    if (set.scale.min().item<double>() <= 0) throw InputError(file + ": the scale has to be above zero everywhere");
+  }
   Tensor classes = to_tensor(*labels);
   if (classes.dim() == 2) classes = classes.argmax(1);
   if (classes.dim() != 1 || classes.size(0) != set.images.size(0)) {
@@ -155,10 +198,11 @@ TrainingSet read_training_set(const std::filesystem::path& path, const ModelDesc
     throw InputError(file + ": labels have to be classes from 0 to 65535");
   }
   constexpr double slack = 1e-3;
-  const Tensor pixels = set.images + set.mean;
+  const Tensor pixels = set.pixels();
   if (pixels.min().item<double>() < -slack || pixels.max().item<double>() > 1 + slack) {
-    throw InputError(fmt::format("{}: images plus mean go from {:.3g} to {:.3g}; they have to be pixels in [0, 1]",
-                                 file, pixels.min().item<double>(), pixels.max().item<double>()));
+    throw InputError(
+        fmt::format("{}: images times scale plus mean go from {:.3g} to {:.3g}; they have to be pixels in [0, 1]", file,
+                    pixels.min().item<double>(), pixels.max().item<double>()));
   }
   return set;
 }

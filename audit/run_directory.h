@@ -8,6 +8,7 @@
 
 #include "models/data/labelled_images.h"
 #include "models/network.h"
+#include "models/scale.h"
 #include "models/training.h"
 #include "reports/report.h"
 
@@ -20,6 +21,7 @@ struct ModelDescription {
   std::int64_t outputs = 1;
   std::string task;
   std::optional<LossKind> loss;
+  Preprocessing preprocessing = {};  // of pictures, before the training set's mean and scale
 
   std::int64_t inputs() const;
   std::unique_ptr<Network> network() const;
@@ -33,16 +35,22 @@ ModelDescription read_model(const std::filesystem::path& path);  // throws Input
 ModelDescription infer_model(const Parameters& trained, const std::string& trained_file,
                              const std::filesystem::path& training_set, const std::string& task);
 
-// training-set.npz: arrays images [n, ...] as the network saw them, labels [n], mean [...]; pixels = images + mean.
+// training-set.npz: arrays images [n, ...] as the network saw them, labels [n], mean [...] and, where inputs were
+// divided, scale [...]; pixels = images * scale + mean.
 struct TrainingSet {
-  Tensor images;  // [n, d] float32
-  Tensor labels;  // [n] int64
-  Tensor mean;    // [d]
+  Tensor images;      // [n, d] float32
+  Tensor labels;      // [n] int64
+  Tensor mean;        // [d]
+  Tensor scale = {};  // [d], above zero; undefined: one
+
+  Tensor pixels() const { return times(images, scale) + mean; }                      // [n, d], in [0, 1]
+  Tensor as_seen(const Tensor& others) const { return over(others - mean, scale); }  // pixels [k, d], as inputs
 };
 void write_training_set(const std::filesystem::path& path, const TrainingSet& set,
                         const std::vector<std::int64_t>& shape);
-// Throws InputError: arrays missing, shapes that do not fit the model, NaN or infinity, labels that are no classes. A
-// mean that is missing is zero.
+// Throws InputError: arrays missing, shapes that do not fit the model, NaN or infinity, labels that are no classes,
+// pixels outside of [0, 1]. Mean and scale may be one number, one for each channel or one for each pixel; a mean that
+// is missing is zero.
 TrainingSet read_training_set(const std::filesystem::path& path, const ModelDescription& model);
 
 // training.json: where the data came from and how training went. Null where a field is missing.

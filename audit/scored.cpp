@@ -4,6 +4,7 @@
 
 #include "audit/context.h"
 #include "models/base/files.h"
+#include "models/scale.h"
 #include "reports/contact_sheet.h"
 
 namespace afterimage {
@@ -17,7 +18,8 @@ bool is_picture(const std::vector<std::int64_t>& shape) {
 }
 
 Picture picture_of(const Tensor& image, const Truth& truth) {
-  const Tensor bytes = (image + truth.mean).mul(255).round().clamp(0, 255).to(at::kByte).contiguous();
+  const Tensor bytes =
+      (times(image, truth.scale) + truth.mean).mul(255).round().clamp(0, 255).to(at::kByte).contiguous();
   const auto* data = bytes.data_ptr<std::uint8_t>();
   return {static_cast<int>(truth.image_shape[1]), static_cast<int>(truth.image_shape[0]),
           truth.image_shape.size() == 3 ? static_cast<int>(truth.image_shape[2]) : 1,

@@ -33,11 +33,13 @@ StoredClaim read_claim(const fs::path& file) {
 }
 
 void write_truth(const fs::path& file, const Truth& truth, const Tensor& labels) {
-  write_npz(file, {{"training", to_array(truth.training)},
-                   {"control", to_array(truth.control)},
-                   {"mean", to_array(truth.mean)},
-                   {"labels", to_array(labels)},
-                   {"image_shape", to_array(at::tensor(truth.image_shape, at::kLong))}});
+  NamedArrays arrays = {{"training", to_array(truth.training)},
+                        {"control", to_array(truth.control)},
+                        {"mean", to_array(truth.mean)},
+                        {"labels", to_array(labels)},
+                        {"image_shape", to_array(at::tensor(truth.image_shape, at::kLong))}};
+  if (truth.scale.defined()) arrays.emplace_back("scale", to_array(truth.scale));
+  write_npz(file, arrays);
 }
 
 std::pair<Truth, std::vector<std::string>> read_truth(const fs::path& file) {
@@ -56,6 +58,12 @@ std::pair<Truth, std::vector<std::string>> read_truth(const fs::path& file) {
       truth.training.size(1) != pixels || truth.control.size(1) != pixels || truth.mean.numel() != pixels ||
       labels.dim() != 1 || labels.size(0) != truth.training.size(0)) {
     throw InputError(file.string() + ": its arrays do not fit each other");
+  }
+  if (find(arrays, "scale") != nullptr) {
+    truth.scale = get("scale", at::kFloat);
+    if (truth.scale.sizes() != truth.mean.sizes() || !(truth.scale > 0).all().item<bool>()) {
+      throw InputError(file.string() + ": its scale has to be one number above zero for each pixel");
+    }
   }
   std::vector<std::string> texts;
   for (std::int64_t i = 0; i < labels.numel(); ++i) texts.push_back(std::to_string(labels[i].item<std::int64_t>()));

@@ -21,7 +21,8 @@ struct StoredClaim {
 void write_claim(const std::filesystem::path& file, const StoredClaim& claim);
 StoredClaim read_claim(const std::filesystem::path& file);
 
-// Training and control images, mean and labels. Reading throws InputError on arrays that are missing or do not fit.
+// Training and control images, mean, scale (where there is one) and labels. Reading throws InputError on arrays that
+// are missing or do not fit.
 void write_truth(const std::filesystem::path& file, const Truth& truth, const Tensor& labels);
 std::pair<Truth, std::vector<std::string>> read_truth(const std::filesystem::path& file);
 

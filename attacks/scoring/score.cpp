@@ -9,6 +9,7 @@
 #include <stdexcept>
 
 #include "attacks/scoring/similarity.h"
+#include "models/scale.h"
 
 namespace afterimage {
 namespace {
@@ -29,6 +30,9 @@ void check(const Truth& truth) {
   const auto& shape = truth.image_shape;
   require(std::accumulate(shape.begin(), shape.end(), std::int64_t{1}, std::multiplies<>()) == pixels,
           "the image shape has to hold as many pixels as an image");
+  require(!truth.scale.defined() || (truth.scale.sizes() == truth.mean.sizes() && finite(truth.scale) &&
+                                     (truth.scale > 0).all().item<bool>()),
+          "the scale has to be of the images' size, finite and above zero");
   require(finite(truth.training) && finite(truth.control) && finite(truth.mean),
           "training, control and mean images have to be finite");
 }
@@ -50,6 +54,11 @@ std::vector<double> values_of(const Tensor& values) {
 
 std::span<const double> span_of(const Tensor& values) {
   return {values.data_ptr<double>(), static_cast<std::size_t>(values.numel())};
+}
+
+// Distances are those of pixels, whatever units the network saw.
+Truth in_pixels(const Truth& truth) {
+  return {times(truth.training, truth.scale), times(truth.control, truth.scale), truth.mean, truth.image_shape};
 }
 
 struct Halves {
@@ -199,20 +208,22 @@ Score score(const Claim& claim, const Truth& truth, Generator& random) {
   check(truth);
   check(claim, truth.training.size(1));
   const c10::NoGradGuard no_gradients;
-  const Halves control = split(truth.control, random);
+  const Truth pixels = in_pixels(truth);
+  const Halves control = split(pixels.control, random);
   Score result;
   if (claim.images.defined()) {
     const Tensor rows = at::isfinite(claim.images).all(1).nonzero().flatten();
     result.candidates = rows.size(0);
-    result.clipped = clipped(claim.images, truth.mean);
+    result.clipped = clipped(times(claim.images, truth.scale), truth.mean);
     if (claim.confirmed.defined()) {
       result.confirmed = claim.confirmed.sum().item<std::int64_t>();
       result.confirmed_right = 0;
     }
     if (result.candidates > 0)
-      score_images(result, truth, control, rows, claim.confirmed);
+      score_images(result, pixels, control, rows, claim.confirmed);
     else
       result.matches.resize(static_cast<std::size_t>(truth.training.size(0)));
+    result.clipped = over(result.clipped, truth.scale);
     if (claim.images.size(0) == 0) count(result, 0, truth.training.size(0), 0, control.counted.size(0));
   }
   if (claim.membership) result.membership = membership_by(claim.membership, truth);

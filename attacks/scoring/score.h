@@ -15,10 +15,11 @@ namespace afterimage {
 
 // What is compared with. Attacks never see it.
 struct Truth {
-  Tensor training;  // [N, d] float32, as the network saw it (mean taken off)
+  Tensor training;  // [N, d] float32, as the network saw it (mean taken off, divided by the scale)
   Tensor control;   // [K, d], likewise
-  Tensor mean;      // [d]; pixels = image + mean, in [0, 1]
+  Tensor mean;      // [d]; pixels = image * scale + mean, in [0, 1]
   std::vector<std::int64_t> image_shape;
+  Tensor scale = {};  // [d], above zero; undefined: one
 };
 
 // One training image. Partners are one-to-one and have the least total L2 distance, so that an image that is handed in
@@ -45,7 +46,8 @@ struct Score {
 };
 
 // A candidate counts for an image when three things hold:
-//  - it is nearer (relative L2: distance over the norm of the image as the network saw it) than the 1 % quantile of the
+//  - it is nearer (relative L2, in units of pixels: distance over the norm of the image less the mean) than the 1 %
+//  quantile of the
 //    distances from the images of half of the control set, drawn by `random`, to their nearest candidates;
 //  - it is within relative L2 0.5;
 //  - it is specific: no image of that half is nearer to it (L2) than the image itself.

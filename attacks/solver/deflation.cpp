@@ -87,7 +87,7 @@ std::int64_t Deflation::sweep_beside_known(Generator& random, Progress& progress
 }
 
 bool Deflation::widen() {
-  const double range = subject_.bounds.high - subject_.bounds.low;
+  const double range = (subject_.bounds.high - subject_.bounds.low) * subject_.bounds.width();
   if (wide_ || wide_slacks * polytope_->slack() > largest_wide_slack * range) return false;
   wide_ = true;
   polytope_ = std::make_unique<PixelPolytope>(span_, subject_.bounds, wide_slacks);
@@ -140,7 +140,7 @@ std::int64_t Deflation::take(const VertexSet& vertices) {
     const auto row = static_cast<std::int64_t>(i);
     if (fits.defined() && !fits[row].item<bool>()) continue;
     const Tensor image = vertices.coordinates[row];
-    const Tensor pixels = at::mv(polytope_->basis().t(), image) + subject_.bounds.mean.to(at::kDouble);
+    const Tensor pixels = subject_.bounds.pixels(at::mv(polytope_->basis().t(), image));
     const double contrast = (pixels.max() - pixels.min()).item<double>();
     if (contrast < least_contrast * (subject_.bounds.high - subject_.bounds.low)) continue;
     if (found() >= fewest_to_compare_with &&

@@ -62,8 +62,9 @@ class Solver {
         random_(random),
         progress_(progress),
         checkpoint_(checkpoint),
-        lower_(bounds.low - bounds.mean),
-        upper_(bounds.high - bounds.mean),
+        lower_(bounds.lower()),
+        upper_(bounds.upper()),
+        width_(bounds.width()),
         probes_(random_images(probes).to(at::kDouble)),
         probe_values_(learned.values(probes_)) {
     result_.images = at::empty({0, learned.inputs()});
@@ -128,7 +129,7 @@ class Solver {
   }
 
   Tensor random_images(std::int64_t count) {
-    Tensor images = at::randn({count, learned_.inputs()}, random_, at::kFloat).mul_(initial_deviation);
+    Tensor images = at::randn({count, learned_.inputs()}, random_, at::kFloat).mul_(initial_deviation * width_);
     return into_range(images);
   }
   Tensor& into_range(Tensor& images) const {
@@ -178,7 +179,7 @@ class Solver {
       const Tensor gradient =
           (kernel_.diagonal_gradient(points) * (height / root / 2)).sub_(sloped.gradient).div_(root);
       along = sloped.values / sloped.values.norm(2, 1, true).clamp_min(1e-30);
-      adam.step(points, gradient, plan_.climb_rate * falling(step, plan_.climb_steps, smallest_rate));
+      adam.step(points, gradient, plan_.climb_rate * width_ * falling(step, plan_.climb_steps, smallest_rate));
       into_range(points);
       heights = height.squeeze(1);
       ++result_.iterations;
@@ -260,7 +261,7 @@ class Solver {
     for (std::int64_t step = 0; step < plan_.slide_steps; ++step) {
       const auto sloped = left_sloped(result_.images, weights());
       adam.step(result_.images, sloped.gradient.neg(),
-                rates_ * (plan_.slide_rate * falling(step, plan_.slide_steps, last_rate)));
+                rates_ * (plan_.slide_rate * width_ * falling(step, plan_.slide_steps, last_rate)));
       into_range(result_.images);
       ++result_.iterations;
       progress_.step(step + 1, plan_.slide_steps, "sliding");
@@ -315,6 +316,7 @@ class Solver {
   Progress& progress_;
   Checkpoint& checkpoint_;
   Tensor lower_, upper_;
+  double width_;  // of an image's range, in that of a pixel
   Tensor probes_, probe_values_;
   Tensor rates_;  // [M, 1], of the slide rate
   double ridge_ = ridges.front();

@@ -2,17 +2,17 @@
 
 namespace afterimage {
 
-PixelBounds::PixelBounds(const Tensor& mean, double low, double high, const Tensor& basis, double weight)
-    : mean_(mean),
-      basis_(basis.defined() ? basis.to(mean.scalar_type()).contiguous() : basis),
-      lower_(low - mean),
-      upper_(high - mean),
-      weight_(weight) {}
+PixelBounds::PixelBounds(const InputBounds& bounds, const Tensor& basis, double weight)
+    : basis_(basis.defined() ? basis.to(bounds.mean.scalar_type()).contiguous() : basis),
+      lower_(bounds.lower()),
+      upper_(bounds.upper()),
+      weight_(weight),
+      width_(bounds.width()) {}
 
 double PixelBounds::add_gradient(const Tensor& candidates, double scale, Tensor& gradient) {
   const std::int64_t count = candidates.size(0);
   if (!excess_.defined() || excess_.size(0) != count) {
-    pixels_ = at::empty({count, mean_.size(0)}, mean_.options());
+    pixels_ = at::empty({count, lower_.size(0)}, lower_.options());
     excess_ = at::empty_like(pixels_);
   }
   if (basis_.defined()) {
@@ -22,7 +22,7 @@ double PixelBounds::add_gradient(const Tensor& candidates, double scale, Tensor&
   }
   at::clamp_out(excess_, pixels_, lower_, upper_);
   at::sub_out(excess_, pixels_, excess_);
-  const double per_pixel = weight_ / static_cast<double>(mean_.size(0));
+  const double per_pixel = weight_ / static_cast<double>(lower_.size(0));
   const double penalty = per_pixel * at::dot(excess_.view({-1}), excess_.view({-1})).item<double>();
   if (basis_.defined()) {
     gradient.addmm_(excess_, basis_.t(), 1, 2 * per_pixel * scale);

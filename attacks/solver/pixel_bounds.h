@@ -1,25 +1,26 @@
 // The soft penalty that keeps candidate images inside the pixel range.
 #pragma once
 
-#include "models/tensor.h"
+#include "attacks/attack.h"
 
 namespace afterimage {
 
-// weight * sum over images of the mean over pixels of the squared excess outside [low, high] (Loo et al., appendix;
+// weight * sum over images of the mean over pixels of the squared excess outside their bounds (Loo et al., appendix;
 // 0.1).
 class PixelBounds {
  public:
-  // `mean` [d] was taken off: pixels = image + mean. With `basis` [r, d] candidates are coordinates [M, r] in it.
-  PixelBounds(const Tensor& mean, double low, double high, const Tensor& basis, double weight);
+  // In the dtype of the bounds' mean. With `basis` [r, d] candidates are coordinates [M, r] in it.
+  PixelBounds(const InputBounds& bounds, const Tensor& basis, double weight);
 
   // The penalty of candidates [M, k]; adds its gradient, times `scale`, to `gradient` [M, k].
   double add_gradient(const Tensor& candidates, double scale, Tensor& gradient);
   Tensor to_images(const Tensor& candidates) const;  // [M, k] -> [M, d]
   Tensor from_images(const Tensor& images) const;    // [M, d] -> [M, k]
+  double width() const { return width_; }            // of an image's range, in that of a pixel
 
  private:
-  Tensor mean_, basis_, lower_, upper_;
-  double weight_;
+  Tensor basis_, lower_, upper_;
+  double weight_, width_;
   Tensor pixels_, excess_;  // [M, d], reused
 };
 

@@ -86,15 +86,15 @@ class PixelPolytope::Programme {
 };
 
 PixelPolytope::PixelPolytope(const RowSpan& span, const InputBounds& bounds, double slacks)
-    : basis_(span.basis.contiguous()), mean_(bounds.mean.to(at::kDouble)) {
-  const double range = bounds.high - bounds.low;
+    : basis_(span.basis.contiguous()) {
+  const double range = (bounds.high - bounds.low) * bounds.width();
   live_ = at::nonzero(basis_.norm(2, 0) > still_pixel).squeeze(1);
   live_basis_ = basis_.index_select(1, live_).t().contiguous();
   const double norm = typical_deviation * range * std::sqrt(static_cast<double>(live_.numel()));
   slack_ = slacks * std::max(slack_in_deviations * rounding_of_a_pixel(span, norm), smallest_slack * range);
-  const Tensor mean = mean_.index_select(0, live_);
-  lower_ = (bounds.low - mean).contiguous();
-  upper_ = (bounds.high - mean).contiguous();
+  const InputBounds precise = bounds.to(at::kDouble);
+  lower_ = precise.lower().index_select(0, live_);
+  upper_ = precise.upper().index_select(0, live_);
   const Tensor lowest = (lower_ - slack_).contiguous(), highest = (upper_ + slack_).contiguous();
   for (int i = 0; i < at::get_num_threads(); ++i) {
     programmes_.push_back(std::make_unique<Programme>(live_basis_, lowest, highest));

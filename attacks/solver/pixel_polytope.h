@@ -39,7 +39,7 @@ class PixelPolytope {
 
   std::int64_t rank() const { return basis_.size(0); }
   const Tensor& basis() const { return basis_; }  // [r, d] float64
-  double slack() const { return slack_; }         // in pixel units
+  double slack() const { return slack_; }         // in units of the images
   // The vertex that each candidate [n, r] leads to, refitted: the furthest one along the outward normals of the bounds
   // that the candidate's pixels are near, then along those of that vertex, and so on until its bounds agree or it stays
   // (linearizations of a convex function that is largest where pixels are at a bound). The sum of a point's active
@@ -58,7 +58,7 @@ class PixelPolytope {
   class Programme;
   VertexSet snap(const Tensor& candidates, bool along, Progress& progress);
   Tensor outward(const Tensor& coordinates) const;
-  Tensor basis_, mean_;   // [r, d], [d] float64
+  Tensor basis_;          // [r, d] float64
   Tensor live_;           // [p] pixels that the span moves
   Tensor live_basis_;     // [p, r]
   Tensor lower_, upper_;  // [p] bounds on what the span adds to the mean

@@ -49,9 +49,10 @@ SearchResult search(TangentTarget& target, PixelBounds& bounds, std::int64_t pix
   const State kept = checkpoint.take();
   SearchResult result;
   if (kept.empty()) {
-    result.candidates =
-        bounds.from_images(at::randn({plan.candidates, pixels}, random, options).mul_(plan.initial_pixel_deviation))
-            .contiguous();
+    result.candidates = bounds
+                            .from_images(at::randn({plan.candidates, pixels}, random, options)
+                                             .mul_(plan.initial_pixel_deviation * bounds.width()))
+                            .contiguous();
     result.searched = coefficients.initial(target, plan, random);
   } else {
     result.candidates = kept.tensor("candidates");
@@ -89,7 +90,7 @@ SearchResult search(TangentTarget& target, PixelBounds& bounds, std::int64_t pix
     image_gradient.copy_(loss.by_images);
     coefficients.pull_back(result.searched, loss.by_coefficients, searched_gradient);
     bounds.add_gradient(result.candidates, 1, image_gradient);
-    images.step(result.candidates, image_gradient.div_(norm), plan.image_rate * step_size(share));
+    images.step(result.candidates, image_gradient.div_(norm), plan.image_rate * bounds.width() * step_size(share));
     searched.step(result.searched, searched_gradient.div_(norm), plan.coefficient_rate / count * step_size(share));
 
     losses.push_back(loss.value);

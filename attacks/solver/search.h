@@ -12,7 +12,7 @@ namespace afterimage {
 struct SearchPlan {
   std::int64_t candidates = 40;      // M
   std::int64_t steps = 1000;         // the length of the schedules
-  double image_rate = 0.02;          // Adam, in pixel units
+  double image_rate = 0.02;          // Adam, in pixel units; times the width of the images' range
   double coefficient_rate = 0.02;    // Adam, divided by M
   double initial_coefficient = 0.5;  // uniform in +- this, divided by M
   double initial_pixel_deviation = 0.2;

@@ -35,8 +35,7 @@ void add_infinite_options(CLI::App& command, InfiniteRequest& request) {
   const std::string group = "in place of RUN: a network of infinite width, which has no weights to load";
   command.add_option("--data", request.data, "DATA that it learns; see train --help")->group(group);
   command.add_option("--samples", request.samples, "images that it learns")->group(group);
-  command.add_option("--mean", request.mean, "the mean image taken off: training, public or none (default training)")
-      ->group(group);
+  add_input_options(command, request.inputs, group);
   command.add_option("--depth", request.depth, "hidden layers (default 2)")->check(CLI::Range(1, 31))->group(group);
   command
       .add_option("--weight-variance", request.weight_variance, "of the weights at the start, times fan-in (default 2)")

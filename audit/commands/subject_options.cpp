@@ -56,6 +56,24 @@ Case SubjectOptions::load(std::int64_t seed) const {
   return loaded;
 }
 
+void add_input_options(CLI::App& command, InputRequest& request, const std::string& group) {
+  command
+      .add_option("--mean", request.mean,
+                  "mean image taken off: training, public (images outside it) or none (default training)")
+      ->group(group);
+  command
+      .add_option("--normalize", request.normalize,
+                  "MEAN,STD: inputs are (pixel - MEAN) / STD, each one number or one for each channel, as in "
+                  "0.49/0.48/0.45,0.25/0.24/0.26; in place of --mean")
+      ->group(group);
+  command
+      .add_option_function<std::string>(
+          "--resize", [&request](const std::string& text) { request.preprocessing.size = parse_size(text); },
+          "HEIGHTxWIDTH that every picture is brought to")
+      ->group(group);
+  command.add_flag("--grey", request.preprocessing.grey, "make coloured pictures grey")->group(group);
+}
+
 void add_attack_options(CLI::App& command, std::map<std::string, std::string>& given) {
   std::set<std::string> seen;
   for (const auto& attack : all_attacks()) {

@@ -20,6 +20,9 @@ struct SubjectOptions {
   Case load(std::int64_t seed) const;  // throws UsageError when neither a run nor its files are given
 };
 
+// How the pictures of --data become what a network sees.
+void add_input_options(CLI::App& command, InputRequest& request, const std::string& group = "Options");
+
 // The options of attacks, under their own names. Only those given are in the map.
 void add_attack_options(CLI::App& command, std::map<std::string, std::string>& given);
 

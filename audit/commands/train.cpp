@@ -6,6 +6,7 @@
 #include <filesystem>
 
 #include "audit/commands/commands.h"
+#include "audit/commands/subject_options.h"
 #include "audit/drawn_data.h"
 #include "audit/plan.h"
 #include "audit/run_directory.h"
@@ -22,13 +23,15 @@ Json record_of(const TrainRequest& request, const Context& context, const Networ
   const auto accuracy_on = [&](const Tensor& images, const Tensor& targets) {
     return images.size(0) == 0 ? Json(nullptr) : Json(accuracy(network.evaluate(training.trained, images), targets));
   };
+  Json mean = request.inputs.mean.empty() ? "training" : request.inputs.mean;
+  if (!request.inputs.normalize.empty()) mean = "normalize " + request.inputs.normalize;
   Json curve = Json::array();
   for (const auto& [step, loss] : training.curve) curve.push_back({step, loss});
   const Recipe& recipe = request.recipe;
   return {{"schema", "afterimage.training/1"},
           {"data", request.data},
           {"samples", request.samples},
-          {"mean", request.mean},
+          {"mean", mean},
           {"seed", context.seed},
           {"first_layer_scale", request.first_layer_scale},
           {"recipe",
@@ -64,9 +67,10 @@ void train_run(const TrainRequest& request, const Context& context) {
   if (fs::exists(request.out)) prepare_output_folder(request.out, false);
   context.progress->stage(fmt::format("train: reading {}", request.data));
   const DrawnData data =
-      draw_data(request.data, Task::parse(request.task), request.samples, request.mean, context.seed);
-  const ModelDescription model{request.architecture, request.parameterization, data.image_shape, data.targets.size(1),
-                               request.task,         request.recipe.loss};
+      draw_data(request.data, Task::parse(request.task), request.samples, request.inputs, context.seed);
+  const ModelDescription model{
+      request.architecture, request.parameterization,    data.image_shape, data.targets.size(1), request.task,
+      request.recipe.loss,  request.inputs.preprocessing};
   const auto network = model.network();
   Generator random = seeded(stage_seed(context.seed, "initial weights"));
   const Parameters initial = initial_weights(*network, request.first_layer_scale, random);
@@ -104,14 +108,13 @@ void add_train(CLI::App& app, Context& context, Action& action) {
                                          "Train a network to be audited, and write its run directory.\n"
                                          "  Example: afterimage train --data fashion-mnist --task odd-even --samples "
                                          "20 --architecture mlp:512,512 --out runs/fashion");
-  command->add_option("--data", request.data, "DATA: fashion-mnist, idx:IMAGES,LABELS or npz:FILE")->required();
+  command->add_option("--data", request.data, std::string("DATA: ") + data_kinds)->required();
   command->add_option("--task", request.task, "odd-even, classes:A,B, groups:A,B|C,D or multiclass")->required();
   command->add_option("--samples", request.samples, "training images, as even over the classes as it goes")->required();
   command->add_option("--architecture", request.architecture, "mlp:WIDTH,WIDTH,... (hidden widths, ReLU)")->required();
   command->add_option("--out", request.out, "new or empty folder")->required();
   command->add_option("--parameterization", request.parameterization, "standard or ntk (default standard)");
-  command->add_option("--mean", request.mean,
-                      "mean image taken off: training, public (images outside it) or none (default training)");
+  add_input_options(*command, request.inputs);
   command->add_option("--loss", options->loss, "squared, logistic or cross-entropy (default squared)");
   command->add_option("--optimizer", options->optimizer, "sgd or adam (default sgd)");
   command->add_option("--learning-rate", options->learning_rate, "step size (default 1e-3; ntk: 1)")

@@ -4,6 +4,7 @@
 #include <string>
 
 #include "audit/context.h"
+#include "audit/drawn_data.h"
 #include "models/training.h"
 
 namespace afterimage {
@@ -11,8 +12,8 @@ namespace afterimage {
 struct TrainRequest {
   std::string data, task, architecture, parameterization = "standard", out;
   std::int64_t samples = 0;
-  std::string mean = "training";  // "training", "public" (images outside the training set) or "none"
-  double first_layer_scale = 1;   // times the first layer's initial weights; small ones leave a rich regime (METHODS 4)
+  InputRequest inputs;
+  double first_layer_scale = 1;  // times the first layer's initial weights; small ones leave a rich regime (METHODS 4)
   Recipe recipe;
 };
 

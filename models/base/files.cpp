@@ -4,6 +4,7 @@
 #include <openssl/evp.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <fstream>
@@ -98,7 +99,37 @@ void write_file(const fs::path& path, std::string_view bytes) {
   }
 }
 
+namespace {
+
+FileDigest digest_of_folder(const fs::path& folder) {
+  std::vector<fs::path> entries;
+  std::error_code error;
+  fs::recursive_directory_iterator entry(folder, error);
+  for (; !error && entry != fs::recursive_directory_iterator(); entry.increment(error)) {
+    if (entry->path().filename().string().starts_with('.')) {
+      entry.disable_recursion_pending();
+    } else if (entry->is_symlink() || !entry->is_directory()) {
+      entries.push_back(entry->path());
+    }
+  }
+  if (error) throw InputError(fmt::format("{}: cannot be read ({})", folder.string(), error.message()));
+  std::sort(entries.begin(), entries.end());
+  FileDigest digest;
+  std::string list;
+  for (const auto& path : entries) {
+    const bool is_folder = fs::is_directory(path);
+    const FileDigest own = is_folder ? FileDigest{0, sha256_of(fs::read_symlink(path).string())} : digest_of(path);
+    digest.bytes += own.bytes;
+    list += own.sha256 + "  " + path.lexically_relative(folder).generic_string() + "\n";
+  }
+  digest.sha256 = sha256_of(list);
+  return digest;
+}
+
+}  // namespace
+
 FileDigest digest_of(const fs::path& path) {
+  if (fs::is_directory(path)) return digest_of_folder(path);
   FileDigest digest{bytes_in(path), ""};
   std::ifstream in = open_input(path);
   Sha256 hash;

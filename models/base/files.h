@@ -27,7 +27,9 @@ struct FileDigest {
   std::string sha256;  // 64 lower-case hexadecimal digits
 };
 
-// Throws InputError when the file cannot be read.
+// Throws InputError when the file cannot be read. A folder's digest is that of the list of its files, in the order of
+// their paths inside it: SHA-256, two spaces, path and a line feed each, as `sha256sum` prints them; its bytes are
+// theirs. Names that begin with a dot are passed over; a link to a folder is not followed, but named with its target.
 FileDigest digest_of(const std::filesystem::path& path);
 std::string sha256_of(std::string_view bytes);
 

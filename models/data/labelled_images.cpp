@@ -4,78 +4,16 @@
 
 #include <algorithm>
 #include <charconv>
-#include <set>
+#include <map>
 
 #include "models/base/error.h"
 #include "models/base/files.h"
-#include "models/base/idx.h"
-#include "models/base/npz.h"
+#include "models/data/sources.h"
 
 namespace afterimage {
 namespace {
 
 constexpr const char* fashion_mnist_folder = "/usr/share/datasets/fashion-mnist/";
-
-Tensor checked_pixels(const Tensor& raw, const std::string& file) {
-  if (raw.scalar_type() == at::kByte) return raw.to(at::kFloat).div_(255);
-  if (!raw.is_floating_point()) throw InputError(file + ": images have to be bytes or floating point");
-  if (raw.numel() == 0) return raw.to(at::kFloat);
-  Tensor images = raw.to(at::kFloat);
-  if (!at::isfinite(images).all().item<bool>()) throw InputError(file + ": images hold NaN or infinity");
-  const float low = images.min().item<float>(), high = images.max().item<float>();
-  if (low < 0 || high > 1) {
-    throw InputError(fmt::format("{}: pixels go from {:.3g} to {:.3g}; floating-point images have to lie in [0, 1]",
-                                 file, low, high));
-  }
-  return images;
-}
-
-Tensor checked_labels(const Tensor& raw, std::int64_t images, const std::string& file) {
-  Tensor labels = raw;
-  if (labels.dim() == 2 && labels.size(0) == images && labels.numel() > 0) {
-    const Tensor ones = labels == 1, zeros = labels == 0;
-    if (!ones.logical_or(zeros).all().item<bool>() || !(ones.sum(1) == 1).all().item<bool>()) {
-      throw InputError(file + ": labels of rank 2 have to be one-hot; give one class for each image");
-    }
-    labels = ones.to(at::kByte).argmax(1);
-  }
-  if (labels.dim() != 1 || labels.size(0) != images) {
-    throw InputError(fmt::format("{}: has {} labels for {} images; each image needs one", file,
-                                 raw.dim() == 0 ? 0 : raw.size(0), images));
-  }
-  Tensor whole = labels.to(at::kLong);
-  if (labels.is_floating_point() && !at::equal(whole.to(labels.scalar_type()), labels)) {
-    throw InputError(file + ": labels have to be whole numbers");
-  }
-  if (images > 0 && (whole.min().item<std::int64_t>() < 0 || whole.max().item<std::int64_t>() > 65535)) {
-    throw InputError(file + ": labels have to be classes from 0 to 65535");
-  }
-  return whole;
-}
-
-LabelledImages load_idx(const std::string& images_file, const std::string& labels_file) {
-  const Array images = read_idx(images_file), labels = read_idx(labels_file);
-  if (images.shape.size() < 2)
-    throw InputError(images_file + ": holds labels, not images; give IMAGES,LABELS in that order");
-  if (labels.shape.size() != 1)
-    throw InputError(labels_file + ": holds images, not labels; give IMAGES,LABELS in that order");
-  const Tensor pixels = checked_pixels(to_tensor(images), images_file);
-  return {pixels, checked_labels(to_tensor(labels), pixels.size(0), labels_file), "", {images_file, labels_file}};
-}
-
-LabelledImages load_npz(const std::string& file) {
-  const NamedArrays arrays = read_npz(file);
-  const Array *images = find(arrays, "images"), *labels = find(arrays, "labels");
-  if (images == nullptr || labels == nullptr) {
-    throw InputError(file + ": has no arrays named images and labels, which a data set needs");
-  }
-  if (images->shape.size() < 2 || images->shape.size() > 4) {
-    throw InputError(fmt::format("{}: images have rank {}; they have to be [n, h, w], [n, h, w, c] or [n, d]", file,
-                                 images->shape.size()));
-  }
-  const Tensor pixels = checked_pixels(to_tensor(*images), file);
-  return {pixels, checked_labels(to_tensor(*labels), pixels.size(0), file), "", {file}};
-}
 
 std::vector<std::int64_t> parse_classes(const std::string& task, std::string_view text) {
   std::vector<std::int64_t> classes;
@@ -104,26 +42,75 @@ LabelledImages LabelledImages::select(const Tensor& rows) const {
   return {images.index_select(0, rows), labels.index_select(0, rows), source, files};
 }
 
-LabelledImages load_images(const std::string& data) {
-  LabelledImages loaded;
+namespace {
+
+// Folders prepare their pictures themselves.
+LabelledImages load_source(const std::string& data, const Preprocessing& preprocessing) {
   if (data == "fashion-mnist") {
     const std::string folder = fashion_mnist_folder;
     if (!std::filesystem::is_directory(folder)) {
       throw InputError("fashion-mnist: " + folder + " is missing; install Debian's package dataset-fashion-mnist");
     }
-    loaded = load_idx(folder + "train-images-idx3-ubyte.gz", folder + "train-labels-idx1-ubyte.gz");
-  } else if (data.starts_with("idx:")) {
-    const auto comma = data.find(',');
-    if (comma == std::string::npos) throw UsageError(fmt::format("data \"{}\": has to be idx:IMAGES,LABELS", data));
-    loaded = load_idx(data.substr(4, comma - 4), data.substr(comma + 1));
-  } else if (data.starts_with("npz:")) {
-    loaded = load_npz(data.substr(4));
-  } else {
-    throw UsageError(fmt::format("data \"{}\": unknown kind; use fashion-mnist, idx:IMAGES,LABELS or npz:FILE", data));
+    return load_idx(folder + "train-images-idx3-ubyte.gz", folder + "train-labels-idx1-ubyte.gz");
   }
+  const auto colon = data.find(':');
+  const std::string kind = data.substr(0, colon), where = colon == std::string::npos ? "" : data.substr(colon + 1);
+  if (kind == "idx" && !where.empty()) {
+    const auto comma = where.find(',');
+    if (comma == std::string::npos) throw UsageError(fmt::format("data \"{}\": has to be idx:IMAGES,LABELS", data));
+    return load_idx(where.substr(0, comma), where.substr(comma + 1));
+  }
+  if (kind == "npz" && !where.empty()) return load_npz(where);
+  if (kind == "folder" && !where.empty()) return load_folder(where, preprocessing);
+  if (kind == "cifar10" && !where.empty()) return load_cifar10(where);
+  if (kind == "cifar100" && !where.empty()) return load_cifar100(where);
+  if (kind == "csv" && !where.empty()) return load_csv(where);
+  throw UsageError(fmt::format("data \"{}\": unknown kind; use {}", data, data_kinds));
+}
+
+Tensor all_prepared(const Tensor& images, const Preprocessing& preprocessing, const std::string& file) {
+  const Tensor first = prepared(images[0], preprocessing, file);
+  std::vector<std::int64_t> shape = first.sizes().vec();
+  shape.insert(shape.begin(), images.size(0));
+  Tensor result = at::empty(shape, at::kFloat);
+  for (std::int64_t i = 0; i < images.size(0); ++i) {
+    result.select(0, i).copy_(prepared(images[i], preprocessing, file));
+  }
+  return result;
+}
+
+}  // namespace
+
+LabelledImages load_images(const std::string& data, const Preprocessing& preprocessing) {
+  LabelledImages loaded = load_source(data, preprocessing);
   if (loaded.images.numel() == 0) throw InputError(loaded.files.front() + ": holds no images");
+  if (preprocessing.any()) loaded.images = all_prepared(loaded.images, preprocessing, loaded.files.front());
   loaded.source = data;
   return loaded;
+}
+
+std::vector<std::int64_t> classes_of(const std::vector<std::string>& names, const std::string& file) {
+  constexpr std::int64_t largest = 65535;
+  std::vector<std::int64_t> classes;
+  for (const auto& name : names) {
+    std::int64_t number = 0;
+    const char* end = name.data() + name.size();
+    const auto [stopped, error] = std::from_chars(name.data(), end, number);
+    if (error != std::errc() || stopped != end || number < 0) break;
+    if (number > largest)
+      throw InputError(fmt::format("{}: has a class {}; classes go up to {}", file, number, largest));
+    classes.push_back(number);
+  }
+  if (classes.size() == names.size()) return classes;
+  std::map<std::string, std::int64_t> places;
+  for (const auto& name : names) places[name] = 0;
+  std::int64_t place = 0;
+  for (auto& [name, number] : places) number = place++;
+  if (place > largest + 1)
+    throw InputError(fmt::format("{}: has {} classes; give {} at most", file, place, largest + 1));
+  classes.clear();
+  for (const auto& name : names) classes.push_back(places[name]);
+  return classes;
 }
 
 std::string pixel_hash(const Tensor& image) {

@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "models/data/preprocessing.h"
 #include "models/tensor.h"
 
 namespace afterimage {
@@ -13,17 +14,21 @@ struct LabelledImages {
   Tensor images;                   // [n, h, w], [n, h, w, c] or [n, d], float32 in [0, 1]
   Tensor labels;                   // [n], int64 classes
   std::string source;              // as named on the command line, e.g. "fashion-mnist"
-  std::vector<std::string> files;  // that were read
+  std::vector<std::string> files;  // that were read; a folder stands for all in it
 
   std::int64_t size() const { return images.defined() ? images.size(0) : 0; }
   std::vector<std::int64_t> image_shape() const;    // without n
   LabelledImages select(const Tensor& rows) const;  // rows [k] int64
 };
 
-// `data` is DATA of the contract: "fashion-mnist", "idx:IMAGES,LABELS" or "npz:FILE".
+// `data` is DATA of the contract, one of these.
+inline constexpr const char* data_kinds =
+    "fashion-mnist, idx:IMAGES,LABELS, npz:FILE, folder:DIR (a sub-folder of PNG or JPEG files for each class), "
+    "cifar10:DIR, cifar100:DIR (their binary versions) or csv:FILE (values and a label on each line)";
+
 // Throws UsageError when it names no known kind, InputError when files are missing or malformed: counts that differ,
 // pixels that are NaN, infinite or outside [0, 1] (bytes are divided by 255), labels that are negative or not whole.
-LabelledImages load_images(const std::string& data);
+LabelledImages load_images(const std::string& data, const Preprocessing& preprocessing = {});
 
 // 16 hexadecimal digits of the SHA-256 of an image's pixels, rounded to 8 bits: equal for the same picture from two
 // files.

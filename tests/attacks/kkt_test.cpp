@@ -105,7 +105,7 @@ TEST_CASE("the objective and its gradients by images and multipliers are those o
   const Tensor images = at::randn({6, 8}, random, at::kDouble), mean = at::zeros({8}, at::kDouble);
   const Tensor searched = at::rand({6, 1}, random, at::kDouble) - 0.3, labels = shared_labels(6, outputs);
   constexpr double scale = 2.5, least = 0.2, penalty = 0.7;
-  const PixelBounds bounds(mean, -9, 9, {}, 0);
+  const PixelBounds bounds({mean, -9, 9}, {}, 0);
   DualCoefficients lambda(network, trained, bounds, labels, {scale, least, penalty});
   const auto target = network.tangents_at({trained}, trained);
   Tensor coefficients = at::empty({6, outputs}, at::kDouble), by_searched = at::empty_like(searched);
@@ -187,7 +187,7 @@ TEST_CASE("images and multipliers whose gradients make up a planted element are 
   const Mlp network(pixels, {256, 256}, outputs, Parameterization::standard);
   const Parameters point = network.initial(random);
   const Tensor pictured = pictures(count, random), mean = pictured.mean(0), images = pictured - mean;
-  const PixelBounds truth_bounds(mean, 0, 1, {}, 0);
+  const PixelBounds truth_bounds({mean, 0, 1}, {}, 0);
   DualCoefficients planted(network, point, truth_bounds, shared_labels(count, outputs), {1, 0, 0});
   const Tensor multipliers = at::rand({count, 1}, random, at::kFloat) * 0.5 + 0.5;
   Tensor coefficients = at::empty({count, outputs}, at::kFloat);
@@ -199,7 +199,7 @@ TEST_CASE("images and multipliers whose gradients make up a planted element are 
   plan.candidates = 2 * count;
   plan.steps = 2000;
   plan.initial_coefficient = 1;
-  PixelBounds bounds(mean, 0, 1, {}, 0.1 * target->squared_norm());
+  PixelBounds bounds({mean, 0, 1}, {}, 0.1 * target->squared_norm());
   DualCoefficients lambda(network, point, bounds, shared_labels(plan.candidates, outputs),
                           {static_cast<double>(count), 0, target->squared_norm()});
   Silent silent;

@@ -6,8 +6,10 @@ namespace afterimage {
 
 using namespace synthetic;
 
-TEST_CASE("candidates far off lead exactly to the images that they are nearest to") {
-  const Pictures pictures(false);
+TEST_CASE("candidates far off lead exactly to the images that they are nearest to, in whatever units") {
+  const bool divided = GENERATE(false, true);
+  Generator scales = seeded(9);
+  const Pictures pictures(false, 1, divided ? 0.2 + 0.1 * at::rand({pixels}, scales, at::kFloat) : Tensor());
   PixelPolytope polytope(pictures.span, pictures.bounds);
   Generator random = seeded(2);
   Silent silent;

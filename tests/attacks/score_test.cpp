@@ -91,6 +91,23 @@ TEST_CASE("a match says how far its candidate is") {
   }
 }
 
+TEST_CASE("scores are those of pixels, whatever preprocessing divided by") {
+  const Truth truth = noise_truth(6, 50, 2);
+  Generator random = seeded(4);
+  const Tensor claimed = with_noise(truth.training, 0.2, 3), scale = 0.1 + at::rand({pixels}, random, at::kFloat);
+  const Truth divided = {truth.training / scale, truth.control / scale, truth.mean, truth.image_shape, scale};
+  const Score wanted = score_of(claimed, truth), got = score_of(claimed / scale, divided);
+  CHECK(got.threshold.value() == Approx(*wanted.threshold).epsilon(1e-6));
+  CHECK(got.mean_relative_distance.value() == Approx(*wanted.mean_relative_distance).epsilon(1e-5));
+  CHECK(got.mean_ssim.value() == Approx(*wanted.mean_ssim).epsilon(1e-5));
+  CHECK(got.matches[3].distance.value() == Approx(*wanted.matches[3].distance).epsilon(1e-5));
+  CHECK(got.reconstructed->count == wanted.reconstructed->count);
+  CHECK(at::allclose(got.clipped * scale, wanted.clipped, 1e-5, 1e-6));
+  Truth wrong = divided;
+  wrong.scale = at::zeros({pixels});
+  CHECK_THROWS_AS(score_of(claimed, wrong), std::invalid_argument);
+}
+
 TEST_CASE("an image that is too far counts as nothing") {
   const Truth truth = noise_truth(10, 100, 4);
   CHECK(score_of(with_noise(truth.training, 0.3, 5), truth).reconstructed->count == 10);

@@ -13,7 +13,7 @@ struct Pictures {
   RowSpan span;
   InputBounds bounds;
 
-  explicit Pictures(bool grey, std::uint64_t seed = 1) {
+  explicit Pictures(bool grey, std::uint64_t seed = 1, const Tensor& scale = {}) {
     Generator random = seeded(seed);
     Tensor all = at::rand({count, pixels}, random, at::kDouble);
     if (grey) {
@@ -22,13 +22,13 @@ struct Pictures {
       all = all.mul(at::rand({count, pixels}, random, at::kDouble) > 0.5);
     }
     mean = all.mean(0);
-    images = all - mean;
+    images = over(all - mean, scale);
     const auto [u, s, vh] = at::linalg_svd(images, false);
     span.rank = count - 1;
     span.basis = vh.narrow(0, 0, span.rank).contiguous();
     span.singular_values = to_doubles(s);
     span.rounding = 1e-7;
-    bounds = {mean.to(at::kFloat), 0, 1};
+    bounds = {mean.to(at::kFloat), 0, 1, scale};
   }
   Tensor coordinates() const { return at::mm(images, span.basis.t()); }
   // Relative distance of coordinates [r] to the nearest picture.

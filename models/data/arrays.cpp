@@ -1,0 +1,74 @@
+#include <fmt/format.h>
+
+#include "models/base/error.h"
+#include "models/base/idx.h"
+#include "models/base/npz.h"
+#include "models/data/sources.h"
+
+namespace afterimage {
+namespace {
+
+Tensor checked_pixels(const Tensor& raw, const std::string& file) {
+  if (raw.scalar_type() == at::kByte) return raw.to(at::kFloat).div_(255);
+  if (!raw.is_floating_point()) throw InputError(file + ": images have to be bytes or floating point");
+  if (raw.numel() == 0) return raw.to(at::kFloat);
+  Tensor images = raw.to(at::kFloat);
+  if (!at::isfinite(images).all().item<bool>()) throw InputError(file + ": images hold NaN or infinity");
+  const float low = images.min().item<float>(), high = images.max().item<float>();
+  if (low < 0 || high > 1) {
+    throw InputError(fmt::format("{}: pixels go from {:.3g} to {:.3g}; floating-point images have to lie in [0, 1]",
+                                 file, low, high));
+  }
+  return images;
+}
+
+Tensor checked_labels(const Tensor& raw, std::int64_t images, const std::string& file) {
+  Tensor labels = raw;
+  if (labels.dim() == 2 && labels.size(0) == images && labels.numel() > 0) {
+    const Tensor ones = labels == 1, zeros = labels == 0;
+    if (!ones.logical_or(zeros).all().item<bool>() || !(ones.sum(1) == 1).all().item<bool>()) {
+      throw InputError(file + ": labels of rank 2 have to be one-hot; give one class for each image");
+    }
+    labels = ones.to(at::kByte).argmax(1);
+  }
+  if (labels.dim() != 1 || labels.size(0) != images) {
+    throw InputError(fmt::format("{}: has {} labels for {} images; each image needs one", file,
+                                 raw.dim() == 0 ? 0 : raw.size(0), images));
+  }
+  Tensor whole = labels.to(at::kLong);
+  if (labels.is_floating_point() && !at::equal(whole.to(labels.scalar_type()), labels)) {
+    throw InputError(file + ": labels have to be whole numbers");
+  }
+  if (images > 0 && (whole.min().item<std::int64_t>() < 0 || whole.max().item<std::int64_t>() > 65535)) {
+    throw InputError(file + ": labels have to be classes from 0 to 65535");
+  }
+  return whole;
+}
+
+}  // namespace
+
+LabelledImages load_idx(const std::string& images_file, const std::string& labels_file) {
+  const Array images = read_idx(images_file), labels = read_idx(labels_file);
+  if (images.shape.size() < 2)
+    throw InputError(images_file + ": holds labels, not images; give IMAGES,LABELS in that order");
+  if (labels.shape.size() != 1)
+    throw InputError(labels_file + ": holds images, not labels; give IMAGES,LABELS in that order");
+  const Tensor pixels = checked_pixels(to_tensor(images), images_file);
+  return {pixels, checked_labels(to_tensor(labels), pixels.size(0), labels_file), "", {images_file, labels_file}};
+}
+
+LabelledImages load_npz(const std::string& file) {
+  const NamedArrays arrays = read_npz(file);
+  const Array *images = find(arrays, "images"), *labels = find(arrays, "labels");
+  if (images == nullptr || labels == nullptr) {
+    throw InputError(file + ": has no arrays named images and labels, which a data set needs");
+  }
+  if (images->shape.size() < 2 || images->shape.size() > 4) {
+    throw InputError(fmt::format("{}: images have rank {}; they have to be [n, h, w], [n, h, w, c] or [n, d]", file,
+                                 images->shape.size()));
+  }
+  const Tensor pixels = checked_pixels(to_tensor(*images), file);
+  return {pixels, checked_labels(to_tensor(*labels), pixels.size(0), file), "", {file}};
+}
+
+}  // namespace afterimage

@@ -1,0 +1,112 @@
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <filesystem>
+
+#include "models/base/error.h"
+#include "models/base/image_file.h"
+#include "models/base/text.h"
+#include "models/data/sources.h"
+
+namespace afterimage {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr std::int64_t largest_total = std::int64_t{1} << 33;  // bytes of all pictures together
+constexpr std::size_t most_files = 10'000'000;
+
+bool is_within(const fs::path& path, const fs::path& folder) {
+  const auto [end, rest] = std::mismatch(folder.begin(), folder.end(), path.begin(), path.end());
+  return end == folder.end();
+}
+
+// What lies in a folder, by name. `root` is canonical.
+std::vector<fs::path> entries(const fs::path& folder, const fs::path& root) {
+  std::vector<fs::path> found;
+  std::error_code error;
+  for (fs::directory_iterator entry(folder, error), end; !error && entry != end; entry.increment(error)) {
+    const fs::path& path = entry->path();
+    if (path.filename().string().starts_with('.')) continue;
+    std::error_code dangling;
+    const fs::path target = fs::canonical(path, dangling);
+    if (dangling || !is_within(target, root)) {
+      throw InputError(fmt::format("{}: is a link that leads nowhere or out of {}; copy the file there", path.string(),
+                                   root.string()));
+    }
+    found.push_back(path);
+    if (found.size() > most_files) throw InputError(folder.string() + ": holds more than ten million files");
+  }
+  if (error) throw InputError(fmt::format("{}: cannot be read ({})", folder.string(), error.message()));
+  std::sort(found.begin(), found.end());
+  return found;
+}
+
+// [h, w] or [h, w, 3], float32.
+Tensor picture_in(const fs::path& file, const Preprocessing& preprocessing) {
+  return prepared(to_tensor(read_image(file)).to(at::kFloat).div_(255), preprocessing, file.string());
+}
+
+std::string shape_of(const Tensor& picture) {
+  return fmt::format("{} x {} {}", picture.size(0), picture.size(1), picture.dim() == 3 ? "in colour" : "in grey");
+}
+
+void require_same_shape(const Tensor& first, const fs::path& first_file, const Tensor& other,
+                        const fs::path& other_file) {
+  if (first.sizes() == other.sizes()) return;
+  throw InputError(fmt::format("{}: is {}, but {} is {}; give {}", other_file.string(), shape_of(other),
+                               first_file.filename().string(), shape_of(first),
+                               first.dim() == other.dim() ? "--resize HEIGHTxWIDTH" : "--grey, or colour them all"));
+}
+
+}  // namespace
+
+LabelledImages load_folder(const std::string& folder, const Preprocessing& preprocessing) {
+  if (!fs::is_directory(folder))
+    throw InputError(folder + ": no such folder; give one with a sub-folder for each class");
+  const fs::path root = fs::canonical(folder);
+  std::vector<std::string> names;
+  std::vector<std::vector<fs::path>> files;
+  std::int64_t count = 0;
+  for (const auto& entry : entries(folder, root)) {
+    if (!fs::is_directory(entry)) {
+      throw InputError(entry.string() + ": lies beside the classes' folders; move it into one of them, or away");
+    }
+    names.push_back(entry.filename().string());
+    files.push_back(entries(entry, root));
+    count += static_cast<std::int64_t>(files.back().size());
+  }
+  const std::vector<std::int64_t> classes = classes_of(names, folder);
+  LabelledImages loaded;
+  loaded.files = {folder};
+  Tensor first;
+  fs::path first_file;
+  std::vector<std::int64_t> labels;
+  for (std::size_t i = 0; i < files.size(); ++i) {
+    for (const auto& file : files[i]) {
+      if (!has_image_name(file) || fs::is_directory(file)) {
+        throw InputError(file.string() + ": is no PNG or JPEG file by its name; convert it, or move it away");
+      }
+      const Tensor picture = picture_in(file, preprocessing);
+      if (!first.defined()) {
+        if (count > largest_total / picture.numel()) {
+          throw InputError(fmt::format("{}: {} pictures of {} are more than 8 GiB; give a smaller --resize", folder,
+                                       count, shape_of(picture)));
+        }
+        first = picture;
+        first_file = file;
+        std::vector<std::int64_t> shape = picture.sizes().vec();
+        shape.insert(shape.begin(), count);
+        loaded.images = at::empty(shape, at::kFloat);
+      }
+      require_same_shape(first, first_file, picture, file);
+      loaded.images.select(0, static_cast<std::int64_t>(labels.size())).copy_(picture);
+      labels.push_back(classes[i]);
+    }
+  }
+  if (labels.empty()) throw InputError(folder + ": holds no sub-folders with pictures; give one for each class");
+  loaded.labels = at::tensor(labels, at::kLong);
+  return loaded;
+}
+
+}  // namespace afterimage

@@ -1,0 +1,34 @@
+// The kinds of DATA, a file each, and what they share. `load_images` chooses among them.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "models/data/labelled_images.h"
+#include "models/data/preprocessing.h"
+
+namespace afterimage {
+
+// Images as they are; `source` is left empty. All throw InputError.
+LabelledImages load_idx(const std::string& images_file, const std::string& labels_file);
+LabelledImages load_npz(const std::string& file);
+
+// The binary version of CIFAR-10 and CIFAR-100 (https://www.cs.toronto.edu/~kriz/cifar.html): all training and then all
+// test images [n, 32, 32, 3]; of CIFAR-100 the fine labels.
+LabelledImages load_cifar10(const std::string& folder);
+LabelledImages load_cifar100(const std::string& folder);
+
+// Pictures in one sub-folder a class, classes and files in the order of their names: [n, h, w] where all are grey,
+// [n, h, w, 3] where all are coloured. Names that begin with a dot are passed over. Preprocessing is done here, since
+// only then all need be of one size.
+LabelledImages load_folder(const std::string& folder, const Preprocessing& preprocessing);
+
+// A table [n, d] of numbers in [0, 1], or of whole numbers up to 255 that are divided by 255 (as in CSV copies of
+// MNIST). The first line may be a header; the label is in the column that it calls "label", else in the last one.
+LabelledImages load_csv(const std::string& file);
+
+// Classes of names: the numbers themselves where all are whole ones, else places among the sorted names. Throws
+// InputError that names `file` on numbers above 65535.
+std::vector<std::int64_t> classes_of(const std::vector<std::string>& names, const std::string& file);
+
+}  // namespace afterimage

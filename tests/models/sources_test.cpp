@@ -1,0 +1,232 @@
+#include <filesystem>
+#include <fstream>
+
+#include "base/folder.h"
+#include "models/base/error.h"
+#include "models/base/files.h"
+#include "models/base/npz.h"
+#include "models/data/split.h"
+
+namespace afterimage {
+namespace {
+
+namespace fs = std::filesystem;
+using test::Folder;
+
+const fs::path pictures = fs::path(TEST_DATA) / "images";
+
+// What the refusal says; empty where there is none.
+std::string refusal(const std::string& data, const Preprocessing& preprocessing = {}) {
+  try {
+    load_images(data, preprocessing);
+    return "";
+  } catch (const InputError& error) {
+    const std::string message = error.what();
+    CHECK(message.find('\n') == std::string::npos);
+    return message;
+  }
+}
+
+bool says(const std::string& message, const std::string& what) {
+  INFO(message);
+  CHECK(message.find(what) != std::string::npos);
+  return message.find(what) != std::string::npos;
+}
+
+void put(const Folder& folder, const std::string& name, const std::string& picture) {
+  fs::create_directories(folder.at(name).parent_path());
+  fs::copy_file(pictures / picture, folder.at(name));
+}
+
+Tensor expected(const std::string& file, const std::string& name) {
+  const NamedArrays arrays = read_npz(pictures / file);
+  return to_tensor(*find(arrays, name)).to(at::kFloat).div_(255);
+}
+
+std::vector<std::int64_t> labels_of(const LabelledImages& images) {
+  const Tensor labels = images.labels.contiguous();
+  return {labels.data_ptr<std::int64_t>(), labels.data_ptr<std::int64_t>() + labels.numel()};
+}
+
+std::string cifar_records(std::int64_t label_bytes, const std::vector<int>& labels) {
+  std::string bytes;
+  for (const int label : labels) {
+    bytes += std::string(static_cast<std::size_t>(label_bytes - 1), '\1') + static_cast<char>(label);
+    for (int i = 0; i < 3072; ++i) bytes += static_cast<char>((i * 7 + label) % 256);
+  }
+  return bytes;
+}
+
+}  // namespace
+
+TEST_CASE("a folder's classes are its sub-folders by name, and its files come in the order of theirs") {
+  const Folder folder;
+  put(folder, "dog/b.jpg", "full.jpg");
+  put(folder, "dog/a.PNG", "interlaced.png");
+  put(folder, "cat/only.png", "colour.png");
+  put(folder, "ant/.hidden", "grey.png");
+  folder.write("ant/.DS_Store", "x");
+  const LabelledImages images = load_images("folder:" + folder.at("").string());
+  CHECK(images.images.sizes() == at::IntArrayRef({3, 13, 18, 3}));
+  CHECK(labels_of(images) == std::vector<std::int64_t>{1, 2, 2});
+  CHECK(at::equal(images.images[0], expected("expected.npz", "colour.png")));
+  CHECK(at::equal(images.images[1], expected("expected.npz", "interlaced.png")));
+  CHECK(at::equal(images.images[2], expected("expected.npz", "full.jpg")));
+}
+
+TEST_CASE("a folder whose sub-folders are all numbers has these as classes, and grey pictures have no channels") {
+  const Folder folder;
+  put(folder, "10/a.png", "grey.png");
+  put(folder, "9/a.png", "bits.png");
+  const LabelledImages images = load_images("folder:" + folder.at("").string());
+  CHECK(images.images.sizes() == at::IntArrayRef({2, 13, 18}));
+  CHECK(labels_of(images) == std::vector<std::int64_t>{10, 9});
+  CHECK(at::equal(images.images[1], expected("expected.npz", "bits.png")));
+}
+
+TEST_CASE("a folder that cannot be a data set is refused with a remedy") {
+  const auto with = [](const std::function<void(const Folder&)>& arrange) {
+    const Folder folder;
+    put(folder, "a/1.png", "colour.png");
+    arrange(folder);
+    return refusal("folder:" + folder.at("").string());
+  };
+  CHECK(with([](const Folder&) {}).empty());
+  CHECK(says(with([](const Folder& folder) { put(folder, "b/1.png", "grey.png"); }), "--grey"));
+  CHECK(says(with([](const Folder& folder) { folder.write("a/notes.txt", "x"); }), "notes.txt"));
+  CHECK(says(with([](const Folder& folder) { put(folder, "2.png", "colour.png"); }), "beside the classes"));
+  CHECK(says(with([](const Folder& folder) { put(folder, "a/b/1.png", "colour.png"); }), "a/b: "));
+  CHECK(says(with([](const Folder& folder) { fs::create_symlink("/etc/hostname", folder.at("a/2.png")); }), "link"));
+  CHECK(says(with([](const Folder& folder) { fs::create_symlink("/tmp", folder.at("b")); }), "link"));
+  CHECK(says(with([](const Folder& folder) { fs::create_symlink("nowhere.png", folder.at("a/2.png")); }), "link"));
+  CHECK(with([](const Folder& folder) { fs::create_symlink("1.png", folder.at("a/2.png")); }).empty());
+  const Folder empty;
+  CHECK(says(refusal("folder:" + empty.at("").string()), "sub-folder"));
+  CHECK(says(refusal("folder:" + empty.at("none").string()), "no such folder"));
+}
+
+TEST_CASE("pictures are made grey and resized as Pillow does it, and differing sizes then make one data set") {
+  const Folder folder;
+  put(folder, "a/1.png", "colour.png");
+  const std::string data = "folder:" + folder.at("").string();
+  const Tensor grey = load_images(data, {true, std::nullopt}).images[0];
+  CHECK((grey - expected("prepared.npz", "grey")).abs().max().item<float>() < 1.01F / 255);
+  for (const auto& [name, size] : {std::pair{"smaller", std::pair{5, 7}}, std::pair{"larger", std::pair{31, 40}}}) {
+    CAPTURE(name);
+    const Tensor got = load_images(data, {false, size}).images[0], wanted = expected("prepared.npz", name);
+    REQUIRE(got.sizes() == wanted.sizes());
+    // At the border Pillow weighs fewer pixels, where here the outermost ones count again.
+    const auto inner = [](const Tensor& picture) { return picture.slice(0, 1, -1).slice(1, 1, -1); };
+    CHECK((inner(got) - inner(wanted)).abs().max().item<float>() < 1.01F / 255);
+    CHECK((got - wanted).abs().max().item<float>() < 0.05F);
+    CHECK(at::equal(got.mul(255).round().div(255), got));
+  }
+  fs::copy_file(fs::path(TEST_DATA) / "contact-sheet.png", folder.at("a/2.png"));
+  CHECK(says(refusal(data), "--resize"));
+  CHECK(load_images(data, {true, std::pair{8, 9}}).images.sizes() == at::IntArrayRef({2, 8, 9}));
+}
+
+TEST_CASE("preprocessing leaves alone what is grey and of that size already, and refuses what has no pixels") {
+  const Folder folder;
+  const auto write = [&](const Tensor& images) {
+    write_npz(folder.at("data.npz"), {{"images", to_array(images)}, {"labels", to_array(at::zeros({2}, at::kLong))}});
+    return "npz:" + folder.at("data.npz").string();
+  };
+  const Tensor images = at::rand({2, 4, 6});
+  CHECK(at::equal(load_images(write(images), {true, std::pair{4, 6}}).images, images));
+  CHECK(says(refusal(write(at::rand({2, 24})), {false, std::pair{4, 6}}), "--resize"));
+  CHECK(says(refusal(write(at::rand({2, 24})), {true, std::nullopt}), "--grey"));
+  CHECK(says(refusal(write(at::rand({2, 3, 4, 2})), {true, std::nullopt}), "--grey"));
+}
+
+TEST_CASE("CIFAR's records are red, green and blue planes after their label, training before test images") {
+  const Folder folder;
+  for (int i = 1; i <= 5; ++i) folder.write("data_batch_" + std::to_string(i) + ".bin", cifar_records(1, {i, i + 1}));
+  folder.write("test_batch.bin", cifar_records(1, {9}));
+  const std::string data = "cifar10:" + folder.at("").string();
+  const LabelledImages images = load_images(data);
+  CHECK(images.images.sizes() == at::IntArrayRef({11, 32, 32, 3}));
+  CHECK(labels_of(images) == std::vector<std::int64_t>{1, 2, 2, 3, 3, 4, 4, 5, 5, 6, 9});
+  // Row 5, column 7 of the blue plane of the last image, by the formula that wrote it.
+  CHECK(images.images[10][5][7][2].item<float>() == Approx(((2 * 1024 + 5 * 32 + 7) * 7 + 9) % 256 / 255.0));
+  CHECK(images.files.size() == 6);
+
+  folder.write("data_batch_3.bin", cifar_records(1, {1}).substr(1));
+  CHECK(says(refusal(data), "no multiple"));
+  folder.write("data_batch_3.bin", "");
+  CHECK(says(refusal(data), "no multiple"));
+  folder.write("data_batch_3.bin", cifar_records(1, {10}));
+  CHECK(says(refusal(data), "label 10"));
+  fs::remove(folder.at("data_batch_3.bin"));
+  CHECK(says(refusal(data), "data_batch_3.bin: no such file"));
+
+  folder.write("train.bin", cifar_records(2, {99, 3}));
+  folder.write("test.bin", cifar_records(2, {50}));
+  CHECK(labels_of(load_images("cifar100:" + folder.at("").string())) == std::vector<std::int64_t>{99, 3, 50});
+}
+
+TEST_CASE("a CSV table has its label where the header says, else last, and its classes by number or by name") {
+  const Folder folder;
+  const auto load = [&](const std::string& text) { return load_images("csv:" + folder.write("t.csv", text).string()); };
+  const Tensor wanted = at::tensor({0.5F, 0.25F, 1.0F, 0.0F}).reshape({2, 2});
+  for (const char* text :
+       {"0.5,0.25,3\n1,0,7\n", "a,b,class\r\n0.5,.25,3\r\n1,0e-90,7\r\n", "\xef\xbb\xbfx,label,y\n.5,3,2.5e-1\n\n1,7,0",
+        "\"x, y\",\"label\",z\n\" 0.5\" ,\"3\", 0.25\n+1,7,0\n", "1,2,label\n0.5,0.25,3\n1,0,7\n"}) {
+    CAPTURE(text);
+    const LabelledImages images = load(text);
+    CHECK(at::equal(images.images, wanted));
+    CHECK(labels_of(images) == std::vector<std::int64_t>{3, 7});
+  }
+  CHECK(labels_of(load("0.5,virginica\n0,setosa\n1,\"virginica\"\n")) == std::vector<std::int64_t>{1, 0, 1});
+  CHECK(at::equal(load("label,p0,p1\n5,0,255\n0,51,0\n").images, at::tensor({0.0F, 1.0F, 0.2F, 0.0F}).reshape({2, 2})));
+}
+
+TEST_CASE("a CSV table with gaps, uneven lines or values out of range is refused, with its line") {
+  const Folder folder;
+  const auto refused = [&](const std::string& text) { return refusal("csv:" + folder.write("t.csv", text).string()); };
+  CHECK(says(refused(""), "no lines"));
+  CHECK(says(refused("a,b,label\n"), "no lines"));
+  CHECK(says(refused("0.5,1\n0.5\n"), "line 2 has 1 fields where the first has 2"));
+  CHECK(says(refused("0.5,1\n,1\n"), "line 2 has \"\""));
+  CHECK(says(refused("0.5,1\n0.5,\n"), "line 2 has no label"));
+  CHECK(says(refused("0.5,1\nnan,1\n"), "line 2"));
+  CHECK(says(refused("0.5,1\n1e999,1\n"), "line 2"));
+  CHECK(says(refused("0.5,1\n0.5 0.5,1\n"), "line 2"));
+  CHECK(says(refused("0.5,1\n\"0.5,1\n"), "close the quote"));
+  CHECK(says(refused("0.5,1\n\"0.5\"0,1\n"), "line 2"));
+  CHECK(says(refused("0.5\n"), "separated by commas"));
+  CHECK(says(refused("label,label,x\n1,1,1\n"), "two columns"));
+  CHECK(says(refused("-0.5,1\n1.5,1\n"), "(x - min) / (max - min)"));
+  CHECK(says(refused("0.5,1\n255,1\n"), "(x - min) / (max - min)"));
+  CHECK(says(refused("0.5,65536\n"), "classes go up to 65535"));
+  CHECK(says(refused(std::string("\0\x1b[31m,1\n\0,1\n", 13)), "\\x"));
+}
+
+TEST_CASE("a folder's digest changes with a file's bytes, name or place, and not with hidden files") {
+  const Folder folder;
+  put(folder, "data/a/1.png", "colour.png");
+  put(folder, "data/a/2.png", "grey.png");
+  const FileDigest first = digest_of(folder.at("data"));
+  CHECK(first.bytes == fs::file_size(pictures / "colour.png") + fs::file_size(pictures / "grey.png"));
+  CHECK(first.sha256 == sha256_of(digest_of(pictures / "colour.png").sha256 + "  a/1.png\n" +
+                                  digest_of(pictures / "grey.png").sha256 + "  a/2.png\n"));
+  folder.write("data/a/.hidden", "x");
+  CHECK(digest_of(folder.at("data")).sha256 == first.sha256);
+  fs::rename(folder.at("data/a/2.png"), folder.at("data/a/3.png"));
+  CHECK(digest_of(folder.at("data")).sha256 != first.sha256);
+}
+
+TEST_CASE("numbers for the pixels are one for all, one for each channel or one for each pixel") {
+  const std::vector<std::int64_t> shape = {2, 1, 3};
+  CHECK(at::equal(per_pixel(at::tensor({0.5F}), shape), at::full({6}, 0.5F)));
+  CHECK(at::equal(per_pixel(at::tensor({1.0F, 2.0F, 3.0F}), shape), at::tensor({1.0F, 2.0F, 3.0F, 1.0F, 2.0F, 3.0F})));
+  CHECK(at::equal(per_pixel(at::arange(6), shape), at::arange(6).to(at::kFloat)));
+  CHECK_FALSE(per_pixel(at::arange(2), shape).defined());
+  CHECK_FALSE(per_pixel(at::arange(3), {2, 3}).defined());
+  CHECK(parse_size("28x32") == std::pair<std::int64_t, std::int64_t>{28, 32});
+  for (const char* text : {"", "28", "28x", "x28", "0x1", "28x-1", "28x28x3", "99999x1"}) {
+    CHECK_THROWS_AS(parse_size(text), UsageError);
+  }
+}
+
+}  // namespace afterimage
