@@ -7,6 +7,18 @@
 #include "models/base/error.h"
 
 namespace afterimage {
+namespace {
+
+// While options are read only CLI's own errors are caught.
+std::pair<std::int64_t, std::int64_t> size_in(const std::string& text) {
+  try {
+    return parse_size(text);
+  } catch (const UsageError& error) {
+    throw CLI::ValidationError(error.what());
+  }
+}
+
+}  // namespace
 
 void SubjectOptions::add_to(CLI::App& command) {
   command.add_option("RUN", run, "run directory that `afterimage train` wrote");
@@ -68,7 +80,7 @@ void add_input_options(CLI::App& command, InputRequest& request, const std::stri
       ->group(group);
   command
       .add_option_function<std::string>(
-          "--resize", [&request](const std::string& text) { request.preprocessing.size = parse_size(text); },
+          "--resize", [&request](const std::string& text) { request.preprocessing.size = size_in(text); },
           "HEIGHTxWIDTH that every picture is brought to")
       ->group(group);
   command.add_flag("--grey", request.preprocessing.grey, "make coloured pictures grey")->group(group);

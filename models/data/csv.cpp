@@ -86,6 +86,7 @@ class Lines {
 };
 
 std::optional<double> number_in(std::string_view text) {
+  text = trimmed(text);
   if (text.starts_with('+')) text.remove_prefix(1);
   double value = 0;
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
