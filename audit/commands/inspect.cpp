@@ -75,8 +75,8 @@ int inspect(const std::string& file, const std::string& key) {
   if (extension == ".safetensors") {
     const Safetensors content = read_safetensors(path);
     fmt::print("safetensors\n");
-    for (const auto& [key, value] : content.metadata)
-      fmt::print("  metadata {}: {}\n", printable(key), printable(value));
+    for (const auto& [name, value] : content.metadata)
+      fmt::print("  metadata {}: {}\n", printable(name), printable(value));
     print_arrays(content.arrays);
   } else if (extension == ".npz") {
     fmt::print("NumPy archive\n");
