@@ -201,14 +201,12 @@ class ZipReader {
       if (kind != 1) continue;
       if (seen) fail(header.name, "has two zip64 sizes");
       seen = true;
-      if (length < needed) break;
+      if (length < needed) fail(header.name, "has zip64 sizes that are cut off");
       if (size) header.size = field.u64();
       if (packed) header.packed = field.u64();
       if (offset != nullptr) *offset = field.u64();
     }
-    const bool open = (size && header.size == in_extra) || (packed && header.packed == in_extra) ||
-                      (offset != nullptr && *offset == in_extra);
-    if (open && !seen) fail(header.name, "has no zip64 sizes where they belong");
+    if (needed > 0 && !seen) fail(header.name, "has no zip64 sizes where they belong");
   }
 
   void check_names(const std::vector<Central>& entries) const {

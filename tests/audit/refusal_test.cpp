@@ -155,4 +155,33 @@ TEST_CASE("a control set that holds training images is refused") {
   CHECK_FALSE(fs::exists(folder / "out"));
 }
 
+TEST_CASE(
+    "a PyTorch file that would run something is refused by what it asks for, and what is no state dict by what it is") {
+  const Folder folder;
+  const std::string data = std::string(TEST_DATA) + "/pytorch/2.13/", canary = folder / "canary";
+  write(folder / "shell.pt", "cos\nsystem\n(S'touch " + canary + "'\ntR.");
+  write(folder / "inst.pth", "(S'touch " + canary + "'\niposix\nsystem\n.");
+  write(folder / "cut.pt", contents(data + "dense.pt").substr(0, 1000));
+  for (const auto& [file, named] : std::vector<std::pair<std::string, std::string>>{
+           {folder / "shell.pt", "os.system"},
+           {folder / "inst.pth", "posix.system"},
+           {folder / "cut.pt", "cut off"},
+           {data + "module.pt", "torch.nn.modules.container.Sequential"},
+           {data + "before-1.6.pt", "before 1.6"},
+           {data + "two.pt", "--key"},
+       }) {
+    CAPTURE(file);
+    const Result result = run("inspect " + file);
+    CHECK(result.code == 4);
+    CHECK(lines_in(result.err) == 1);
+    CHECK(result.err.find(named) != std::string::npos);
+    CHECK_FALSE(fs::exists(canary));
+  }
+  CHECK(run("inspect " + data + "two.pt --key nothing").code == 2);
+  const Result shown = run("inspect " + data + "two.pt --key ema");
+  CHECK(shown.code == 0);
+  CHECK(shown.out.find("state dict at \"ema.model\"") != std::string::npos);
+  CHECK(shown.out.find("1.running_var") != std::string::npos);
+}
+
 }  // namespace afterimage::test

@@ -120,6 +120,22 @@ TEST_CASE("weights that are no finite floating-point numbers are refused, and ot
   std::filesystem::remove(file);
 }
 
+TEST_CASE("weights come from PyTorch files without their counts of batches, and from the key that is named") {
+  const std::filesystem::path folder = std::filesystem::path(TEST_DATA) / "pytorch" / "2.13";
+  for (const char* name : {"dense.pt", "module-prefix.pt", "checkpoint.pt"}) {
+    const Parameters weights = read_parameters(folder / name);
+    CHECK(weights.size() == 8);  // two dense layers, and a batch norm with its running statistics
+    CHECK(weights.contains("1.running_mean"));
+    CHECK_FALSE(weights.contains("1.num_batches_tracked"));
+  }
+  CHECK(read_parameters(folder / "script.pt").contains("0.0.weight"));
+  const Parameters model = read_parameters(folder / "two.pt", "model");
+  CHECK(model.times(0.5).minus(read_parameters(folder / "two.pt", "ema.model")).squared_norm() == 0);
+  CHECK_THROWS_AS(read_parameters(folder / "two.pt"), InputError);
+  CHECK_THROWS_AS(read_parameters(folder / "dense.npz", "model"), UsageError);
+  CHECK_THROWS_AS(read_parameters(folder / "script.pt", "model"), UsageError);
+}
+
 TEST_CASE("denormals are flushed in every thread once compute is set up") {
   const int threads = set_up_compute(2);
   std::vector<int> flushed(threads, 0);
