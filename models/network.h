@@ -63,6 +63,10 @@ class Network {
   // [r, d] of orthonormal rows, images are given by coordinates [M, r] in it.
   virtual std::unique_ptr<TangentTarget> tangents_at(const std::vector<Parameters>& points, const Parameters& drift,
                                                      const Tensor& basis = {}) const = 0;
+  // Whether features_at() and in_basis() are there: what following training needs. Where not, they throw NotApplicable.
+  virtual bool follows_training() const { return true; }
+  // One line on activations that a search cannot smooth; empty where all are.
+  virtual std::string unsmoothed() const { return {}; }
   // theta_f - theta_0 against the features at theta_0 + t (theta_f - theta_0), one for each t in `along`.
   std::unique_ptr<TangentTarget> tangents(const Parameters& initial, const Parameters& trained,
                                           const std::vector<double>& along, const Tensor& basis = {}) const;

@@ -7,6 +7,7 @@
 #include <cmath>
 
 #include "models/base/error.h"
+#include "models/base/text.h"
 
 namespace afterimage {
 namespace {
@@ -35,6 +36,12 @@ void require_fit(LossKind loss, std::int64_t outputs) {
   }
 }
 
+std::string names_of(const Parameters& parameters) {
+  std::string names;
+  for (const auto& [name, tensor] : parameters.entries()) names += (names.empty() ? "" : ", ") + name;
+  return names;
+}
+
 std::unique_ptr<torch::optim::Optimizer> make_optimizer(const Recipe& recipe, std::vector<Tensor> parameters) {
   if (recipe.optimizer == Optimizer::adam) {
     return std::make_unique<torch::optim::Adam>(
@@ -43,6 +50,27 @@ std::unique_ptr<torch::optim::Optimizer> make_optimizer(const Recipe& recipe, st
   return std::make_unique<torch::optim::SGD>(
       std::move(parameters),
       torch::optim::SGDOptions(recipe.learning_rate).momentum(recipe.momentum).weight_decay(recipe.weight_decay));
+}
+
+// Which parameters are trained. Throws UsageError on a name that begins none, and where all are frozen.
+std::vector<bool> trainable(const Parameters& parameters, const std::vector<std::string>& frozen) {
+  std::vector<bool> trained(parameters.size(), true);
+  for (const auto& prefix : frozen) {
+    bool any = false;
+    for (std::size_t i = 0; i < parameters.size(); ++i) {
+      if (!parameters.entries()[i].first.starts_with(prefix)) continue;
+      trained[i] = false;
+      any = true;
+    }
+    if (!any) {
+      throw UsageError(fmt::format("--freeze {}: no parameter's name begins so; there are {}", prefix,
+                                   printable(names_of(parameters))));
+    }
+  }
+  if (std::none_of(trained.begin(), trained.end(), [](bool free) { return free; })) {
+    throw UsageError("--freeze: leaves nothing to train; name fewer parameters");
+  }
+  return trained;
 }
 
 // Batches in random order, each image once an epoch.
@@ -141,8 +169,14 @@ Training train(const Network& network, const Parameters& initial, const Tensor& 
                const Recipe& recipe, Generator& random, Progress& progress) {
   require_fit(recipe.loss, network.outputs());
   Training result{initial.clone(), "steps", 0, 0, {}};
+  const std::vector<bool> trained = trainable(initial, recipe.frozen);
   std::vector<Tensor> tensors;
-  for (const auto& [name, tensor] : result.trained.entries()) tensors.push_back(tensor);
+  std::vector<std::size_t> entries;  // of each tensor
+  for (std::size_t i = 0; i < trained.size(); ++i) {
+    if (!trained[i]) continue;
+    tensors.push_back(result.trained[i]);
+    entries.push_back(i);
+  }
   const auto optimizer = make_optimizer(recipe, tensors);
   Batches batches(images.size(0), recipe.batch, random);
   Curve curve;
@@ -187,7 +221,7 @@ Training train(const Network& network, const Parameters& initial, const Tensor& 
     }
     if (step >= recipe.max_steps) break;
     if (recipe.over_loss && loss > 0) gradient = gradient.times(1 / std::min(loss, 1.0));
-    for (std::size_t i = 0; i < tensors.size(); ++i) tensors[i].mutable_grad() = gradient[i];
+    for (std::size_t i = 0; i < tensors.size(); ++i) tensors[i].mutable_grad() = gradient[entries[i]];
     optimizer->step();
   }
   for (auto& tensor : tensors) tensor.mutable_grad().reset();

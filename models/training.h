@@ -30,6 +30,7 @@ struct Recipe {
   // Gradients are divided by the loss over all images once that is below 1. The path is the same, but an exponential
   // loss then falls at an even rate however small it is (Lyu & Li 2020, loss-based learning rate).
   bool over_loss = false;
+  std::vector<std::string> frozen;  // parameters whose names begin so keep their initial values
 };
 
 struct Training {

@@ -2,12 +2,23 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cmath>
 
 namespace afterimage {
 namespace {
 
 constexpr std::int64_t largest_kernel = 6000;  // rows; two of them in float64 take half a gigabyte
+// Numbers in the features of all images together, where these are formed one by one: minutes of work.
+constexpr double largest_features = 4e8;
+
+// Of `count` images, how many have their kernels computed.
+std::int64_t affordable(const Network& network, const Parameters& initial, std::int64_t count) {
+  if (network.follows_training()) return count;
+  const double row = static_cast<double>(initial.count()) * static_cast<double>(2 * network.outputs());
+  return std::clamp<std::int64_t>(static_cast<std::int64_t>(largest_features / row), 2,
+                                  std::max<std::int64_t>(count, 2));
+}
 
 double linearization_error(const Network& network, const Parameters& initial, const Parameters& drift,
                            const Parameters& trained, const Tensor& images) {
@@ -31,13 +42,14 @@ KernelDeviation measure_deviation(const Network& network, const Parameters& init
   result.relative_parameter_change = std::sqrt(drift.squared_norm() / initial.squared_norm());
   result.parameters_per_unknown = static_cast<double>(initial.count()) / static_cast<double>(training.numel());
 
-  const std::int64_t rows = training.size(0) * network.outputs();
+  const std::int64_t count = std::min(training.size(0), affordable(network, initial, training.size(0)));
+  const std::int64_t rows = count * network.outputs();
   if (2 * rows > largest_kernel) {
     result.reason = fmt::format("kernels and residuals: {} rows are more than the {} that are held in memory", 2 * rows,
                                 largest_kernel);
     return result;
   }
-  const Tensor images = training.to(at::kDouble);
+  const Tensor images = training.narrow(0, 0, count).to(at::kDouble);
   const Parameters start = initial.to(at::kDouble), end = trained.to(at::kDouble);
   const auto at_start = network.tangents(start, end, {0.0}), at_end = network.tangents(start, end, {1.0});
   const Tensor first = at_start->gram(images, {}).clone(), last = at_end->gram(images, {});
@@ -49,6 +61,12 @@ KernelDeviation measure_deviation(const Network& network, const Parameters& init
     result.final_to_infinite = kernel_distance(last, kernel);
   } else {
     result.reason = "initial_to_infinite and final_to_infinite: no closed form of this architecture's kernel is known";
+  }
+  if (count < training.size(0)) {
+    result.reason += fmt::format(
+        "; kernel_distance is that of {} images, as many as {} parameters allow, and residuals need all of them", count,
+        initial.count());
+    return result;
   }
   const Projection projection = project(*network.tangents(start, end, {0.0, 1.0}), images, {});
   result.residual_at_truth = projection.relative_residual;

@@ -1,0 +1,74 @@
+// Any network that PyTorch wrote as a TorchScript archive: traced or scripted, convolutional or not.
+//
+// Parameters go by the module's own names; the statistics of batch normalisation and all other buffers are the
+// archive's, in inference mode. Images [n, d] of this project lie row by row as [h, w] or [h, w, c]; the module is
+// given [n, c, h, w], with c = 1 for [h, w], or, where it does not take that, [n, d] as they are. Derivatives are
+// autograd's.
+#pragma once
+
+#include <memory>
+#include <vector>
+
+#include "models/network.h"
+#include "models/script.h"
+#include "models/tangent/autograd.h"
+
+namespace afterimage {
+
+class ScriptedNetwork final : public Network {
+ public:
+  static constexpr std::string_view family = "torchscript:";
+
+  // Loads the archive, and tries it: each image has to give `outputs` numbers that depend on no other image and not on
+  // chance. `architecture` is how messages and reports name it. Throws InputError.
+  ScriptedNetwork(const std::filesystem::path& archive, std::string architecture, std::vector<std::int64_t> input_shape,
+                  std::int64_t outputs);
+
+  std::string architecture() const override { return architecture_; }
+  std::string parameterization() const override { return "standard"; }
+  std::int64_t inputs() const override { return inputs_; }
+  std::int64_t outputs() const override { return outputs_; }
+  FirstLayer first_layer() const override { return {}; }
+  bool follows_training() const override { return false; }
+  std::string unsmoothed() const override { return script_->unsmoothed(); }
+
+  // An archive says nothing of how its network was drawn. Throws UsageError.
+  Parameters initial(Generator& random) const override;
+  // The archive's own weights.
+  const Parameters& archived() const { return script_->parameters(); }
+  // What derivatives are taken of.
+  Recorded recorded() const;
+  // Buffers and second names of a tensor may be in the file: they are left out.
+  Parameters arranged(const Parameters& parameters, const std::string& file) const override;
+  Tensor evaluate(const Parameters& parameters, const Tensor& images) const override;
+  Sloped input_gradient(const Parameters& parameters, const Tensor& images, const Tensor& cotangents) const override;
+  Parameters pullback(const Parameters& parameters, const Tensor& images,
+                      const std::function<Tensor(const Tensor&)>& cotangents) const override;
+  Tensor pushforward(const Parameters& parameters, const Parameters& direction, const Tensor& images) const override;
+  // Both throw NotApplicable.
+  std::unique_ptr<TangentFeatures> features_at(const Parameters& parameters, const Tensor& images,
+                                               Smoothing relu) const override;
+  Parameters in_basis(const Parameters& parameters, const Tensor& basis) const override;
+  // Throws NotApplicable with a basis.
+  std::unique_ptr<TangentTarget> tangents_at(const std::vector<Parameters>& points, const Parameters& drift,
+                                             const Tensor& basis = {}) const override;
+
+ private:
+  enum class Layout { pictures, flat };
+
+  void find_layout();
+  void require_plain_function() const;
+
+  std::shared_ptr<const Script> script_;
+  std::string architecture_;
+  std::vector<std::int64_t> input_shape_;
+  std::int64_t inputs_ = 1, outputs_;
+  Layout layout_ = Layout::pictures;
+  std::int64_t chunk_ = 1;  // images at a time
+};
+
+// The weights that a TorchScript archive holds. Runs code that it holds: see Script. Throws InputError, also for NaN or
+// infinity.
+Parameters read_scripted_parameters(const std::filesystem::path& archive);
+
+}  // namespace afterimage
