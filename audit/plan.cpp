@@ -9,6 +9,7 @@
 #include "models/base/error.h"
 #include "models/base/files.h"
 #include "models/data/split.h"
+#include "models/scripted_network.h"
 
 namespace afterimage {
 namespace {
@@ -33,10 +34,17 @@ void require_change(const Parameters& initial, const Parameters& trained, const 
   }
 }
 
-void load_weights(Subject& subject, const SubjectFiles& files) {
-  const Parameters trained = read_parameters(files.trained);
+// A file named .pt or .pth is taken for a TorchScript archive where the network comes from one.
+Parameters read_weights(const std::string& file, const ModelDescription& model) {
+  const auto extension = fs::path(file).extension();
+  const bool archive = extension == ".pt" || extension == ".pth";
+  return archive && !model.archive().empty() ? read_scripted_parameters(file) : read_parameters(file);
+}
+
+void load_weights(Subject& subject, const SubjectFiles& files, const ModelDescription& model) {
+  const Parameters trained = read_weights(files.trained, model);
   if (!files.initial.empty()) {
-    const Parameters initial = read_parameters(files.initial);
+    const Parameters initial = read_weights(files.initial, model);
     require_same_layout(initial, files.initial, trained, files.trained);
     subject.initial = subject.network->arranged(initial, files.initial);
   }
@@ -98,6 +106,15 @@ void set_data(Case& subject, const TrainingSet& training, const LabelledImages& 
   subject.labels = texts_of(training.labels);
 }
 
+// The file of that name in whichever format it is; .safetensors where there is none.
+fs::path weights_in(const fs::path& folder, const std::string& name) {
+  for (const char* extension : {".npz", ".pt", ".pth"}) {
+    const fs::path other = folder / (name + extension);
+    if (fs::exists(other) && !fs::exists(folder / (name + ".safetensors"))) return other;
+  }
+  return folder / (name + ".safetensors");
+}
+
 std::vector<std::string> limitations(bool initial_known) {
   return {
       "A pass means that these attacks, with these settings, did not reconstruct more than the policy allows; it is a "
@@ -119,8 +136,12 @@ std::vector<std::string> limitations(bool initial_known) {
 SubjectFiles files_of_run(const std::string& run, bool initial_known) {
   if (!fs::is_directory(run)) throw InputError(run + ": no such run directory; `afterimage train` writes one");
   const fs::path folder(run);
-  SubjectFiles files{initial_known ? folder / "initial.safetensors" : "", folder / "trained.safetensors",
-                     folder / "model.json", folder / "training-set.npz", folder / "training.json"};
+  SubjectFiles files;
+  if (initial_known) files.initial = weights_in(folder, "initial");
+  files.trained = weights_in(folder, "trained");
+  files.model = folder / "model.json";
+  files.training_set = folder / "training-set.npz";
+  files.training_record = folder / "training.json";
   for (const auto* file : {&files.initial, &files.trained, &files.model, &files.training_set}) {
     if (!file->empty() && !fs::exists(*file)) throw InputError(*file + ": missing; a run directory has to hold it");
   }
@@ -130,10 +151,10 @@ SubjectFiles files_of_run(const std::string& run, bool initial_known) {
 
 Case load_case(const SubjectFiles& files, const ControlRequest& request, std::int64_t seed) {
   Case result;
-  result.model = read_model(files.model);
+  result.model = read_model(files.model, files.allow_torchscript);
   result.subject.network = result.model.network();
   result.subject.loss = result.model.loss;
-  load_weights(result.subject, files);
+  load_weights(result.subject, files, result.model);
   const TrainingSet training = read_training_set(files.training_set, result.model);
   const TrainingRecord record =
       files.training_record.empty() ? TrainingRecord{} : read_training_record(files.training_record);
@@ -153,6 +174,9 @@ Case load_case(const SubjectFiles& files, const ControlRequest& request, std::in
   if (!files.initial.empty()) facts.inputs.push_back(describe("initial", files.initial));
   facts.inputs.push_back(describe("trained", files.trained));
   facts.inputs.push_back(describe("model", files.model));
+  if (const auto archive = result.model.archive(); !archive.empty()) {
+    facts.inputs.push_back(describe("network", archive.string()));
+  }
   facts.inputs.push_back(describe("training-set", files.training_set));
   if (!files.training_record.empty()) facts.inputs.push_back(describe("training-record", files.training_record));
   for (const auto& file : control.files) facts.inputs.push_back(describe("control", file));

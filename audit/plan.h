@@ -16,7 +16,8 @@ namespace afterimage {
 struct SubjectFiles {
   std::string initial;  // empty: the attacker does not know the weights before training
   std::string trained, model, training_set;
-  std::string training_record;  // may be empty
+  std::string training_record;     // may be empty
+  bool allow_torchscript = false;  // whether code in TorchScript archives may run
 };
 // The files of a run directory, without the initial weights where those are not to be known. Throws InputError naming
 // the first that is missing.

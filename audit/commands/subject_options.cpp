@@ -13,9 +13,13 @@ void SubjectOptions::add_to(CLI::App& command) {
   command.add_flag("--unknown-start", unknown_start,
                    "leave out the initial weights of RUN, as for an attacker who does not know them");
   command.add_option("--initial", files.initial,
-                     "weights before training (.safetensors, .npz); left out where the attacker does not know them");
+                     "weights before training (.safetensors, .npz, for torchscript:FILE also .pt archives); left out "
+                     "where the attacker does not know them");
   command.add_option("--trained", files.trained, "weights after training");
   command.add_option("--model", files.model, "model.json: architecture, input shape, outputs, task");
+  command.add_flag("--allow-torchscript", files.allow_torchscript,
+                   "run the code in the archive that model.json names as torchscript:FILE: such a file can do all that "
+                   "this program may, so give this only for files that you trust");
   command.add_option("--training-set", files.training_set,
                      "images that were trained on, as the network saw them (.npz)");
   command.add_option("--control", control.data,
@@ -29,7 +33,11 @@ Case SubjectOptions::load(std::int64_t seed) const {
   if (unknown_start && !files.initial.empty()) {
     throw UsageError("--unknown-start: --initial is given as well; leave one of them out");
   }
-  if (!run.empty()) return load_case(files_of_run(run, !unknown_start), control, seed);
+  if (!run.empty()) {
+    SubjectFiles in_run = files_of_run(run, !unknown_start);
+    in_run.allow_torchscript = files.allow_torchscript;
+    return load_case(in_run, control, seed);
+  }
   for (const auto& [option, value] :
        {std::pair{"--trained", files.trained}, {"--model", files.model}, {"--training-set", files.training_set}}) {
     if (value.empty())
