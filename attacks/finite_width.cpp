@@ -225,6 +225,7 @@ class Search {
     result_.evidence["candidates"] = plan_.candidates;
     result_.evidence["space"] = in_span_ ? "span" : "pixels";
     result_.evidence["tangents"] = settings_.points;
+    if (const auto line = subject_.network->unsmoothed(); !line.empty()) result_.evidence["unsmoothed"] = line;
     if (deflation_) {
       result_.evidence["confirmed_by_round"] = history_.found_by_round;
       result_.evidence["slack"] = deflation_->polytope().slack();

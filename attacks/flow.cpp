@@ -333,6 +333,9 @@ Reconstruction Flow::run(const Subject& subject, const Handed& handed, const Att
     return not_applicable(
         "gradient flow in exponential segments is that of the squared loss, and the model's is another");
   }
+  if (!subject.network->follows_training()) {
+    return not_applicable("only for fully connected networks: training is followed in closed form");
+  }
   if (handed.complete) {
     return not_applicable("every image that the row space counts is confirmed already: nothing is left to find");
   }

@@ -8,7 +8,9 @@
 #include "audit/context.h"
 #include "models/base/error.h"
 #include "models/base/files.h"
+#include "models/base/pytorch.h"
 #include "models/data/split.h"
+#include "models/scripted_network.h"
 
 namespace afterimage {
 namespace {
@@ -55,11 +57,18 @@ std::int64_t complete_head(Parameters& initial, const Parameters& trained, const
   return static_cast<std::int64_t>(unknown.size());
 }
 
+// A file named .pt or .pth is taken for a TorchScript archive where the network comes from one.
+Parameters read_weights(const std::string& file, const std::string& key, bool scripted) {
+  const auto extension = fs::path(file).extension();
+  const bool archive = scripted && (extension == ".pt" || extension == ".pth");
+  return archive && is_torchscript(file) ? read_scripted_parameters(file) : read_parameters(file, key);
+}
+
 // Returns whether the last layer's start is not known.
-bool load_weights(Subject& subject, const Parameters& trained, const SubjectFiles& files) {
+bool load_weights(Subject& subject, const Parameters& trained, const SubjectFiles& files, bool scripted) {
   bool new_head = false;
   if (!files.initial.empty()) {
-    Parameters initial = read_parameters(files.initial, files.key);
+    Parameters initial = read_weights(files.initial, files.key, scripted);
     new_head = complete_head(initial, trained, *subject.network, files.trained) > 0;
     require_same_layout(initial, files.initial, trained, files.trained);
     subject.initial = subject.network->arranged(initial, files.initial);
@@ -133,6 +142,15 @@ void set_data(Case& subject, const TrainingSet& training, const LabelledImages& 
   subject.labels = texts_of(training.labels);
 }
 
+// The file of that name in whichever format it is; .safetensors where there is none.
+fs::path weights_in(const fs::path& folder, const std::string& name) {
+  for (const char* extension : {".npz", ".pt", ".pth"}) {
+    const fs::path other = folder / (name + extension);
+    if (fs::exists(other) && !fs::exists(folder / (name + ".safetensors"))) return other;
+  }
+  return folder / (name + ".safetensors");
+}
+
 std::vector<std::string> limitations(bool initial_known) {
   return {
       "A pass means that these attacks, with these settings, did not reconstruct more than the policy allows; it is a "
@@ -147,14 +165,6 @@ std::vector<std::string> limitations(bool initial_known) {
       "Rates are measured on this training set and this control set; other data may leak more or less.",
       "The report itself holds training images and has to be kept as carefully as the data.",
   };
-}
-
-// The file of that name with an extension that weights may have: as `train` writes it where there is none.
-std::string weights_in(const fs::path& folder, const std::string& name) {
-  for (const char* extension : {".safetensors", ".pt", ".pth", ".npz"}) {
-    if (fs::exists(folder / (name + extension))) return folder / (name + extension);
-  }
-  return folder / (name + ".safetensors");
 }
 
 }  // namespace
@@ -177,12 +187,13 @@ SubjectFiles files_of_run(const std::string& run, bool initial_known) {
 
 Case load_case(const SubjectFiles& files, const ControlRequest& request, std::int64_t seed) {
   Case result;
-  const Parameters trained = read_parameters(files.trained, files.key);
-  result.model = files.model.empty() ? infer_model(trained, files.trained, files.training_set, files.task)
-                                     : read_model(files.model);
+  if (!files.model.empty()) result.model = read_model(files.model, files.allow_torchscript);
+  const bool scripted = !result.model.archive().empty();
+  const Parameters trained = read_weights(files.trained, files.key, scripted);
+  if (files.model.empty()) result.model = infer_model(trained, files.trained, files.training_set, files.task);
   result.subject.network = result.model.network();
   result.subject.loss = result.model.loss;
-  const bool new_head = load_weights(result.subject, trained, files);
+  const bool new_head = load_weights(result.subject, trained, files, scripted);
   const TrainingSet training = read_training_set(files.training_set, result.model);
   const TrainingRecord record =
       files.training_record.empty() ? TrainingRecord{} : read_training_record(files.training_record);
@@ -202,6 +213,9 @@ Case load_case(const SubjectFiles& files, const ControlRequest& request, std::in
   if (!files.initial.empty()) facts.inputs.push_back(describe("initial", files.initial));
   facts.inputs.push_back(describe("trained", files.trained));
   if (!files.model.empty()) facts.inputs.push_back(describe("model", files.model));
+  if (const auto archive = result.model.archive(); !archive.empty()) {
+    facts.inputs.push_back(describe("network", archive.string()));
+  }
   facts.inputs.push_back(describe("training-set", files.training_set));
   if (!files.training_record.empty()) facts.inputs.push_back(describe("training-record", files.training_record));
   for (const auto& file : control.files) facts.inputs.push_back(describe("control", file));
@@ -238,7 +252,9 @@ InfiniteCase infinite_case(const InfiniteRequest& request, std::int64_t control_
                 data.targets.size(1),
                 request.task,
                 LossKind::squared,
-                request.inputs.preprocessing};
+                request.inputs.preprocessing,
+                {},
+                false};
   Generator random = seeded(stage_seed(seed, "control"));
   const LabelledImages control =
       load_control({"", control_samples}, request.data, task, data.training, base.model, random);

@@ -17,10 +17,11 @@ namespace afterimage {
 struct SubjectFiles {
   std::string initial;  // empty: the attacker does not know the weights before training
   std::string trained, training_set;
-  std::string model;            // empty: inferred from the trained weights, the training set and the task
-  std::string task;             // TASK, where there is no model; may be empty for several outputs
-  std::string training_record;  // may be empty
-  std::string key;              // of the state dict in PyTorch checkpoints that hold several; else empty
+  std::string model;               // empty: inferred from the trained weights, the training set and the task
+  std::string task;                // TASK, where there is no model; may be empty for several outputs
+  std::string training_record;     // may be empty
+  std::string key;                 // of the state dict in PyTorch checkpoints that hold several; else empty
+  bool allow_torchscript = false;  // whether code in TorchScript archives may run
 };
 // The files of a run directory, without the initial weights where those are not to be known. Throws InputError naming
 // the first that is missing.

@@ -9,8 +9,10 @@
 #include "models/base/files.h"
 #include "models/base/json.h"
 #include "models/base/npz.h"
+#include "models/base/text.h"
 #include "models/dense_layers.h"
 #include "models/mlp.h"
+#include "models/scripted_network.h"
 
 namespace afterimage {
 namespace {
@@ -70,7 +72,19 @@ std::int64_t ModelDescription::inputs() const {
   return std::accumulate(input_shape.begin(), input_shape.end(), std::int64_t{1}, std::multiplies<>());
 }
 
+std::filesystem::path ModelDescription::archive() const {
+  constexpr std::string_view family = ScriptedNetwork::family;
+  return architecture.starts_with(family) ? folder / architecture.substr(family.size()) : std::filesystem::path();
+}
+
 std::unique_ptr<Network> ModelDescription::network() const {
+  if (const auto file = archive(); !file.empty()) {
+    require_torchscript_allowed(file.string(), allow_torchscript);
+    if (parameterization != "standard") {
+      throw UsageError(fmt::format("parameterization \"{}\": {} has to be standard", parameterization, architecture));
+    }
+    return std::make_unique<ScriptedNetwork>(file, architecture, input_shape, outputs);
+  }
   return make_network(architecture, parameterization, inputs(), outputs);
 }
 
@@ -88,12 +102,22 @@ Json to_json(const ModelDescription& model) {
   return document;
 }
 
-ModelDescription read_model(const std::filesystem::path& path) {
+void require_torchscript_allowed(const std::string& file, bool allowed) {
+  if (allowed) return;
+  throw UsageError(
+      fmt::format("--allow-torchscript: not given, and {} holds code that would run on this machine; give it where you "
+                  "trust the file",
+                  printable(file)));
+}
+
+ModelDescription read_model(const std::filesystem::path& path, bool allow_torchscript) {
   const std::string file = path.string();
   const Json document = parse_json(read_file(path, largest_json), file);
   if (!document.is_object())
     throw InputError(file + ": has to be a JSON object with architecture, input_shape, outputs, task");
   ModelDescription model;
+  model.folder = path.parent_path();
+  model.allow_torchscript = allow_torchscript;
   model.architecture = text_in(document, "architecture", file);
   if (document.contains("parameterization")) model.parameterization = text_in(document, "parameterization", file);
   model.task = text_in(document, "task", file);
@@ -120,7 +144,7 @@ ModelDescription read_model(const std::filesystem::path& path) {
     if (const auto loss = document.find("loss"); loss != document.end() && !loss->is_null()) {
       model.loss = parse_loss(text_in(document, "loss", file));
     }
-    static_cast<void>(model.network());
+    if (model.archive().empty()) static_cast<void>(model.network());  // an archive is loaded once, by whoever needs it
     static_cast<void>(Task::parse(model.task));
   } catch (const UsageError& error) {
     throw InputError(fmt::format("{}: {}", file, error.what()));

@@ -22,12 +22,20 @@ struct ModelDescription {
   std::string task;
   std::optional<LossKind> loss;
   Preprocessing preprocessing = {};  // of pictures, before the training set's mean and scale
+  std::filesystem::path folder;      // that the file of "torchscript:FILE" lies in
+  bool allow_torchscript = false;    // whether the code in that file may run
 
   std::int64_t inputs() const;
+  // The file of "torchscript:FILE"; empty for other architectures.
+  std::filesystem::path archive() const;
+  // Throws UsageError: an architecture that is unknown, or TorchScript that is not allowed; InputError: an archive that
+  // cannot be loaded, or whose network does not fit.
   std::unique_ptr<Network> network() const;
 };
+// Throws UsageError, naming the file, unless it may run the code that it holds.
+void require_torchscript_allowed(const std::string& file, bool allowed);
 Json to_json(const ModelDescription& model);
-ModelDescription read_model(const std::filesystem::path& path);  // throws InputError
+ModelDescription read_model(const std::filesystem::path& path, bool allow_torchscript = false);  // throws InputError
 // A fully connected network as the shapes of its weights show it, that is supposed to have ReLUs, for images of the
 // shape that the training set's have and the given TASK, or all classes where that is empty and there are several
 // outputs. Throws InputError where the shapes show no such network or do not fit the images, UsageError where the task

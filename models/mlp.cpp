@@ -230,7 +230,8 @@ std::unique_ptr<Network> make_network(const std::string& architecture, const std
   constexpr std::string_view mlp = "mlp:";
   if (!architecture.starts_with(mlp)) {
     throw UsageError(
-        fmt::format("architecture \"{}\": unknown family; this version knows mlp:WIDTH,WIDTH,... and torchscript:FILE", architecture));
+        fmt::format("architecture \"{}\": unknown family; this version knows mlp:WIDTH,WIDTH,... and torchscript:FILE",
+                    architecture));
   }
   if (parameterization != "standard" && parameterization != "ntk") {
     throw UsageError(fmt::format("parameterization \"{}\": has to be standard or ntk", parameterization));

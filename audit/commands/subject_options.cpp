@@ -36,6 +36,9 @@ void SubjectOptions::add_to(CLI::App& command) {
   command.add_option("--task", files.task,
                      "what the labels mean, as in odd-even, where no --model says so (default: multiclass for several "
                      "outputs)");
+  command.add_flag("--allow-torchscript", files.allow_torchscript,
+                   "run the code in the archive that model.json names as torchscript:FILE: such a file can do all that "
+                   "this program may, so give this only for files that you trust");
   command.add_option("--training-set", files.training_set,
                      "images that were trained on, as the network saw them (.npz)");
   command.add_option("--control", control.data,
@@ -52,7 +55,11 @@ Case SubjectOptions::load(std::int64_t seed) const {
   if (unknown_start && !files.initial.empty()) {
     throw UsageError("--unknown-start: --initial is given as well; leave one of them out");
   }
-  if (!run.empty()) return load_case(files_of_run(run, !unknown_start), control, seed);
+  if (!run.empty()) {
+    SubjectFiles in_run = files_of_run(run, !unknown_start);
+    in_run.allow_torchscript = files.allow_torchscript;
+    return load_case(in_run, control, seed);
+  }
   for (const auto& [option, value] : {std::pair{"--trained", files.trained}, {"--training-set", files.training_set}}) {
     if (value.empty())
       throw UsageError(fmt::format(

@@ -12,6 +12,7 @@
 #include "audit/run_directory.h"
 #include "models/base/error.h"
 #include "models/base/files.h"
+#include "models/scripted_network.h"
 
 namespace afterimage {
 namespace {
@@ -44,7 +45,8 @@ Json record_of(const TrainRequest& request, const Context& context, const Networ
             {"max_steps", recipe.max_steps},
             {"until_loss", recipe.until_loss},
             {"patience", recipe.patience},
-            {"over_loss", recipe.over_loss}}},
+            {"over_loss", recipe.over_loss},
+            {"freeze", recipe.frozen}}},
           {"stopped_by", training.stopped_by},
           {"steps", training.steps},
           {"final_loss", training.final_loss},
@@ -54,10 +56,25 @@ Json record_of(const TrainRequest& request, const Context& context, const Networ
           {"seconds", seconds}};
 }
 
-Parameters initial_weights(const Network& network, double first_layer_scale, Generator& random) {
-  Parameters initial = network.initial(random);
-  if (first_layer_scale != 1) initial.at(network.first_layer().weight).mul_(first_layer_scale);
+// Drawn, or those of the archive that the network comes from.
+Parameters initial_weights(const Network& network, const ModelDescription& model, double first_layer_scale,
+                           Generator& random) {
+  const fs::path archive = model.archive();
+  Parameters initial = archive.empty() ? network.initial(random) : read_scripted_parameters(archive);
+  if (first_layer_scale == 1) return initial;
+  if (!network.first_layer().dense) throw UsageError("--first-layer-scale: the first layer is not dense; leave it out");
+  initial.at(network.first_layer().weight).mul_(first_layer_scale);
   return initial;
+}
+
+// An archive goes with the run, under a name of its own.
+ModelDescription written_model(ModelDescription model, const fs::path& out) {
+  const fs::path archive = model.archive();
+  if (archive.empty()) return model;
+  const std::string name = "network.pt";
+  fs::copy_file(archive, out / name);
+  model.architecture = std::string(ScriptedNetwork::family) + name;
+  return model;
 }
 
 }  // namespace
@@ -68,12 +85,18 @@ void train_run(const TrainRequest& request, const Context& context) {
   context.progress->stage(fmt::format("train: reading {}", request.data));
   const DrawnData data =
       draw_data(request.data, Task::parse(request.task), request.samples, request.inputs, context.seed);
-  const ModelDescription model{
-      request.architecture, request.parameterization,    data.image_shape, data.targets.size(1), request.task,
-      request.recipe.loss,  request.inputs.preprocessing};
+  const ModelDescription model{request.architecture,
+                               request.parameterization,
+                               data.image_shape,
+                               data.targets.size(1),
+                               request.task,
+                               request.recipe.loss,
+                               request.inputs.preprocessing,
+                               {},
+                               request.allow_torchscript};
   const auto network = model.network();
   Generator random = seeded(stage_seed(context.seed, "initial weights"));
-  const Parameters initial = initial_weights(*network, request.first_layer_scale, random);
+  const Parameters initial = initial_weights(*network, model, request.first_layer_scale, random);
   context.progress->stage(
       fmt::format("train: {} on {} images of {}", request.architecture, request.samples, request.task));
   const Training training =
@@ -87,7 +110,7 @@ void train_run(const TrainRequest& request, const Context& context) {
   write_training_set(out / "training-set.npz", data.training, model.input_shape);
   const Json record = record_of(request, context, *network, data, training, seconds);
   write_file(out / "training.json", record.dump(1) + "\n");
-  write_file(out / "model.json", to_json(model).dump(1) + "\n");
+  write_file(out / "model.json", to_json(written_model(model, out)).dump(1) + "\n");
   fmt::print(
       "trained {} on {} images: loss {:.3g} after {} steps (stopped by {}), test accuracy {}\n{}\n",
       request.architecture, request.samples, training.final_loss, training.steps, training.stopped_by,
@@ -111,7 +134,17 @@ void add_train(CLI::App& app, Context& context, Action& action) {
   command->add_option("--data", request.data, std::string("DATA: ") + data_kinds)->required();
   command->add_option("--task", request.task, "odd-even, classes:A,B, groups:A,B|C,D or multiclass")->required();
   command->add_option("--samples", request.samples, "training images, as even over the classes as it goes")->required();
-  command->add_option("--architecture", request.architecture, "mlp:WIDTH,WIDTH,... (hidden widths, ReLU)")->required();
+  command
+      ->add_option("--architecture", request.architecture,
+                   "mlp:WIDTH,WIDTH,... (hidden widths, ReLU), or torchscript:FILE, trained from the weights in it")
+      ->required();
+  command->add_flag("--allow-torchscript", request.allow_torchscript,
+                    "run the code in torchscript:FILE: such a file can do all that this program may, so give this only "
+                    "for files that you trust");
+  command
+      ->add_option("--freeze", recipe.frozen,
+                   "parameters whose names begin so keep their initial values, as in conv1,layer1. (fine-tuning)")
+      ->delimiter(',');
   command->add_option("--out", request.out, "new or empty folder")->required();
   command->add_option("--parameterization", request.parameterization, "standard or ntk (default standard)");
   add_input_options(*command, request.inputs);

@@ -102,6 +102,7 @@ TEST_CASE("the objective and its gradients by images and multipliers are those o
   Generator random = seeded(5);
   const Mlp network(8, std::vector<std::int64_t>(depth, 12), outputs, Parameterization::standard);
   const Parameters trained = network.initial(random).to(at::kDouble);
+  for (const auto& [name, tensor] : trained.entries()) tensor.add_(at::randn(tensor.sizes(), random, at::kDouble), 0.1);
   const Tensor images = at::randn({6, 8}, random, at::kDouble), mean = at::zeros({8}, at::kDouble);
   const Tensor searched = at::rand({6, 1}, random, at::kDouble) - 0.3, labels = shared_labels(6, outputs);
   constexpr double scale = 2.5, least = 0.2, penalty = 0.7;

@@ -143,7 +143,8 @@ TEST_CASE("bad input exits 4 with one line that names the file, and writes nothi
   const Result pytorch = run("audit --initial x.pt --trained y.pt --model " + good + "/model.json --training-set " +
                              good + "/training-set.npz --control fashion-mnist --quiet --out " + (folder / "out"));
   CHECK(pytorch.code == 4);
-  CHECK(pytorch.err.find("safetensors") != std::string::npos);
+  CHECK(pytorch.err.find("y.pt") != std::string::npos);
+  CHECK(lines_in(pytorch.err) == 1);
 }
 
 TEST_CASE("a control set that holds training images is refused") {

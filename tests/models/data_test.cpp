@@ -130,7 +130,7 @@ TEST_CASE("weights come from PyTorch files without their counts of batches, and 
   }
   CHECK(read_parameters(folder / "script.pt").contains("0.0.weight"));
   const Parameters model = read_parameters(folder / "two.pt", "model");
-  CHECK(model.times(0.5).minus(read_parameters(folder / "two.pt", "ema.model")).squared_norm() == 0);
+  CHECK(at::equal(model.at("3.weight") * 0.5, read_parameters(folder / "two.pt", "ema.model").at("3.weight")));
   CHECK_THROWS_AS(read_parameters(folder / "two.pt"), InputError);
   CHECK_THROWS_AS(read_parameters(folder / "dense.npz", "model"), UsageError);
   CHECK_THROWS_AS(read_parameters(folder / "script.pt", "model"), UsageError);
