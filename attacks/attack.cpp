@@ -62,6 +62,13 @@ std::vector<double> AttackOptions::numbers(const std::string& name, double low, 
   return values;
 }
 
+bool Subject::some_still() const {
+  for (std::size_t i = 0; i < initial.size(); ++i) {
+    if (at::equal(initial[i], trained[i])) return true;
+  }
+  return false;
+}
+
 Reconstruction not_applicable(std::string reason) {
   Reconstruction result;
   result.conclusion = Conclusion::not_applicable;

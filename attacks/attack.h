@@ -51,6 +51,8 @@ struct Subject {
   std::optional<LossKind> loss;  // known from the model's description, or not
 
   bool knows_initial() const { return initial.size() > 0; }
+  // Whether training left some parameter as it was: it was frozen, or its start is not known and taken to be its end.
+  bool some_still() const;
 };
 
 // What earlier attacks of the same audit made of the subject by themselves: never the truth.

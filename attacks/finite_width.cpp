@@ -74,10 +74,11 @@ Tensor confirm(const Subject& subject, const Tensor& images) {
 
 // Points of the path that training took, as far as the images that are known tell: the start, two early points of the
 // flow that the known images alone would have followed, moved by what the end of that flow misses, and the end. For
-// other losses than the squared one, whose flow is another, points of the straight segment.
+// other losses than the squared one, whose flow is another, and where parameters were frozen, points of the straight
+// segment.
 std::vector<Parameters> points_of_path(const Subject& subject, const Parameters& initial, const Tensor& known) {
   const Parameters drift = subject.trained.minus(initial);
-  if (subject.loss != LossKind::squared) {
+  if (subject.loss != LossKind::squared || subject.some_still()) {
     return {initial, initial.plus(drift, 1.0 / 3), initial.plus(drift, 2.0 / 3), subject.trained};
   }
   const auto path = gradient_flow(*subject.network, initial, known,

@@ -336,6 +336,11 @@ Reconstruction Flow::run(const Subject& subject, const Handed& handed, const Att
   if (!subject.network->follows_training()) {
     return not_applicable("only for fully connected networks: training is followed in closed form");
   }
+  if (subject.some_still()) {
+    return not_applicable(
+        "some parameters are as they were before training, frozen or of unknown start: the flow that is followed moves "
+        "all of them");
+  }
   if (handed.complete) {
     return not_applicable("every image that the row space counts is confirmed already: nothing is left to find");
   }

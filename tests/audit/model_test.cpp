@@ -58,6 +58,19 @@ TEST_CASE("weights without a description, under other names and with a head of u
   CHECK_FALSE(fs::exists(folder / "other"));
 }
 
+TEST_CASE("a layer that was frozen is seen, left out of the features, and the images come back through the others") {
+  const Folder folder;
+  const std::string run_folder = small_run(folder, "run", "--freeze fc2");
+  const Result compared = run("inspect " + run_folder + "/initial.safetensors " + run_folder + "/trained.safetensors");
+  CHECK(compared.code == 0);
+  CHECK(compared.out.find("frozen, or never reached by training: fc2.weight, fc2.bias") != std::string::npos);
+  CHECK(compared.out.find("has rank 7") != std::string::npos);  // 8 images less their mean
+  REQUIRE(run("audit " + run_folder + " --attacks finite-width,flow --quiet --out " + (folder / "report")).code == 0);
+  const auto findings = json_in(folder / "report/report.json")["findings"];
+  CHECK(findings[0]["reconstructed"]["count"].get<int>() >= 6);
+  CHECK(findings[1]["status"] == "not-applicable");
+}
+
 TEST_CASE("a layer below the head that the base model has not is refused by its name") {
   const Folder folder;
   const std::string run_folder = small_run(folder);
