@@ -20,8 +20,8 @@ std::vector<TensorChange> changes_of(const Parameters& initial, const Parameters
   std::vector<TensorChange> changes;
   for (const auto& [name, tensor] : trained.entries()) {
     TensorChange change{name, tensor.sizes().vec(), std::nullopt, false};
-    if (initial.contains(name) && initial.at(name).sizes() == tensor.sizes()) {
-      const Tensor before = initial.at(name).to(at::kDouble);
+    if (const Tensor* known = initial.find(name, tensor.sizes())) {
+      const Tensor before = known->to(at::kDouble);
       const double moved = (tensor - before).norm().item<double>(), length = before.norm().item<double>();
       change.relative = moved == 0 ? 0 : moved / length;
     }
@@ -41,17 +41,11 @@ std::vector<std::string> names_where(const std::vector<TensorChange>& changes, b
   return names;
 }
 
-// Where a tensor has no counterpart, its start is taken to be its end.
 Subject subject_of(const DenseLayers& dense, const Parameters& initial, const Parameters& trained,
                    const std::string& file) {
   Subject subject;
   subject.network = make_network(dense.architecture(), "standard", dense.sizes.front(), dense.sizes.back());
-  std::vector<Parameters::Entry> before;
-  for (const auto& [name, tensor] : trained.entries()) {
-    const bool known = initial.contains(name) && initial.at(name).sizes() == tensor.sizes();
-    before.emplace_back(name, known ? initial.at(name) : tensor);
-  }
-  subject.initial = subject.network->arranged(Parameters(std::move(before)), file);
+  subject.initial = subject.network->arranged(completed_start(initial, trained), file);
   subject.trained = subject.network->arranged(trained, file);
   return subject;
 }

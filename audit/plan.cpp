@@ -8,7 +8,6 @@
 #include "audit/context.h"
 #include "models/base/error.h"
 #include "models/base/files.h"
-#include "models/base/pytorch.h"
 #include "models/data/split.h"
 #include "models/scripted_network.h"
 
@@ -37,39 +36,30 @@ void require_change(const Parameters& initial, const Parameters& trained, const 
 
 // A base model that is fine-tuned often gets a new head, which the file of the base model has not, or for other
 // classes. Nothing is known of where it began: its start is taken to be its end, which leaves it out of all tangent
-// features. Returns how many tensors of the head were not known.
-std::int64_t complete_head(Parameters& initial, const Parameters& trained, const Network& network,
-                           const std::string& trained_file) {
+// features. Returns whether there is one.
+bool complete_head(Parameters& initial, const Parameters& trained, const Network& network,
+                   const std::string& trained_file) {
   constexpr std::size_t head = 2;  // the last layer's weight and bias
-  std::vector<Parameters::Entry> entries;
+  Parameters completed = completed_start(initial, trained);
   std::vector<const void*> unknown;
-  for (const auto& [name, tensor] : trained.entries()) {
-    const bool known = initial.contains(name) && initial.at(name).sizes() == tensor.sizes();
-    entries.emplace_back(name, known ? initial.at(name) : tensor);
-    if (!known) unknown.push_back(tensor.data_ptr());
+  for (std::size_t i = 0; i < trained.size(); ++i) {
+    if (completed[i].is_same(trained[i])) unknown.push_back(trained[i].data_ptr());
   }
-  if (unknown.empty() || unknown.size() > head || unknown.size() == trained.size()) return 0;
+  if (unknown.empty() || unknown.size() > head || unknown.size() == trained.size()) return false;
   const Parameters arranged = network.arranged(trained, trained_file);
   for (std::size_t i = 0; i + head < arranged.size(); ++i) {
-    if (std::find(unknown.begin(), unknown.end(), arranged[i].data_ptr()) != unknown.end()) return 0;
+    if (std::find(unknown.begin(), unknown.end(), arranged[i].data_ptr()) != unknown.end()) return false;
   }
-  initial = Parameters(std::move(entries));
-  return static_cast<std::int64_t>(unknown.size());
-}
-
-// A file named .pt or .pth is taken for a TorchScript archive where the network comes from one.
-Parameters read_weights(const std::string& file, const std::string& key, bool scripted) {
-  const auto extension = fs::path(file).extension();
-  const bool archive = scripted && (extension == ".pt" || extension == ".pth");
-  return archive && is_torchscript(file) ? read_scripted_parameters(file) : read_parameters(file, key);
+  initial = std::move(completed);
+  return true;
 }
 
 // Returns whether the last layer's start is not known.
-bool load_weights(Subject& subject, const Parameters& trained, const SubjectFiles& files, bool scripted) {
+bool load_weights(Subject& subject, const Parameters& trained, const SubjectFiles& files) {
   bool new_head = false;
   if (!files.initial.empty()) {
-    Parameters initial = read_weights(files.initial, files.key, scripted);
-    new_head = complete_head(initial, trained, *subject.network, files.trained) > 0;
+    Parameters initial = read_parameters(files.initial, files.key);
+    new_head = complete_head(initial, trained, *subject.network, files.trained);
     require_same_layout(initial, files.initial, trained, files.trained);
     subject.initial = subject.network->arranged(initial, files.initial);
   }
@@ -188,12 +178,11 @@ SubjectFiles files_of_run(const std::string& run, bool initial_known) {
 Case load_case(const SubjectFiles& files, const ControlRequest& request, std::int64_t seed) {
   Case result;
   if (!files.model.empty()) result.model = read_model(files.model, files.allow_torchscript);
-  const bool scripted = !result.model.archive().empty();
-  const Parameters trained = read_weights(files.trained, files.key, scripted);
+  const Parameters trained = read_parameters(files.trained, files.key);
   if (files.model.empty()) result.model = infer_model(trained, files.trained, files.training_set, files.task);
   result.subject.network = result.model.network();
   result.subject.loss = result.model.loss;
-  const bool new_head = load_weights(result.subject, trained, files, scripted);
+  const bool new_head = load_weights(result.subject, trained, files);
   const TrainingSet training = read_training_set(files.training_set, result.model);
   const TrainingRecord record =
       files.training_record.empty() ? TrainingRecord{} : read_training_record(files.training_record);

@@ -27,6 +27,13 @@ bool Parameters::contains(const std::string& name) const {
   return false;
 }
 
+const Tensor* Parameters::find(const std::string& name, at::IntArrayRef sizes) const {
+  for (const auto& [other, tensor] : entries_) {
+    if (other == name) return tensor.sizes() == sizes ? &tensor : nullptr;
+  }
+  return nullptr;
+}
+
 std::int64_t Parameters::count() const {
   std::int64_t total = 0;
   for (const auto& entry : entries_) total += entry.second.numel();
@@ -74,6 +81,21 @@ double Parameters::inner(const Parameters& other) const {
     }
   }
   return total;
+}
+
+std::vector<bool> moved(const Parameters& drift) {
+  std::vector<bool> moving;
+  for (const auto& [name, tensor] : drift.entries()) moving.push_back(tensor.ne(0).any().item<bool>());
+  return moving;
+}
+
+Parameters completed_start(const Parameters& initial, const Parameters& trained) {
+  std::vector<Parameters::Entry> entries;
+  for (const auto& [name, tensor] : trained.entries()) {
+    const Tensor* known = initial.find(name, tensor.sizes());
+    entries.emplace_back(name, known != nullptr ? *known : tensor);
+  }
+  return Parameters(std::move(entries));
 }
 
 void require_same_layout(const Parameters& initial, const std::string& initial_name, const Parameters& trained,

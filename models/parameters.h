@@ -23,6 +23,8 @@ class Parameters {
   // The tensor of that name. Throws std::out_of_range.
   const Tensor& at(const std::string& name) const;
   bool contains(const std::string& name) const;
+  // The tensor of that name if it has these sizes, or nullptr.
+  const Tensor* find(const std::string& name, at::IntArrayRef sizes) const;
 
   std::int64_t count() const;  // P, the number of scalars
 
@@ -42,6 +44,13 @@ class Parameters {
  private:
   std::vector<Entry> entries_;
 };
+
+// Which entries of a difference of parameters are not exactly zero: those that training moved.
+std::vector<bool> moved(const Parameters& drift);
+
+// `trained`, each tensor as it is in `initial` where that has one of its name and shape: a start that is not known is
+// taken to be the end.
+Parameters completed_start(const Parameters& initial, const Parameters& trained);
 
 // Throws InputError, naming the files and the first tensor that differs in name or shape.
 void require_same_layout(const Parameters& initial, const std::string& initial_name, const Parameters& trained,

@@ -209,14 +209,4 @@ std::unique_ptr<TangentTarget> ScriptedNetwork::tangents_at(const std::vector<Pa
   return std::make_unique<AutogradTangents>(recorded(), inputs_, outputs_, points, drift);
 }
 
-Parameters read_scripted_parameters(const std::filesystem::path& archive) {
-  Parameters parameters = Script(archive).parameters();
-  for (const auto& [name, tensor] : parameters.entries()) {
-    if (at::isfinite(tensor).all().item<bool>()) continue;
-    throw InputError(fmt::format("{}: tensor \"{}\" holds NaN or infinity; the training that wrote it had diverged",
-                                 archive.string(), printable(name)));
-  }
-  return parameters;
-}
-
 }  // namespace afterimage

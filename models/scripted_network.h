@@ -67,8 +67,4 @@ class ScriptedNetwork final : public Network {
   std::int64_t chunk_ = 1;  // images at a time
 };
 
-// The weights that a TorchScript archive holds. Runs code that it holds: see Script. Throws InputError, also for NaN or
-// infinity.
-Parameters read_scripted_parameters(const std::filesystem::path& archive);
-
 }  // namespace afterimage

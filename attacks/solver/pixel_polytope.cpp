@@ -149,14 +149,28 @@ Tensor PixelPolytope::outward(const Tensor& coordinates) const {
   return at::mv(live_basis_.t(), up - down);
 }
 
+namespace {
+
+VertexSet vertices_of(std::int64_t count, std::int64_t rank) {
+  const auto n = static_cast<std::size_t>(count);
+  return {at::zeros({count, rank}, at::kDouble), std::vector<double>(n, 1.0), std::vector<std::int64_t>(n, 0),
+          std::vector<double>(n, 0.0)};
+}
+
+void put(VertexSet& vertices, std::int64_t row, const Fit& fit) {
+  const auto i = static_cast<std::size_t>(row);
+  vertices.coordinates.select(0, row).copy_(fit.coordinates);
+  vertices.leverage[i] = fit.leverage;
+  vertices.active[i] = fit.active;
+  vertices.firmness[i] = fit.firmness;
+}
+
+}  // namespace
+
 VertexSet PixelPolytope::refit(const Tensor& coordinates, double slacks) const {
-  VertexSet found{at::zeros_like(coordinates), {}, {}, {}};
+  VertexSet found = vertices_of(coordinates.size(0), rank());
   for (std::int64_t i = 0; i < coordinates.size(0); ++i) {
-    const Fit fit = fit_bounds(coordinates[i], live_basis_, lower_, upper_, slacks * slack_, active_in_slacks * slack_);
-    found.coordinates.select(0, i).copy_(fit.coordinates);
-    found.leverage.push_back(fit.leverage);
-    found.active.push_back(fit.active);
-    found.firmness.push_back(fit.firmness);
+    put(found, i, fit_bounds(coordinates[i], live_basis_, lower_, upper_, slacks * slack_, active_in_slacks * slack_));
   }
   return found;
 }
@@ -166,9 +180,7 @@ VertexSet PixelPolytope::snap(const Tensor& candidates, bool along, Progress& pr
   const SerialProducts serial;
   const Tensor starts = candidates.to(at::kDouble).contiguous();
   const std::int64_t count = starts.size(0), workers = static_cast<std::int64_t>(programmes_.size());
-  VertexSet found{at::zeros({count, rank()}, at::kDouble), std::vector<double>(static_cast<std::size_t>(count), 1.0),
-                  std::vector<std::int64_t>(static_cast<std::size_t>(count), 0),
-                  std::vector<double>(static_cast<std::size_t>(count), 0.0)};
+  VertexSet found = vertices_of(count, rank());
   const auto snap_one = [&](std::int64_t i, Programme& programme) {
     Tensor at = starts[i], vertex = at::empty({rank()}, at::kDouble);
     programme.start_afresh();
@@ -179,10 +191,7 @@ VertexSet PixelPolytope::snap(const Tensor& candidates, bool along, Progress& pr
       at = vertex.clone();
       const double tolerance = active_in_slacks * slack_;
       const Fit fit = fit_bounds(at, live_basis_, lower_, upper_, tolerance, tolerance);
-      found.coordinates.select(0, i).copy_(fit.coordinates);
-      found.leverage[static_cast<std::size_t>(i)] = fit.leverage;
-      found.active[static_cast<std::size_t>(i)] = fit.active;
-      found.firmness[static_cast<std::size_t>(i)] = fit.firmness;
+      put(found, i, fit);
       if (fit.leverage < largest_leverage || stays) return;
     }
   };

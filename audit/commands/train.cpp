@@ -60,7 +60,8 @@ Json record_of(const TrainRequest& request, const Context& context, const Networ
 Parameters initial_weights(const Network& network, const ModelDescription& model, double first_layer_scale,
                            Generator& random) {
   const fs::path archive = model.archive();
-  Parameters initial = archive.empty() ? network.initial(random) : read_scripted_parameters(archive);
+  Parameters initial =
+      archive.empty() ? network.initial(random) : network.arranged(read_parameters(archive), archive.string());
   if (first_layer_scale == 1) return initial;
   if (!network.first_layer().dense) throw UsageError("--first-layer-scale: the first layer is not dense; leave it out");
   initial.at(network.first_layer().weight).mul_(first_layer_scale);

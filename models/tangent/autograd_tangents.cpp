@@ -11,18 +11,11 @@ namespace {
 
 constexpr double chunk_budget = 1.0 * (1 << 30);   // bytes that autograd may keep of a chunk of images
 constexpr double block_budget = 0.25 * (1 << 30);  // bytes of features as rows; two blocks at a time
-constexpr double held_ridge = 1e-6;                // of the mean diagonal, as in MlpTangents
 
 double squared(const std::vector<Tensor>& tensors) {
   std::vector<Parameters::Entry> entries;
   for (const Tensor& tensor : tensors) entries.emplace_back("", tensor);
   return Parameters(std::move(entries)).squared_norm();
-}
-
-std::vector<bool> moved(const Parameters& drift) {
-  std::vector<bool> moving;
-  for (const auto& [name, tensor] : drift.entries()) moving.push_back(tensor.ne(0).any().item<bool>());
-  return moving;
 }
 
 }  // namespace
@@ -193,9 +186,7 @@ void AutogradTangents::hold(const Tensor& images) {
   held_ = held_cholesky_ = Tensor();
   if (!images.defined() || images.size(0) == 0) return;
   choose_chunk(images, {});
-  Tensor kernel = gram(images, {}).to(at::kDouble);
-  kernel.diagonal().add_(held_ridge * kernel.diagonal().mean().item<double>());
-  held_cholesky_ = at::linalg_cholesky(kernel);
+  held_cholesky_ = held_factor(gram(images, {}).to(at::kDouble));
   held_ = images;
 }
 

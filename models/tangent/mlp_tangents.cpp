@@ -14,7 +14,6 @@ namespace afterimage {
 namespace {
 
 constexpr std::int64_t fewest_images_a_chunk = 8;
-constexpr double held_ridge = 1e-6;  // of the mean diagonal: held images that are nearly alike have coefficients too
 
 // Sum of a_i b_i in float64, without a temporary and on one thread.
 double sum_of_products(const Tensor& a, const Tensor& b) {
@@ -101,7 +100,8 @@ MlpTangents::MlpTangents(const std::vector<double>& weight_scales, const std::ve
       throw std::invalid_argument("a fully connected network has a weight and a bias for each layer");
     }
   }
-  const auto frozen = [&](const Tensor& change) { return squared_norm_ > 0 && !change.any().item<bool>(); };
+  const std::vector<bool> moving = moved(drift);
+  const auto frozen = [&](std::size_t i) { return squared_norm_ > 0 && !moving[i]; };
   for (std::size_t l = 0; l < weight_scales.size(); ++l) {
     const double scale = weight_scales[l];
     const auto scaled = [&](const Tensor& weight) {
@@ -110,8 +110,8 @@ MlpTangents::MlpTangents(const std::vector<double>& weight_scales, const std::ve
     };
     Layer layer;
     layer.scale2 = scale * scale;
-    layer.weights = frozen(drift[2 * l]) ? 0 : layer.scale2;
-    layer.biases = frozen(drift[2 * l + 1]) ? 0 : 1;
+    layer.weights = frozen(2 * l) ? 0 : layer.scale2;
+    layer.biases = frozen(2 * l + 1) ? 0 : 1;
     layer.drift = scaled(drift[2 * l]);
     layer.bias_drift = drift[2 * l + 1].contiguous();
     layer.drift_norm2 =
@@ -447,9 +447,7 @@ void MlpTangents::hold(const Tensor& images) {
     kernel.add_(
         at::mm(from, from.t()).mul_(layers_[l].weights).add_(layers_[l].biases).mul_(at::mm(signal, signal.t())));
   }
-  const double mean = kernel.diagonal().mean().item<double>();
-  kernel.diagonal().add_(held_ridge * mean);
-  held.cholesky = at::linalg_cholesky(kernel);
+  held.cholesky = held_factor(std::move(kernel));
   held.inner_rest = at::empty_like(held.inner);
   held_ = std::move(held);
   count_ = 0;

@@ -20,6 +20,12 @@ void activate(const Tensor& z, Smoothing relu, Tensor h, Tensor slope) {
   slope.sigmoid_();
 }
 
+Tensor held_factor(Tensor kernel) {
+  constexpr double held_ridge = 1e-6;
+  kernel.diagonal().add_(held_ridge * kernel.diagonal().mean().item<double>());
+  return at::linalg_cholesky(kernel);
+}
+
 Projection project(TangentTarget& target, const Tensor& images, Smoothing relu, double ridge) {
   Tensor kernel = target.gram(images, relu).to(at::kDouble);
   kernel.diagonal().add_(kernel.diagonal().mean() * ridge);

@@ -51,6 +51,10 @@ class TangentTarget {
   virtual void hold(const Tensor& images) = 0;
 };
 
+// The Cholesky factor of the kernel of images that are held, float64, with a ridge of 1e-6 times its mean diagonal:
+// held images that are nearly alike have coefficients too.
+Tensor held_factor(Tensor kernel);
+
 // The best coefficients for fixed images, K a = b, solved in float64 with a relative ridge of `ridge` times the mean
 // diagonal (variable projection, METHODS 1).
 struct Projection {
