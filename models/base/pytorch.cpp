@@ -4,17 +4,14 @@
 
 #include <algorithm>
 #include <cstring>
-#include <fstream>
 #include <map>
 #include <optional>
 #include <set>
-#include <unordered_map>
 
 #include "models/base/error.h"
-#include "models/base/files.h"
 #include "models/base/pickle.h"
+#include "models/base/pytorch_archive.h"
 #include "models/base/text.h"
-#include "models/base/zip_archive.h"
 
 namespace afterimage {
 namespace {
@@ -22,14 +19,11 @@ namespace {
 using Index = PickleValue::Index;
 using Kind = PickleKind;
 
-constexpr std::size_t most_members = 1 << 17;
-constexpr std::uint64_t largest_pickle = 16 << 20;
 constexpr std::size_t most_tensors = 1 << 16, largest_rank = 16, longest_name = 1024, most_names = 16 << 20;
 constexpr int deepest_dict = 16, deepest_module = 64;
 constexpr std::uint64_t most_repeated = 4, always_allowed = 32 << 20;
 constexpr std::string_view rebuild_tensor = "torch._utils._rebuild_tensor_v2";
 constexpr std::string_view rebuild_parameter = "torch._utils._rebuild_parameter";
-constexpr const char* remedy = "write it with torch.save(model.state_dict(), ...)";
 
 constexpr std::pair<std::string_view, DType> storages[] = {
     {"torch.DoubleStorage", DType::f64},    {"torch.FloatStorage", DType::f32}, {"torch.HalfStorage", DType::f16},
@@ -37,167 +31,13 @@ constexpr std::pair<std::string_view, DType> storages[] = {
     {"torch.ShortStorage", DType::i16},     {"torch.CharStorage", DType::i8},   {"torch.ByteStorage", DType::u8},
     {"torch.BoolStorage", DType::boolean}};
 
-// A tensor as the pickle describes it; sizes, strides and offset count elements.
-struct View {
-  std::string storage;
-  DType dtype = DType::f32;
-  std::uint64_t storage_elements = 0;
-  std::int64_t offset = 0;
-  std::vector<std::int64_t> shape, strides;
-};
-
 struct NamedView {
   std::string name;
-  View view;
-};
-
-std::string first_bytes(const std::filesystem::path& path) {
-  bytes_in(path);  // says what is wrong with a folder or a missing file
-  std::string bytes(512, '\0');
-  std::ifstream in(path, std::ios::binary);
-  if (!in) throw InputError(path.string() + ": cannot be opened; give a readable file");
-  in.read(bytes.data(), static_cast<std::streamsize>(bytes.size()));
-  bytes.resize(static_cast<std::size_t>(in.gcount()));
-  return bytes;
-}
-
-// Pickles without a zip around them: the format before 1.6 is five of them, and the first holds this number.
-constexpr std::string_view magic_number("\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19", 10);
-
-// A name that no state dict has is refused as such, in whichever of the first pickles it stands.
-[[noreturn]] void refuse_bare_pickle(const std::filesystem::path& path) {
-  const std::string file = path.string();
-  const std::string bytes = read_file(path, std::max<std::uint64_t>(largest_pickle, bytes_in(path)));
-  std::string_view rest = bytes;
-  bool before_zip = false;
-  for (int i = 0; i < 4 && !rest.empty(); ++i) {
-    const Pickle pickle = parse_leading_pickle(rest, file, PickleNames::state_dict);
-    const PickleValue& root = pickle[pickle.root];
-    if (i == 0) before_zip = root.kind == Kind::large_integer && root.text == magic_number;
-    rest.remove_prefix(pickle.length);
-  }
-  throw InputError(file + (before_zip ? ": is in the format of PyTorch before 1.6, which is not read; load it and save "
-                                        "it again with torch.save(state_dict, file)"
-                                      : ": is a bare pickle, not a file of torch.save; write it with "
-                                        "torch.save(model.state_dict(), ...)"));
-}
-
-// The path, when the file begins like a zip.
-const std::filesystem::path& zip_path(const std::filesystem::path& path) {
-  const std::string start = first_bytes(path);
-  if (start.starts_with("PK")) return path;
-  if (start.size() == 512 && start.compare(257, 5, "ustar") == 0) {
-    throw InputError(path.string() +
-                     ": is in the tar format of PyTorch 0.1, which is not read; load it and save it "
-                     "again with torch.save(state_dict, file)");
-  }
-  if (start.starts_with('\x80') || start.starts_with('(') || start.starts_with('c')) refuse_bare_pickle(path);
-  throw InputError(fmt::format("{}: not a file of torch.save; {}", path.string(), remedy));
-}
-
-class PytorchArchive {
- public:
-  explicit PytorchArchive(const std::filesystem::path& path)
-      : file_(path.string()), zip_(zip_path(path), remedy, most_members) {
-    for (const auto& member : zip_.members()) {
-      if (member.name.ends_with("/data.pkl") && folder_.empty()) {
-        folder_ = member.name.substr(0, member.name.size() - std::string_view("data.pkl").size());
-      }
-    }
-    if (folder_.empty()) throw InputError(fmt::format("{}: is a zip archive without a data.pkl; {}", file_, remedy));
-    for (const auto& member : zip_.members()) {
-      if (!member.name.starts_with(folder_)) refuse_member(member);
-      const auto name = member.name.substr(folder_.size());
-      torchscript_ = torchscript_ || name == "constants.pkl" || name.starts_with("code/");
-      members_.emplace(name, &member);
-    }
-    big_endian_ = is_big_endian();
-  }
-
-  const std::string& file() const { return file_; }
-  bool torchscript() const { return torchscript_; }
-  std::uint64_t bytes() const { return zip_.bytes(); }
-
-  // Nothing but what torch.save writes for a state dict.
-  void require_plain() const {
-    if (torchscript_) {
-      throw InputError(file_ + ": is a TorchScript archive, not a state dict; save model.state_dict() with torch.save");
-    }
-    for (const auto& [name, member] : members_) {
-      const bool known = name == "data.pkl" || name == "version" || name == "byteorder" || name == ".format_version" ||
-                         name == ".storage_alignment" || name == ".data/serialization_id" || name.starts_with("data/");
-      if (!known) refuse_member(*member);
-    }
-  }
-
-  std::string pickle() const {
-    const ZipMember& member = stored("data.pkl");
-    if (member.size > largest_pickle) {
-      throw InputError(fmt::format("{} has {} bytes, more than the {} of any state dict; {}", zip_.where(member),
-                                   member.size, largest_pickle, remedy));
-    }
-    return zip_.read(member);
-  }
-
-  // Little-endian, exactly as many elements as the pickle says.
-  std::string storage(const View& view) const {
-    const ZipMember& member = stored("data/" + view.storage);
-    const std::uint64_t item = size_of(view.dtype);
-    if (member.size % item != 0 || member.size / item != view.storage_elements) {
-      throw InputError(fmt::format("{} has {} bytes, which {} elements of {} are not; copy the file again",
-                                   zip_.where(member), member.size, view.storage_elements, name_of(view.dtype)));
-    }
-    std::string bytes = zip_.read(member);
-    if (big_endian_ && item > 1) {
-      for (std::size_t i = 0; i < bytes.size(); i += item) {
-        std::reverse(bytes.begin() + static_cast<std::ptrdiff_t>(i),
-                     bytes.begin() + static_cast<std::ptrdiff_t>(i + item));
-      }
-    }
-    if (view.dtype == DType::boolean) {
-      for (auto& c : bytes) c = c != 0 ? 1 : 0;
-    }
-    return bytes;
-  }
-
- private:
-  [[noreturn]] void refuse_member(const ZipMember& member) const {
-    throw InputError(fmt::format("{}: is not what torch.save writes; {}", zip_.where(member), remedy));
-  }
-
-  // torch.save compresses nothing: so no member can become larger than the file.
-  const ZipMember& stored(const std::string& name) const {
-    const auto at = members_.find(name);
-    if (at == members_.end()) {
-      throw InputError(fmt::format("{}: has no member \"{}\", which its pickle speaks of; copy the file again", file_,
-                                   printable(name)));
-    }
-    if (at->second->deflated) {
-      throw InputError(zip_.where(*at->second) +
-                       ": is compressed, which torch.save never does; load it and save it again");
-    }
-    return *at->second;
-  }
-
-  bool is_big_endian() const {
-    if (!members_.contains("byteorder")) return false;
-    const ZipMember& member = stored("byteorder");
-    const std::string order = member.size <= 8 ? zip_.read(member) : "";
-    if (order != "little" && order != "big") {
-      throw InputError(zip_.where(member) + ": is neither \"little\" nor \"big\"; copy the file again");
-    }
-    return order == "big";
-  }
-
-  std::string file_;
-  ZipArchive zip_;
-  std::string folder_;  // with its "/"
-  std::unordered_map<std::string, const ZipMember*> members_;
-  bool torchscript_ = false, big_endian_ = false;
+  StorageView view;
 };
 
 // Whether the last element of a view lies in its storage; no other lies behind that.
-bool fits(const View& view) {
+bool fits(const StorageView& view) {
   std::int64_t last = view.offset;
   const bool empty = std::find(view.shape.begin(), view.shape.end(), 0) != view.shape.end();
   for (std::size_t k = 0; k < view.shape.size() && !empty; ++k) {
@@ -211,7 +51,7 @@ bool fits(const View& view) {
 }
 
 // Row-major bytes of a view that fits.
-std::vector<std::byte> gathered(const View& view, const std::string& storage) {
+std::vector<std::byte> gathered(const StorageView& view, const std::string& storage) {
   const std::size_t item = size_of(view.dtype), bytes = *checked_bytes(view.shape, view.dtype);
   std::vector<std::byte> to(bytes);
   if (bytes == 0) return to;
@@ -244,7 +84,7 @@ class TensorReader {
     return value.kind == Kind::call && (value.text == rebuild_tensor || value.text == rebuild_parameter);
   }
 
-  View view(Index index, const std::string& name) const {
+  StorageView view(Index index, const std::string& name) const {
     for (int wrapped = 0; pickle_[index].text == rebuild_parameter; ++wrapped) {
       const auto& arguments = arguments_of(index);
       if (arguments.size() < 2 || !is_tensor(arguments[0]) || wrapped == 2) refuse(name, "is a parameter of no tensor");
@@ -252,7 +92,7 @@ class TensorReader {
     }
     const auto& arguments = arguments_of(index);
     if (arguments.size() < 6 || arguments.size() > 7) refuse(name, "is described by another number of arguments");
-    View view = storage(arguments[0], name);
+    StorageView view = storage(arguments[0], name);
     view.offset = size(arguments[1], name);
     view.shape = sizes(arguments[2], name);
     view.strides = sizes(arguments[3], name);
@@ -268,7 +108,7 @@ class TensorReader {
 
  private:
   [[noreturn]] void refuse(const std::string& name, const std::string& what) const {
-    throw InputError(fmt::format("{}: tensor \"{}\" {}; {}", file_, printable(name), what, remedy));
+    throw InputError(fmt::format("{}: tensor \"{}\" {}; {}", file_, printable(name), what, save_remedy));
   }
   const std::vector<Index>& arguments_of(Index call) const { return pickle_[pickle_[call].items[0]].items; }
 
@@ -293,7 +133,7 @@ class TensorReader {
   }
 
   // ('storage', torch.FloatStorage, '0', 'cpu', elements)
-  View storage(Index index, const std::string& name) const {
+  StorageView storage(Index index, const std::string& name) const {
     const PickleValue& value = pickle_[index];
     if (value.kind != Kind::persistent) refuse(name, "has no storage");
     const auto& where = pickle_[value.items[0]].items;
@@ -301,7 +141,7 @@ class TensorReader {
         pickle_[where[2]].kind != Kind::text || pickle_[where[2]].text.size() > longest_name) {
       refuse(name, "has a storage that is described in another way");
     }
-    View view;
+    StorageView view;
     view.storage = pickle_[where[2]].text;
     view.storage_elements = static_cast<std::uint64_t>(size(where[4], name));
     for (const auto& [type, dtype] : storages) {
@@ -330,7 +170,7 @@ NamedArrays load(const PytorchArchive& archive, const std::vector<NamedView>& vi
   std::map<std::string, std::vector<std::size_t>> sharing;
   NamedArrays arrays;
   for (std::size_t i = 0; i < views.size(); ++i) {
-    const View& view = views[i].view;
+    const StorageView& view = views[i].view;
     const auto bytes = *checked_bytes(view.shape, view.dtype);
     if (bytes > most || (total += bytes) > most) {
       throw InputError(
@@ -341,10 +181,10 @@ NamedArrays load(const PytorchArchive& archive, const std::vector<NamedView>& vi
     auto& group = sharing[view.storage];
     if (group.empty()) order.push_back(view.storage);
     group.push_back(i);
-    const View& first = views[group[0]].view;
+    const StorageView& first = views[group[0]].view;
     if (first.dtype != view.dtype || first.storage_elements != view.storage_elements) {
       throw InputError(fmt::format("{}: tensors \"{}\" and \"{}\" describe their storage differently; {}", file,
-                                   printable(views[group[0]].name), printable(views[i].name), remedy));
+                                   printable(views[group[0]].name), printable(views[i].name), save_remedy));
     }
     arrays.emplace_back(views[i].name, Array{view.dtype, view.shape, {}});
   }
@@ -367,9 +207,9 @@ std::string joined(const std::vector<std::string>& names) {
 }
 
 // Finds the state dict in whatever a checkpoint is.
-class Checkpoint {
+class StateDicts {
  public:
-  Checkpoint(const Pickle& pickle, const std::string& file) : pickle_(pickle), file_(file), tensors_(pickle, file) {}
+  StateDicts(const Pickle& pickle, const std::string& file) : pickle_(pickle), file_(file), tensors_(pickle, file) {}
 
   // The dict of tensors at `key`, or the only one below it.
   Index state_dict(const std::string& key, PytorchWeights& weights) {
@@ -377,11 +217,11 @@ class Checkpoint {
     if (!start || pickle_[*start].kind != Kind::dict) {
       if (!key.empty()) throw UsageError(fmt::format("--key {}: {} has no dict there", printable(key), file_));
       throw InputError(fmt::format("{}: holds {}, not a state dict; {}", file_,
-                                   start && tensors_.is_tensor(*start) ? "a tensor" : "something else", remedy));
+                                   start && tensors_.is_tensor(*start) ? "a tensor" : "something else", save_remedy));
     }
     search(*start, key, 0);
     auto& found = whole_.empty() ? mixed_ : whole_;
-    if (found.empty()) throw InputError(fmt::format("{}: holds no state dict; {}", file_, remedy));
+    if (found.empty()) throw InputError(fmt::format("{}: holds no state dict; {}", file_, save_remedy));
     if (found.size() > 1) {
       std::vector<std::string> keys;
       for (const auto& candidate : found) keys.push_back(candidate.key);
@@ -402,11 +242,11 @@ class Checkpoint {
       const PickleValue& key = pickle_[items[i]];
       if (key.kind != Kind::text) continue;
       if (!seen.insert(key.text).second) {
-        throw InputError(fmt::format("{}: has the name \"{}\" twice; {}", file_, printable(key.text), remedy));
+        throw InputError(fmt::format("{}: has the name \"{}\" twice; {}", file_, printable(key.text), save_remedy));
       }
       text += key.text.size();
       if (key.text.size() > longest_name || text > most_names) {
-        throw InputError(fmt::format("{}: has a name of more than {} bytes; {}", file_, longest_name, remedy));
+        throw InputError(fmt::format("{}: has a name of more than {} bytes; {}", file_, longest_name, save_remedy));
       }
       const std::string name(key.text);
       if (tensors_.is_tensor(items[i + 1])) {
@@ -538,7 +378,7 @@ void require_unique(const std::vector<NamedView>& views, const std::string& file
   std::set<std::string_view> seen;
   for (const auto& entry : views) {
     if (!seen.insert(entry.name).second) {
-      throw InputError(fmt::format("{}: has the name \"{}\" twice; {}", file, printable(entry.name), remedy));
+      throw InputError(fmt::format("{}: has the name \"{}\" twice; {}", file, printable(entry.name), save_remedy));
     }
   }
 }
@@ -553,8 +393,8 @@ PytorchWeights read_pytorch(const std::filesystem::path& path, const std::string
   {
     const std::string bytes = archive.pickle();
     const Pickle pickle = parse_pickle(bytes, archive.file(), PickleNames::state_dict);
-    Checkpoint checkpoint(pickle, archive.file());
-    views = checkpoint.views(checkpoint.state_dict(key, weights), weights);
+    StateDicts found(pickle, archive.file());
+    views = found.views(found.state_dict(key, weights), weights);
   }
   strip_prefixes(views, weights);
   require_unique(views, archive.file());
