@@ -4,6 +4,7 @@
 #include "audit/run_directory.h"
 #include "models/base/npz.h"
 #include "models/data/split.h"
+#include "tests/audit/control_set.h"
 #include "tests/audit/program.h"
 
 namespace afterimage::test {
@@ -101,11 +102,7 @@ TEST_CASE(
   const std::string from_files =
       "audit --trained " + run_folder + "/trained.safetensors --model " + run_folder + "/model.json --training-set " +
       run_folder + "/training-set.npz --control npz:" + (folder / "control.npz") + " --quiet --out " + (folder / "b");
-  const auto images = load_images("fashion-mnist");
-  const auto trained_on = read_training_set(run_folder + "/training-set.npz", read_model(run_folder + "/model.json"));
-  Generator random = seeded(4);
-  const auto control = draw_control(images, Task::parse("odd-even"), trained_on.images + trained_on.mean, 100, random);
-  write_npz(folder / "control.npz", {{"images", to_array(control.images)}, {"labels", to_array(control.labels)}});
+  write_control(run_folder, folder / "control.npz");
   for (const auto& [arguments, report_file] :
        {std::pair{from_run, folder / "a/report.json"}, std::pair{from_files, folder / "b/report.json"}}) {
     CAPTURE(arguments);

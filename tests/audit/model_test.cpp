@@ -1,11 +1,9 @@
 // Networks as other programs leave them: names of their own, no model.json, a new head, frozen layers.
 #include <catch2/catch.hpp>
 
+#include "audit/control_set.h"
 #include "audit/program.h"
-#include "audit/run_directory.h"
-#include "models/base/npz.h"
 #include "models/base/safetensors.h"
-#include "models/data/split.h"
 
 namespace afterimage::test {
 namespace {
@@ -22,12 +20,15 @@ void rename_weights(const std::string& from, const std::string& to, const std::s
   write_safetensors(to, renamed);
 }
 
-void write_control(const std::string& run_folder, const std::string& to) {
-  const auto trained_on = read_training_set(run_folder + "/training-set.npz", read_model(run_folder + "/model.json"));
-  Generator random = seeded(4);
-  const auto control = draw_control(load_images("fashion-mnist"), Task::parse("odd-even"),
-                                    trained_on.images + trained_on.mean, 100, random);
-  write_npz(to, {{"images", to_array(control.images)}, {"labels", to_array(control.labels)}});
+// The files of a run, its weights renamed and the base without the layers whose names begin with `new_layers`, as audit
+// takes them.
+std::string renamed_files(const Folder& folder, const std::string& run_folder, const std::string& new_layers) {
+  rename_weights(run_folder + "/trained.safetensors", folder / "trained.safetensors");
+  rename_weights(run_folder + "/initial.safetensors", folder / "base.safetensors", new_layers);
+  write_control(run_folder, folder / "control.npz");
+  return "audit --initial " + (folder / "base.safetensors") + " --trained " + (folder / "trained.safetensors") +
+         " --training-set " + run_folder + "/training-set.npz --control npz:" + (folder / "control.npz") +
+         " --attacks finite-width --quiet --out ";
 }
 
 }  // namespace
@@ -35,13 +36,7 @@ void write_control(const std::string& run_folder, const std::string& to) {
 TEST_CASE("weights without a description, under other names and with a head of unknown start, give their images up") {
   const Folder folder;
   const std::string run_folder = small_run(folder);
-  rename_weights(run_folder + "/trained.safetensors", folder / "trained.safetensors");
-  rename_weights(run_folder + "/initial.safetensors", folder / "base.safetensors", "fc3");
-  write_control(run_folder, folder / "control.npz");
-  const std::string files = "audit --initial " + (folder / "base.safetensors") + " --trained " +
-                            (folder / "trained.safetensors") + " --training-set " + run_folder +
-                            "/training-set.npz --control npz:" + (folder / "control.npz") +
-                            " --attacks finite-width --quiet --out ";
+  const std::string files = renamed_files(folder, run_folder, "fc3");
   const Result found = run(files + (folder / "report") + " --task odd-even");
   INFO(found.err);
   REQUIRE(found.code == 0);
@@ -74,13 +69,7 @@ TEST_CASE("a layer that was frozen is seen, left out of the features, and the im
 TEST_CASE("a layer below the head that the base model has not is refused by its name") {
   const Folder folder;
   const std::string run_folder = small_run(folder);
-  rename_weights(run_folder + "/trained.safetensors", folder / "trained.safetensors");
-  rename_weights(run_folder + "/initial.safetensors", folder / "base.safetensors", "fc2");
-  write_control(run_folder, folder / "control.npz");
-  const Result refused = run("audit --initial " + (folder / "base.safetensors") + " --trained " +
-                             (folder / "trained.safetensors") + " --training-set " + run_folder +
-                             "/training-set.npz --task odd-even --control npz:" + (folder / "control.npz") +
-                             " --quiet --out " + (folder / "report"));
+  const Result refused = run(renamed_files(folder, run_folder, "fc2") + (folder / "report") + " --task odd-even");
   CHECK(refused.code == 4);
   CHECK(refused.err.find("layers.2.weight") != std::string::npos);
   CHECK_FALSE(fs::exists(folder / "report"));

@@ -499,19 +499,7 @@ TEST_CASE("a zip that can be read in two ways or holds more than it should is re
     return changed.replace(changed.size() - 22 + offset, bytes.size(), bytes);
   };
   const auto parts = test::raw_zip_parts(good), other = test::raw_zip_parts(members_with(evil));
-  const auto deflated = [](const std::string& bytes) {
-    z_stream stream{};
-    deflateInit2(&stream, 9, Z_DEFLATED, -15, 9, Z_DEFAULT_STRATEGY);
-    std::string packed(deflateBound(&stream, bytes.size()), '\0');
-    stream.next_in = reinterpret_cast<Bytef*>(const_cast<char*>(bytes.data()));
-    stream.avail_in = static_cast<uInt>(bytes.size());
-    stream.next_out = reinterpret_cast<Bytef*>(packed.data());
-    stream.avail_out = static_cast<uInt>(packed.size());
-    deflate(&stream, Z_FINISH);
-    packed.resize(stream.total_out);
-    deflateEnd(&stream);
-    return packed;
-  };
+  const auto deflated = [](const std::string& bytes) { return test::deflated(bytes, -15); };
   const std::string bomb = deflated(std::string(200'000'000, '\0'));
   const std::string tar = [] {
     std::string block(1024, '\0');

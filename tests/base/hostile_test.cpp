@@ -35,19 +35,7 @@ void check_npz(const std::string& what, const fs::path& file) {
   check_refused(what, file, [](const fs::path& path) { read_npz(path); });
 }
 
-std::string gzip(const std::string& bytes) {
-  z_stream stream{};
-  deflateInit2(&stream, 9, Z_DEFLATED, 15 + 16, 9, Z_DEFAULT_STRATEGY);
-  std::string packed(deflateBound(&stream, bytes.size()), '\0');
-  stream.next_in = reinterpret_cast<Bytef*>(const_cast<char*>(bytes.data()));
-  stream.avail_in = static_cast<uInt>(bytes.size());
-  stream.next_out = reinterpret_cast<Bytef*>(packed.data());
-  stream.avail_out = static_cast<uInt>(packed.size());
-  deflate(&stream, Z_FINISH);
-  packed.resize(stream.total_out);
-  deflateEnd(&stream);
-  return packed;
-}
+std::string gzip(const std::string& bytes) { return test::deflated(bytes, 15 + 16); }
 
 std::string safetensors(const std::string& header, const std::string& data = "") {
   const std::uint64_t size = header.size();
