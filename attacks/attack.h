@@ -4,7 +4,6 @@
 // the readers of data sets. Training and control images are seen by scoring alone.
 #pragma once
 
-#include <map>
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <optional>
@@ -12,30 +11,15 @@
 #include <vector>
 
 #include "attacks/claim.h"
+#include "models/base/options.h"
 #include "models/base/progress.h"
 #include "models/checkpoint.h"
+#include "models/input_bounds.h"
 #include "models/network.h"
-#include "models/scale.h"
 #include "models/tangent/learned_function.h"
 #include "models/training.h"
 
 namespace afterimage {
-
-// Pixels are image * scale + mean, and lie in [low, high]. Mean and scale are part of the preprocessing that ships with
-// a model.
-struct InputBounds {
-  Tensor mean;  // [d]
-  double low = 0, high = 1;
-  Tensor scale = {};  // [d], above zero; undefined: one
-
-  Tensor pixels(const Tensor& images) const { return times(images, scale) + mean.to(images.scalar_type()); }
-  // The bounds on images [d], in the dtype of the mean.
-  Tensor lower() const { return over(low - mean, scale); }
-  Tensor upper() const { return over(high - mean, scale); }
-  // How much wider the range of an image is than that of a pixel, on average.
-  double width() const { return scale.defined() ? scale.reciprocal().mean().item<double>() : 1; }
-  InputBounds to(at::ScalarType dtype) const { return {mean.to(dtype), low, high, scale}; }
-};
 
 // A network of infinite width: what it learned, as a function that answers queries, and its kernel.
 struct InfiniteSubject {
@@ -77,29 +61,6 @@ struct Reconstruction {
 
 Reconstruction not_applicable(std::string reason);
 
-struct OptionSpec {
-  std::string name;         // of the command line, without dashes
-  std::string description;  // with units
-  std::string fallback;     // the default, as it would be typed
-};
-
-// The options of one run, by name, as typed. Getters throw UsageError naming the option, its value and what would be
-// right.
-class AttackOptions {
- public:
-  AttackOptions() = default;
-  AttackOptions(const std::vector<OptionSpec>& specs, const std::map<std::string, std::string>& given);
-
-  const std::string& text(const std::string& name) const { return values_.at(name); }
-  std::string one_of(const std::string& name, const std::vector<std::string>& choices) const;
-  std::int64_t whole(const std::string& name, std::int64_t low, std::int64_t high) const;
-  double number(const std::string& name, double low, double high) const;
-  std::vector<double> numbers(const std::string& name, double low, double high) const;  // separated by commas
-
- private:
-  std::map<std::string, std::string> values_;
-};
-
 // What an attack takes at most, as far as can be said before it is begun.
 struct Estimate {
   double products = 0;           // multiplications in matrix products
@@ -120,12 +81,12 @@ class Attack {
   // Whether it can do without the weights before training; other attacks are not run where these are not known.
   virtual bool works_without_initial() const { return false; }
   // For a subject that was trained on `images` images; that the attack applies is supposed.
-  virtual Estimate estimate(const Subject& subject, std::int64_t images, const AttackOptions& options) const = 0;
+  virtual Estimate estimate(const Subject& subject, std::int64_t images, const OptionValues& options) const = 0;
   // Throws UsageError on an option that is wrong, before any work is done.
-  virtual void validate(const AttackOptions&) const {}
+  virtual void validate(const OptionValues&) const {}
   // The same subject, hand-over, options and generator state give the same result, and so does going on from what an
   // interrupted run of the same kept. Throws UsageError on a wrong option, Interrupted.
-  virtual Reconstruction run(const Subject& subject, const Handed& handed, const AttackOptions& options,
+  virtual Reconstruction run(const Subject& subject, const Handed& handed, const OptionValues& options,
                              Generator& random, Progress& progress, Checkpoint& checkpoint) const = 0;
 };
 

@@ -45,7 +45,7 @@ struct Settings {
   SearchPlan plan;
 };
 
-Settings parse(const AttackOptions& options) {
+Settings parse(const OptionValues& options) {
   Settings settings{options.numbers("tangents", 0, 1),
                     options.one_of("space", {"auto", "pixels", "span"}),
                     options.one_of("dtype", {"float32", "float64"}) == "float64" ? at::kDouble : at::kFloat,
@@ -301,9 +301,9 @@ std::vector<OptionSpec> FiniteWidth::options() const {
           {"dtype", "float32 or float64", "float32"}};
 }
 
-void FiniteWidth::validate(const AttackOptions& options) const { static_cast<void>(parse(options)); }
+void FiniteWidth::validate(const OptionValues& options) const { static_cast<void>(parse(options)); }
 
-Estimate FiniteWidth::estimate(const Subject& subject, std::int64_t images, const AttackOptions& options) const {
+Estimate FiniteWidth::estimate(const Subject& subject, std::int64_t images, const OptionValues& options) const {
   const Settings settings = parse(options);
   const Sizes sizes = sizes_of(subject);
   const bool in_span = settings.space != "pixels" && images <= largest_rank && settings.rounds > 0;
@@ -331,7 +331,7 @@ Estimate FiniteWidth::estimate(const Subject& subject, std::int64_t images, cons
   return estimate;
 }
 
-Reconstruction FiniteWidth::run(const Subject& subject, const Handed& handed, const AttackOptions& options,
+Reconstruction FiniteWidth::run(const Subject& subject, const Handed& handed, const OptionValues& options,
                                 Generator& random, Progress& progress, Checkpoint& checkpoint) const {
   const Settings settings = parse(options);
   const Capacity capacity = capacity_of(subject);

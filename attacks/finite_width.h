@@ -20,9 +20,9 @@ class FiniteWidth final : public Attack {
     return "inconclusive where training left the tangent space so far that no images explain the change";
   }
   std::vector<OptionSpec> options() const override;
-  void validate(const AttackOptions& options) const override;
-  Estimate estimate(const Subject& subject, std::int64_t images, const AttackOptions& options) const override;
-  Reconstruction run(const Subject& subject, const Handed& handed, const AttackOptions& options, Generator& random,
+  void validate(const OptionValues& options) const override;
+  Estimate estimate(const Subject& subject, std::int64_t images, const OptionValues& options) const override;
+  Reconstruction run(const Subject& subject, const Handed& handed, const OptionValues& options, Generator& random,
                      Progress& progress, Checkpoint& checkpoint) const override;
 };
 

@@ -44,7 +44,7 @@ struct Settings {
   std::int64_t steps, rounds;
 };
 
-Settings parse(const AttackOptions& options) {
+Settings parse(const OptionValues& options) {
   return {{options.whole("segments", 2, 1000), kept_share, ridge},
           options.whole("flow-steps", 1, 1'000'000),
           options.whole("flow-rounds", 1, 1000)};
@@ -315,9 +315,9 @@ std::vector<OptionSpec> Flow::options() const {
           {"flow-rounds", "rounds of polishing at most, each followed by linear programmes for exact images", "4"}};
 }
 
-void Flow::validate(const AttackOptions& options) const { static_cast<void>(parse(options)); }
+void Flow::validate(const OptionValues& options) const { static_cast<void>(parse(options)); }
 
-Estimate Flow::estimate(const Subject& subject, std::int64_t images, const AttackOptions& options) const {
+Estimate Flow::estimate(const Subject& subject, std::int64_t images, const OptionValues& options) const {
   const Settings settings = parse(options);
   if (subject.loss != LossKind::squared) return {};
   const auto segments = static_cast<double>(settings.plan.segments), count = static_cast<double>(images);
@@ -326,7 +326,7 @@ Estimate Flow::estimate(const Subject& subject, std::int64_t images, const Attac
   return {3 * there.products * sweeps, seconds_of_programmes(count, count), there.bytes};
 }
 
-Reconstruction Flow::run(const Subject& subject, const Handed& handed, const AttackOptions& options, Generator&,
+Reconstruction Flow::run(const Subject& subject, const Handed& handed, const OptionValues& options, Generator&,
                          Progress& progress, Checkpoint& checkpoint) const {
   const Settings settings = parse(options);
   if (subject.loss != LossKind::squared) {

@@ -21,9 +21,9 @@ class Flow final : public Attack {
     return "other losses than the squared one; nothing handed on, or nothing left to find; it is no search of its own";
   }
   std::vector<OptionSpec> options() const override;
-  void validate(const AttackOptions& options) const override;
-  Estimate estimate(const Subject& subject, std::int64_t images, const AttackOptions& options) const override;
-  Reconstruction run(const Subject& subject, const Handed& handed, const AttackOptions& options, Generator& random,
+  void validate(const OptionValues& options) const override;
+  Estimate estimate(const Subject& subject, std::int64_t images, const OptionValues& options) const override;
+  Reconstruction run(const Subject& subject, const Handed& handed, const OptionValues& options, Generator& random,
                      Progress& progress, Checkpoint& checkpoint) const override;
 };
 

@@ -52,7 +52,7 @@ double training_gap(const Subject& subject, Generator& random) {
   return ((change - linear).norm() / change.norm()).item<double>();
 }
 
-FrankWolfePlan parse(const AttackOptions& options) {
+FrankWolfePlan parse(const OptionValues& options) {
   FrankWolfePlan plan;
   plan.rounds = options.whole("frank-wolfe-rounds", 1, 100000);
   plan.climbers = options.whole("climbers", 1, 100000);
@@ -67,9 +67,9 @@ std::vector<OptionSpec> InfiniteWidth::options() const {
           {"climbers", "points that look for a missing image in a round", "300"}};
 }
 
-void InfiniteWidth::validate(const AttackOptions& options) const { static_cast<void>(parse(options)); }
+void InfiniteWidth::validate(const OptionValues& options) const { static_cast<void>(parse(options)); }
 
-Estimate InfiniteWidth::estimate(const Subject& subject, std::int64_t images, const AttackOptions& options) const {
+Estimate InfiniteWidth::estimate(const Subject& subject, std::int64_t images, const OptionValues& options) const {
   const FrankWolfePlan plan = parse(options);
   const auto count = static_cast<double>(images), climbers = static_cast<double>(plan.climbers);
   if (subject.network) {
@@ -86,7 +86,7 @@ Estimate InfiniteWidth::estimate(const Subject& subject, std::int64_t images, co
           8 * (8 * count * count + climbers * (count + pixels))};
 }
 
-Reconstruction InfiniteWidth::run(const Subject& subject, const Handed& handed, const AttackOptions& options,
+Reconstruction InfiniteWidth::run(const Subject& subject, const Handed& handed, const OptionValues& options,
                                   Generator& random, Progress& progress, Checkpoint& checkpoint) const {
   const FrankWolfePlan plan = parse(options);
   Reconstruction result;

@@ -18,9 +18,9 @@ class InfiniteWidth final : public Attack {
   std::string does_not_apply() const override { return "networks without a closed-form infinite-width kernel"; }
   bool works_without_weights() const override { return true; }
   std::vector<OptionSpec> options() const override;
-  void validate(const AttackOptions& options) const override;
-  Estimate estimate(const Subject& subject, std::int64_t images, const AttackOptions& options) const override;
-  Reconstruction run(const Subject& subject, const Handed& handed, const AttackOptions& options, Generator& random,
+  void validate(const OptionValues& options) const override;
+  Estimate estimate(const Subject& subject, std::int64_t images, const OptionValues& options) const override;
+  Reconstruction run(const Subject& subject, const Handed& handed, const OptionValues& options, Generator& random,
                      Progress& progress, Checkpoint& checkpoint) const override;
 };
 

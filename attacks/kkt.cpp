@@ -46,7 +46,7 @@ struct Settings {
   SearchPlan plan;
 };
 
-Settings parse(const AttackOptions& options) {
+Settings parse(const OptionValues& options) {
   Settings settings{options.one_of("space", {"auto", "pixels", "span"}),
                     options.whole("restarts", 1, 1000),
                     options.whole("rounds", 0, 1000),
@@ -268,9 +268,9 @@ std::vector<OptionSpec> Kkt::options() const {
            "searches from different random images, of which the one that explains most is kept; not in rounds", "1"}};
 }
 
-void Kkt::validate(const AttackOptions& options) const { static_cast<void>(parse(options)); }
+void Kkt::validate(const OptionValues& options) const { static_cast<void>(parse(options)); }
 
-Estimate Kkt::estimate(const Subject& subject, std::int64_t images, const AttackOptions& options) const {
+Estimate Kkt::estimate(const Subject& subject, std::int64_t images, const OptionValues& options) const {
   const Settings settings = parse(options);
   if (subject.loss == LossKind::squared) return {};
   const Sizes sizes = sizes_of(subject);
@@ -286,7 +286,7 @@ Estimate Kkt::estimate(const Subject& subject, std::int64_t images, const Attack
   return estimate;
 }
 
-Reconstruction Kkt::run(const Subject& subject, const Handed& handed, const AttackOptions& options, Generator& random,
+Reconstruction Kkt::run(const Subject& subject, const Handed& handed, const OptionValues& options, Generator& random,
                         Progress& progress, Checkpoint& checkpoint) const {
   const Settings settings = parse(options);
   if (subject.loss == LossKind::squared) {

@@ -29,9 +29,9 @@ class Kkt final : public Attack {
   }
   std::vector<OptionSpec> options() const override;
   bool works_without_initial() const override { return true; }
-  void validate(const AttackOptions& options) const override;
-  Estimate estimate(const Subject& subject, std::int64_t images, const AttackOptions& options) const override;
-  Reconstruction run(const Subject& subject, const Handed& handed, const AttackOptions& options, Generator& random,
+  void validate(const OptionValues& options) const override;
+  Estimate estimate(const Subject& subject, std::int64_t images, const OptionValues& options) const override;
+  Reconstruction run(const Subject& subject, const Handed& handed, const OptionValues& options, Generator& random,
                      Progress& progress, Checkpoint& checkpoint) const override;
 };
 

@@ -127,11 +127,11 @@ Tensor distance_to_span(const RowSpan& span, const Tensor& images) {
   return at::where(norm > 0, rest.norm(2, 1) / norm.clamp_min(1e-300), at::ones_like(norm));
 }
 
-Estimate Span::estimate(const Subject& subject, std::int64_t, const AttackOptions&) const {
+Estimate Span::estimate(const Subject& subject, std::int64_t, const OptionValues&) const {
   return cost_of_span(sizes_of(subject));
 }
 
-Reconstruction Span::run(const Subject& subject, const Handed&, const AttackOptions&, Generator&, Progress& progress,
+Reconstruction Span::run(const Subject& subject, const Handed&, const OptionValues&, Generator&, Progress& progress,
                          Checkpoint&) const {
   progress.stage("span: spectrum of the first layer's change");
   Reconstruction result;

@@ -46,8 +46,8 @@ class Span final : public Attack {
            "not dense";
   }
   std::vector<OptionSpec> options() const override { return {}; }
-  Estimate estimate(const Subject& subject, std::int64_t images, const AttackOptions& options) const override;
-  Reconstruction run(const Subject& subject, const Handed& handed, const AttackOptions& options, Generator& random,
+  Estimate estimate(const Subject& subject, std::int64_t images, const OptionValues& options) const override;
+  Reconstruction run(const Subject& subject, const Handed& handed, const OptionValues& options, Generator& random,
                      Progress& progress, Checkpoint& checkpoint) const override;
 };
 

@@ -11,11 +11,11 @@ std::vector<OptionSpec> Vertices::options() const {
       {"directions", "random directions at most; the search ends before when they stop leading to new images", "400"}};
 }
 
-void Vertices::validate(const AttackOptions& options) const {
+void Vertices::validate(const OptionValues& options) const {
   static_cast<void>(options.whole("directions", 0, 10'000'000));
 }
 
-Estimate Vertices::estimate(const Subject& subject, std::int64_t images, const AttackOptions& options) const {
+Estimate Vertices::estimate(const Subject& subject, std::int64_t images, const OptionValues& options) const {
   Estimate estimate = cost_of_span(sizes_of(subject));
   const auto rank = static_cast<double>(images);
   if (images <= most_missing_for_a_sweep) {
@@ -25,7 +25,7 @@ Estimate Vertices::estimate(const Subject& subject, std::int64_t images, const A
   return estimate;
 }
 
-Reconstruction Vertices::run(const Subject& subject, const Handed& handed, const AttackOptions& options,
+Reconstruction Vertices::run(const Subject& subject, const Handed& handed, const OptionValues& options,
                              Generator& random, Progress& progress, Checkpoint&) const {
   progress.stage("vertices: row space of the first layer's change");
   Reconstruction result;

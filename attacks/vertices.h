@@ -20,9 +20,9 @@ class Vertices final : public Attack {
     return "wherever span does not; images with few pixels at black or white";
   }
   std::vector<OptionSpec> options() const override;
-  void validate(const AttackOptions& options) const override;
-  Estimate estimate(const Subject& subject, std::int64_t images, const AttackOptions& options) const override;
-  Reconstruction run(const Subject& subject, const Handed& handed, const AttackOptions& options, Generator& random,
+  void validate(const OptionValues& options) const override;
+  Estimate estimate(const Subject& subject, std::int64_t images, const OptionValues& options) const override;
+  Reconstruction run(const Subject& subject, const Handed& handed, const OptionValues& options, Generator& random,
                      Progress& progress, Checkpoint& checkpoint) const override;
 };
 

@@ -49,7 +49,7 @@ std::vector<Forecast> forecast(const Case& subject, const AuditRequest& request,
   for (const auto& name : attacks_of(request)) {
     const Attack& attack = attack_named(name);
     const bool applies = subject.subject.knows_initial() || attack.works_without_initial();
-    const AttackOptions options(attack.options(), request.options);
+    const OptionValues options(attack.options(), request.options);
     const Estimate estimate =
         applies ? attack.estimate(subject.subject, subject.truth.training.size(0), options) : Estimate{};
     forecasts.push_back({name, estimate.products / rate + estimate.programme_seconds / context.threads,

@@ -144,7 +144,7 @@ Finding run_attack(const Attack& attack, const Case& subject, const Handed& hand
     return finding;
   }
   Generator random = seeded(stage_seed(context.seed, attack.name()));
-  const Reconstruction found = attack.run(subject.subject, handed, AttackOptions(attack.options(), options), random,
+  const Reconstruction found = attack.run(subject.subject, handed, OptionValues(attack.options(), options), random,
                                           *context.progress, checkpoint);
   finding.status = status_of(found.conclusion);
   finding.reason = found.reason;
@@ -194,7 +194,7 @@ std::vector<std::string> attacks_of(const AuditRequest& request) {
   }
   for (const auto& name : names) {
     const Attack& attack = attack_named(name);
-    attack.validate(AttackOptions(attack.options(), request.options));
+    attack.validate(OptionValues(attack.options(), request.options));
   }
   return names;
 }

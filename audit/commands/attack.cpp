@@ -95,7 +95,7 @@ void add_attack(CLI::App& app, Context& context, Action& action) {
     action = [options, &context] {
       if (options->name == "list") return list_attacks();
       const Attack& attack = attack_named(options->name);
-      attack.validate(AttackOptions(attack.options(), options->given));
+      attack.validate(OptionValues(attack.options(), options->given));
       if (options->out.empty()) throw UsageError("--out: missing; name a new or empty folder");
       const Finding finding =
           options->infinite.data.empty()

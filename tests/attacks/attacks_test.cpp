@@ -55,7 +55,7 @@ Reconstruction attack(const std::string& name, const Subject& subject, std::map<
   const Attack& chosen = attack_named(name);
   Generator random = seeded(1);
   Silent silent;
-  return chosen.run(subject, {}, AttackOptions(chosen.options(), options), random, silent, checkpoint);
+  return chosen.run(subject, {}, OptionValues(chosen.options(), options), random, silent, checkpoint);
 }
 
 Reconstruction attack(const std::string& name, const Subject& subject,
@@ -104,7 +104,7 @@ TEST_CASE("images that are handed on as confirmed are not searched for again") {
   Silent silent;
   Forgetful forgetful;
   const Handed handed{trained.truth.training.slice(0, 0, 3), {}};
-  const auto found = finite.run(trained.subject, handed, AttackOptions(finite.options(), {{"steps", "200"}}), random,
+  const auto found = finite.run(trained.subject, handed, OptionValues(finite.options(), {{"steps", "200"}}), random,
                                 silent, forgetful);
   CHECK(relative_error(found.claim.images.slice(0, 0, 3), handed.confirmed) < 1e-4);
   CHECK(found.claim.confirmed.slice(0, 0, 3).all().item<bool>());
@@ -246,7 +246,7 @@ TEST_CASE("an attack option that is wrong is refused by name") {
                                                                                     {"restarts", "0"},
                                                                                     {"dtype", "float16"}}) {
     CAPTURE(name, value);
-    CHECK_THROWS_WITH(chosen.validate(AttackOptions(chosen.options(), {{name, value}})), Catch::Contains("--" + name));
+    CHECK_THROWS_WITH(chosen.validate(OptionValues(chosen.options(), {{name, value}})), Catch::Contains("--" + name));
   }
   CHECK_THROWS_AS(attack_named("nonsense"), UsageError);
 }

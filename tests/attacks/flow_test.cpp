@@ -61,7 +61,7 @@ struct Trained {
     const Attack& flow = attack_named("flow");
     Generator random = seeded(1);
     Silent silent;
-    return flow.run(subject, handed, AttackOptions(flow.options(), options), random, silent, checkpoint);
+    return flow.run(subject, handed, OptionValues(flow.options(), options), random, silent, checkpoint);
   }
   Reconstruction attack(const Handed& handed, const std::map<std::string, std::string>& options = {}) const {
     Forgetful forgetful;
@@ -170,7 +170,7 @@ TEST_CASE("an option of the flow that is wrong is refused by name") {
   for (const auto& [name, value] : std::vector<std::pair<std::string, std::string>>{
            {"segments", "1"}, {"segments", "many"}, {"flow-steps", "0"}, {"flow-rounds", "0.5"}}) {
     CAPTURE(name, value);
-    CHECK_THROWS_WITH(flow.validate(AttackOptions(flow.options(), {{name, value}})), Catch::Contains("--" + name));
+    CHECK_THROWS_WITH(flow.validate(OptionValues(flow.options(), {{name, value}})), Catch::Contains("--" + name));
   }
 }
 

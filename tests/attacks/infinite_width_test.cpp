@@ -31,7 +31,7 @@ Reconstruction attack(const Subject& subject, Generator& random) {
   const InfiniteWidth infinite;
   Silent progress;
   Forgetful forgetful;
-  return infinite.run(subject, {}, AttackOptions(infinite.options(), {{"climbers", "12"}, {"frank-wolfe-rounds", "6"}}),
+  return infinite.run(subject, {}, OptionValues(infinite.options(), {{"climbers", "12"}, {"frank-wolfe-rounds", "6"}}),
                       random, progress, forgetful);
 }
 

@@ -54,7 +54,7 @@ Reconstruction attack(const Subject& subject, const std::map<std::string, std::s
   const Kkt kkt;
   Generator random = seeded(1);
   Silent silent;
-  return kkt.run(subject, {}, AttackOptions(kkt.options(), options), random, silent, checkpoint);
+  return kkt.run(subject, {}, OptionValues(kkt.options(), options), random, silent, checkpoint);
 }
 
 Reconstruction attack(const Subject& subject, const std::map<std::string, std::string>& options = {}) {
@@ -297,7 +297,7 @@ TEST_CASE("an option of the attack that is wrong is refused by name") {
   const Kkt kkt;
   for (const char* name : {"space", "candidates", "steps", "rounds", "image-rate", "lambda-rate", "lambda-min"}) {
     CAPTURE(name);
-    CHECK_THROWS_WITH(kkt.validate(AttackOptions(kkt.options(), {{name, "-1"}})),
+    CHECK_THROWS_WITH(kkt.validate(OptionValues(kkt.options(), {{name, "-1"}})),
                       Catch::Contains(std::string("--") + name));
   }
 }
