@@ -1,0 +1,47 @@
+#include "defenses/defense.h"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include "defenses/baselines.h"
+#include "models/base/error.h"
+
+namespace afterimage {
+
+SupportSet Defense::distill(const Undefended&, const OptionValues&, Generator&, Progress&, Checkpoint&) const {
+  throw UsageError(fmt::format("defence \"{}\": makes no data; it acts on training or on the weights", name()));
+}
+
+Release Defense::release(const Undefended& undefended, const OptionValues& options, Generator& random,
+                         Progress& progress, Checkpoint& checkpoint) const {
+  Release release;
+  release.support = distill(undefended, options, random, progress, checkpoint);
+  release.training = train(*undefended.network, undefended.initial, release.support.images, release.support.targets,
+                           undefended.recipe, random, progress);
+  return release;
+}
+
+const std::vector<std::unique_ptr<Defense>>& all_defenses() {
+  static const auto defenses = [] {
+    std::vector<std::unique_ptr<Defense>> list;
+    list.push_back(std::make_unique<NoDefense>());
+    list.push_back(std::make_unique<EarlyStopping>());
+    list.push_back(std::make_unique<WeightDecay>());
+    list.push_back(std::make_unique<ReleaseNoise>());
+    list.push_back(std::make_unique<RandomSubset>());
+    list.push_back(std::make_unique<RandomLabels>());
+    return list;
+  }();
+  return defenses;
+}
+
+const Defense& defense_named(const std::string& name) {
+  std::vector<std::string> names;
+  for (const auto& defense : all_defenses()) {
+    if (defense->name() == name) return *defense;
+    names.push_back(defense->name());
+  }
+  throw UsageError(fmt::format("defence \"{}\": unknown; this version has {}", name, fmt::join(names, ", ")));
+}
+
+}  // namespace afterimage
