@@ -32,7 +32,8 @@ void DualCoefficients::of(const Tensor& candidates, const Tensor& searched, Tens
   coefficients.mul_(feasibility_.scale);
 }
 
-void DualCoefficients::pull_back(const Tensor& searched, const Tensor& by_coefficients, Tensor& by_searched) {
+void DualCoefficients::pull_back(const Tensor&, const Tensor& searched, const Tensor& by_coefficients,
+                                 Tensor& by_searched, Tensor&) {
   at::sum_out(by_searched, by_coefficients * directions_, {1}, /*keepdim=*/true);
   by_searched.mul_(feasibility_.scale);
   by_searched.add_((feasibility_.least - searched).clamp_min_(0), -2 * feasibility_.penalty);

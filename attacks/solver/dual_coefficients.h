@@ -24,7 +24,8 @@ class DualCoefficients final : public Coefficients {
 
   Tensor initial(const TangentTarget& target, const SearchPlan& plan, Generator& random) const override;
   void of(const Tensor& candidates, const Tensor& searched, Tensor& coefficients) override;
-  void pull_back(const Tensor& searched, const Tensor& by_coefficients, Tensor& by_searched) override;
+  void pull_back(const Tensor& candidates, const Tensor& searched, const Tensor& by_coefficients, Tensor& by_searched,
+                 Tensor& by_candidates) override;
   double penalty(const Tensor& searched) const;
 
  private:

@@ -9,14 +9,21 @@ namespace afterimage {
 // 0.1).
 class PixelBounds {
  public:
+  virtual ~PixelBounds() = default;
   // In the dtype of the bounds' mean. With `basis` [r, d] candidates are coordinates [M, r] in it.
   PixelBounds(const InputBounds& bounds, const Tensor& basis, double weight);
 
   // The penalty of candidates [M, k]; adds its gradient, times `scale`, to `gradient` [M, k].
-  double add_gradient(const Tensor& candidates, double scale, Tensor& gradient);
+  virtual double add_gradient(const Tensor& candidates, double scale, Tensor& gradient);
+  // After every step of a search: moves candidates to where they may be. A soft penalty alone moves none.
+  virtual void restrain(Tensor&) const {}
   Tensor to_images(const Tensor& candidates) const;  // [M, k] -> [M, d]
   Tensor from_images(const Tensor& images) const;    // [M, d] -> [M, k]
   double width() const { return width_; }            // of an image's range, in that of a pixel
+
+ protected:
+  const Tensor& lower() const { return lower_; }
+  const Tensor& upper() const { return upper_; }
 
  private:
   Tensor basis_, lower_, upper_;

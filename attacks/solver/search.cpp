@@ -31,7 +31,8 @@ Tensor FreeCoefficients::initial(const TangentTarget& target, const SearchPlan& 
 
 void FreeCoefficients::of(const Tensor&, const Tensor& searched, Tensor& coefficients) { coefficients.copy_(searched); }
 
-void FreeCoefficients::pull_back(const Tensor&, const Tensor& by_coefficients, Tensor& by_searched) {
+void FreeCoefficients::pull_back(const Tensor&, const Tensor&, const Tensor& by_coefficients, Tensor& by_searched,
+                                 Tensor&) {
   by_searched.copy_(by_coefficients);
 }
 
@@ -88,9 +89,10 @@ SearchResult search(TangentTarget& target, PixelBounds& bounds, std::int64_t pix
     coefficients.of(result.candidates, result.searched, result.coefficients);
     const auto& loss = target.loss(result.candidates, result.coefficients, relu);
     image_gradient.copy_(loss.by_images);
-    coefficients.pull_back(result.searched, loss.by_coefficients, searched_gradient);
+    coefficients.pull_back(result.candidates, result.searched, loss.by_coefficients, searched_gradient, image_gradient);
     bounds.add_gradient(result.candidates, 1, image_gradient);
     images.step(result.candidates, image_gradient.div_(norm), plan.image_rate * bounds.width() * step_size(share));
+    bounds.restrain(result.candidates);
     searched.step(result.searched, searched_gradient.div_(norm), plan.coefficient_rate / count * step_size(share));
 
     losses.push_back(loss.value);

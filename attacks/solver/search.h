@@ -28,8 +28,10 @@ class Coefficients {
   virtual Tensor initial(const TangentTarget& target, const SearchPlan& plan, Generator& random) const = 0;
   // a at v and the candidates [M, k], as the target takes them.
   virtual void of(const Tensor& candidates, const Tensor& searched, Tensor& coefficients) = 0;
-  // The derivative by a of the last call of of(), as the derivative by v, with that of any penalty on v itself.
-  virtual void pull_back(const Tensor& searched, const Tensor& by_coefficients, Tensor& by_searched) = 0;
+  // The derivative by a of the last call of of(), as the derivative by v, with that of any penalty on v itself. Where a
+  // depends on the candidates as well, what comes through it is added to their gradient.
+  virtual void pull_back(const Tensor& candidates, const Tensor& searched, const Tensor& by_coefficients,
+                         Tensor& by_searched, Tensor& by_candidates) = 0;
 };
 
 // a = v, uniform at the start.
@@ -37,7 +39,8 @@ class FreeCoefficients final : public Coefficients {
  public:
   Tensor initial(const TangentTarget& target, const SearchPlan& plan, Generator& random) const override;
   void of(const Tensor& candidates, const Tensor& searched, Tensor& coefficients) override;
-  void pull_back(const Tensor& searched, const Tensor& by_coefficients, Tensor& by_searched) override;
+  void pull_back(const Tensor& candidates, const Tensor& searched, const Tensor& by_coefficients, Tensor& by_searched,
+                 Tensor& by_candidates) override;
 };
 
 struct SearchResult {

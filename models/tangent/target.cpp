@@ -1,6 +1,7 @@
 #include "models/tangent/target.h"
 
 #include <algorithm>
+#include <stdexcept>
 
 namespace afterimage {
 namespace {
@@ -19,6 +20,8 @@ void activate(const Tensor& z, Smoothing relu, Tensor h, Tensor slope) {
   at::mul_out(slope, z, at::scalar_tensor(relu.beta, z.options()));
   slope.sigmoid_();
 }
+
+void TangentTarget::hold(const Tensor&) { throw std::logic_error("this target holds no images"); }
 
 Tensor held_factor(Tensor kernel) {
   constexpr double held_ridge = 1e-6;

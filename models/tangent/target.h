@@ -47,8 +47,8 @@ class TangentTarget {
 
   // From now on loss() is what these images [K, d] and the given ones leave of h together, at the best coefficients for
   // these: min over c of ||h - sum_kf c_kf phi_f(held_k) - sum_jf a_jf phi_f(x_j)||^2. No images: none are held. Their
-  // features are those of the ReLU itself.
-  virtual void hold(const Tensor& images) = 0;
+  // features are those of the ReLU itself. Throws std::logic_error where a target cannot.
+  virtual void hold(const Tensor& images);
 };
 
 // The Cholesky factor of the kernel of images that are held, float64, with a ridge of 1e-6 times its mean diagonal:

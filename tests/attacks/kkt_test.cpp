@@ -112,7 +112,8 @@ TEST_CASE("the objective and its gradients by images and multipliers are those o
   Tensor coefficients = at::empty({6, outputs}, at::kDouble), by_searched = at::empty_like(searched);
   lambda.of(images, searched, coefficients);
   const auto& loss = target->loss(images, coefficients, {});
-  lambda.pull_back(searched, loss.by_coefficients, by_searched);
+  Tensor by_candidates = at::zeros_like(loss.by_images);
+  lambda.pull_back(images, searched, loss.by_coefficients, by_searched, by_candidates);
 
   // In units of v = lambda / scale the penalty is as given.
   const auto value = [&](const Tensor& x, const Tensor& v) {
