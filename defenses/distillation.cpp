@@ -1,0 +1,99 @@
+#include "defenses/distillation.h"
+
+#include <cmath>
+
+#include "defenses/baselines.h"
+#include "models/base/error.h"
+
+namespace afterimage {
+namespace {
+
+constexpr double distance_weight = 50;
+
+// |a_j - b_t|^2, [M, N].
+Tensor squared_distances(const Tensor& a, const Tensor& b, const Tensor& squared_norms_of_b) {
+  return (at::mm(a, b.t()).mul_(-2) + a.square().sum(1, /*keepdim=*/true) + squared_norms_of_b).clamp_min_(0);
+}
+
+DistilledBounds::Levers levers_of(const OptionValues& options) {
+  return {options.number("corruption", 0, 1), options.number("distance", 0, 10)};
+}
+
+}  // namespace
+
+DistilledBounds::DistilledBounds(const InputBounds& bounds, const Tensor& originals, std::int64_t candidates,
+                                 const Levers& levers, double unit, Generator& random)
+    : PixelBounds(bounds.to(originals.scalar_type()), {}, 0),
+      originals_(originals),
+      original_norms_(originals.square().sum(1)),
+      least_(std::pow(levers.distance * original_norms_.sqrt().mean().item<double>(), 2)),
+      unit_(unit) {
+  if (levers.corruption > 0) {
+    const auto shape = std::vector<std::int64_t>{candidates, originals.size(1)};
+    corrupted_ = at::rand(shape, random, originals.options()) < levers.corruption;
+    noise_ = lower() + (upper() - lower()) * at::rand(shape, random, originals.options());
+  }
+}
+
+double DistilledBounds::add_gradient(const Tensor& candidates, double scale, Tensor& gradient) {
+  if (least_ == 0) return 0;
+  const auto [nearest, which] = squared_distances(candidates, originals_, original_norms_).min(1);
+  const Tensor missing = (least_ - nearest).clamp_min_(0).div_(least_);
+  const double weight = distance_weight * unit_ / static_cast<double>(candidates.size(0));
+  // d missing / d x = -2 (x - x_t) / least
+  gradient.add_((candidates - originals_.index_select(0, which)) * missing.unsqueeze(1), -4 * weight * scale / least_);
+  return weight * missing.square().sum().item<double>();
+}
+
+void DistilledBounds::restrain(Tensor& candidates) const {
+  at::clamp_out(candidates, candidates, lower(), upper());
+  if (corrupted_.defined()) candidates.copy_(at::where(corrupted_, noise_, candidates));
+}
+
+std::vector<OptionSpec> distillation_options() {
+  return {per_class_option(),
+          {"distillation-steps", "steps of the search for images", "3000"},
+          {"image-rate", "Adam's step size on images, in pixel units", "0.01"},
+          {"corruption", "share of pixels of each image that is noise and never learned, in [0, 1]", "0"},
+          {"distance", "least distance to any training image, relative L2; 0: any", "0"}};
+}
+
+void validate_distillation(const OptionValues& options) {
+  static_cast<void>(per_class(options));
+  static_cast<void>(options.whole("distillation-steps", 1, 100000000));
+  static_cast<void>(options.number("image-rate", 1e-9, 10));
+  static_cast<void>(levers_of(options));
+}
+
+DistillationPlan distillation_plan(const Undefended& undefended, const OptionValues& options) {
+  DistillationPlan plan;
+  plan.per_class = per_class(options);
+  plan.levers = levers_of(options);
+  plan.search.candidates = plan.per_class * undefended.classes();
+  plan.search.steps = options.whole("distillation-steps", 1, 100000000);
+  plan.search.image_rate = options.number("image-rate", 1e-9, 10);
+  plan.search.until_settled = false;
+  // A search divides it by the number of candidates, as befits coefficients; labels are of the size of one.
+  plan.search.coefficient_rate = plan.search.image_rate * static_cast<double>(plan.search.candidates);
+  return plan;
+}
+
+OptionSpec kernel_option() {
+  return {"kernel",
+          "network (that of the architecture at infinite width) or reference (two hidden ReLU layers, no biases)",
+          "network"};
+}
+
+AnalyticNtk distillation_kernel(const Undefended& undefended, const OptionValues& options) {
+  const bool own = options.one_of("kernel", {"network", "reference"}) == "network";
+  const auto kernel = undefended.network->infinite_kernel();
+  return own && kernel ? *kernel : AnalyticNtk::uniform(2, 1, 0);
+}
+
+Nearest nearest_of(const Tensor& support, const Tensor& originals) {
+  const Tensor real = originals.to(at::kDouble), norms = real.square().sum(1);
+  const auto [nearest, which] = squared_distances(support.to(at::kDouble), real, norms).min(1);
+  return {which, (nearest / norms.index_select(0, which)).sqrt()};
+}
+
+}  // namespace afterimage

@@ -1,0 +1,59 @@
+// What the distillation defences share: how many images, how they are kept inside the pixel range, and the two levers
+// that keep them from looking like real ones (METHODS 7).
+#pragma once
+
+#include "attacks/solver/pixel_bounds.h"
+#include "attacks/solver/search.h"
+#include "defenses/defense.h"
+#include "models/tangent/analytic_ntk.h"
+
+namespace afterimage {
+
+// Pixels are clamped to their range after every step; a fixed random share of them is noise that is never learned; and
+// images that are nearer to a real one than wanted pay
+//   50 mean_j max(0, d^2 - min_t |x_j - x_t|^2)^2 / d^4,  d: the distance wanted,
+// in units of the loss's start.
+class DistilledBounds final : public PixelBounds {
+ public:
+  struct Levers {
+    double corruption = 0;  // share of pixels
+    double distance = 0;    // relative L2, times the mean norm of the real images; 0: any
+  };
+  // `originals` [N, d] are the real images; `candidates` of the same dtype are M images. `unit` is what the penalty is
+  // measured in.
+  DistilledBounds(const InputBounds& bounds, const Tensor& originals, std::int64_t candidates, const Levers& levers,
+                  double unit, Generator& random);
+
+  double add_gradient(const Tensor& candidates, double scale, Tensor& gradient) override;
+  void restrain(Tensor& candidates) const override;
+
+ private:
+  Tensor originals_, original_norms_;  // [N, d], [N]
+  Tensor corrupted_, noise_;           // [M, d], of them undefined where nothing is corrupted
+  double least_;                       // d^2
+  double unit_;
+};
+
+// The options of all that distil by searching for images, and what they say.
+struct DistillationPlan {
+  std::int64_t per_class = 10;
+  SearchPlan search;
+  DistilledBounds::Levers levers;
+};
+std::vector<OptionSpec> distillation_options();
+DistillationPlan distillation_plan(const Undefended& undefended, const OptionValues& options);
+void validate_distillation(const OptionValues& options);
+
+// The kernel of the network's own architecture at infinite width where there is one, else (or where `options` ask for
+// it) the reference's: two hidden ReLU layers, NTK parameterization, sigma_w = 1, no biases.
+AnalyticNtk distillation_kernel(const Undefended& undefended, const OptionValues& options);
+OptionSpec kernel_option();
+
+// For each support image [M, d] the nearest real one of [N, d]: its row [M], and the distance relative to its norm [M]
+// float64.
+struct Nearest {
+  Tensor rows, distances;
+};
+Nearest nearest_of(const Tensor& support, const Tensor& originals);
+
+}  // namespace afterimage
