@@ -53,12 +53,14 @@ DrawnData draw_data(const std::string& data, const Task& task, std::int64_t samp
   if (!inputs.normalize.empty() && !inputs.mean.empty()) {
     throw UsageError("--mean: --normalize is given as well, and says which mean is taken off; leave one of them out");
   }
-  const std::string mean_kind = inputs.mean.empty() ? "training" : inputs.mean;
   if (samples < 1) throw UsageError(fmt::format("--samples {}: has to be at least 1", samples));
-  if (mean_kind != "training" && mean_kind != "public" && mean_kind != "none") {
-    throw UsageError(fmt::format("--mean {}: has to be training, public or none", mean_kind));
+  if (!inputs.mean.empty() && inputs.mean != "training" && inputs.mean != "public" && inputs.mean != "none") {
+    throw UsageError(fmt::format("--mean {}: has to be training, public or none", inputs.mean));
   }
   const LabelledImages all = load_images(data, inputs.preprocessing);
+  // A distilled set says itself what was taken off.
+  const bool says_mean = all.mean.defined() && inputs.mean.empty() && inputs.normalize.empty();
+  const std::string mean_kind = inputs.mean.empty() ? "training" : inputs.mean;
   Generator random = seeded(stage_seed(seed, "training set"));
   const LabelledImages chosen = all.select(draw_training_rows(all, task, samples, random));
   const Tensor pixels = chosen.images.flatten(1);
@@ -71,7 +73,10 @@ DrawnData draw_data(const std::string& data, const Task& task, std::int64_t samp
   TrainingSet& training = result.training;
   training.labels = chosen.labels;
   training.mean = at::zeros({pixels.size(1)});
-  if (!inputs.normalize.empty()) {
+  if (says_mean) {
+    training.mean = all.mean;
+    training.scale = all.scale;
+  } else if (!inputs.normalize.empty()) {
     set_normalization(training, inputs.normalize, result.image_shape);
   } else if (mean_kind == "training") {
     training.mean = pixels.mean(0);
@@ -81,7 +86,11 @@ DrawnData draw_data(const std::string& data, const Task& task, std::int64_t samp
     training.mean = other_pixels.narrow(0, 0, half).mean(0);
   }
   training.images = training.as_seen(pixels);
-  result.targets = task.targets(chosen.labels, outputs);
+  result.targets = chosen.targets.defined() ? chosen.targets : task.targets(chosen.labels, outputs);
+  if (result.targets.size(1) != outputs) {
+    throw InputError(fmt::format("{}: targets have {} columns but --task {} has {} outputs", data,
+                                 result.targets.size(1), task.text(), outputs));
+  }
   result.held_out = training.as_seen(other_pixels.narrow(0, half, others.size() - half));
   result.held_out_targets = task.targets(others.labels.narrow(0, half, others.size() - half), outputs);
   return result;

@@ -7,6 +7,7 @@
 #include "audit/runner.h"
 #include "audit/scored.h"
 #include "audit/summary.h"
+#include "defenses/defense.h"
 #include "models/base/error.h"
 #include "models/base/files.h"
 
@@ -19,6 +20,15 @@ int list_attacks() {
                "", attack->does_not_apply());
     for (const auto& option : attack->options()) {
       fmt::print("{:14}--{} {}: {}\n", "", option.name, option.fallback, option.description);
+    }
+  }
+  fmt::print(
+      "\ndefences (train --defense NAME --defense-option OPTION=VALUE, compare; those with * also distill NAME)\n");
+  for (const auto& defense : all_defenses()) {
+    fmt::print("{:<16}{}{}\n{:16}limits: {}\n", defense->name(), defense->distills() ? "* " : "",
+               defense->description(), "", defense->limits());
+    for (const auto& option : defense->options()) {
+      fmt::print("{:16}{} {}: {}\n", "", option.name, option.fallback, option.description);
     }
   }
   return done;

@@ -7,9 +7,11 @@
 
 #include "audit/commands/commands.h"
 #include "audit/commands/subject_options.h"
+#include "audit/defense_options.h"
 #include "audit/drawn_data.h"
 #include "audit/plan.h"
 #include "audit/run_directory.h"
+#include "audit/support_set.h"
 #include "models/base/error.h"
 #include "models/base/files.h"
 #include "models/scripted_network.h"
@@ -20,7 +22,8 @@ namespace {
 namespace fs = std::filesystem;
 
 Json record_of(const TrainRequest& request, const Context& context, const Network& network, const DrawnData& data,
-               const Training& training, double seconds) {
+               const Release& release, double seconds) {
+  const Training& training = release.training;
   const auto accuracy_on = [&](const Tensor& images, const Tensor& targets) {
     return images.size(0) == 0 ? Json(nullptr) : Json(accuracy(network.evaluate(training.trained, images), targets));
   };
@@ -29,31 +32,37 @@ Json record_of(const TrainRequest& request, const Context& context, const Networ
   Json curve = Json::array();
   for (const auto& [step, loss] : training.curve) curve.push_back({step, loss});
   const Recipe& recipe = request.recipe;
-  return {{"schema", "afterimage.training/1"},
-          {"data", request.data},
-          {"samples", request.samples},
-          {"mean", mean},
-          {"seed", context.seed},
-          {"first_layer_scale", request.first_layer_scale},
-          {"recipe",
-           {{"loss", name_of(recipe.loss)},
-            {"optimizer", name_of(recipe.optimizer)},
-            {"learning_rate", recipe.learning_rate},
-            {"momentum", recipe.momentum},
-            {"weight_decay", recipe.weight_decay},
-            {"batch", recipe.batch},
-            {"max_steps", recipe.max_steps},
-            {"until_loss", recipe.until_loss},
-            {"patience", recipe.patience},
-            {"over_loss", recipe.over_loss},
-            {"freeze", recipe.frozen}}},
-          {"stopped_by", training.stopped_by},
-          {"steps", training.steps},
-          {"final_loss", training.final_loss},
-          {"train_accuracy", accuracy_on(data.training.images, data.targets)},
-          {"test_accuracy", accuracy_on(data.held_out, data.held_out_targets)},
-          {"loss_curve", curve},
-          {"seconds", seconds}};
+  Json record = {{"schema", "afterimage.training/1"},
+                 {"data", request.data},
+                 {"samples", request.samples},
+                 {"mean", mean},
+                 {"seed", context.seed},
+                 {"first_layer_scale", request.first_layer_scale},
+                 {"recipe",
+                  {{"loss", name_of(recipe.loss)},
+                   {"optimizer", name_of(recipe.optimizer)},
+                   {"learning_rate", recipe.learning_rate},
+                   {"momentum", recipe.momentum},
+                   {"weight_decay", recipe.weight_decay},
+                   {"batch", recipe.batch},
+                   {"max_steps", recipe.max_steps},
+                   {"until_loss", recipe.until_loss},
+                   {"patience", recipe.patience},
+                   {"over_loss", recipe.over_loss},
+                   {"freeze", recipe.frozen}}},
+                 {"stopped_by", training.stopped_by},
+                 {"steps", training.steps},
+                 {"final_loss", training.final_loss},
+                 {"train_accuracy", accuracy_on(data.training.images, data.targets)},
+                 {"test_accuracy", accuracy_on(data.held_out, data.held_out_targets)},
+                 {"test_samples", data.held_out.size(0)},
+                 {"loss_curve", curve},
+                 {"seconds", seconds}};
+  record["defense"] = {{"name", request.defense},
+                       {"options", request.defense_options},
+                       {"distilled", release.support.evidence},
+                       {"evidence", release.evidence}};
+  return record;
 }
 
 // Drawn, or those of the archive that the network comes from.
@@ -82,6 +91,7 @@ ModelDescription written_model(ModelDescription model, const fs::path& out) {
 
 void train_run(const TrainRequest& request, const Context& context) {
   const auto start = std::chrono::steady_clock::now();
+  const Defense& defense = checked_defense(request.defense, request.defense_options);
   if (fs::exists(request.out)) prepare_output_folder(request.out, false);
   context.progress->stage(fmt::format("train: reading {}", request.data));
   const DrawnData data =
@@ -95,13 +105,16 @@ void train_run(const TrainRequest& request, const Context& context) {
                                request.inputs.preprocessing,
                                {},
                                request.allow_torchscript};
-  const auto network = model.network();
+  const std::shared_ptr<const Network> network = model.network();
   Generator random = seeded(stage_seed(context.seed, "initial weights"));
   const Parameters initial = initial_weights(*network, model, request.first_layer_scale, random);
   context.progress->stage(
       fmt::format("train: {} on {} images of {}", request.architecture, request.samples, request.task));
-  const Training training =
-      train(*network, initial, data.training.images, data.targets, request.recipe, random, *context.progress);
+  const Undefended undefended = undefended_of(data, network, initial, request.recipe);
+  Forgetful checkpoint;
+  const Release release = defense.release(undefended, OptionValues(defense.options(), request.defense_options), random,
+                                          *context.progress, checkpoint);
+  const Training& training = release.training;
   const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
 
   prepare_output_folder(request.out, false);
@@ -109,7 +122,10 @@ void train_run(const TrainRequest& request, const Context& context) {
   write_parameters(out / "initial.safetensors", initial);
   write_parameters(out / "trained.safetensors", training.trained);
   write_training_set(out / "training-set.npz", data.training, model.input_shape);
-  const Json record = record_of(request, context, *network, data, training, seconds);
+  if (release.support.images.defined()) {
+    write_support_set(out / "support-set.npz", release.support, data);
+  }
+  const Json record = record_of(request, context, *network, data, release, seconds);
   write_file(out / "training.json", record.dump(1) + "\n");
   write_file(out / "model.json", to_json(written_model(model, out)).dump(1) + "\n");
   fmt::print(
@@ -124,6 +140,7 @@ void add_train(CLI::App& app, Context& context, Action& action) {
     TrainRequest request;
     std::string loss = "squared", optimizer = "sgd";
     std::optional<double> learning_rate;
+    std::vector<std::string> defense_options;
   };
   auto options = std::make_shared<Options>();
   TrainRequest& request = options->request;
@@ -169,6 +186,12 @@ void add_train(CLI::App& app, Context& context, Action& action) {
       ->add_option("--first-layer-scale", request.first_layer_scale,
                    "times the first layer's initial weights (default 1)")
       ->check(CLI::PositiveNumber);
+  command->add_option(
+      "--defense", request.defense,
+      "how the training images are protected; an audit of the run still asks for them (see attack list; "
+      "default none)");
+  command->add_option("--defense-option", options->defense_options,
+                      "NAME=VALUE, an option of the defence; as often as there are");
   command->callback([options, &context, &action] {
     action = [options, &context] {
       Recipe& chosen = options->request.recipe;
@@ -176,6 +199,7 @@ void add_train(CLI::App& app, Context& context, Action& action) {
       chosen.optimizer = parse_optimizer(options->optimizer);
       chosen.learning_rate = options->learning_rate.value_or(
           options->request.parameterization == "ntk" && chosen.optimizer == Optimizer::sgd ? 1.0 : 1e-3);
+      options->request.defense_options = named_values(options->defense_options);
       train_run(options->request, context);
       return static_cast<int>(done);
     };

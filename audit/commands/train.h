@@ -1,6 +1,7 @@
 // What `train` does, for the demo as well.
 #pragma once
 
+#include <map>
 #include <string>
 
 #include "audit/context.h"
@@ -16,6 +17,8 @@ struct TrainRequest {
   double first_layer_scale = 1;  // times the first layer's initial weights; small ones leave a rich regime (METHODS 4)
   bool allow_torchscript = false;  // whether code in a TorchScript archive may run
   Recipe recipe;
+  std::string defense = "none";
+  std::map<std::string, std::string> defense_options;  // as typed, by name
 };
 
 // Trains and writes the run directory. Throws UsageError or InputError, and then leaves nothing behind.

@@ -45,6 +45,37 @@ Tensor checked_labels(const Tensor& raw, std::int64_t images, const std::string&
   return whole;
 }
 
+Tensor finite_floats(const Array& array, const char* name, const std::string& file) {
+  const Tensor values = to_tensor(array);
+  if (!values.is_floating_point() || !at::isfinite(values).all().item<bool>()) {
+    throw InputError(fmt::format("{}: {} has to be floating point without NaN or infinity", file, name));
+  }
+  return values.to(at::kFloat);
+}
+
+// What a distilled set says beside its images and labels.
+void read_distilled(LabelledImages& set, const NamedArrays& arrays, const std::string& file) {
+  const std::int64_t images = set.size(), pixels = images > 0 ? set.images[0].numel() : 0;
+  if (const Array* targets = find(arrays, "targets")) {
+    set.targets = finite_floats(*targets, "targets", file);
+    if (set.targets.dim() != 2 || set.targets.size(0) != images || set.targets.size(1) < 1) {
+      throw InputError(fmt::format("{}: targets have to be [{}, outputs]", file, images));
+    }
+  }
+  for (const auto& [name, to] : {std::pair{"mean", &set.mean}, {"scale", &set.scale}}) {
+    const Array* array = find(arrays, name);
+    if (array == nullptr) continue;
+    *to = finite_floats(*array, name, file).flatten();
+    if (to->numel() != pixels) {
+      throw InputError(
+          fmt::format("{}: {} has {} numbers; it has to be as an image is, {}", file, name, to->numel(), pixels));
+    }
+  }
+  if (set.scale.defined() && set.scale.min().item<double>() <= 0) {
+    throw InputError(file + ": the scale has to be above zero everywhere");
+  }
+}
+
 }  // namespace
 
 LabelledImages load_idx(const std::string& images_file, const std::string& labels_file) {
@@ -68,7 +99,9 @@ LabelledImages load_npz(const std::string& file) {
                                  images->shape.size()));
   }
   const Tensor pixels = checked_pixels(to_tensor(*images), file);
-  return {pixels, checked_labels(to_tensor(*labels), pixels.size(0), file), "", {file}};
+  LabelledImages set{pixels, checked_labels(to_tensor(*labels), pixels.size(0), file), "", {file}};
+  if (find(arrays, "targets") != nullptr) read_distilled(set, arrays, file);
+  return set;
 }
 
 }  // namespace afterimage

@@ -39,7 +39,11 @@ Tensor is_one_of(const Tensor& labels, const std::vector<std::int64_t>& classes)
 std::vector<std::int64_t> LabelledImages::image_shape() const { return images.sizes().slice(1).vec(); }
 
 LabelledImages LabelledImages::select(const Tensor& rows) const {
-  return {images.index_select(0, rows), labels.index_select(0, rows), source, files};
+  LabelledImages chosen{images.index_select(0, rows), labels.index_select(0, rows), source, files};
+  if (targets.defined()) chosen.targets = targets.index_select(0, rows);
+  chosen.mean = mean;
+  chosen.scale = scale;
+  return chosen;
 }
 
 namespace {
@@ -84,6 +88,9 @@ Tensor all_prepared(const Tensor& images, const Preprocessing& preprocessing, co
 LabelledImages load_images(const std::string& data, const Preprocessing& preprocessing) {
   LabelledImages loaded = load_source(data, preprocessing);
   if (loaded.images.numel() == 0) throw InputError(loaded.files.front() + ": holds no images");
+  if (preprocessing.any() && loaded.mean.defined()) {
+    throw UsageError(data + ": is a distilled set, made for inputs as they are; leave --grey and --resize out");
+  }
   if (preprocessing.any()) loaded.images = all_prepared(loaded.images, preprocessing, loaded.files.front());
   loaded.source = data;
   return loaded;

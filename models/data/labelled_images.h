@@ -15,6 +15,9 @@ struct LabelledImages {
   Tensor labels;                   // [n], int64 classes
   std::string source;              // as named on the command line, e.g. "fashion-mnist"
   std::vector<std::string> files;  // that were read; a folder stands for all in it
+  // Of a distilled set alone, else undefined: what to train on in place of the labels' targets [n, C], and what was
+  // taken off and divided by when it was made, [d].
+  Tensor targets = {}, mean = {}, scale = {};
 
   std::int64_t size() const { return images.defined() ? images.size(0) : 0; }
   std::vector<std::int64_t> image_shape() const;    // without n

@@ -1,0 +1,90 @@
+#include <fmt/format.h>
+
+#include <map>
+#include <memory>
+#include <set>
+
+#include "audit/commands/commands.h"
+#include "audit/commands/subject_options.h"
+#include "audit/support_set.h"
+#include "models/base/error.h"
+#include "models/base/files.h"
+#include "models/mlp.h"
+
+namespace afterimage {
+namespace {
+
+struct DistillRequest {
+  std::string method, data, task, architecture = "mlp:1024,1024", parameterization = "standard", out;
+  std::int64_t samples = 0;
+  InputRequest inputs;
+  std::map<std::string, std::string> options;  // of the method, as typed
+};
+
+// Under their own names; the test accuracy of what is made depends on who trains on it, and is train's or compare's.
+void add_method_options(CLI::App& command, std::map<std::string, std::string>& given) {
+  std::set<std::string> seen;
+  for (const auto& defense : all_defenses()) {
+    if (!defense->distills()) continue;
+    for (const auto& spec : defense->options()) {
+      if (!seen.insert(spec.name).second) continue;
+      command
+          .add_option_function<std::string>(
+              "--" + spec.name, [&given, name = spec.name](const std::string& value) { given[name] = value; },
+              fmt::format("{} (default {})", spec.description, spec.fallback))
+          ->group(defense->name());
+    }
+  }
+}
+
+int distill(const DistillRequest& request, const Context& context) {
+  const Defense& method = defense_named(request.method);
+  if (!method.distills()) {
+    throw UsageError(fmt::format("METHOD {}: makes no data; it acts on training or on the weights", request.method));
+  }
+  const OptionValues options(method.options(), request.options);
+  method.validate(options);
+  const std::filesystem::path out(request.out);
+  if (std::filesystem::exists(out)) {
+    throw UsageError(fmt::format("--out {}: exists already; name a new file", request.out));
+  }
+  context.progress->stage(fmt::format("distill: reading {}", request.data));
+  const DrawnData data =
+      draw_data(request.data, Task::parse(request.task), request.samples, request.inputs, context.seed);
+  const std::shared_ptr<const Network> network =
+      make_network(request.architecture, request.parameterization, data.training.images.size(1), data.targets.size(1));
+  Generator random = seeded(stage_seed(context.seed, "initial weights"));
+  const Undefended undefended = undefended_of(data, network, network->initial(random), {});
+  Forgetful checkpoint;
+  const SupportSet support = method.distill(undefended, options, random, *context.progress, checkpoint);
+  if (out.has_parent_path()) prepare_output_folder(out.parent_path(), true);
+  write_support_set(out, support, data);
+  fmt::print("{}: {} images of {}\n", request.method, support.images.size(0), request.samples);
+  for (const auto& [name, value] : support.evidence.items()) fmt::print("  {} {}\n", name, value.dump());
+  fmt::print("{}\n", request.out);
+  return done;
+}
+
+}  // namespace
+
+void add_distill(CLI::App& app, Context& context, Action& action) {
+  auto request = std::make_shared<DistillRequest>();
+  CLI::App* command = app.add_subcommand("distill",
+                                         "Make a few images to train on in place of the training images.\n"
+                                         "  Example: afterimage distill kip --data fashion-mnist --task odd-even "
+                                         "--samples 100 --per-class 10 --out kip.npz");
+  command->add_option("METHOD", request->method, "a defence that makes data; see attack list")->required();
+  command->add_option("--data", request->data, std::string("DATA: ") + data_kinds)->required();
+  command->add_option("--task", request->task, "odd-even, classes:A,B, groups:A,B|C,D or multiclass")->required();
+  command->add_option("--samples", request->samples, "training images that are distilled")->required();
+  command->add_option("--architecture", request->architecture,
+                      "mlp:WIDTH,WIDTH,... of the network that will be trained on them (default mlp:1024,1024)");
+  command->add_option("--parameterization", request->parameterization, "standard or ntk (default standard)");
+  add_input_options(*command, request->inputs);
+  command->add_option("--out", request->out, "new .npz file, which --data npz:FILE takes")->required();
+  add_method_options(*command, request->options);
+  command->callback(
+      [request, &context, &action] { action = [request, &context] { return distill(*request, context); }; });
+}
+
+}  // namespace afterimage

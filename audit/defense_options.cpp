@@ -1,0 +1,40 @@
+#include "audit/defense_options.h"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
+
+#include "models/base/error.h"
+#include "models/base/text.h"
+
+namespace afterimage {
+
+const Defense& checked_defense(const std::string& name, const std::map<std::string, std::string>& options) {
+  const Defense& defense = defense_named(name);
+  const auto specs = defense.options();
+  for (const auto& [option, value] : options) {
+    const bool known = std::any_of(specs.begin(), specs.end(), [&](const auto& spec) { return spec.name == option; });
+    if (known) continue;
+    std::vector<std::string> names;
+    for (const auto& spec : specs) names.push_back(spec.name);
+    throw UsageError(fmt::format("--defense-option {}: {} has no such option; {}", printable(option), name,
+                                 names.empty() ? "it has none" : fmt::format("there are {}", fmt::join(names, ", "))));
+  }
+  defense.validate(OptionValues(specs, options));
+  return defense;
+}
+
+std::map<std::string, std::string> named_values(const std::vector<std::string>& words) {
+  std::map<std::string, std::string> values;
+  for (const auto& word : words) {
+    const auto equals = word.find('=');
+    if (equals == std::string::npos || equals == 0) {
+      throw UsageError(fmt::format("--defense-option {}: has to be NAME=VALUE, as in per-class=10", printable(word)));
+    }
+    values[word.substr(0, equals)] = word.substr(equals + 1);
+  }
+  return values;
+}
+
+}  // namespace afterimage

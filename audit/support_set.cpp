@@ -1,0 +1,55 @@
+#include "audit/support_set.h"
+
+#include <map>
+
+#include "defenses/baselines.h"
+#include "models/base/npz.h"
+
+namespace afterimage {
+namespace {
+
+// For each row of `targets` the smallest label that the data has for its class.
+Tensor labels_for(const Tensor& targets, const DrawnData& original) {
+  const Tensor original_classes = classes_of(original.targets), classes = classes_of(targets);
+  std::map<std::int64_t, std::int64_t> smallest;
+  for (std::int64_t i = 0; i < original_classes.size(0); ++i) {
+    const auto label = original.training.labels[i].item<std::int64_t>();
+    const auto [place, added] = smallest.emplace(original_classes[i].item<std::int64_t>(), label);
+    place->second = std::min(place->second, label);
+  }
+  std::vector<std::int64_t> labels;
+  for (std::int64_t i = 0; i < classes.size(0); ++i) {
+    const auto found = smallest.find(classes[i].item<std::int64_t>());
+    labels.push_back(found == smallest.end() ? 0 : found->second);  // no image of the class was there to distil
+  }
+  return at::tensor(labels, at::kLong);
+}
+
+}  // namespace
+
+void write_support_set(const std::filesystem::path& path, const SupportSet& support, const DrawnData& original) {
+  const auto shaped = [&](const Tensor& rows) {
+    std::vector<std::int64_t> shape = {rows.size(0)};
+    shape.insert(shape.end(), original.image_shape.begin(), original.image_shape.end());
+    return to_array(rows.reshape(shape).contiguous());
+  };
+  const TrainingSet& training = original.training;
+  const Tensor pixels = (times(support.images, training.scale) + training.mean).clamp(0, 1);
+  NamedArrays arrays = {{"images", shaped(pixels)},
+                        {"labels", to_array(labels_for(support.targets, original))},
+                        {"targets", to_array(support.targets.contiguous())},
+                        {"mean", to_array(training.mean.reshape(original.image_shape).contiguous())}};
+  if (training.scale.defined()) {
+    arrays.emplace_back("scale", to_array(training.scale.reshape(original.image_shape).contiguous()));
+  }
+  write_npz(path, arrays);
+}
+
+Undefended undefended_of(const DrawnData& data, std::shared_ptr<const Network> network, const Parameters& initial,
+                         const Recipe& recipe) {
+  return {
+      std::move(network), initial, data.training.images, data.targets, {data.training.mean, 0, 1, data.training.scale},
+      data.image_shape,   recipe};
+}
+
+}  // namespace afterimage
