@@ -3,9 +3,9 @@
 #include <algorithm>
 
 #include "audit/context.h"
+#include "audit/pictures.h"
 #include "models/base/files.h"
 #include "models/scale.h"
-#include "reports/contact_sheet.h"
 
 namespace afterimage {
 namespace {
@@ -13,20 +13,11 @@ namespace {
 constexpr std::size_t most_pictures = 200;  // an attack, so that a report stays small enough to open
 constexpr std::size_t sheet_pictures = 50;
 
-bool is_picture(const std::vector<std::int64_t>& shape) {
-  return shape.size() == 2 || (shape.size() == 3 && (shape[2] == 1 || shape[2] == 3));
-}
+Tensor pixels_of(const Tensor& image, const Truth& truth) { return times(image, truth.scale) + truth.mean; }
 
-Picture picture_of(const Tensor& image, const Truth& truth) {
-  const Tensor bytes =
-      (times(image, truth.scale) + truth.mean).mul(255).round().clamp(0, 255).to(at::kByte).contiguous();
-  const auto* data = bytes.data_ptr<std::uint8_t>();
-  return {static_cast<int>(truth.image_shape[1]), static_cast<int>(truth.image_shape[0]),
-          truth.image_shape.size() == 3 ? static_cast<int>(truth.image_shape[2]) : 1,
-          std::vector<std::uint8_t>(data, data + bytes.numel())};
+std::string png_of_image(const Tensor& image, const Truth& truth) {
+  return png_of(pixels_of(image, truth), truth.image_shape);
 }
-
-std::string png_of(const Tensor& image, const Truth& truth) { return base64(encode_png(picture_of(image, truth))); }
 
 std::vector<Sample> samples_of(const Score& score, const StoredClaim& claim, const Truth& truth,
                                const std::vector<std::string>& labels) {
@@ -47,8 +38,8 @@ std::vector<Sample> samples_of(const Score& score, const StoredClaim& claim, con
   if (!is_picture(truth.image_shape)) return samples;
   for (std::size_t k = 0; k < std::min(samples.size(), most_pictures); ++k) {
     const Match& match = score.matches[samples[k].index];
-    samples[k].original_png = png_of(truth.training[samples[k].index], truth);
-    if (match.candidate >= 0) samples[k].reconstruction_png = png_of(score.clipped[match.candidate], truth);
+    samples[k].original_png = png_of_image(truth.training[samples[k].index], truth);
+    if (match.candidate >= 0) samples[k].reconstruction_png = png_of_image(score.clipped[match.candidate], truth);
   }
   return samples;
 }
@@ -120,7 +111,8 @@ void write_sheet_of(const Finding& finding, const StoredClaim& claim, const Trut
   for (const auto& sample : finding.samples) {
     const auto partner = score.matches[sample.index].candidate;
     if (partner < 0 || pairs.size() == sheet_pictures) continue;
-    pairs.emplace_back(picture_of(truth.training[sample.index], truth), picture_of(score.clipped[partner], truth));
+    pairs.emplace_back(picture_of(pixels_of(truth.training[sample.index], truth), truth.image_shape),
+                       picture_of(pixels_of(score.clipped[partner], truth), truth.image_shape));
   }
   if (!pairs.empty()) write_file(out / "contact-sheet.png", contact_sheet(pairs));
 }

@@ -4,90 +4,19 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
-#include <kainjow/mustache.hpp>
 
-#include "models/base/files.h"
 #include "reports/page_files.h"
+#include "reports/page_parts.h"
 
 namespace afterimage {
 namespace {
 
 using kainjow::mustache::data;
-using kainjow::mustache::list;
 using kainjow::mustache::mustache;
 using kainjow::mustache::partial;
+using page::number, page::percent, page::rate_text, page::row, page::rows, page::texts;
 
 constexpr std::size_t shown_pictures = 40;  // the rest is folded away
-
-std::string number(const Number& value) { return value ? fmt::format("{:.4g}", *value) : "not known"; }
-std::string percent(double fraction) { return fmt::format("{:.1f} %", 100 * fraction); }
-std::string percent(const Number& fraction) { return fraction ? percent(*fraction) : "not measurable"; }
-
-std::string rate_text(const Rate& rate) {
-  return fmt::format("{} of {} ({}; 95 % interval {} to {})", rate.count, rate.of, percent(rate.rate),
-                     percent(rate.ci95_low), percent(rate.ci95_high));
-}
-
-data row(const std::string& name, const std::string& value, const std::string& meaning = "") {
-  data entry;
-  entry.set("name", name);
-  entry.set("value", value);
-  entry.set("meaning", meaning);
-  return entry;
-}
-
-data rows(const std::vector<data>& entries) {
-  data all{data::type::list};
-  for (const auto& entry : entries) all.push_back(entry);
-  return all;
-}
-
-data texts(const std::vector<std::string>& lines) {
-  data all{data::type::list};
-  for (const auto& line : lines) {
-    data entry;
-    entry.set("text", line);
-    all.push_back(entry);
-  }
-  return all;
-}
-
-// The SHA-256 of a script as a content security policy names it.
-std::string csp_hash(std::string_view script) {
-  const std::string hex = sha256_of(script);
-  std::string raw;
-  for (std::size_t i = 0; i < hex.size(); i += 2) raw += static_cast<char>(std::stoi(hex.substr(i, 2), nullptr, 16));
-  return "'sha256-" + base64(raw) + "'";
-}
-
-// JSON that cannot end a script element or start a comment, whatever its strings hold.
-std::string inert_json(const Json& document) {
-  std::string safe;
-  for (const char c : document.dump(-1, ' ', true, Json::error_handler_t::replace)) {
-    switch (c) {
-      case '<':
-        safe += "\\u003c";
-        break;
-      case '>':
-        safe += "\\u003e";
-        break;
-      case '&':
-        safe += "\\u0026";
-        break;
-      default:
-        safe += c;
-    }
-  }
-  return safe;
-}
-
-const Finding* best_membership(const Report& report) {
-  const Finding* best = nullptr;
-  for (const auto& finding : report.findings) {
-    if (finding.membership && (best == nullptr || finding.membership->auc > best->membership->auc)) best = &finding;
-  }
-  return best;
-}
 
 std::string headline(Verdict verdict) {
   switch (verdict) {
@@ -132,7 +61,7 @@ std::string in_plain_words(const Report& report) {
   } else {
     text = "No attack made images that could be compared with the training set. ";
   }
-  if (const Finding* best = best_membership(report)) {
+  if (const Finding* best = best_membership(report.findings)) {
     text += fmt::format(
         "The attack \u201c{}\u201d tells a training image from another in {} of such pairs (50 % is guessing).",
         best->attack, percent(best->membership->auc));
@@ -349,12 +278,11 @@ data inputs_data(const Report& report) {
 std::string render_html(const Report& report) {
   const std::string chart_library(page_file("chart.min.js")), script(page_file("script.js"));
   data page;
-  page.set("csp", fmt::format("default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src {} {}",
-                              csp_hash(chart_library), csp_hash(script)));
+  page.set("csp", page::content_policy({chart_library, script}));
   page.set("style", std::string(page_file("style.css")));
   page.set("chart_library", chart_library);
   page.set("script", script);
-  page.set("json", inert_json(to_json(report)));
+  page.set("json", page::inert_json(to_json(report)));
   page.set("verdict", name_of(report.verdict));
   page.set("headline", headline(report.verdict));
   page.set("icon", icon(report.verdict));

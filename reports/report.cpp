@@ -7,9 +7,12 @@
 
 #include "models/base/error.h"
 #include "models/base/text.h"
+#include "reports/json_parts.h"
 
 namespace afterimage {
 namespace {
+
+using json::number, json::or_null, json::to_json, json::utf8;
 
 constexpr const char* schema = "afterimage.report/1";
 
@@ -35,39 +38,10 @@ std::string name_in(const Names<Enum>& names, Enum value) {
   throw std::logic_error("unknown value");
 }
 
-// JSON has no NaN or infinity: what could not be computed is null.
-Json number(const Number& value) { return value && std::isfinite(*value) ? Json(*value) : Json(nullptr); }
-
-// A name given on a command line may hold any bytes; JSON holds UTF-8 only.
-std::string utf8(const std::string& text) {
-  return Json::parse(Json(text).dump(-1, ' ', false, Json::error_handler_t::replace)).get<std::string>();
-}
-
 Json numbers(const std::vector<double>& values) {
   Json list = Json::array();
   for (const double value : values) list.push_back(number(value));
   return list;
-}
-
-Json to_json(const Rate& rate) {
-  return {{"count", rate.count}, {"of", rate.of}, {"rate", rate.rate}, {"ci95", {rate.ci95_low, rate.ci95_high}}};
-}
-
-Json to_json(const Confirmed& confirmed) { return {{"count", confirmed.count}, {"right", confirmed.right}}; }
-
-Json to_json(const Membership& membership) {
-  Json roc = Json::array();
-  for (const auto& [fpr, tpr] : membership.roc) roc.push_back({fpr, tpr});
-  return {{"auc", membership.auc},
-          {"tpr_at_fpr_0_01", number(membership.tpr_at_fpr_0_01)},
-          {"tpr_at_fpr_0_001", number(membership.tpr_at_fpr_0_001)},
-          {"advantage", membership.advantage},
-          {"roc", roc}};
-}
-
-template <class T>
-Json or_null(const std::optional<T>& value) {
-  return value ? to_json(*value) : Json(nullptr);
 }
 
 Json to_json(const Sample& sample) {
@@ -252,6 +226,14 @@ Finding read_finding(const Reader& in) {
 
 }  // namespace
 
+const Finding* best_membership(const std::vector<Finding>& findings) {
+  const Finding* best = nullptr;
+  for (const auto& finding : findings) {
+    if (finding.membership && (best == nullptr || finding.membership->auc > best->membership->auc)) best = &finding;
+  }
+  return best;
+}
+
 std::string name_of(Verdict verdict) { return name_in(verdicts, verdict); }
 std::string name_of(Status status) { return name_in(statuses, status); }
 std::string name_of(Outcome outcome) { return name_in(outcomes, outcome); }
@@ -299,14 +281,7 @@ Json to_json(const Report& report) {
   }
   return {
       {"schema", schema},
-      {"tool",
-       {{"name", report.tool.name},
-        {"version", report.tool.version},
-        {"libtorch", report.tool.libtorch},
-        {"device", report.tool.device},
-        {"threads", report.tool.threads},
-        {"seed", report.tool.seed},
-        {"command", utf8(report.tool.command)}}},
+      {"tool", to_json(report.tool)},
       {"verdict", name_of(report.verdict)},
       {"inputs", inputs},
       {"model",
@@ -315,13 +290,7 @@ Json to_json(const Report& report) {
         {"parameters", report.model.parameters},
         {"input_shape", report.model.input_shape},
         {"outputs", report.model.outputs}}},
-      {"data",
-       {{"source", utf8(report.data.source)},
-        {"task", report.data.task},
-        {"samples", report.data.samples},
-        {"dimension", report.data.dimension},
-        {"control_samples", report.data.control_samples},
-        {"control_source", utf8(report.data.control_source)}}},
+      {"data", to_json(report.data)},
       {"threat_model", {{"knows", report.threat_model.knows}, {"does_not_know", report.threat_model.does_not_know}}},
       {"training", training},
       {"deviation",

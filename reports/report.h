@@ -141,6 +141,9 @@ struct Report {
 // made images.
 const Finding* best_reconstruction(const std::vector<Finding>& findings);
 
+// The finding that tells members from others best, the first of equals; null when no attack measured it.
+const Finding* best_membership(const std::vector<Finding>& findings);
+
 std::string name_of(Verdict verdict);
 std::string name_of(Status status);
 std::string name_of(Outcome outcome);

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <boost/math/distributions/binomial.hpp>
 #include <boost/math/distributions/hypergeometric.hpp>
+#include <boost/math/distributions/normal.hpp>
 #include <boost/math/distributions/students_t.hpp>
 #include <cmath>
 #include <limits>
@@ -199,6 +200,17 @@ Rate rate_of(std::int64_t count, std::int64_t of) {
   return rate;
 }
 
+MeanInterval mean_interval(const std::vector<double>& values) {
+  if (values.size() < 2) throw std::invalid_argument("an interval takes at least two values");
+  const double count = static_cast<double>(values.size());
+  const double mean = std::accumulate(values.begin(), values.end(), 0.0) / count;
+  double squares = 0;
+  for (const double value : values) squares += (value - mean) * (value - mean);
+  const double t = boost::math::quantile(boost::math::complement(boost::math::students_t(count - 1), tail));
+  const double half = t * std::sqrt(squares / (count - 1) / count);
+  return {mean, mean - half, mean + half};
+}
+
 double fisher_p_value(const Rate& members, const Rate& control) {
   require(members.of > 0 && 0 <= members.count && members.count <= members.of, "the members' rate is not a rate");
   require(control.of > 0 && 0 <= control.count && control.count <= control.of, "the control's rate is not a rate");
@@ -239,6 +251,13 @@ Membership membership_of(std::span<const double> members, std::span<const double
   for (const Corner& corner : without_straight_runs(steps))
     result.roc.emplace_back(static_cast<double>(corner.control) / theirs, static_cast<double>(corner.members) / ours);
   return result;
+}
+
+double auc_p_value(double auc, std::int64_t members, std::int64_t control, std::int64_t repeats) {
+  require(members > 0 && control > 0 && repeats > 0, "an AUC needs members, control images and a repeat");
+  const double m = static_cast<double>(members), n = static_cast<double>(control);
+  const double deviation = std::sqrt((m + n + 1) / (12 * m * n * static_cast<double>(repeats)));
+  return boost::math::cdf(boost::math::complement(boost::math::normal(0.5, deviation), auc));
 }
 
 std::optional<RankCorrelation> spearman(const std::vector<double>& a, const std::vector<double>& b) {

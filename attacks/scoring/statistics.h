@@ -18,6 +18,13 @@ struct Rate {
 // Throws std::invalid_argument unless 0 <= count <= of and of > 0.
 Rate rate_of(std::int64_t count, std::int64_t of);
 
+// Mean and two-sided 95 % interval of Student's t, of at least two values.
+struct MeanInterval {
+  double mean = 0, low = 0, high = 0;
+};
+// Throws std::invalid_argument on fewer than two.
+MeanInterval mean_interval(const std::vector<double>& values);
+
 // One-sided Fisher exact test: the probability that, with membership assigned at random, the members hold at least as
 // many of the (members + control) successes as they do. Throws std::invalid_argument on a rate of nothing.
 double fisher_p_value(const Rate& members, const Rate& control);
@@ -35,6 +42,11 @@ struct Membership {
 };
 // Throws std::invalid_argument when either has no scores or one that is NaN.
 Membership membership_of(std::span<const double> members, std::span<const double> control);
+
+// The one-sided probability of an AUC at least as large with membership assigned at random: Mann and Whitney's, normal
+// approximation, variance (m + n + 1) / (12 m n). Of the mean of several such AUCs where `repeats` > 1. Throws
+// std::invalid_argument unless all counts are above zero.
+double auc_p_value(double auc, std::int64_t members, std::int64_t control, std::int64_t repeats = 1);
 
 // Spearman's rank correlation, equal values sharing their mean rank, with the two-sided p-value of Student's t with n -
 // 2 degrees of freedom. Infinite values have ranks as others do. Null with fewer than four pairs, or when either does

@@ -11,9 +11,14 @@ namespace afterimage {
 
 using Action = std::function<int()>;
 
+// The global options and all commands.
+void add_everything(CLI::App& app, Context& context, Action& action);
+
 void add_demo(CLI::App& app, Context& context, Action& action);
 void add_train(CLI::App& app, Context& context, Action& action);
 void add_audit(CLI::App& app, Context& context, Action& action);
+void add_distill(CLI::App& app, Context& context, Action& action);
+void add_compare(CLI::App& app, Context& context, Action& action);
 void add_attack(CLI::App& app, Context& context, Action& action);
 void add_deviation(CLI::App& app, Context& context, Action& action);
 void add_gate(CLI::App& app, Context& context, Action& action);

@@ -5,24 +5,10 @@
 #include <chrono>
 #include <thread>
 
+#include "tests/audit/background.h"
 #include "tests/audit/program.h"
 
 namespace afterimage::test {
-namespace {
-
-// The program in the background; its process.
-pid_t start(const std::vector<std::string>& arguments) {
-  const pid_t child = ::fork();
-  if (child != 0) return child;
-  std::vector<char*> words{const_cast<char*>(PROGRAM)};
-  for (const auto& argument : arguments) words.push_back(const_cast<char*>(argument.c_str()));
-  words.push_back(nullptr);
-  ::execv(PROGRAM, words.data());
-  ::_exit(127);
-}
-
-}  // namespace
-
 TEST_CASE("an audit that runs out of time ends soon, with what it has, and says so") {
   const Folder folder;
   const std::string run_folder = small_run(folder);

@@ -43,6 +43,13 @@ BROKEN_REPORTS = [
 ]
 
 
+BROKEN_COMPARISONS = [
+    lambda c: c.pop("settings"), lambda c: c["settings"][0].update(sentence=""), lambda c: c["settings"][0].update(p_value=2),
+    lambda c: c["settings"][1]["pictures"][0].update(support_png="\" onerror=\""), lambda c: c.update(seeds=[]),
+    lambda c: c["settings"][0]["runs"][0].update(status="failed", reason=""), lambda c: c["settings"][0].update(on_front=1),
+]
+
+
 def load(path):
     return json.loads(pathlib.Path(path).read_text(), parse_constant=lambda c: sys.exit(f"{c} in {path}"))
 
@@ -79,6 +86,22 @@ def check_policies(root, program, report, folder):
         junit.unlink()
 
 
+def check_comparison(root, run, folder):
+    validator = validator_of(root / "reports/schema/comparison-1.json")
+    spec = {"schema": "afterimage.compare/1", "data": "fashion-mnist", "task": "odd-even", "samples": 8,
+            "architecture": "mlp:64,64", "audit": {"attacks": "span,vertices"},
+            "settings": [{"defense": "none"}, {"name": HOSTILE, "defense": "kip",
+                                               "options": {"per-class": 2, "distillation-steps": 20}}]}
+    (folder / "spec.json").write_text(json.dumps(spec))
+    subprocess.run([*run, "compare", folder / "spec.json", "--out", folder / "compared"], check=True, capture_output=True)
+    comparison = load(folder / "compared/comparison.json")
+    check_valid(validator, comparison)
+    for number, spoil in enumerate(BROKEN_COMPARISONS):
+        broken = copy.deepcopy(comparison)
+        spoil(broken)
+        assert not validator.is_valid(broken), f"broken comparison {number} is valid"
+
+
 def main():
     root, program, tests = pathlib.Path(sys.argv[1]), sys.argv[2], sys.argv[3]
     validator = validator_of(root / "reports/schema/report-1.json")
@@ -103,6 +126,7 @@ def main():
             spoil(broken)
             assert not validator.is_valid(broken), f"broken report {number} is valid"
         check_policies(root, program, folder / "gated/report.json", folder)
+        check_comparison(root, run, folder)
     print(f"reports and policies valid; {len(BROKEN_REPORTS)} broken reports and {len(BAD_POLICIES)} policies are not")
 
 

@@ -1,0 +1,82 @@
+#include "audit/compare.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <memory>
+
+#include "audit/commands/commands.h"
+#include "models/base/error.h"
+
+namespace afterimage {
+
+void print_comparison(const Comparison& comparison, const std::filesystem::path& out) {
+  std::size_t widest = 0;
+  for (const auto& setting : comparison.settings) widest = std::max(widest, setting.name.size());
+  for (const auto& setting : comparison.settings) {
+    fmt::print("{:<{}}  {} {}\n", setting.name, widest, setting.on_front ? "front" : "     ", setting.sentence);
+  }
+  fmt::print("{}\n{}\n", (out / "comparison.html").string(), (out / "comparison.json").string());
+}
+
+namespace {
+
+// Throws UsageError where the program would not understand the words.
+void require_understood(std::vector<std::string> words, const std::string& what) {
+  Context context;
+  Action action;
+  CLI::App app;
+  add_everything(app, context, action);
+  std::reverse(words.begin(), words.end());
+  try {
+    app.parse(words);
+  } catch (const CLI::ParseError& error) {
+    throw UsageError(fmt::format("{}: {}", what, error.what()));
+  }
+}
+
+void require_commands(const CompareSpec& spec, const std::string& file) {
+  for (const auto& setting : spec.settings) {
+    require_understood(train_words(spec, setting, spec.seeds.front(), "out", 1), file + ": train");
+  }
+  require_understood(audit_words(spec, spec.seeds.front(), "out", 1), file + ": audit");
+}
+
+}  // namespace
+
+void add_compare(CLI::App& app, Context& context, Action& action) {
+  struct Options {
+    std::string spec, out;
+    CompareRequest request;
+  };
+  auto options = std::make_shared<Options>();
+  CLI::App* command = app.add_subcommand("compare",
+                                         "Train and audit a network under several defence settings, and say what each "
+                                         "costs and stops.\n"
+                                         "  Example: afterimage compare spec.json --out comparison");
+  command->add_option("SPEC", options->spec, "JSON: data, task, samples, architecture, settings, seeds; see README.md")
+      ->required();
+  command->add_option("--out", options->out, "new or empty folder")->required();
+  command
+      ->add_option("--jobs", options->request.jobs, "networks at once, as memory allows (default: as many as threads)")
+      ->check(CLI::Range(1, 1024));
+  command->add_flag("--resume", options->request.resume,
+                    "go on where an interrupted comparison of the same spec stopped");
+  command->callback([options, &context, &action] {
+    action = [options, &context] {
+      CompareRequest& request = options->request;
+      request.spec = read_spec(options->spec);
+      require_commands(request.spec, options->spec);
+      request.out = options->out;
+      const Comparison comparison = run_comparison(request, context);
+      print_comparison(comparison, request.out);
+      const bool failed = std::any_of(comparison.settings.begin(), comparison.settings.end(), [](const auto& setting) {
+        return std::any_of(setting.runs.begin(), setting.runs.end(),
+                           [](const auto& run) { return run.status == Status::failed; });
+      });
+      return static_cast<int>(failed ? inconclusive : done);
+    };
+  });
+}
+
+}  // namespace afterimage

@@ -1,0 +1,209 @@
+#include "reports/comparison.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+
+#include "reports/json_parts.h"
+
+namespace afterimage {
+namespace {
+
+constexpr const char* schema = "afterimage.comparison/1";
+constexpr double significant = 0.05;
+
+std::optional<Rate> added(const std::vector<ComparisonRun>& runs, std::optional<Rate> ComparisonRun::*rate) {
+  std::int64_t count = 0, of = 0;
+  for (const auto& run : runs) {
+    if (!(run.*rate)) continue;
+    count += (run.*rate)->count;
+    of += (run.*rate)->of;
+  }
+  return of > 0 ? std::optional(rate_of(count, of)) : std::nullopt;
+}
+
+std::vector<double> values(const std::vector<ComparisonRun>& runs, Number ComparisonRun::*number) {
+  std::vector<double> known;
+  for (const auto& run : runs) {
+    if (run.*number) known.push_back(*(run.*number));
+  }
+  return known;
+}
+
+void summarize_accuracy(ComparisonSetting& setting) {
+  const auto accuracies = values(setting.runs, &ComparisonRun::test_accuracy);
+  if (accuracies.empty()) return;
+  if (accuracies.size() > 1) {
+    const MeanInterval interval = mean_interval(accuracies);
+    setting.test_accuracy = interval.mean;
+    setting.test_accuracy_low = std::max(0.0, interval.low);
+    setting.test_accuracy_high = std::min(1.0, interval.high);
+    return;
+  }
+  setting.test_accuracy = accuracies.front();
+  for (const auto& run : setting.runs) {
+    if (!run.test_accuracy || run.test_samples < 1) continue;
+    const auto right = std::llround(*run.test_accuracy * static_cast<double>(run.test_samples));
+    const Rate rate = rate_of(right, run.test_samples);
+    setting.test_accuracy_low = rate.ci95_low;
+    setting.test_accuracy_high = rate.ci95_high;
+  }
+}
+
+void summarize_membership(ComparisonSetting& setting) {
+  const auto aucs = values(setting.runs, &ComparisonRun::membership_auc);
+  if (aucs.empty()) return;
+  const double mean = std::accumulate(aucs.begin(), aucs.end(), 0.0) / static_cast<double>(aucs.size());
+  setting.membership_auc = mean;
+  std::int64_t looked_at = 0, members = 0, control = 0;
+  for (const auto& run : setting.runs) {
+    if (!run.membership_auc) continue;
+    looked_at = std::max(looked_at, run.membership_attacks);
+    members = run.training_images;
+    control = run.control_images;
+  }
+  if (members < 1 || control < 1) return;
+  const double p = auc_p_value(mean, members, control, static_cast<std::int64_t>(aucs.size()));
+  setting.membership_p_value = std::min(1.0, p * static_cast<double>(looked_at));
+}
+
+// What a setting leaks, as the front sees it: images that came back, else, where no attack made any, none.
+double leakage(const ComparisonSetting& setting) { return setting.reconstructed ? setting.reconstructed->rate : 0; }
+
+bool dominates(const ComparisonSetting& a, const ComparisonSetting& b) {
+  const bool no_worse = *a.test_accuracy >= *b.test_accuracy && leakage(a) <= leakage(b);
+  return no_worse && (*a.test_accuracy > *b.test_accuracy || leakage(a) < leakage(b));
+}
+
+std::string percent(double fraction) { return fmt::format("{:.1f} %", 100 * fraction); }
+
+// "0 of 100 training images came back (undefended 97), which chance explains"
+std::string leakage_in_words(const ComparisonSetting& setting, const ComparisonSetting* undefended) {
+  if (!setting.reconstructed) return "no attack made images that could be compared with the training images";
+  std::string text =
+      fmt::format("{} of {} training images came back", setting.reconstructed->count, setting.reconstructed->of);
+  if (undefended != nullptr && undefended != &setting && undefended->reconstructed) {
+    text += fmt::format(" (undefended {})", undefended->reconstructed->count);
+  }
+  if (!setting.p_value) return text;
+  text += *setting.p_value > significant
+              ? fmt::format("; the control set cannot be told from them (p = {:.2g})", *setting.p_value)
+              : fmt::format("; that is no accident (p = {:.1g})", *setting.p_value);
+  return text;
+}
+
+std::string in_words(const ComparisonSetting& setting, const ComparisonSetting* undefended) {
+  if (!setting.test_accuracy && !setting.reconstructed) {
+    return setting.runs.empty() ? "No run of this setting is there."
+                                : fmt::format("Not measured: {}", setting.runs.front().reason);
+  }
+  std::string text = setting.test_accuracy
+                         ? fmt::format("Right on {} of images that it never saw", percent(*setting.test_accuracy))
+                         : std::string("Its accuracy on other images is not known");
+  if (undefended != nullptr && undefended != &setting && undefended->test_accuracy && setting.test_accuracy) {
+    text += fmt::format(" (undefended {})", percent(*undefended->test_accuracy));
+  }
+  text += "; " + leakage_in_words(setting, undefended);
+  if (setting.membership_auc) {
+    text += fmt::format("; the best of the attacks tells a training image from another in {} of pairs",
+                        percent(*setting.membership_auc));
+    if (setting.membership_p_value) {
+      text += *setting.membership_p_value > significant
+                  ? fmt::format(", which chance explains (p = {:.2g})", *setting.membership_p_value)
+                  : fmt::format(" (p = {:.1g})", *setting.membership_p_value);
+    }
+  }
+  return text + ".";
+}
+
+Json to_json(const ComparisonRun& run) {
+  return {{"seed", run.seed},
+          {"folder", run.folder},
+          {"status", name_of(run.status)},
+          {"reason", run.reason},
+          {"train_accuracy", json::number(run.train_accuracy)},
+          {"test_accuracy", json::number(run.test_accuracy)},
+          {"test_samples", run.test_samples},
+          {"attack", run.attack},
+          {"reconstructed", json::or_null(run.reconstructed)},
+          {"control", json::or_null(run.control)},
+          {"confirmed", json::or_null(run.confirmed)},
+          {"p_value", json::number(run.p_value)},
+          {"membership",
+           {{"attack", run.membership_attack},
+            {"auc", json::number(run.membership_auc)},
+            {"tpr_at_fpr_0_01", json::number(run.membership_tpr_at_fpr_0_01)}}},
+          {"defense", run.defense}};
+}
+
+Json to_json(const SupportPicture& picture) {
+  return {{"support_png", picture.support_png},
+          {"nearest_png", picture.nearest_png},
+          {"nearest", picture.nearest},
+          {"relative_distance", picture.relative_distance}};
+}
+
+Json to_json(const ComparisonSetting& setting) {
+  Json runs = Json::array(), pictures = Json::array();
+  for (const auto& run : setting.runs) runs.push_back(to_json(run));
+  for (const auto& picture : setting.pictures) pictures.push_back(to_json(picture));
+  Json interval = nullptr;
+  if (setting.test_accuracy_low && setting.test_accuracy_high) {
+    interval = {*setting.test_accuracy_low, *setting.test_accuracy_high};
+  }
+  return {{"name", json::utf8(setting.name)},
+          {"defense", setting.defense},
+          {"description", setting.description},
+          {"limits", setting.limits},
+          {"options", setting.options},
+          {"test_accuracy", {{"mean", json::number(setting.test_accuracy)}, {"ci95", interval}}},
+          {"reconstructed", json::or_null(setting.reconstructed)},
+          {"control", json::or_null(setting.control)},
+          {"p_value", json::number(setting.p_value)},
+          {"membership_auc", json::number(setting.membership_auc)},
+          {"membership_p_value", json::number(setting.membership_p_value)},
+          {"on_front", setting.on_front},
+          {"sentence", json::utf8(setting.sentence)},
+          {"runs", runs},
+          {"pictures", pictures}};
+}
+
+}  // namespace
+
+void summarize(Comparison& comparison) {
+  const ComparisonSetting* undefended = nullptr;
+  for (auto& setting : comparison.settings) {
+    summarize_accuracy(setting);
+    setting.reconstructed = added(setting.runs, &ComparisonRun::reconstructed);
+    setting.control = added(setting.runs, &ComparisonRun::control);
+    if (setting.reconstructed && setting.control) {
+      setting.p_value = fisher_p_value(*setting.reconstructed, *setting.control);
+    }
+    summarize_membership(setting);
+    if (setting.defense == "none" && undefended == nullptr) undefended = &setting;
+  }
+  for (auto& setting : comparison.settings) {
+    setting.on_front = setting.test_accuracy.has_value() &&
+                       std::none_of(comparison.settings.begin(), comparison.settings.end(), [&](const auto& other) {
+                         return other.test_accuracy && dominates(other, setting);
+                       });
+    setting.sentence = in_words(setting, undefended);
+  }
+}
+
+Json to_json(const Comparison& comparison) {
+  Json settings = Json::array();
+  for (const auto& setting : comparison.settings) settings.push_back(to_json(setting));
+  return {{"schema", schema},
+          {"tool", json::to_json(comparison.tool)},
+          {"data", json::to_json(comparison.data)},
+          {"architecture", comparison.architecture},
+          {"seeds", comparison.seeds},
+          {"settings", settings},
+          {"limitations", comparison.limitations},
+          {"timing", comparison.timing}};
+}
+
+}  // namespace afterimage

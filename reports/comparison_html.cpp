@@ -1,0 +1,151 @@
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include "reports/comparison.h"
+#include "reports/page_files.h"
+#include "reports/page_parts.h"
+
+namespace afterimage {
+namespace {
+
+using kainjow::mustache::data;
+using kainjow::mustache::mustache;
+using page::number, page::percent, page::row, page::rows, page::texts;
+
+std::string accuracy_text(const ComparisonSetting& setting) {
+  if (!setting.test_accuracy) return "not known";
+  if (!setting.test_accuracy_low) return percent(setting.test_accuracy);
+  return fmt::format("{} ({} to {})", percent(setting.test_accuracy), percent(setting.test_accuracy_low),
+                     percent(setting.test_accuracy_high));
+}
+
+std::string count_text(const std::optional<Rate>& rate) {
+  return rate ? fmt::format("{} of {}", rate->count, rate->of) : "none made";
+}
+
+std::string rate_text(const std::optional<Rate>& rate) { return rate ? page::rate_text(*rate) : "none made"; }
+
+std::string measured_text(const Json& defense) {
+  std::string text;
+  for (const auto& [name, value] : defense.items()) {
+    if (!value.is_number() && !value.is_string()) continue;
+    const std::string shown = value.is_number() ? fmt::format("{:.4g}", value.get<double>()) : value.get<std::string>();
+    text += fmt::format("{}{} {}", text.empty() ? "" : ", ", name, shown);
+  }
+  return text;
+}
+
+data run_data(const ComparisonRun& run) {
+  data entry;
+  entry.set("seed", std::to_string(run.seed));
+  entry.set("status", name_of(run.status));
+  entry.set("folder", run.folder);
+  entry.set("accuracy", run.test_accuracy ? percent(run.test_accuracy) : "not known");
+  entry.set("reconstructed", count_text(run.reconstructed));
+  entry.set("attack", run.attack);
+  entry.set("membership", number(run.membership_auc));
+  entry.set("has_reason", !run.reason.empty());
+  entry.set("reason", run.reason);
+  const std::string measured = measured_text(run.defense);
+  entry.set("has_measured", !measured.empty());
+  entry.set("measured", measured);
+  return entry;
+}
+
+data picture_data(const SupportPicture& picture) {
+  data entry;
+  entry.set("support", picture.support_png);
+  entry.set("nearest", picture.nearest_png);
+  entry.set("index", std::to_string(picture.nearest));
+  entry.set("distance", fmt::format("{:.3f}", picture.relative_distance));
+  return entry;
+}
+
+std::vector<std::string> option_texts(const Json& options) {
+  std::vector<std::string> lines;
+  for (const auto& [name, value] : options.items()) {
+    lines.push_back(fmt::format("{} {}", name, value.is_string() ? value.get<std::string>() : value.dump()));
+  }
+  return lines;
+}
+
+std::string as_sentence(std::string text) {
+  if (text.empty()) return text;
+  text[0] = static_cast<char>(std::toupper(static_cast<unsigned char>(text[0])));
+  return text + ".";
+}
+
+data setting_data(const ComparisonSetting& setting) {
+  std::string description = as_sentence(setting.description);
+  if (!description.empty()) description.pop_back();
+  data entry, runs{data::type::list}, pictures{data::type::list};
+  entry.set("name", setting.name);
+  entry.set("description", description);
+  entry.set("limits_sentence", as_sentence(setting.limits));
+  entry.set("options", texts(option_texts(setting.options)));
+  entry.set("sentence", setting.sentence);
+  entry.set("on_front", setting.on_front);
+  entry.set("accuracy", accuracy_text(setting));
+  entry.set("reconstructed", rate_text(setting.reconstructed));
+  entry.set("control", count_text(setting.control));
+  entry.set("p_value", setting.p_value ? number(setting.p_value) : "none");
+  entry.set("membership", setting.membership_auc ? fmt::format("{} (p {})", number(setting.membership_auc),
+                                                               number(setting.membership_p_value))
+                                                 : "none");
+  for (const auto& run : setting.runs) runs.push_back(run_data(run));
+  for (const auto& picture : setting.pictures) pictures.push_back(picture_data(picture));
+  entry.set("runs", runs);
+  entry.set("has_pictures", !setting.pictures.empty());
+  entry.set("pictures", pictures);
+  return entry;
+}
+
+std::string seeds_text(const Comparison& comparison) {
+  return comparison.seeds.size() == 1 ? fmt::format("seed {}", comparison.seeds.front())
+                                      : fmt::format("seeds {}", fmt::join(comparison.seeds, ", "));
+}
+
+std::string in_plain_words(const Comparison& comparison) {
+  std::vector<std::string> front;
+  for (const auto& setting : comparison.settings) {
+    if (setting.on_front) front.push_back("\u201c" + setting.name + "\u201d");
+  }
+  const std::string text = fmt::format(
+      "{} settings, each trained on the same {} images and audited alike, leakage measured against these images. ",
+      comparison.settings.size(), comparison.data.samples);
+  if (front.empty()) return text + "No setting has both figures.";
+  return text + (front.size() == 1 ? fmt::format("No other beats {} in accuracy or in leakage.", front.front())
+                                   : fmt::format("No other beats these in both: {}.", fmt::join(front, ", ")));
+}
+
+data facts_data(const Comparison& comparison) {
+  return rows({row("Data", comparison.data.source), row("Task", comparison.data.task),
+               row("Training images", std::to_string(comparison.data.samples)),
+               row("Architecture", comparison.architecture), row("Seeds", seeds_text(comparison)),
+               row("Tool", fmt::format("{} {} with LibTorch {} on {}, {} threads", comparison.tool.name,
+                                       comparison.tool.version, comparison.tool.libtorch, comparison.tool.device,
+                                       comparison.tool.threads))});
+}
+
+}  // namespace
+
+std::string render_html(const Comparison& comparison) {
+  const std::string chart_library(page_file("chart.min.js")), script(page_file("comparison.js"));
+  data view, settings{data::type::list};
+  for (const auto& setting : comparison.settings) settings.push_back(setting_data(setting));
+  view.set("csp", page::content_policy({chart_library, script}));
+  view.set("style", std::string(page_file("style.css")));
+  view.set("chart_library", chart_library);
+  view.set("script", script);
+  view.set("json", page::inert_json(to_json(comparison)));
+  view.set("plain", in_plain_words(comparison));
+  view.set("settings", settings);
+  view.set("seeds", seeds_text(comparison));
+  view.set("facts", facts_data(comparison));
+  view.set("limitations", texts(comparison.limitations));
+  view.set("command", comparison.tool.command);
+  mustache page{std::string(page_file("comparison.html"))};
+  return page.render(view);
+}
+
+}  // namespace afterimage

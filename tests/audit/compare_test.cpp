@@ -1,0 +1,155 @@
+// Comparisons of defences through the built program: what they measure, how they are refused, killed and resumed.
+#include <signal.h>
+
+#include <catch2/catch.hpp>
+#include <chrono>
+#include <functional>
+#include <thread>
+
+#include "tests/audit/background.h"
+#include "tests/audit/program.h"
+
+namespace afterimage::test {
+namespace {
+
+nlohmann::json small_spec() {
+  return {{"schema", "afterimage.compare/1"},
+          {"data", "fashion-mnist"},
+          {"task", "odd-even"},
+          {"samples", 8},
+          {"architecture", "mlp:128,128"},
+          {"audit", {{"attacks", "span,vertices"}, {"control-samples", 400}}},
+          {"seeds", {1, 2}},
+          {"settings",
+           {{{"defense", "none"}},
+            {{"name", "KIP"}, {"defense", "kip"}, {"options", {{"per-class", 2}, {"distillation-steps", 100}}}}}}};
+}
+
+std::string written(const Folder& folder, const nlohmann::json& spec) {
+  const std::string file = folder / "spec.json";
+  write(file, spec.dump());
+  return file;
+}
+
+}  // namespace
+
+TEST_CASE("a comparison measures every setting against the original images: distilled data leak less than none") {
+  const Folder folder;
+  const std::string out = folder / "out";
+  const Result compared = run("compare " + written(folder, small_spec()) + " --quiet --out " + out);
+  REQUIRE(compared.code == 0);
+  const auto comparison = json_in(out + "/comparison.json");
+  const auto& none = comparison["settings"][0];
+  const auto& kip = comparison["settings"][1];
+  CHECK(none["reconstructed"]["of"] == 16);  // 8 images, two seeds
+  CHECK(none["reconstructed"]["count"].get<int>() >= 12);
+  CHECK(none["p_value"].get<double>() < 1e-6);
+  CHECK(none["membership_auc"] == 1.0);
+  CHECK(kip["reconstructed"]["count"].get<int>() <= 1);
+  CHECK(kip["p_value"].get<double>() > 0.05);
+  CHECK(kip["on_front"] == true);
+  CHECK(kip["pictures"].size() == 4);
+  // The same training images were held against both networks.
+  const std::string first = out + "/setting-1/seed-1/run/training-set.npz",
+                    second = out + "/setting-2/seed-1/run/training-set.npz";
+  CHECK(contents(first) == contents(second));
+  CHECK(contents(out + "/comparison.html").find("KIP") != std::string::npos);
+  CHECK(compared.out.find("training images came back") != std::string::npos);
+  // The defended network is audited like any other, by hand as well.
+  CHECK(run("verify " + out + "/setting-2/seed-1/report/report.json").code == 0);
+  // A second time into the same folder: refused without --resume, and with it nothing is done again.
+  CHECK(run("compare " + (folder / "spec.json") + " --quiet --out " + out).code == 2);
+  const auto written_at = fs::last_write_time(out + "/setting-1/seed-1/report/report.json");
+  CHECK(run("compare " + (folder / "spec.json") + " --quiet --resume --out " + out).code == 0);
+  CHECK(fs::last_write_time(out + "/setting-1/seed-1/report/report.json") == written_at);
+}
+
+TEST_CASE("a comparison that is killed goes on with --resume to the same end, and not with another spec") {
+  const Folder folder;
+  const std::string spec = written(folder, small_spec());
+  REQUIRE(run("compare " + spec + " --quiet --threads 1 --jobs 1 --out " + (folder / "whole")).code == 0);
+  const std::string out = folder / "killed";
+  const pid_t child = start({"compare", spec, "--quiet", "--threads", "1", "--jobs", "1", "--out", out});
+  while (!fs::exists(out + "/setting-1/seed-1/report/report.json"))
+    std::this_thread::sleep_for(std::chrono::milliseconds(10));
+  ::kill(child, SIGKILL);
+  ::waitpid(child, nullptr, 0);
+  std::this_thread::sleep_for(std::chrono::milliseconds(200));  // its own child ends with it
+  CHECK_FALSE(fs::exists(out + "/comparison.json"));
+  auto other = small_spec();
+  other["samples"] = 9;
+  write(folder / "other.json", other.dump());
+  const Result refused = run("compare " + (folder / "other.json") + " --quiet --resume --out " + out);
+  CHECK(refused.code == 2);
+  CHECK(refused.err.find("another spec") != std::string::npos);
+  REQUIRE(run("compare " + spec + " --quiet --threads 1 --jobs 1 --resume --out " + out).code == 0);
+  auto whole = without_timing(folder / "whole/comparison.json"), resumed = without_timing(out + "/comparison.json");
+  CHECK(whole["settings"] == resumed["settings"]);
+}
+
+TEST_CASE("an interrupted comparison stops its runs and exits with 130") {
+  const Folder folder;
+  const std::string spec = written(folder, small_spec()), out = folder / "out";
+  const pid_t child = start({"compare", spec, "--quiet", "--out", out});
+  while (!fs::exists(out + "/setting-1/seed-1/log.txt")) std::this_thread::sleep_for(std::chrono::milliseconds(10));
+  ::kill(child, SIGINT);
+  int status = 0;
+  ::waitpid(child, &status, 0);
+  CHECK(WIFEXITED(status));
+  CHECK(WEXITSTATUS(status) == 130);
+  CHECK_FALSE(fs::exists(out + "/comparison.json"));
+}
+
+TEST_CASE("a spec that is wrong is refused before any work, with one line that names the field") {
+  const Folder folder;
+  const auto refused = [&](const std::function<void(nlohmann::json&)>& spoil, const std::string& named) {
+    auto spec = small_spec();
+    spoil(spec);
+    const std::string out = folder / "never";
+    const Result result = run("compare " + written(folder, spec) + " --quiet --out " + out);
+    CAPTURE(result.err, named);
+    CHECK(result.code == 2);
+    CHECK(lines_in(result.err) == 1);
+    CHECK(result.err.find(named) != std::string::npos);
+    CHECK_FALSE(fs::exists(out));
+  };
+  refused([](auto& s) { s.erase("data"); }, "data");
+  refused([](auto& s) { s["schema"] = "afterimage.compare/2"; }, "schema");
+  refused([](auto& s) { s["sample"] = 3; }, "sample");
+  refused([](auto& s) { s["samples"] = 0; }, "samples");
+  refused([](auto& s) { s["settings"] = nlohmann::json::array(); }, "settings");
+  refused([](auto& s) { s["settings"][0]["defense"] = "magic"; }, "settings[0]");
+  refused([](auto& s) { s["settings"][1]["options"]["per-clas"] = 3; }, "per-clas");
+  refused([](auto& s) { s["settings"][1]["options"]["per-class"] = -3; }, "per-class");
+  refused([](auto& s) { s["settings"][1]["name"] = "none"; }, "settings[1]");
+  refused([](auto& s) { s["seeds"] = {1, 1}; }, "seeds[1]");
+  refused([](auto& s) { s["train"] = {{"out", "elsewhere"}}; }, "--out");
+  refused([](auto& s) { s["train"] = {{"lerning-rate", 1}}; }, "lerning-rate");
+  refused([](auto& s) { s["audit"] = {{"attacks", "telepathy"}}; }, "telepathy");
+  CHECK(run("compare " + (folder / "missing.json") + " --out " + (folder / "never")).code == 2);
+}
+
+TEST_CASE("a distilled set trains a network as it was made: pixels, learned targets and the mean that was taken off") {
+  const Folder folder;
+  const std::string file = folder / "kip.npz", out = folder / "run";
+  REQUIRE(run("distill kip --quiet --data fashion-mnist --task odd-even --samples 40 --per-class 3 "
+              "--distillation-steps 100 --out " +
+              file)
+              .code == 0);
+  REQUIRE(run("train --quiet --data npz:" + file + " --task odd-even --samples 6 --architecture mlp:64,64 --out " + out)
+              .code == 0);
+  CHECK(json_in(out + "/training.json")["final_loss"].get<double>() < 1e-6);
+  CHECK(run("distill kip --quiet --data fashion-mnist --task odd-even --samples 40 --out " + file).code ==
+        2);  // exists
+  CHECK(
+      run("distill weight-decay --quiet --data fashion-mnist --task odd-even --samples 40 --out " + (folder / "n.npz"))
+          .code == 2);
+  const Result unknown =
+      run("train --quiet --data fashion-mnist --task odd-even --samples 8 --architecture mlp:8,8 --defense kip "
+          "--defense-option speed=9 --out " +
+          (folder / "no"));
+  CHECK(unknown.code == 2);
+  CHECK(unknown.err.find("speed") != std::string::npos);
+}
+
+}  // namespace afterimage::test
