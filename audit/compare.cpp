@@ -111,7 +111,8 @@ void read_findings(ComparisonRun& run, const Report& report) {
   if (run.reason.empty()) run.reason = "no attack applied";
 }
 
-ComparisonRun run_at(const Place& place, const fs::path& out, const std::string& failure) {
+// What a run came to; `data` becomes what its report says of the data, which is the same for all.
+ComparisonRun run_at(const Place& place, const fs::path& out, const std::string& failure, DataFacts& data) {
   ComparisonRun run;
   run.seed = place.seed;
   run.folder = place.folder;
@@ -121,7 +122,9 @@ ComparisonRun run_at(const Place& place, const fs::path& out, const std::string&
     return run;
   }
   read_training(run, out / place.folder / "run" / "training.json");
-  read_findings(run, read_report((out / place.folder / "report" / "report.json").string()));
+  const Report report = read_report((out / place.folder / "report" / "report.json").string());
+  read_findings(run, report);
+  data = report.data;
   return run;
 }
 
@@ -185,7 +188,7 @@ std::vector<std::string> audit_words(const CompareSpec& spec, std::int64_t seed,
   return words;
 }
 
-Comparison run_comparison(const CompareRequest& request, const Context& context) {
+DefenseComparison run_comparison(const CompareRequest& request, const Context& context) {
   const auto start = std::chrono::steady_clock::now();
   const CompareSpec& spec = request.spec;
   prepare(request);
@@ -208,7 +211,7 @@ Comparison run_comparison(const CompareRequest& request, const Context& context)
     failures[place_of_job[index]] = result.message;
   });
 
-  Comparison comparison;
+  DefenseComparison comparison;
   comparison.tool = context.tool();
   comparison.data = {spec.data, spec.task, spec.samples, 0, 0, ""};
   comparison.architecture = spec.architecture;
@@ -226,7 +229,7 @@ Comparison run_comparison(const CompareRequest& request, const Context& context)
   }
   for (std::size_t i = 0; i < places.size(); ++i) {
     ComparisonSetting& setting = comparison.settings[places[i].setting];
-    setting.runs.push_back(run_at(places[i], request.out, failures[i]));
+    setting.runs.push_back(run_at(places[i], request.out, failures[i], comparison.data));
     if (setting.runs.size() == 1 && failures[i].empty()) {
       setting.pictures = pictures_of(request.out / places[i].folder / "run");
     }

@@ -25,6 +25,6 @@ std::vector<std::string> audit_words(const CompareSpec& spec, std::int64_t seed,
 // Trains every setting with every seed and audits it against the original training images, each in a folder of its own
 // below `out` (run/ and report/), then writes comparison.json and comparison.html. A run that fails for its own reasons
 // is told of and the others go on. Throws UsageError and InputError where a run does, naming it, and Interrupted.
-Comparison run_comparison(const CompareRequest& request, const Context& context);
+DefenseComparison run_comparison(const CompareRequest& request, const Context& context);
 
 }  // namespace afterimage

@@ -71,4 +71,13 @@ void print_summary(const Report& report, const std::string& folder) {
   if (!folder.empty()) fmt::print("{0}/report.html\n{0}/report.json\n", folder);
 }
 
+void print_comparison(const DefenseComparison& comparison, const std::string& folder) {
+  std::size_t widest = 0;
+  for (const auto& setting : comparison.settings) widest = std::max(widest, setting.name.size());
+  for (const auto& setting : comparison.settings) {
+    fmt::print("{:<{}}  {} {}\n", setting.name, widest, setting.on_front ? "front" : "     ", setting.sentence);
+  }
+  fmt::print("{}\n{}\n", folder + "/comparison.html", folder + "/comparison.json");
+}
+
 }  // namespace afterimage

@@ -3,11 +3,12 @@
 
 #include <string>
 
-#include "reports/report.h"
+#include "reports/comparison.h"
 
 namespace afterimage {
 
 void print_summary(const Report& report, const std::string& folder);
+void print_comparison(const DefenseComparison& comparison, const std::string& folder);
 void print_finding(const Finding& finding);
 void print_deviation(const Deviation& deviation);
 void print_exposure(const Exposure& exposure);

@@ -172,7 +172,7 @@ Json to_json(const ComparisonSetting& setting) {
 
 }  // namespace
 
-void summarize(Comparison& comparison) {
+void summarize(DefenseComparison& comparison) {
   const ComparisonSetting* undefended = nullptr;
   for (auto& setting : comparison.settings) {
     summarize_accuracy(setting);
@@ -193,7 +193,7 @@ void summarize(Comparison& comparison) {
   }
 }
 
-Json to_json(const Comparison& comparison) {
+Json to_json(const DefenseComparison& comparison) {
   Json settings = Json::array();
   for (const auto& setting : comparison.settings) settings.push_back(to_json(setting));
   return {{"schema", schema},

@@ -52,7 +52,7 @@ struct ComparisonSetting {
   std::string sentence;   // all of that in plain words
 };
 
-struct Comparison {
+struct DefenseComparison {
   Tool tool;
   DataFacts data;
   std::string architecture;
@@ -64,10 +64,10 @@ struct Comparison {
 
 // Fills what settings say over all their runs. The interval of the accuracy is Student's t over seeds, or with one seed
 // Clopper-Pearson's over test images.
-void summarize(Comparison& comparison);
+void summarize(DefenseComparison& comparison);
 
-Json to_json(const Comparison& comparison);
+Json to_json(const DefenseComparison& comparison);
 // Text from files is escaped; the same comparison gives the same bytes.
-std::string render_html(const Comparison& comparison);
+std::string render_html(const DefenseComparison& comparison);
 
 }  // namespace afterimage

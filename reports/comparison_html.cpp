@@ -100,12 +100,12 @@ data setting_data(const ComparisonSetting& setting) {
   return entry;
 }
 
-std::string seeds_text(const Comparison& comparison) {
+std::string seeds_text(const DefenseComparison& comparison) {
   return comparison.seeds.size() == 1 ? fmt::format("seed {}", comparison.seeds.front())
                                       : fmt::format("seeds {}", fmt::join(comparison.seeds, ", "));
 }
 
-std::string in_plain_words(const Comparison& comparison) {
+std::string in_plain_words(const DefenseComparison& comparison) {
   std::vector<std::string> front;
   for (const auto& setting : comparison.settings) {
     if (setting.on_front) front.push_back("\u201c" + setting.name + "\u201d");
@@ -118,7 +118,7 @@ std::string in_plain_words(const Comparison& comparison) {
                                    : fmt::format("No other beats these in both: {}.", fmt::join(front, ", ")));
 }
 
-data facts_data(const Comparison& comparison) {
+data facts_data(const DefenseComparison& comparison) {
   return rows({row("Data", comparison.data.source), row("Task", comparison.data.task),
                row("Training images", std::to_string(comparison.data.samples)),
                row("Architecture", comparison.architecture), row("Seeds", seeds_text(comparison)),
@@ -129,7 +129,7 @@ data facts_data(const Comparison& comparison) {
 
 }  // namespace
 
-std::string render_html(const Comparison& comparison) {
+std::string render_html(const DefenseComparison& comparison) {
   const std::string chart_library(page_file("chart.min.js")), script(page_file("comparison.js"));
   data view, settings{data::type::list};
   for (const auto& setting : comparison.settings) settings.push_back(setting_data(setting));

@@ -6,18 +6,10 @@
 #include <memory>
 
 #include "audit/commands/commands.h"
+#include "audit/summary.h"
 #include "models/base/error.h"
 
 namespace afterimage {
-
-void print_comparison(const Comparison& comparison, const std::filesystem::path& out) {
-  std::size_t widest = 0;
-  for (const auto& setting : comparison.settings) widest = std::max(widest, setting.name.size());
-  for (const auto& setting : comparison.settings) {
-    fmt::print("{:<{}}  {} {}\n", setting.name, widest, setting.on_front ? "front" : "     ", setting.sentence);
-  }
-  fmt::print("{}\n{}\n", (out / "comparison.html").string(), (out / "comparison.json").string());
-}
 
 namespace {
 
@@ -68,7 +60,7 @@ void add_compare(CLI::App& app, Context& context, Action& action) {
       request.spec = read_spec(options->spec);
       require_commands(request.spec, options->spec);
       request.out = options->out;
-      const Comparison comparison = run_comparison(request, context);
+      const DefenseComparison comparison = run_comparison(request, context);
       print_comparison(comparison, request.out);
       const bool failed = std::any_of(comparison.settings.begin(), comparison.settings.end(), [](const auto& setting) {
         return std::any_of(setting.runs.begin(), setting.runs.end(),

@@ -5,11 +5,35 @@
 
 #include "audit/commands/commands.h"
 #include "audit/commands/train.h"
+#include "audit/compare.h"
 #include "audit/runner.h"
 #include "audit/summary.h"
 #include "models/base/files.h"
 
 namespace afterimage {
+namespace {
+
+// The network that was audited beside one that was trained on six distilled images in place of the twenty.
+CompareRequest compared(const TrainRequest& train, bool full, const std::filesystem::path& out) {
+  const std::int64_t per_class = full ? 10 : 3;
+  CompareRequest request;
+  request.spec = spec_from_json({{"schema", "afterimage.compare/1"},
+                                 {"data", train.data},
+                                 {"task", train.task},
+                                 {"samples", train.samples},
+                                 {"architecture", train.architecture},
+                                 {"audit", {{"attacks", "span,vertices,finite-width"}}},
+                                 {"settings",
+                                  {{{"name", "undefended"}, {"defense", "none"}},
+                                   {{"name", fmt::format("KIP, {} images a class", per_class)},
+                                    {"defense", "kip"},
+                                    {"options", {{"per-class", per_class}, {"distillation-steps", 500}}}}}}},
+                                "demo");
+  request.out = out;
+  return request;
+}
+
+}  // namespace
 
 void add_demo(CLI::App& app, Context& context, Action& action) {
   struct Options {
@@ -17,9 +41,11 @@ void add_demo(CLI::App& app, Context& context, Action& action) {
     bool full = false;
   };
   auto options = std::make_shared<Options>();
-  CLI::App* command = app.add_subcommand("demo",
-                                         "Train a small network on real Fashion-MNIST images and audit it.\n"
-                                         "  Example: afterimage demo --out out/demo");
+  CLI::App* command =
+      app.add_subcommand("demo",
+                         "Train a small network on real Fashion-MNIST images, audit it, and compare it with a "
+                         "defended one.\n"
+                         "  Example: afterimage demo --out out/demo");
   command->add_option("--out", options->out,
                       "new or empty folder (default out/demo; an earlier demo there is replaced)");
   command->add_flag("--full", options->full, "the paper's size: 100 images, width 1024");
@@ -30,6 +56,7 @@ void add_demo(CLI::App& app, Context& context, Action& action) {
       if (std::filesystem::exists(out / "run" / "model.json")) {
         std::filesystem::remove_all(out / "run");
         std::filesystem::remove_all(out / "report");
+        std::filesystem::remove_all(out / "comparison");
       }
       prepare_output_folder(out, false);
       TrainRequest train;
@@ -45,6 +72,7 @@ void add_demo(CLI::App& app, Context& context, Action& action) {
       const Case subject = load_case(files_of_run(train.out), {}, context.seed);
       const Report report = run_audit(subject, request, context);
       print_summary(report, request.out);
+      print_comparison(run_comparison(compared(train, options->full, out / "comparison"), context), out / "comparison");
       return exit_code(report.verdict);
     };
   });

@@ -286,4 +286,33 @@ TEST_CASE("rank correlation is null where there is none, and refuses NaN and len
   CHECK_THROWS_AS(spearman({1, 2, 3, std::nan("")}, {1, 2, 3, 4}), std::invalid_argument);
 }
 
+TEST_CASE("the mean's interval is Student's t: against a table's value") {
+  const MeanInterval interval = mean_interval({1, 2, 3});
+  CHECK(interval.mean == Approx(2));
+  CHECK(interval.high - interval.mean == Approx(4.302652730 / std::sqrt(3.0)));  // t(2), 97.5 %
+  CHECK(interval.mean - interval.low == Approx(interval.high - interval.mean));
+  CHECK_THROWS_AS(mean_interval({1}), std::invalid_argument);
+}
+
+TEST_CASE("the p-value of an AUC is that of membership by lot, of one and of the mean of several") {
+  std::mt19937 random(5);
+  constexpr std::size_t members = 15, control = 60;
+  for (const std::int64_t repeats : {1, 3}) {
+    const double auc = repeats == 1 ? 0.62 : 0.58;
+    int as_large = 0;
+    constexpr int trials = 4000;
+    for (int trial = 0; trial < trials; ++trial) {
+      double mean = 0;
+      for (int k = 0; k < repeats; ++k) {
+        mean += membership_of(real_numbers(random, members), real_numbers(random, control)).auc /
+                static_cast<double>(repeats);
+      }
+      as_large += mean >= auc ? 1 : 0;
+    }
+    CHECK(auc_p_value(auc, members, control, repeats) == Approx(as_large / static_cast<double>(trials)).margin(0.015));
+  }
+  CHECK(auc_p_value(0.5, 10, 10) == Approx(0.5));
+  CHECK_THROWS_AS(auc_p_value(0.5, 0, 10), std::invalid_argument);
+}
+
 }  // namespace afterimage

@@ -18,7 +18,7 @@ nlohmann::json small_spec() {
           {"task", "odd-even"},
           {"samples", 8},
           {"architecture", "mlp:128,128"},
-          {"audit", {{"attacks", "span,vertices"}, {"control-samples", 400}}},
+          {"audit", {{"attacks", "span,finite-width"}, {"control-samples", 400}, {"steps", 200}}},
           {"seeds", {1, 2}},
           {"settings",
            {{{"defense", "none"}},
@@ -56,7 +56,8 @@ TEST_CASE("a comparison measures every setting against the original images: dist
   CHECK(contents(out + "/comparison.html").find("KIP") != std::string::npos);
   CHECK(compared.out.find("training images came back") != std::string::npos);
   // The defended network is audited like any other, by hand as well.
-  CHECK(run("verify " + out + "/setting-2/seed-1/report/report.json").code == 0);
+  const int verified = run("verify " + out + "/setting-2/seed-1/report/report.json").code;
+  CHECK((verified == 0 || verified == 3));  // 3: the search for images that are not there has not settled
   // A second time into the same folder: refused without --resume, and with it nothing is done again.
   CHECK(run("compare " + (folder / "spec.json") + " --quiet --out " + out).code == 2);
   const auto written_at = fs::last_write_time(out + "/setting-1/seed-1/report/report.json");

@@ -65,6 +65,24 @@ def measure(page, width, folder, *flags):
     return json.loads(found.group(1))
 
 
+def check_comparison(run, folder):
+    spec = {"schema": "afterimage.compare/1", "data": "fashion-mnist", "task": "odd-even", "samples": 12,
+            "architecture": "mlp:64,64", "audit": {"attacks": "span,vertices"},
+            "settings": [{"defense": "none"}, {"name": "".join(HOSTILE), "defense": "random-subset", "options": {"per-class": 2}}]}
+    (folder / "spec.json").write_text(json.dumps(spec))
+    subprocess.run([*run, "compare", folder / "spec.json", "--out", folder / "compared"], check=True, capture_output=True)
+    page = folder / "compared/comparison.html"
+    dom = browse(page, "--dump-dom")
+    assert 'data-charts="1"' in dom and 'data-errors="0"' in dom, "the front was not drawn"
+    assert "<title>afterimage: defences compared</title>" in dom and "<img src=\"x\"" not in dom
+    for width in (320, 390, 1200):
+        measured = measure(page, width, page.parent)
+        assert measured["overflow"] <= 0 and not measured["wide"], f"comparison wider than {width} pixels: {measured}"
+    for scheme in (LIGHT, DARK):
+        faint = measure(page, 1200, page.parent, scheme)["faint"]
+        assert not faint, f"text of too little contrast in the comparison, {scheme}: {faint}"
+
+
 def main():
     program = sys.argv[1]
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as temporary:
@@ -113,6 +131,8 @@ def main():
             for scheme in (LIGHT, DARK):
                 faint = measure(path, 1200, folder, scheme)["faint"]
                 assert not faint, f"text of too little contrast, verdict {verdict}, {scheme}: {faint}"
+
+        check_comparison(run, folder)
 
         screenshots = pathlib.Path(sys.argv[2]) if len(sys.argv) > 2 else folder
         for name, shown, flags in (("light", page, ["--window-size=1200,4400", LIGHT]), ("dark", page, ["--window-size=1200,4400", DARK]),

@@ -1,0 +1,92 @@
+#include "reports/comparison.h"
+
+#include <catch2/catch.hpp>
+#include <tuple>
+
+namespace afterimage {
+namespace {
+
+ComparisonRun run_of(std::int64_t seed, double accuracy, std::int64_t found, std::int64_t control) {
+  ComparisonRun run;
+  run.seed = seed;
+  run.test_accuracy = accuracy;
+  run.test_samples = 1000;
+  run.reconstructed = rate_of(found, 50);
+  run.control = rate_of(control, 500);
+  run.membership_auc = found > 25 ? 0.99 : 0.5;
+  run.membership_attacks = 3;
+  run.training_images = 50;
+  run.control_images = 500;
+  return run;
+}
+
+ComparisonSetting setting_of(const std::string& name, const std::string& defense, std::vector<ComparisonRun> runs) {
+  ComparisonSetting setting;
+  setting.name = name;
+  setting.defense = defense;
+  setting.runs = std::move(runs);
+  return setting;
+}
+
+DefenseComparison sample() {
+  DefenseComparison comparison;
+  comparison.seeds = {1, 2};
+  comparison.settings.push_back(setting_of("plain", "none", {run_of(1, 0.90, 48, 1), run_of(2, 0.92, 50, 2)}));
+  comparison.settings.push_back(setting_of("better", "kip", {run_of(1, 0.88, 0, 0), run_of(2, 0.90, 1, 1)}));
+  comparison.settings.push_back(setting_of("worse", "noise", {run_of(1, 0.80, 10, 1), run_of(2, 0.80, 12, 0)}));
+  summarize(comparison);
+  return comparison;
+}
+
+}  // namespace
+
+TEST_CASE("counts add up over seeds, accuracies have their mean and interval, and the front is what none beats") {
+  const DefenseComparison comparison = sample();
+  const auto& [plain, better, worse] = std::tie(comparison.settings[0], comparison.settings[1], comparison.settings[2]);
+  CHECK(plain.reconstructed->count == 98);
+  CHECK(plain.reconstructed->of == 100);
+  CHECK(plain.control->of == 1000);
+  CHECK(*plain.p_value < 1e-30);
+  CHECK(*better.p_value > 0.05);
+  CHECK(*plain.test_accuracy == Approx(0.91));
+  CHECK(*plain.test_accuracy_low < 0.91 - 0.1);  // Student's t with one degree of freedom is wide
+  CHECK(plain.on_front);                         // the most accurate
+  CHECK(better.on_front);                        // leaks least
+  CHECK_FALSE(worse.on_front);
+  CHECK(*plain.membership_p_value < 1e-20);
+  CHECK(*better.membership_p_value == 1);  // of three attacks the best was looked at
+}
+
+TEST_CASE("each setting is told in one sentence that names what it costs and what it leaks, beside none") {
+  const DefenseComparison comparison = sample();
+  const std::string& better = comparison.settings[1].sentence;
+  for (const char* part : {"89.0 %", "undefended 91.0 %", "1 of 100", "undefended 98", "cannot be told"}) {
+    CAPTURE(better, part);
+    CHECK(better.find(part) != std::string::npos);
+  }
+  CHECK(comparison.settings[0].sentence.find("no accident") != std::string::npos);
+}
+
+TEST_CASE(
+    "with one seed the accuracy's interval is that of the test images; a failed run says why and is on no front") {
+  DefenseComparison comparison;
+  comparison.settings.push_back(setting_of("one", "none", {run_of(1, 0.9, 10, 0)}));
+  ComparisonRun failed;
+  failed.status = Status::failed;
+  failed.reason = "it diverged";
+  comparison.settings.push_back(setting_of("failed", "kip", {failed}));
+  summarize(comparison);
+  CHECK(*comparison.settings[0].test_accuracy_low == Approx(rate_of(900, 1000).ci95_low));
+  CHECK_FALSE(comparison.settings[1].on_front);
+  CHECK(comparison.settings[1].sentence.find("it diverged") != std::string::npos);
+}
+
+TEST_CASE("names from a spec are inert in the page, and the page is the same each time") {
+  DefenseComparison comparison = sample();
+  comparison.settings[0].name = "</script><script>alert(1)</script>";
+  const std::string page = render_html(comparison);
+  CHECK(page.find("<script>alert(1)") == std::string::npos);
+  CHECK(page == render_html(comparison));
+}
+
+}  // namespace afterimage
