@@ -5,6 +5,7 @@
 
 #include "defenses/baselines.h"
 #include "defenses/kip.h"
+#include "defenses/random_features.h"
 #include "models/base/error.h"
 
 namespace afterimage {
@@ -34,6 +35,7 @@ const std::vector<std::unique_ptr<Defense>>& all_defenses() {
     list.push_back(std::make_unique<Kip>());
     list.push_back(std::make_unique<Rkip>());
     list.push_back(std::make_unique<RkipFinite>());
+    list.push_back(std::make_unique<RandomFeatures>());
     return list;
   }();
   return defenses;
