@@ -4,6 +4,7 @@
 #include <fmt/ranges.h>
 
 #include "defenses/baselines.h"
+#include "defenses/dp_sgd.h"
 #include "models/base/error.h"
 
 namespace afterimage {
@@ -28,6 +29,7 @@ const std::vector<std::unique_ptr<Defense>>& all_defenses() {
     list.push_back(std::make_unique<EarlyStopping>());
     list.push_back(std::make_unique<WeightDecay>());
     list.push_back(std::make_unique<ReleaseNoise>());
+    list.push_back(std::make_unique<DpSgd>());
     list.push_back(std::make_unique<RandomSubset>());
     list.push_back(std::make_unique<RandomLabels>());
     return list;
