@@ -4,6 +4,7 @@
 #include <fmt/ranges.h>
 
 #include "defenses/baselines.h"
+#include "defenses/dp_sgd.h"
 #include "defenses/kip.h"
 #include "defenses/random_features.h"
 #include "models/base/error.h"
@@ -30,6 +31,7 @@ const std::vector<std::unique_ptr<Defense>>& all_defenses() {
     list.push_back(std::make_unique<EarlyStopping>());
     list.push_back(std::make_unique<WeightDecay>());
     list.push_back(std::make_unique<ReleaseNoise>());
+    list.push_back(std::make_unique<DpSgd>());
     list.push_back(std::make_unique<RandomSubset>());
     list.push_back(std::make_unique<RandomLabels>());
     list.push_back(std::make_unique<Kip>());

@@ -187,6 +187,32 @@ Parameters Mlp::pullback(const Parameters& parameters, const Tensor& images,
   return Parameters(std::move(entries));
 }
 
+Parameters Mlp::clipped_pullback(const Parameters& parameters, const Tensor& images,
+                                 const std::function<Tensor(const Tensor&)>& cotangents, double clip,
+                                 const std::vector<bool>& trained) const {
+  const std::vector<Tensor> h = activations(parameters, images);
+  const auto squared_norms = [](const Tensor& rows) { return rows.square().sum(1, false, at::kDouble); };
+  std::vector<Tensor> delta(layers());
+  Tensor norms = at::zeros({images.size(0)}, at::kDouble);  // squared
+  delta.back() = cotangents(h.back());
+  for (std::int64_t l = layers() - 1; l >= 0; --l) {
+    const Tensor signal = squared_norms(delta[l]);
+    const double scale = weight_scale(l);
+    if (trained[2 * l]) norms.addcmul_(signal, squared_norms(h[l]), scale * scale);
+    if (trained[2 * l + 1]) norms.add_(signal);
+    if (l > 0) delta[l - 1] = below(parameters, l, delta[l]).mul_(h[l] > 0);
+  }
+  const Tensor kept = norms.sqrt_().reciprocal_().mul_(clip).clamp_max_(1).to(images.scalar_type()).unsqueeze(1);
+  std::vector<Parameters::Entry> entries(2 * layers());
+  for (std::int64_t l = 0; l < layers(); ++l) {
+    delta[l] = delta[l] * kept;  // not in place: the cotangents are the caller's
+    entries[2 * l + 1] = {bias_name(l), trained[2 * l + 1] ? delta[l].sum(0) : at::zeros_like(parameters[2 * l + 1])};
+    entries[2 * l] = {weight_name(l), trained[2 * l] ? at::mm(delta[l].mul_(weight_scale(l)).t(), h[l])
+                                                     : at::zeros_like(parameters[2 * l])};
+  }
+  return Parameters(std::move(entries));
+}
+
 Tensor Mlp::pushforward(const Parameters& parameters, const Parameters& direction, const Tensor& images) const {
   require_inputs(images);
   Tensor h = images, change;

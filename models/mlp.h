@@ -33,6 +33,11 @@ class Mlp final : public Network {
   Sloped input_gradient(const Parameters& parameters, const Tensor& images, const Tensor& cotangents) const override;
   Parameters pullback(const Parameters& parameters, const Tensor& images,
                       const std::function<Tensor(const Tensor&)>& cotangents) const override;
+  // As fast as pullback: |g_j|^2 = sum_l |delta_l|^2 (s_l^2 |h_{l-1}|^2 + 1), weights and biases apart (Goodfellow
+  // 2015, arXiv 1510.01799), and what is clipped are the signals delta_l.
+  Parameters clipped_pullback(const Parameters& parameters, const Tensor& images,
+                              const std::function<Tensor(const Tensor&)>& cotangents, double clip,
+                              const std::vector<bool>& trained) const override;
   Tensor pushforward(const Parameters& parameters, const Parameters& direction, const Tensor& images) const override;
   std::unique_ptr<TangentFeatures> features_at(const Parameters& parameters, const Tensor& images,
                                                Smoothing relu) const override;

@@ -1,6 +1,16 @@
 #include "models/network.h"
 
+#include <fmt/format.h>
+
+#include "models/base/error.h"
+
 namespace afterimage {
+
+Parameters Network::clipped_pullback(const Parameters&, const Tensor&, const std::function<Tensor(const Tensor&)>&,
+                                     double, const std::vector<bool>&) const {
+  throw UsageError(fmt::format(
+      "{}: gradients are clipped image by image in dense networks only; use mlp:WIDTH,WIDTH,...", architecture()));
+}
 
 std::unique_ptr<TangentTarget> Network::tangents(const Parameters& initial, const Parameters& trained,
                                                  const std::vector<double>& along, const Tensor& basis) const {

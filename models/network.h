@@ -50,6 +50,13 @@ class Network {
   // v.
   virtual Parameters pullback(const Parameters& parameters, const Tensor& images,
                               const std::function<Tensor(const Tensor&)>& cotangents) const = 0;
+  // sum_j min(1, clip / |g_j|) g_j with g_j = sum_c v_jc phi_c(x_j), each image's own gradient where v =
+  // cotangents(f(x)) [n, C] are the derivatives of its own loss; clip above 0, n may be 0. The norm |g_j| is over the
+  // parameters that are `trained` (one each); of the others the sum is zero. Throws UsageError where such norms have no
+  // closed form.
+  virtual Parameters clipped_pullback(const Parameters& parameters, const Tensor& images,
+                                      const std::function<Tensor(const Tensor&)>& cotangents, double clip,
+                                      const std::vector<bool>& trained) const;
   // d/de f(x; theta + e direction) at e = 0, [n, C]: the change that the linearized network sees.
   virtual Tensor pushforward(const Parameters& parameters, const Parameters& direction, const Tensor& images) const = 0;
 

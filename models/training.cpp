@@ -12,28 +12,9 @@
 namespace afterimage {
 namespace {
 
-// Derivative of the loss by the outputs, [n, C].
-Tensor cotangents(LossKind loss, const Tensor& outputs, const Tensor& targets) {
-  const double count = static_cast<double>(outputs.size(0));
-  switch (loss) {
-    case LossKind::squared:
-      return (outputs - targets).div_(count);
-    case LossKind::logistic:
-      return (targets * outputs).neg_().sigmoid_().mul_(targets).div_(-count);
-    case LossKind::cross_entropy:
-      return (at::softmax(outputs, 1) - targets).div_(count);
-  }
-  throw std::logic_error("unknown loss");
-}
-
-void require_fit(LossKind loss, std::int64_t outputs) {
-  if (loss == LossKind::logistic && outputs != 1) {
-    throw UsageError(
-        fmt::format("--loss logistic: needs a task with one output but this one has {}; use cross-entropy", outputs));
-  }
-  if (loss == LossKind::cross_entropy && outputs < 2) {
-    throw UsageError("--loss cross-entropy: needs a task with several outputs; use logistic or squared");
-  }
+// The derivative of the mean loss by the outputs, [n, C].
+Tensor mean_cotangents(LossKind loss, const Tensor& outputs, const Tensor& targets) {
+  return cotangents(loss, outputs, targets).div_(static_cast<double>(outputs.size(0)));
 }
 
 std::string names_of(const Parameters& parameters) {
@@ -50,27 +31,6 @@ std::unique_ptr<torch::optim::Optimizer> make_optimizer(const Recipe& recipe, st
   return std::make_unique<torch::optim::SGD>(
       std::move(parameters),
       torch::optim::SGDOptions(recipe.learning_rate).momentum(recipe.momentum).weight_decay(recipe.weight_decay));
-}
-
-// Which parameters are trained. Throws UsageError on a name that begins none, and where all are frozen.
-std::vector<bool> trainable(const Parameters& parameters, const std::vector<std::string>& frozen) {
-  std::vector<bool> trained(parameters.size(), true);
-  for (const auto& prefix : frozen) {
-    bool any = false;
-    for (std::size_t i = 0; i < parameters.size(); ++i) {
-      if (!parameters.entries()[i].first.starts_with(prefix)) continue;
-      trained[i] = false;
-      any = true;
-    }
-    if (!any) {
-      throw UsageError(fmt::format("--freeze {}: no parameter's name begins so; there are {}", prefix,
-                                   printable(names_of(parameters))));
-    }
-  }
-  if (std::none_of(trained.begin(), trained.end(), [](bool free) { return free; })) {
-    throw UsageError("--freeze: leaves nothing to train; name fewer parameters");
-  }
-  return trained;
 }
 
 // Batches in random order, each image once an epoch.
@@ -159,6 +119,48 @@ double loss_of(LossKind loss, const Tensor& outputs, const Tensor& targets) {
   throw std::logic_error("unknown loss");
 }
 
+Tensor cotangents(LossKind loss, const Tensor& outputs, const Tensor& targets) {
+  switch (loss) {
+    case LossKind::squared:
+      return outputs - targets;
+    case LossKind::logistic:
+      return (targets * outputs).neg_().sigmoid_().mul_(targets).neg_();
+    case LossKind::cross_entropy:
+      return at::softmax(outputs, 1).sub_(targets);
+  }
+  throw std::logic_error("unknown loss");
+}
+
+void require_fit(LossKind loss, std::int64_t outputs) {
+  if (loss == LossKind::logistic && outputs != 1) {
+    throw UsageError(
+        fmt::format("--loss logistic: needs a task with one output but this one has {}; use cross-entropy", outputs));
+  }
+  if (loss == LossKind::cross_entropy && outputs < 2) {
+    throw UsageError("--loss cross-entropy: needs a task with several outputs; use logistic or squared");
+  }
+}
+
+std::vector<bool> trainable(const Parameters& parameters, const std::vector<std::string>& frozen) {
+  std::vector<bool> trained(parameters.size(), true);
+  for (const auto& prefix : frozen) {
+    bool any = false;
+    for (std::size_t i = 0; i < parameters.size(); ++i) {
+      if (!parameters.entries()[i].first.starts_with(prefix)) continue;
+      trained[i] = false;
+      any = true;
+    }
+    if (!any) {
+      throw UsageError(fmt::format("--freeze {}: no parameter's name begins so; there are {}", prefix,
+                                   printable(names_of(parameters))));
+    }
+  }
+  if (std::none_of(trained.begin(), trained.end(), [](bool free) { return free; })) {
+    throw UsageError("--freeze: leaves nothing to train; name fewer parameters");
+  }
+  return trained;
+}
+
 double accuracy(const Tensor& outputs, const Tensor& targets) {
   const Tensor right =
       outputs.size(1) == 1 ? (outputs * targets > 0).squeeze(1) : outputs.argmax(1) == targets.argmax(1);
@@ -190,14 +192,14 @@ Training train(const Network& network, const Parameters& initial, const Tensor& 
     if (batches.whole()) {  // one pass gives the loss and its gradient
       gradient = network.pullback(result.trained, images, [&](const Tensor& outputs) {
         loss = loss_of(recipe.loss, outputs, targets);
-        return cotangents(recipe.loss, outputs, targets);
+        return mean_cotangents(recipe.loss, outputs, targets);
       });
     } else {
       loss = loss_of(recipe.loss, network.evaluate(result.trained, images), targets);
       const Tensor rows = batches.next();
       const Tensor wanted = targets.index_select(0, rows);
       gradient = network.pullback(result.trained, images.index_select(0, rows),
-                                  [&](const Tensor& outputs) { return cotangents(recipe.loss, outputs, wanted); });
+                                  [&](const Tensor& outputs) { return mean_cotangents(recipe.loss, outputs, wanted); });
     }
     if (!std::isfinite(loss) || loss > 1e4 * std::max(first_loss, 1.0)) {
       throw UsageError(fmt::format("--learning-rate {}: training diverged at step {} (loss {:.3g}); use a smaller one",

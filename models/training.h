@@ -45,6 +45,15 @@ struct Training {
 // -log softmax(f)_y, y one-hot. `targets` [n, C].
 double loss_of(LossKind loss, const Tensor& outputs, const Tensor& targets);
 
+// The derivative of each image's own loss by its outputs, [n, C]: n times that of loss_of().
+Tensor cotangents(LossKind loss, const Tensor& outputs, const Tensor& targets);
+// Throws UsageError where the loss does not fit so many outputs.
+void require_fit(LossKind loss, std::int64_t outputs);
+
+// Which parameters are trained: those whose names do not begin as one in `frozen`. Throws UsageError on a name that
+// begins none, and where all are frozen.
+std::vector<bool> trainable(const Parameters& parameters, const std::vector<std::string>& frozen);
+
 // The share of images whose class is right: the sign of one output, the largest of several.
 double accuracy(const Tensor& outputs, const Tensor& targets);
 

@@ -1,0 +1,37 @@
+// Differentially private training (Abadi et al. 2016, arXiv 1607.00133): each image's gradient is clipped, noise is
+// added to their sum, and the images of each step are drawn anew, each by itself.
+#pragma once
+
+#include "defenses/defense.h"
+
+namespace afterimage {
+
+// theta <- theta - eta (sum over the drawn images of their clipped gradients + N(0, (sigma clip)^2 I)) / batch, with
+// the recipe's momentum and weight decay, which only process what is private already; the recipe's own ends of
+// training, which look at the loss, are not used. (epsilon, delta) holds for one image more or less (defenses/
+// privacy_accountant.h), against all that the steps show.
+//
+// What it rests on: the seed stays secret, for from it the noise can be drawn again, and the generator (a Mersenne
+// twister, float32) is neither cryptographic nor exact. Networks of dense layers only.
+class DpSgd final : public Defense {
+ public:
+  std::string name() const override { return "dp-sgd"; }
+  std::string description() const override {
+    return "clips each image's gradient and adds noise: differentially private";
+  }
+  std::string limits() const override {
+    return "covers one image more or less, while the seed is secret; not the mean image taken off, nor the choice of "
+           "options, nor the loss curve; costs accuracy, most where images are few";
+  }
+  std::vector<OptionSpec> options() const override;
+  void validate(const OptionValues& options) const override;
+  // Throws UsageError where the network has other layers than dense ones, the recipe is not SGD or divides by the loss,
+  // the batch is larger than the set, no noise reaches the epsilon asked for, or training diverges.
+  Release release(const Undefended& undefended, const OptionValues& options, Generator& random, Progress& progress,
+                  Checkpoint& checkpoint) const override;
+};
+
+// Which of so many images a step sees, [drawn] int64, ascending: each with probability `rate`, by itself.
+Tensor poisson_sample(std::int64_t images, double rate, Generator& random);
+
+}  // namespace afterimage

@@ -1,0 +1,307 @@
+#include "defenses/dp_sgd.h"
+
+#include <cmath>
+
+#include "defenses/privacy_accountant.h"
+#include "models/base/error.h"
+#include "models/mlp.h"
+#include "models/scripted_network.h"
+#include "tests/attacks/recorder.h"
+
+namespace afterimage {
+namespace {
+
+struct Setting {
+  std::int64_t outputs;
+  LossKind loss;
+  Parameterization parameterization;
+};
+
+const Setting every_setting[] = {{1, LossKind::squared, Parameterization::standard},
+                                 {3, LossKind::squared, Parameterization::ntk},
+                                 {1, LossKind::logistic, Parameterization::ntk},
+                                 {4, LossKind::cross_entropy, Parameterization::standard}};
+
+Tensor targets_for(std::int64_t outputs, std::int64_t count) {
+  if (outputs == 1) return (at::arange(count).remainder(2) * 2 - 1).to(at::kFloat).unsqueeze(1);
+  return at::one_hot(at::arange(count).remainder(outputs), outputs).to(at::kFloat);
+}
+
+// A network with biases that are not zero, and images of very different norms.
+struct Problem {
+  explicit Problem(const Setting& setting, std::int64_t count = 9, at::ScalarType dtype = at::kDouble)
+      : network(7, {32, 24}, setting.outputs, setting.parameterization), loss(setting.loss) {
+    Generator random = seeded(4);
+    parameters = network.initial(random);
+    for (const auto& [name, tensor] : parameters.entries()) {
+      tensor.add_(at::randn(tensor.sizes(), random, tensor.options()), 0.1);
+    }
+    images = at::randn({count, 7}, random, at::kFloat).mul_(at::logspace(-1, 0.3, count).unsqueeze(1)).to(dtype);
+    targets = targets_for(setting.outputs, count).to(dtype);
+    parameters = parameters.to(dtype);
+  }
+  Parameters clipped(const Tensor& rows, double clip, const std::vector<bool>& trained) const {
+    const Tensor wanted = targets.index_select(0, rows);
+    return network.clipped_pullback(
+        parameters, images.index_select(0, rows),
+        [&](const Tensor& outputs) { return cotangents(loss, outputs, wanted); }, clip, trained);
+  }
+  Parameters gradient_of(std::int64_t image) const {
+    const Tensor wanted = targets.narrow(0, image, 1);
+    return network.pullback(parameters, images.narrow(0, image, 1),
+                            [&](const Tensor& outputs) { return cotangents(loss, outputs, wanted); });
+  }
+  std::vector<bool> all() const { return std::vector<bool>(parameters.size(), true); }
+
+  Mlp network;
+  LossKind loss;
+  Parameters parameters;
+  Tensor images, targets;
+};
+
+Parameters kept(const Parameters& gradient, const std::vector<bool>& trained) {
+  std::vector<Parameters::Entry> entries = gradient.entries();
+  for (std::size_t i = 0; i < entries.size(); ++i) {
+    if (!trained[i]) entries[i].second = at::zeros_like(entries[i].second);
+  }
+  return Parameters(std::move(entries));
+}
+
+Undefended small(std::int64_t images = 20, std::int64_t width = 16) {
+  Undefended undefended;
+  undefended.network = std::make_shared<Mlp>(5, std::vector<std::int64_t>{width}, 1, Parameterization::standard);
+  Generator random = seeded(6);
+  undefended.initial = undefended.network->initial(random);
+  undefended.images = at::randn({images, 5}, random, at::kFloat);
+  undefended.targets = targets_for(1, images);
+  undefended.image_shape = {5};
+  undefended.recipe.learning_rate = 0.05;
+  return undefended;
+}
+
+using Given = std::map<std::string, std::string>;
+
+Release released(const Undefended& undefended, const Given& given, Checkpoint& checkpoint, std::uint64_t seed = 1) {
+  const DpSgd defense;
+  const OptionValues options(defense.options(), given);
+  Generator random = seeded(seed);
+  Silent silent;
+  return defense.release(undefended, options, random, silent, checkpoint);
+}
+
+Release released(const Undefended& undefended, const Given& given, std::uint64_t seed = 1) {
+  Forgetful forgetful;
+  return released(undefended, given, forgetful, seed);
+}
+
+bool equal(const Parameters& a, const Parameters& b) { return a.minus(b).squared_norm() == 0; }
+
+double deviation(const Tensor& draws) { return draws.to(at::kDouble).square().mean().sqrt().item<double>(); }
+
+}  // namespace
+
+TEST_CASE("the clipped sum is that of a loop over the images, for every loss, parameterization and frozen layer") {
+  const Setting setting = GENERATE(from_range(std::begin(every_setting), std::end(every_setting)));
+  const auto dtype = GENERATE(at::kFloat, at::kDouble);
+  const Problem problem(setting, 9, dtype);
+  const double tolerance = dtype == at::kDouble ? 1e-12 : 1e-5;
+  std::vector<bool> upper = problem.all(), weights = problem.all();
+  upper[0] = upper[1] = false;
+  for (std::size_t i = 1; i < weights.size(); i += 2) weights[i] = false;
+  for (const auto& trained : {problem.all(), upper, weights}) {
+    std::vector<double> norms;
+    for (std::int64_t j = 0; j < 9; ++j) {
+      norms.push_back(std::sqrt(kept(problem.gradient_of(j), trained).squared_norm()));
+    }
+    std::vector<double> sorted = norms;
+    std::sort(sorted.begin(), sorted.end());
+    REQUIRE(sorted.front() > 0);
+    REQUIRE(sorted[3] < sorted[4]);
+    for (const double clip : {0.5 * sorted.front(), (sorted[3] + sorted[4]) / 2, 2 * sorted.back()}) {
+      Parameters sum = problem.gradient_of(0).times(0);
+      for (std::int64_t j = 0; j < 9; ++j) {
+        sum = sum.plus(kept(problem.gradient_of(j), trained), std::min(1.0, clip / norms[j]));
+      }
+      const Parameters found = problem.clipped(at::arange(9), clip, trained);
+      CHECK(found.minus(sum).squared_norm() < tolerance * tolerance * sum.squared_norm());
+    }
+  }
+}
+
+TEST_CASE("removing any one image changes the sum by the clipping norm at most, and by that where it is clipped") {
+  const Setting setting = GENERATE(from_range(std::begin(every_setting), std::end(every_setting)));
+  const Problem problem(setting);
+  const Tensor every = at::arange(9);
+  for (const double clip : {1e-3, 0.3, 3.0}) {
+    const Parameters sum = problem.clipped(every, clip, problem.all());
+    for (std::int64_t j = 0; j < 9; ++j) {
+      const Parameters without = problem.clipped(every.masked_select(every != j), clip, problem.all());
+      const double change = std::sqrt(sum.minus(without).squared_norm());
+      CHECK(change <= clip * (1 + 1e-12));
+      const double norm = std::sqrt(problem.gradient_of(j).squared_norm());
+      CHECK(change == Approx(std::min(norm, clip)).epsilon(1e-10));
+    }
+  }
+}
+
+TEST_CASE("the clipped sum of no images is zero, and so is that of images without gradient") {
+  const Problem problem(every_setting[3]);
+  CHECK(problem.clipped(at::empty({0}, at::kLong), 1, problem.all()).squared_norm() == 0);
+  const auto nothing = [](const Tensor& outputs) { return at::zeros_like(outputs); };
+  CHECK(
+      problem.network.clipped_pullback(problem.parameters, problem.images, nothing, 1, problem.all()).squared_norm() ==
+      0);
+}
+
+TEST_CASE("networks whose layers are not known to be dense are refused") {
+  const ScriptedNetwork network(TEST_DATA "/dense-scripted.pt", "torchscript:dense", {2, 3}, 2);
+  const auto cotangent = [](const Tensor& outputs) { return at::ones_like(outputs); };
+  const Parameters& weights = network.archived();
+  CHECK_THROWS_AS(
+      network.clipped_pullback(weights, at::zeros({1, 6}), cotangent, 1, std::vector<bool>(weights.size(), true)),
+      UsageError);
+}
+
+TEST_CASE("each image is drawn with the sampling rate, by itself") {
+  Generator random = seeded(3);
+  constexpr std::int64_t images = 40, rounds = 4000;
+  constexpr double rate = 0.3;
+  Tensor drawn = at::zeros({rounds, images}, at::kDouble);
+  for (std::int64_t round = 0; round < rounds; ++round) {
+    drawn[round].index_fill_(0, poisson_sample(images, rate, random), 1);
+  }
+  const double spread = std::sqrt(rate * (1 - rate));
+  // Five standard errors each; for covariances the largest of 780 is looked at.
+  CHECK((drawn.mean(0) - rate).abs().max().item<double>() < 5 * spread / std::sqrt(rounds));
+  const Tensor centred = (drawn - rate) / spread;
+  const Tensor correlation = at::mm(centred.t(), centred) / static_cast<double>(rounds);
+  CHECK((correlation - at::eye(images, at::kDouble)).abs().max().item<double>() < 5 / std::sqrt(rounds));
+  // The size of a sample varies as a binomial number does: a fixed size would not.
+  const double variance = drawn.sum(1).var().item<double>();
+  CHECK(variance == Approx(images * rate * (1 - rate)).epsilon(0.12));
+}
+
+TEST_CASE("the noise of a step has the stated standard deviation, over the batch, in every parameter") {
+  Undefended undefended = small(10, 3000);
+  undefended.recipe.momentum = 0;
+  undefended.recipe.learning_rate = 0.5;
+  const Given given = {{"steps", "1"}, {"clip", "0.25"}, {"noise-multiplier", "3"}};
+  Given quiet = given;
+  quiet["noise-multiplier"] = quiet["epsilon"] = "0";
+  const Parameters noise =
+      released(undefended, given).training.trained.minus(released(undefended, quiet).training.trained);
+  const double expected = 0.5 * 3 * 0.25 / 10;
+  for (const auto& [name, tensor] : noise.entries()) {
+    if (tensor.numel() < 2) continue;
+    CAPTURE(name);
+    const double count = static_cast<double>(tensor.numel());
+    CHECK(deviation(tensor) == Approx(expected).epsilon(5 / std::sqrt(2 * count)));
+    CHECK(std::abs(tensor.mean().item<double>()) < 5 * expected / std::sqrt(count));
+  }
+}
+
+TEST_CASE("every step draws its noise anew") {
+  Undefended undefended = small(10, 3000);
+  undefended.recipe.momentum = 0;
+  // So little is let through that steps are noise alone.
+  const auto after = [&](const std::string& steps) {
+    return released(undefended, {{"steps", steps}, {"clip", "1e-6"}, {"noise-multiplier", "1e4"}})
+        .training.trained.minus(undefended.initial);
+  };
+  const Parameters one = after("1"), second = after("2").minus(one);
+  const double count = static_cast<double>(one.count());
+  CHECK(second.squared_norm() == Approx(one.squared_norm()).epsilon(0.05));
+  CHECK(std::abs(one.inner(second)) < 5 * one.squared_norm() / std::sqrt(count));
+}
+
+TEST_CASE("without noise and clipping it is plain gradient descent, with momentum, weight decay and frozen layers") {
+  Undefended undefended = small();
+  undefended.recipe.weight_decay = 1e-3;
+  if (GENERATE(false, true)) undefended.recipe.frozen = {"fc1.weight"};
+  const Release release =
+      released(undefended, {{"steps", "60"}, {"clip", "1e9"}, {"noise-multiplier", "0"}, {"epsilon", "0"}});
+  Recipe recipe = undefended.recipe;
+  recipe.max_steps = 60;
+  recipe.until_loss = 0;
+  Generator random = seeded(1);
+  Silent silent;
+  const Training plain =
+      train(*undefended.network, undefended.initial, undefended.images, undefended.targets, recipe, random, silent);
+  const double moved = plain.trained.minus(undefended.initial).squared_norm();
+  CHECK(release.training.trained.minus(plain.trained).squared_norm() < 1e-10 * moved);
+  CHECK(release.training.final_loss == Approx(plain.final_loss).epsilon(1e-4));
+  CHECK(release.training.curve.front().second == Approx(plain.curve.front().second));
+  CHECK(release.training.curve.back().first == 60);
+  CHECK(release.evidence["epsilon"].is_null());
+}
+
+TEST_CASE("frozen parameters keep their values under noise") {
+  Undefended undefended = small();
+  undefended.recipe.frozen = {"fc1"};
+  const Release release = released(undefended, {{"steps", "5"}});
+  CHECK(at::equal(release.training.trained.at("fc1.weight"), undefended.initial.at("fc1.weight")));
+  CHECK_FALSE(at::equal(release.training.trained.at("fc2.weight"), undefended.initial.at("fc2.weight")));
+}
+
+TEST_CASE("an interrupted run goes on to the same end") {
+  const Undefended undefended = small();
+  const Given given = {{"steps", "150"}, {"batch", "5"}, {"noise-multiplier", "1.5"}};
+  Recorder whole;
+  const Release expected = released(undefended, given, whole);
+  REQUIRE(whole.states.size() == 150);
+  for (const std::size_t at : {0, 1, 77, 149}) {
+    Recorder resumed(whole.states[at]);
+    const Release release = released(undefended, given, resumed, /*seed=*/99);
+    CHECK(equal(release.training.trained, expected.training.trained));
+    CHECK(release.training.curve == expected.training.curve);
+    CHECK(resumed.states.size() == 150 - at);
+  }
+  CHECK_FALSE(equal(released(undefended, given, 99).training.trained, expected.training.trained));
+}
+
+TEST_CASE("the evidence is what the accountant says of the steps that were made") {
+  const Undefended undefended = small();
+  const Release asked = released(undefended, {{"steps", "40"}, {"batch", "4"}, {"epsilon", "2"}, {"delta", "1e-3"}});
+  const double noise = asked.evidence["noise_multiplier"], spent = asked.evidence["epsilon"];
+  CHECK(spent <= 2);
+  CHECK(spent == Approx(2).epsilon(1e-5));
+  CHECK(spent == privacy_spent({{noise, 0.2, 40}}, 1e-3).epsilon);
+  CHECK(asked.evidence["sampling_rate"] == 0.2);
+  CHECK(asked.evidence["steps"] == 40);
+  CHECK(asked.training.steps == 40);
+  const Release fallback = released(undefended, {{"steps", "3"}, {"noise-multiplier", "2"}});
+  CHECK(fallback.evidence["delta"] == 0.1 / 20);
+  CHECK(fallback.evidence["sampling_rate"] == 1);
+  CHECK(fallback.evidence["noise_multiplier"] == 2);
+}
+
+TEST_CASE("what does not fit is refused") {
+  const auto refused = [](const std::function<void(Undefended&, Given&)>& change) {
+    Undefended undefended = small();
+    Given given = {{"steps", "30"}};
+    change(undefended, given);
+    try {
+      released(undefended, given);
+    } catch (const UsageError& error) {
+      return std::string(error.what());
+    }
+    return std::string();
+  };
+  CHECK(refused([](Undefended&, Given&) {}).empty());
+  CHECK(refused([](Undefended& run, Given&) { run.recipe.optimizer = Optimizer::adam; }).find("adam") !=
+        std::string::npos);
+  CHECK_FALSE(refused([](Undefended& run, Given&) { run.recipe.over_loss = true; }).empty());
+  CHECK_FALSE(refused([](Undefended& run, Given&) { run.recipe.loss = LossKind::cross_entropy; }).empty());
+  CHECK(refused([](Undefended&, Given& given) { given["batch"] = "21"; }).find("--batch") != std::string::npos);
+  CHECK(refused([](Undefended&, Given& given) { given["learning-rate"] = "1e5"; }).find("diverged") !=
+        std::string::npos);
+  CHECK(refused([](Undefended&, Given& given) { given["epsilon"] = given["delta"] = "1e-9"; }).find("--epsilon") !=
+        std::string::npos);
+  const DpSgd defense;
+  CHECK_THROWS_AS(defense.validate(OptionValues(defense.options(), {{"clip", "0"}})), UsageError);
+  CHECK_THROWS_AS(defense.validate(OptionValues(defense.options(), {{"steps", "0"}})), UsageError);
+  CHECK_NOTHROW(defense.validate(OptionValues(defense.options(), {})));
+  CHECK(defense_named("dp-sgd").name() == "dp-sgd");
+}
+
+}  // namespace afterimage
