@@ -7,6 +7,7 @@
 #include "defenses/dp_sgd.h"
 #include "defenses/kip.h"
 #include "defenses/random_features.h"
+#include "defenses/rcig.h"
 #include "models/base/error.h"
 
 namespace afterimage {
@@ -38,6 +39,7 @@ const std::vector<std::unique_ptr<Defense>>& all_defenses() {
     list.push_back(std::make_unique<Rkip>());
     list.push_back(std::make_unique<RkipFinite>());
     list.push_back(std::make_unique<RandomFeatures>());
+    list.push_back(std::make_unique<Rcig>());
     return list;
   }();
   return defenses;
