@@ -5,8 +5,8 @@ namespace {
 
 Release trained(const Undefended& undefended, const Recipe& recipe, Generator& random, Progress& progress) {
   Release release;
-  release.training = train(*undefended.network, undefended.initial, undefended.images, undefended.targets, recipe,
-                           random, progress);
+  release.training =
+      train(*undefended.network, undefended.initial, undefended.images, undefended.targets, recipe, random, progress);
   return release;
 }
 
