@@ -284,7 +284,7 @@ std::vector<OptionSpec> Rcig::options() const {
           {"inner-steps", "conjugate gradients for the convexified training", "5"},
           {"hessian-steps", "conjugate gradients for the inverse Hessian", "5"},
           {"image-rate", "AdaBelief's, of images and labels, in standard deviations of the training images' pixels",
-           "0.01"},
+           "0.03"},
           {"labels", "learned, or fixed to those of the classes", "learned"},
           {"start", "noise, or images: training images, which may then show through", "noise"}};
 }
