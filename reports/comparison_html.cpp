@@ -19,11 +19,16 @@ std::string accuracy_text(const ComparisonSetting& setting) {
                      percent(setting.test_accuracy_high));
 }
 
+std::string p_text(const Number& p) { return p ? fmt::format("{:.2g}", *p) : "none"; }
+
 std::string count_text(const std::optional<Rate>& rate) {
   return rate ? fmt::format("{} of {}", rate->count, rate->of) : "none made";
 }
 
-std::string rate_text(const std::optional<Rate>& rate) { return rate ? page::rate_text(*rate) : "none made"; }
+std::string rate_text(const std::optional<Rate>& rate) {
+  if (!rate) return "none made";
+  return fmt::format("{} of {} ({} to {})", rate->count, rate->of, percent(rate->ci95_low), percent(rate->ci95_high));
+}
 
 std::string measured_text(const Json& defense) {
   std::string text;
@@ -75,10 +80,11 @@ std::string as_sentence(std::string text) {
   return text + ".";
 }
 
-data setting_data(const ComparisonSetting& setting) {
+data setting_data(const ComparisonSetting& setting, std::size_t number_in_table) {
   std::string description = as_sentence(setting.description);
   if (!description.empty()) description.pop_back();
   data entry, runs{data::type::list}, pictures{data::type::list};
+  entry.set("number", std::to_string(number_in_table));
   entry.set("name", setting.name);
   entry.set("description", description);
   entry.set("limits_sentence", as_sentence(setting.limits));
@@ -88,9 +94,9 @@ data setting_data(const ComparisonSetting& setting) {
   entry.set("accuracy", accuracy_text(setting));
   entry.set("reconstructed", rate_text(setting.reconstructed));
   entry.set("control", count_text(setting.control));
-  entry.set("p_value", setting.p_value ? number(setting.p_value) : "none");
-  entry.set("membership", setting.membership_auc ? fmt::format("{} (p {})", number(setting.membership_auc),
-                                                               number(setting.membership_p_value))
+  entry.set("p_value", p_text(setting.p_value));
+  entry.set("membership", setting.membership_auc ? fmt::format("{} (p = {})", number(setting.membership_auc),
+                                                               p_text(setting.membership_p_value))
                                                  : "none");
   for (const auto& run : setting.runs) runs.push_back(run_data(run));
   for (const auto& picture : setting.pictures) pictures.push_back(picture_data(picture));
@@ -132,7 +138,9 @@ data facts_data(const DefenseComparison& comparison) {
 std::string render_html(const DefenseComparison& comparison) {
   const std::string chart_library(page_file("chart.min.js")), script(page_file("comparison.js"));
   data view, settings{data::type::list};
-  for (const auto& setting : comparison.settings) settings.push_back(setting_data(setting));
+  for (std::size_t i = 0; i < comparison.settings.size(); ++i) {
+    settings.push_back(setting_data(comparison.settings[i], i + 1));
+  }
   view.set("csp", page::content_policy({chart_library, script}));
   view.set("style", std::string(page_file("style.css")));
   view.set("chart_library", chart_library);

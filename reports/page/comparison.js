@@ -6,11 +6,13 @@
   const comparison = JSON.parse(document.getElementById("report").textContent);
   const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
   const percent = (value) => 100 * value;
-  const measured = comparison.settings.filter((setting) => setting.test_accuracy.mean !== null && setting.reconstructed !== null);
+  // Numbered as in the table.
+  const measured = comparison.settings.map((setting, i) => ({ ...setting, number: String(i + 1) }))
+    .filter((setting) => setting.test_accuracy.mean !== null && setting.reconstructed !== null);
   let chart = null;
 
   const points = measured.map((setting) => ({
-    name: setting.name,
+    number: setting.number,
     x: percent(setting.test_accuracy.mean),
     y: percent(setting.reconstructed.rate),
     acrossX: setting.test_accuracy.ci95 === null ? null : setting.test_accuracy.ci95.map(percent),
@@ -18,7 +20,15 @@
     front: setting.on_front,
   }));
 
-  // Intervals as thin crosses, and each setting's name beside its point.
+  // Settings at nearly the same place share one label.
+  const labels = [];
+  for (const point of points) {
+    const near = labels.find((label) => Math.abs(label.x - point.x) < 1.2 && Math.abs(label.y - point.y) < 2.5);
+    if (near === undefined) labels.push({ x: point.x, y: point.y, text: point.number });
+    else near.text += ", " + point.number;
+  }
+
+  // Intervals as thin crosses, and each setting's number beside its point.
   const crosses = {
     id: "crosses",
     afterDatasetsDraw(drawn) {
@@ -37,10 +47,13 @@
           ctx.lineTo(x.getPixelForValue(point.acrossX[1]), py);
         }
         ctx.stroke();
-        ctx.fillStyle = colour("--ink");
-        const right = px + 10 + ctx.measureText(point.name).width > chartArea.right;
+      }
+      ctx.fillStyle = colour("--ink");
+      for (const label of labels) {
+        const px = x.getPixelForValue(label.x), py = y.getPixelForValue(label.y);
+        const right = px + 10 + ctx.measureText(label.text).width > chartArea.right;
         ctx.textAlign = right ? "right" : "left";
-        ctx.fillText(point.name, px + (right ? -9 : 9), py - 7);
+        ctx.fillText(label.text, px + (right ? -9 : 9), py - 7);
       }
       ctx.restore();
     },
@@ -57,6 +70,7 @@
     if (chart !== null) chart.destroy();
     const front = points.filter((point) => point.front).sort((a, b) => a.x - b.x);
     const others = points.filter((point) => !point.front);
+    const high = Math.max(10, ...points.map((point) => point.acrossY[1]));
     const low = Math.min(100, ...points.map((point) => (point.acrossX === null ? point.x : point.acrossX[0])));
     chart = new Chart(document.querySelector("canvas[data-chart]"), {
       type: "scatter",
@@ -72,7 +86,7 @@
         animation: false,
         scales: {
           x: axis("accuracy on images never trained on, %", { min: Math.max(0, Math.floor(low / 10) * 10), max: 100 }),
-          y: axis("training images that came back, %", { min: 0, max: 100 }),
+          y: axis("training images that came back, %", { min: 0, max: Math.min(100, Math.ceil(high / 10) * 10) }),
         },
         plugins: { legend: { labels: { color: colour("--ink"), boxWidth: 14 } } },
       },
