@@ -22,10 +22,6 @@ constexpr std::int64_t largest_count = 20000;
 constexpr double pixel_penalty = 0.1;
 // Above this share of ||h||^2 left unexplained, the features say nothing of the images.
 constexpr double unexplained = 0.5;
-// A network trained on the squared loss fits its training images: |f| is near 1 there. METHODS 1: all candidates with
-// |f| > 0.75 and a norm that is not small were right.
-constexpr double fit_tolerance = 0.25;
-constexpr double least_relative_norm = 0.4;  // of the median candidate that fits
 // Rounds of deflation (METHODS 3): many short ones beat one long search.
 constexpr std::int64_t round_steps = 150;
 constexpr double later_coefficient_rate = 1e-4, later_initial_coefficient = 0.15;
@@ -36,6 +32,11 @@ constexpr std::int64_t most_directions = 400;
 constexpr double usual_rounds = 2, usual_rounds_an_image = 0.05, usual_programmes = 1.5;
 constexpr double tensors_of_path = 17, points_of_rounds = 4;  // of the parameters' size, while a path is followed
 constexpr std::int64_t largest_projection = 4000;  // rows of the kernel that gives the claimed images' coefficients
+// That the trained network fits a candidate is no confirmation: of 6 that a small convolutional network fitted, 1 was
+// right.
+constexpr const char* nothing_to_confirm_by =
+    "none: without linear programmes in the first layer's row space, nothing tells a right image from others that the "
+    "network fits";
 
 struct Settings {
   std::vector<double> points;
@@ -60,16 +61,6 @@ Settings parse(const OptionValues& options) {
 // With weight decay every parameter shrinks by the same factor; what is left is the sum of gradients.
 Parameters decayed(const Parameters& initial, double factor) {
   return std::abs(factor - 1) < 1e-6 ? initial : initial.times(factor);
-}
-
-// [M] bool: which candidates the trained network fits, for want of anything better to confirm them by.
-Tensor confirm(const Subject& subject, const Tensor& images) {
-  Tensor fits = fitted(subject, images, fit_tolerance);
-  if (!fits.defined()) return {};
-  const Tensor norms = images.norm(2, 1);
-  const Tensor fitting = norms.masked_select(fits);
-  if (fitting.numel() == 0) return fits;
-  return fits.logical_and(norms > least_relative_norm * fitting.median());
 }
 
 // Points of the path that training took, as far as the images that are known tell: the start, two early points of the
@@ -255,12 +246,14 @@ class Search {
     }
     if (history_.best) {
       images.push_back(bounds_.to_images(history_.best->candidates).to(at::kFloat));
-      const Tensor fits =
-          known() > 0 ? at::zeros({images.back().size(0)}, at::kBool) : confirm(subject_, images.back());
-      if (fits.defined()) confirmed.push_back(fits);
+      confirmed.push_back(at::zeros({images.back().size(0)}, at::kBool));
     }
     result_.claim.images = at::cat(images);
-    if (!confirmed.empty()) result_.claim.confirmed = at::cat(confirmed);
+    if (deflation_) {
+      result_.claim.confirmed = at::cat(confirmed);
+    } else {
+      result_.evidence["confirmation"] = nothing_to_confirm_by;
+    }
     const auto tangents = subject_.network->tangents_at(segment(), trained_.minus(initial_));
     if (result_.claim.images.size(0) * tangents->features_per_image() <= largest_projection) {
       result_.coefficients =
@@ -306,6 +299,13 @@ void FiniteWidth::validate(const OptionValues& options) const { static_cast<void
 Estimate FiniteWidth::estimate(const Subject& subject, std::int64_t images, const OptionValues& options) const {
   const Settings settings = parse(options);
   const Sizes sizes = sizes_of(subject);
+  if (!subject.network->first_layer().dense) {
+    const std::int64_t candidates = settings.plan.candidates > 0 ? settings.plan.candidates : candidates_without_rank;
+    const auto steps = static_cast<double>(settings.plan.steps * settings.restarts);
+    Estimate estimate = cost_of_search_by_autograd(subject, settings.points, candidates, steps, largest_projection);
+    if (settings.dtype == at::kDouble) estimate.bytes *= 2;
+    return estimate;
+  }
   const bool in_span = settings.space != "pixels" && images <= largest_rank && settings.rounds > 0;
   const auto count = static_cast<double>(images), points = static_cast<double>(settings.points.size());
   const double candidates =
@@ -338,7 +338,7 @@ Reconstruction FiniteWidth::run(const Subject& subject, const Handed& handed, co
   if (capacity.last_layer_only) {
     return not_applicable(fmt::format(
         "only the last layer was trained: its {} numbers are a sum over the training images of what the layers below "
-        "make of them, and determine at most {:.0f} images of {} pixels",
+        "make of them, and determine at most {:.0f} images of {} pixels; the span probe says what they tell",
         capacity.equations, std::floor(capacity.images()), subject.network->inputs()));
   }
   progress.stage("finite-width: row space of the first layer's change");

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "attacks/last_layer.h"
 #include "attacks/solver/cost.h"
 
 namespace afterimage {
@@ -133,6 +134,10 @@ Estimate Span::estimate(const Subject& subject, std::int64_t, const OptionValues
 
 Reconstruction Span::run(const Subject& subject, const Handed&, const OptionValues&, Generator&, Progress& progress,
                          Checkpoint&) const {
+  if (const auto last = trained_last_layer(subject)) {
+    progress.stage("span: spectrum of the last layer's change");
+    return probe_last_layer(subject, *last);
+  }
   progress.stage("span: spectrum of the first layer's change");
   Reconstruction result;
   const SpanSearch search = row_span_of(subject);

@@ -38,12 +38,13 @@ class Span final : public Attack {
  public:
   std::string name() const override { return "span"; }
   std::string description() const override {
-    return "counts the training images and tells members from others by the row space of the first layer's change";
+    return "counts the training images and tells members from others by the row space of the first layer's change, or "
+           "of the last one's where it alone was trained";
   }
   std::string needs() const override { return "initial and trained first-layer weights, the mean that was taken off"; }
   std::string does_not_apply() const override {
     return "Adam and other optimisers not linear in past gradients; as many images as pixels; a first layer that is "
-           "not dense";
+           "not dense, unless the last layer alone was trained";
   }
   std::vector<OptionSpec> options() const override { return {}; }
   Estimate estimate(const Subject& subject, std::int64_t images, const OptionValues& options) const override;

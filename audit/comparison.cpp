@@ -7,6 +7,7 @@
 #include <cmath>
 
 #include "attacks/capacity.h"
+#include "attacks/last_layer.h"
 #include "attacks/span.h"
 #include "models/base/error.h"
 #include "models/base/text.h"
@@ -50,6 +51,18 @@ Subject subject_of(const DenseLayers& dense, const Parameters& initial, const Pa
   return subject;
 }
 
+void say_of_last_layer(const SpanSearch& search, std::vector<std::string>& findings) {
+  if (search.span) {
+    findings.push_back(fmt::format(
+        "the last layer's change has rank {} (singular values fall {:.0f}-fold after it): that many training "
+        "images with independent features, which span tells from others",
+        search.span->rank, search.span->gap));
+  } else {
+    findings.push_back("span does not count training images: " + search.evidence +
+                       "; where the loss was squared, it tells them by how nearly they are fitted");
+  }
+}
+
 void say_of_dense(const Subject& subject, std::vector<std::string>& findings) {
   const Capacity capacity = capacity_of(subject);
   if (capacity.last_layer_only) {
@@ -57,6 +70,7 @@ void say_of_dense(const Subject& subject, std::vector<std::string>& findings) {
         "only the last layer changed: its {} numbers are a sum over the training images of what the layers below make "
         "of them, and determine at most {:.0f} images; no attack here reconstructs from it",
         capacity.equations, std::floor(capacity.images())));
+    if (const auto last = trained_last_layer(subject)) say_of_last_layer(find_feature_span(subject, *last), findings);
     return;
   }
   const SpanSearch search = row_span_of(subject);

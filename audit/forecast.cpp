@@ -52,7 +52,8 @@ std::vector<Forecast> forecast(const Case& subject, const AuditRequest& request,
     const OptionValues options(attack.options(), request.options);
     const Estimate estimate =
         applies ? attack.estimate(subject.subject, subject.truth.training.size(0), options) : Estimate{};
-    forecasts.push_back({name, estimate.products / rate + estimate.programme_seconds / context.threads,
+    forecasts.push_back({name,
+                         estimate.products / rate + estimate.programme_seconds / context.threads + estimate.seconds,
                          std::max(most, held + estimate.bytes)});
   }
   return forecasts;

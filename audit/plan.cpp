@@ -8,6 +8,8 @@
 #include "audit/context.h"
 #include "models/base/error.h"
 #include "models/base/files.h"
+#include "models/base/npz.h"
+#include "models/base/pytorch.h"
 #include "models/data/split.h"
 #include "models/scripted_network.h"
 
@@ -54,11 +56,22 @@ bool complete_head(Parameters& initial, const Parameters& trained, const Network
   return true;
 }
 
+// The base model is often a state dict alone, where what was tuned from it is a checkpoint: a key that it does not have
+// is then the trained file's.
+Parameters read_initial(const std::string& file, const std::string& key) {
+  if (key.empty()) return read_parameters(file);
+  try {
+    return read_parameters(file, key);
+  } catch (const UsageError&) {
+    return read_parameters(file);
+  }
+}
+
 // Returns whether the last layer's start is not known.
 bool load_weights(Subject& subject, const Parameters& trained, const SubjectFiles& files) {
   bool new_head = false;
   if (!files.initial.empty()) {
-    Parameters initial = read_parameters(files.initial, files.key);
+    Parameters initial = read_initial(files.initial, files.key);
     new_head = complete_head(initial, trained, *subject.network, files.trained);
     require_same_layout(initial, files.initial, trained, files.trained);
     subject.initial = subject.network->arranged(initial, files.initial);
@@ -178,12 +191,18 @@ SubjectFiles files_of_run(const std::string& run, bool initial_known) {
 Case load_case(const SubjectFiles& files, const ControlRequest& request, std::int64_t seed) {
   Case result;
   if (!files.model.empty()) result.model = read_model(files.model, files.allow_torchscript);
+  require_keys(files.initial.empty() ? std::vector<fs::path>{files.trained}
+                                     : std::vector<fs::path>{files.initial, files.trained},
+               files.key);
   const Parameters trained = read_parameters(files.trained, files.key);
-  if (files.model.empty()) result.model = infer_model(trained, files.trained, files.training_set, files.task);
+  const NamedArrays training_arrays = read_npz(files.training_set);
+  if (files.model.empty()) {
+    result.model = infer_model(trained, files.trained, training_arrays, files.training_set, files.task);
+  }
   result.subject.network = result.model.network();
   result.subject.loss = result.model.loss;
   const bool new_head = load_weights(result.subject, trained, files);
-  const TrainingSet training = read_training_set(files.training_set, result.model);
+  const TrainingSet training = training_set_of(training_arrays, files.training_set, result.model);
   const TrainingRecord record =
       files.training_record.empty() ? TrainingRecord{} : read_training_record(files.training_record);
   if (request.data.empty() && !record.data_source) {

@@ -153,7 +153,8 @@ ModelDescription read_model(const std::filesystem::path& path, bool allow_torchs
 }
 
 ModelDescription infer_model(const Parameters& trained, const std::string& trained_file,
-                             const std::filesystem::path& training_set, const std::string& task) {
+                             const NamedArrays& training_set, const std::string& training_set_file,
+                             const std::string& task) {
   const auto dense = dense_layers(trained);
   if (!dense) {
     throw InputError(trained_file +
@@ -163,15 +164,14 @@ ModelDescription infer_model(const Parameters& trained, const std::string& train
   ModelDescription model;
   model.architecture = dense->architecture();
   model.outputs = dense->sizes.back();
-  const NamedArrays arrays = read_npz(training_set);
-  const Array* images = find(arrays, "images");
+  const Array* images = find(training_set, "images");
   if (images == nullptr || images->shape.size() < 2) {
-    throw InputError(training_set.string() + ": has no array images [n, ...], which a training set needs");
+    throw InputError(training_set_file + ": has no array images [n, ...], which a training set needs");
   }
   model.input_shape.assign(images->shape.begin() + 1, images->shape.end());
   if (model.inputs() != dense->sizes.front()) {
     throw InputError(fmt::format("{}: its first layer takes {} numbers, but the images of {} have {}", trained_file,
-                                 dense->sizes.front(), training_set.string(), model.inputs()));
+                                 dense->sizes.front(), training_set_file, model.inputs()));
   }
   if (task.empty() && model.outputs == 1) {
     throw UsageError("--task: missing; say what the labels of a network with one output mean, as in --task odd-even");
@@ -193,8 +193,10 @@ void write_training_set(const std::filesystem::path& path, const TrainingSet& se
 }
 
 TrainingSet read_training_set(const std::filesystem::path& path, const ModelDescription& model) {
-  const std::string file = path.string();
-  const NamedArrays arrays = read_npz(path);
+  return training_set_of(read_npz(path), path.string(), model);
+}
+
+TrainingSet training_set_of(const NamedArrays& arrays, const std::string& file, const ModelDescription& model) {
   const Array *images = find(arrays, "images"), *labels = find(arrays, "labels"), *mean = find(arrays, "mean"),
               *scale = find(arrays, "scale");
   if (images == nullptr || labels == nullptr) {

@@ -41,7 +41,8 @@ ModelDescription read_model(const std::filesystem::path& path, bool allow_torchs
 // outputs. Throws InputError where the shapes show no such network or do not fit the images, UsageError where the task
 // is missing.
 ModelDescription infer_model(const Parameters& trained, const std::string& trained_file,
-                             const std::filesystem::path& training_set, const std::string& task);
+                             const NamedArrays& training_set, const std::string& training_set_file,
+                             const std::string& task);
 
 // training-set.npz: arrays images [n, ...] as the network saw them, labels [n], mean [...] and, where inputs were
 // divided, scale [...]; pixels = images * scale + mean.
@@ -60,6 +61,8 @@ void write_training_set(const std::filesystem::path& path, const TrainingSet& se
 // pixels outside of [0, 1]. Mean and scale may be one number, one for each channel or one for each pixel; a mean that
 // is missing is zero.
 TrainingSet read_training_set(const std::filesystem::path& path, const ModelDescription& model);
+// Of the arrays that `file` holds.
+TrainingSet training_set_of(const NamedArrays& arrays, const std::string& file, const ModelDescription& model);
 
 // training.json: where the data came from and how training went. Null where a field is missing.
 struct TrainingRecord {

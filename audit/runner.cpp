@@ -56,11 +56,12 @@ std::string fingerprint(const Case& subject, const std::string& attack,
   return sha256_of(text);
 }
 
-// What an attack was sure of goes on as such; the rest as candidates.
+// What an attack was sure of goes on as such; the rest as candidates, and all where it could not tell.
 void hand_on(Handed& handed, const StoredClaim& claim) {
-  if (!claim.images.defined() || !claim.confirmed.defined()) return;
+  if (!claim.images.defined()) return;
   const auto add = [](Tensor& to, const Tensor& images) { to = to.defined() ? at::cat({to, images}) : images; };
-  const Tensor sure = at::nonzero(claim.confirmed).squeeze(1), rest = at::nonzero(~claim.confirmed).squeeze(1);
+  const Tensor confirmed = claim.confirmed.defined() ? claim.confirmed : at::zeros({claim.images.size(0)}, at::kBool);
+  const Tensor sure = at::nonzero(confirmed).squeeze(1), rest = at::nonzero(~confirmed).squeeze(1);
   add(handed.confirmed, claim.images.index_select(0, sure));
   add(handed.candidates, claim.images.index_select(0, rest));
 }

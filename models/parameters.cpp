@@ -120,17 +120,10 @@ void require_same_layout(const Parameters& initial, const std::string& initial_n
 
 namespace {
 
-bool is_pytorch(const std::filesystem::path& path) { return path.extension() == ".pt" || path.extension() == ".pth"; }
-
 NamedArrays read_arrays(const std::filesystem::path& path, const std::string& key) {
   const auto extension = path.extension();
-  const bool script = is_pytorch(path) && is_torchscript(path);
-  if (is_pytorch(path) && !script) return read_pytorch(path, key).arrays;
-  if (!key.empty()) {
-    throw UsageError(fmt::format("--key {}: {} is no PyTorch checkpoint, which alone has keys; leave it out",
-                                 printable(key), path.string()));
-  }
-  if (script) return read_torchscript_parameters(path).arrays;
+  if (has_keys(path)) return read_pytorch(path, key).arrays;
+  if (has_pytorch_name(path)) return read_torchscript_parameters(path).arrays;
   if (extension == ".safetensors") return read_safetensors(path).arrays;
   if (extension == ".npz") return read_npz(path);
   throw InputError(path.string() + ": unknown weight format; give a .safetensors, .pt or .npz file");
@@ -143,7 +136,7 @@ Parameters read_parameters(const std::filesystem::path& path, const std::string&
   for (const auto& [name, array] : read_arrays(path, key)) {
     Tensor tensor = to_tensor(array);
     if (!tensor.is_floating_point()) {
-      if (is_pytorch(path)) continue;
+      if (has_pytorch_name(path)) continue;
       throw InputError(fmt::format("{}: tensor \"{}\" is {}; weights have to be floating point", path.string(),
                                    printable(name), name_of(array.dtype)));
     }

@@ -59,7 +59,7 @@ void require_same_layout(const Parameters& initial, const std::string& initial_n
 // Reads .safetensors, .npz, or a PyTorch .pt or .pth (a state dict, at `key` if its file holds several, or the
 // parameters of a TorchScript archive); float16, bfloat16 and float64 become float32. Integers, such as batch counts,
 // are left out of PyTorch files and refused elsewhere. Throws InputError: unsupported or unsafe format, integer
-// tensors, NaN or infinity (naming the tensor); UsageError when there is no such key, or no keys in that format.
+// tensors, NaN or infinity (naming the tensor); UsageError when there is no such key. Files without keys take any.
 Parameters read_parameters(const std::filesystem::path& path, const std::string& key = "");
 void write_parameters(const std::filesystem::path& path, const Parameters& parameters);
 

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "models/augmentation.h"
 #include "models/base/error.h"
 #include "models/base/text.h"
 
@@ -37,9 +38,9 @@ std::unique_ptr<torch::optim::Optimizer> make_optimizer(const Recipe& recipe, st
 class Batches {
  public:
   Batches(std::int64_t images, std::int64_t batch, Generator& random)
-      : images_(images), batch_(batch), random_(random) {}
+      : images_(images), batch_(batch > 0 ? batch : images), random_(random) {}
 
-  bool whole() const { return batch_ <= 0 || batch_ >= images_; }
+  bool whole() const { return batch_ >= images_; }
   Tensor next() {
     if (!order_.defined() || at_ >= images_) {
       order_ = at::randperm(images_, random_, at::kLong);
@@ -189,7 +190,7 @@ Training train(const Network& network, const Parameters& initial, const Tensor& 
   for (std::int64_t step = 0;; ++step) {
     double loss = 0;
     Parameters gradient;
-    if (batches.whole()) {  // one pass gives the loss and its gradient
+    if (batches.whole() && recipe.augment == 0) {  // one pass gives the loss and its gradient
       gradient = network.pullback(result.trained, images, [&](const Tensor& outputs) {
         loss = loss_of(recipe.loss, outputs, targets);
         return mean_cotangents(recipe.loss, outputs, targets);
@@ -198,7 +199,9 @@ Training train(const Network& network, const Parameters& initial, const Tensor& 
       loss = loss_of(recipe.loss, network.evaluate(result.trained, images), targets);
       const Tensor rows = batches.next();
       const Tensor wanted = targets.index_select(0, rows);
-      gradient = network.pullback(result.trained, images.index_select(0, rows),
+      Tensor seen = images.index_select(0, rows);
+      if (recipe.augment > 0) seen = augmented(seen, recipe.picture_shape, recipe.augment, random);
+      gradient = network.pullback(result.trained, seen,
                                   [&](const Tensor& outputs) { return mean_cotangents(recipe.loss, outputs, wanted); });
     }
     if (!std::isfinite(loss) || loss > 1e4 * std::max(first_loss, 1.0)) {

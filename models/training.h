@@ -31,6 +31,10 @@ struct Recipe {
   // loss then falls at an even rate however small it is (Lyu & Li 2020, loss-based learning rate).
   bool over_loss = false;
   std::vector<std::string> frozen;  // parameters whose names begin so keep their initial values
+  // Above zero: each step sees images mirrored at random and moved by up to so many pixels (models/augmentation.h),
+  // which have `picture_shape`. Losses are those of the images themselves.
+  std::int64_t augment = 0;
+  std::vector<std::int64_t> picture_shape = {};
 };
 
 struct Training {

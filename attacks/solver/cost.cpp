@@ -1,7 +1,11 @@
 #include "attacks/solver/cost.h"
 
 #include <algorithm>
+#include <chrono>
 #include <cmath>
+
+#include "attacks/solver/search.h"
+#include "models/tangent/autograd_tangents.h"
 
 namespace afterimage {
 namespace {
@@ -40,6 +44,39 @@ Estimate cost_of_search(const Sizes& sizes, double candidates, double points, do
   return {steps * step, 0, residual + rows * sizes.units * buffers_a_row * float32};
 }
 
+Estimate cost_of_search_by_autograd(const Subject& subject, const std::vector<double>& points, std::int64_t candidates,
+                                    double steps, std::int64_t largest_kernel) {
+  const auto target = subject.network->tangents(subject.initial, subject.trained, points);
+  Generator random = seeded(0);
+  const auto step = [&](std::int64_t count) {
+    const Tensor images = at::rand({count, target->dimension()}, random, at::kFloat) - subject.bounds.mean;
+    target->loss(images, at::full({count, target->features_per_image()}, 0.1F), {SearchPlan{}.beta_end});
+  };
+  step(1);  // chooses how many images are worked on at a time
+  struct Tried {
+    double seconds, bytes;
+  };
+  const auto tried = [&](std::int64_t count) {
+    const auto start = std::chrono::steady_clock::now();
+    const double bytes = peak_bytes_of([&] { step(count); });
+    return Tried{std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count(), bytes};
+  };
+  constexpr std::int64_t few = 4;
+  const Tried one = tried(1), some = tried(few);
+  const auto more = static_cast<double>(few - 1), others = static_cast<double>(candidates - 1);
+  Estimate estimate;
+  estimate.seconds = steps * (one.seconds + others * std::max(some.seconds - one.seconds, 0.0) / more);
+  const double chunk = one.bytes + std::min(others * std::max(some.bytes - one.bytes, 0.0) / more,
+                                            AutogradTangents::largest_chunk_bytes);
+  const auto rows = static_cast<double>(candidates * target->features_per_image());
+  estimate.bytes = chunk;
+  if (rows > static_cast<double>(largest_kernel)) return estimate;
+  const double gram = AutogradTangents::bytes_of_gram(rows, static_cast<double>(subject.trained.count()));
+  const double solved = 3 * float64 * rows * rows;  // the kernel, a copy and its factor
+  estimate.bytes = std::max({chunk, gram, solved});
+  return estimate;
+}
+
 double seconds_of_programmes(double count, double rank) {
   return count * programme_in_20 * std::pow(rank / 20, programme_exponent);
 }
@@ -49,7 +86,8 @@ Estimate cost_of_path(const Sizes& sizes, double images, double segments, double
 }
 
 Estimate operator+(const Estimate& a, const Estimate& b) {
-  return {a.products + b.products, a.programme_seconds + b.programme_seconds, std::max(a.bytes, b.bytes)};
+  return {a.products + b.products, a.programme_seconds + b.programme_seconds, std::max(a.bytes, b.bytes),
+          a.seconds + b.seconds};
 }
 
 }  // namespace afterimage

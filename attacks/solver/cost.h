@@ -18,6 +18,11 @@ Sizes sizes_of(const Subject& subject);
 Estimate cost_of_span(const Sizes& sizes);
 // `steps` of a search with so many candidates, each with `unknowns` coordinates and features at `points` points.
 Estimate cost_of_search(const Sizes& sizes, double candidates, double points, double unknowns, double steps);
+// The same of a search in pixels for a network that only autograd takes derivatives of, whose layers say nothing of
+// what its images take: by trying steps with an image and with a few; and of the candidates' kernel after it, where
+// that has no more than `largest_kernel` rows.
+Estimate cost_of_search_by_autograd(const Subject& subject, const std::vector<double>& points, std::int64_t candidates,
+                                    double steps, std::int64_t largest_kernel);
 // So many programmes in so many dimensions.
 double seconds_of_programmes(double count, double rank);
 // Gradient flow of so many images, forwards, with `copies` tensors of the parameters' size alive at a time.

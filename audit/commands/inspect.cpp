@@ -73,6 +73,7 @@ void inspect_pytorch(const std::filesystem::path& path, const std::string& key) 
 int inspect(const std::string& file, const std::string& key) {
   const std::filesystem::path path(file);
   const auto extension = path.extension();
+  require_keys({path}, key);
   fmt::print("{}: {} bytes, SHA-256 {}\n", file, bytes_in(path), digest_of(path).sha256);
   if (extension == ".safetensors") {
     const Safetensors content = read_safetensors(path);
@@ -104,6 +105,7 @@ std::string change_text(const TensorChange& change) {
 }
 
 int compare(const std::string& first, const std::string& second, const std::string& key) {
+  require_keys({first, second}, key);
   const Comparison comparison =
       compare_weights(read_parameters(first, key), first, read_parameters(second, key), second);
   fmt::print("from {}\nto   {}\n", first, second);

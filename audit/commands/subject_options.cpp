@@ -49,15 +49,13 @@ void SubjectOptions::add_to(CLI::App& command) {
 Case SubjectOptions::load(std::int64_t seed) const {
   const bool any_file = !(files.initial + files.trained + files.model + files.training_set).empty();
   if (!run.empty() && any_file) throw UsageError("give either RUN or --initial, --trained, --model and --training-set");
-  if (!run.empty() && !files.key.empty()) {
-    throw UsageError("--key: RUN holds no PyTorch checkpoints; give --initial and --trained, or leave it out");
-  }
   if (unknown_start && !files.initial.empty()) {
     throw UsageError("--unknown-start: --initial is given as well; leave one of them out");
   }
   if (!run.empty()) {
     SubjectFiles in_run = files_of_run(run, !unknown_start);
     in_run.allow_torchscript = files.allow_torchscript;
+    in_run.key = files.key;
     return load_case(in_run, control, seed);
   }
   for (const auto& [option, value] : {std::pair{"--trained", files.trained}, {"--training-set", files.training_set}}) {

@@ -49,7 +49,8 @@ Json record_of(const TrainRequest& request, const Context& context, const Networ
                    {"until_loss", recipe.until_loss},
                    {"patience", recipe.patience},
                    {"over_loss", recipe.over_loss},
-                   {"freeze", recipe.frozen}}},
+                   {"freeze", recipe.frozen},
+                   {"augment", recipe.augment}}},
                  {"stopped_by", training.stopped_by},
                  {"steps", training.steps},
                  {"final_loss", training.final_loss},
@@ -110,7 +111,9 @@ void train_run(const TrainRequest& request, const Context& context) {
   const Parameters initial = initial_weights(*network, model, request.first_layer_scale, random);
   context.progress->stage(
       fmt::format("train: {} on {} images of {}", request.architecture, request.samples, request.task));
-  const Undefended undefended = undefended_of(data, network, initial, request.recipe);
+  Recipe recipe = request.recipe;
+  recipe.picture_shape = data.image_shape;
+  const Undefended undefended = undefended_of(data, network, initial, recipe);
   Forgetful checkpoint;
   const Release release = defense.release(undefended, OptionValues(defense.options(), request.defense_options), random,
                                           *context.progress, checkpoint);
@@ -173,6 +176,11 @@ void add_train(CLI::App& app, Context& context, Action& action) {
   command->add_option("--momentum", recipe.momentum, "of sgd (default 0.9)")->check(CLI::Range(0.0, 0.9999));
   command->add_option("--weight-decay", recipe.weight_decay, "L2 (default 0)")->check(CLI::NonNegativeNumber);
   command->add_option("--batch", recipe.batch, "images a step; 0: all (default 0)")->check(CLI::NonNegativeNumber);
+  command
+      ->add_option("--augment", recipe.augment,
+                   "mirror each image at random and move it by up to so many pixels, anew in each step (default 0: "
+                   "neither)")
+      ->check(CLI::NonNegativeNumber);
   command->add_option("--steps", recipe.max_steps, "at most (default 100000)")->check(CLI::PositiveNumber);
   command->add_option("--until-loss", recipe.until_loss, "stop below this loss; 0: never (default 1e-7)")
       ->check(CLI::NonNegativeNumber);

@@ -16,6 +16,7 @@ namespace {
 
 constexpr std::uint64_t most_inflated = 1100;  // deflate cannot do better than about 1032 to one
 constexpr std::uint64_t largest_payload = 1ULL << 34;
+constexpr std::uint64_t trusted_size = 48 << 20;  // inflated at once: more is first inflated to nowhere
 
 // Reads a plain file or a gzip stream of one member alike. zlib's own gzread takes a stream that lost its checksum for
 // a whole one, so the stream is inflated here.
@@ -92,6 +93,19 @@ std::uint32_t big_endian(const unsigned char* bytes) {
   return (std::uint32_t{bytes[0]} << 24) | (std::uint32_t{bytes[1]} << 16) | (std::uint32_t{bytes[2]} << 8) | bytes[3];
 }
 
+// Bytes that can be read after the first `skipped`, counted up to one more than `most`.
+std::uint64_t payload_of(const std::filesystem::path& path, std::uint64_t skipped, std::uint64_t most) {
+  Stream stream(path);
+  std::array<char, 1 << 16> piece;
+  std::uint64_t total = 0;
+  while (total <= skipped + most) {
+    const std::size_t got = stream.read(piece.data(), piece.size());
+    if (got == 0) break;
+    total += got;
+  }
+  return std::min(total - std::min(total, skipped), most + 1);
+}
+
 }  // namespace
 
 Array read_idx(const std::filesystem::path& path) {
@@ -115,16 +129,21 @@ Array read_idx(const std::filesystem::path& path) {
     throw InputError(
         fmt::format("{}: its header promises more data than the {} bytes of the file can hold", file, on_disk));
   }
+  const auto require = [&](std::uint64_t got) {
+    if (got < *bytes) {
+      throw InputError(fmt::format(
+          "{}: has {} of the {} bytes that its header promises; it is truncated, copy it again", file, got, *bytes));
+    }
+    if (got > *bytes) {
+      throw InputError(fmt::format("{}: has more than the {} bytes that its header promises", file, *bytes));
+    }
+  };
+  if (*bytes > trusted_size) require(payload_of(path, 4 + 4 * array.shape.size(), *bytes));
   array.bytes.resize(*bytes);
-  const std::size_t got = stream.read(array.bytes.data(), *bytes);
-  if (got != *bytes) {
-    throw InputError(fmt::format("{}: has {} of the {} bytes that its header promises; it is truncated, copy it again",
-                                 file, got, *bytes));
-  }
+  std::uint64_t got = stream.read(array.bytes.data(), *bytes);
   char more = 0;
-  if (stream.read(&more, 1) != 0) {
-    throw InputError(fmt::format("{}: has more than the {} bytes that its header promises", file, *bytes));
-  }
+  if (got == *bytes) got += stream.read(&more, 1);
+  require(got);
   return array;
 }
 

@@ -22,6 +22,9 @@ constexpr std::uint64_t longest_side = 16384, most_pixels = 1 << 26;
 constexpr std::uint64_t most_inflated = 1100;          // deflate cannot do better than about 1032 to one
 constexpr std::uint64_t most_pixels_in_a_byte = 1024;  // JPEG takes at least one bit for 64 pixels of a component
 constexpr int most_scans = 200;                        // of a progressive JPEG file; each costs as much as a picture
+constexpr std::uint64_t trusted_size = 32 << 20;       // bytes decoded at once: more are first decoded to nowhere
+// Of a JPEG file in several scans, all coefficients are held: two bytes each.
+constexpr std::uint64_t trusted_coefficients = 48 << 20, most_coefficients_of_a_byte = 16;
 constexpr std::string_view png_signature = "\x89PNG\r\n\x1a\n", jpeg_signature = "\xff\xd8\xff";
 
 std::string lower_extension(const std::filesystem::path& path) {
@@ -53,11 +56,17 @@ void check_size(std::uint64_t height, std::uint64_t width, const std::string& fi
 // of the functions that are left in that way.
 struct Decoding {
   std::string_view bytes;
+  bool keep = true;  // else each row goes where the one before was
   std::size_t position = 0;
   std::size_t height = 0, width = 0, channels = 0;
   std::vector<std::byte> pixels;
   std::string problem;
   std::jmp_buf on_error;
+
+  void allocate() { pixels.resize((keep ? height : 1) * width * channels); }
+  unsigned char* row(std::size_t i) {
+    return reinterpret_cast<unsigned char*>(pixels.data()) + (keep ? i : 0) * width * channels;
+  }
 };
 
 // Grey or colour without its alpha channel, which has to be opaque.
@@ -82,8 +91,9 @@ std::uint32_t big_endian(std::string_view bytes, std::size_t at) {
   return value;
 }
 
-// The size in the header against the bytes of the file, before libpng sees either.
-void check_png_header(std::string_view bytes, const std::string& file) {
+// The size in the header against the bytes of the file, before libpng sees either. Returns the bytes that the pixels
+// take when decoded, or more.
+std::uint64_t check_png_header(std::string_view bytes, const std::string& file) {
   constexpr std::size_t header = 8 + 8 + 13 + 4;  // signature; IHDR's length and name, its fields, its checksum
   if (bytes.size() < header || bytes.substr(8, 8) != std::string_view("\0\0\0\rIHDR", 8)) {
     corrupt(file, "it does not begin with a PNG header");
@@ -95,6 +105,8 @@ void check_png_header(std::string_view bytes, const std::string& file) {
   if (kind >= samples.size() || samples[kind] == 0) corrupt(file, "no kind of colour has its number");
   const std::uint64_t row = (width * depth * samples[kind] + 7) / 8 + 1;
   if (row * height > most_inflated * bytes.size()) too_few_bytes(height, width, bytes.size(), file);
+  constexpr std::uint64_t most_channels = 4;
+  return height * width * most_channels;
 }
 
 void png_fail(png_structp png, png_const_charp message) {
@@ -111,7 +123,7 @@ void png_read(png_structp png, png_bytep into, std::size_t count) {
 }
 
 // No object with a destructor may live in here.
-bool decode_png(Decoding& decoding, png_structp png, png_infop info, std::vector<png_bytep>& rows) {
+bool decode_png(Decoding& decoding, png_structp png, png_infop info) {
   if (setjmp(decoding.on_error) != 0) return false;
   png_set_read_fn(png, &decoding, png_read);
   png_set_user_limits(png, longest_side, longest_side);
@@ -121,27 +133,24 @@ bool decode_png(Decoding& decoding, png_structp png, png_infop info, std::vector
   png_read_info(png, info);
   png_set_expand(png);
   png_set_scale_16(png);
-  png_set_interlace_handling(png);
+  const int passes = png_set_interlace_handling(png);
   png_read_update_info(png, info);
   decoding.height = png_get_image_height(png, info);
   decoding.width = png_get_image_width(png, info);
   decoding.channels = png_get_channels(png, info);
   if (png_get_rowbytes(png, info) != decoding.width * decoding.channels) png_error(png, "its rows have another length");
-  decoding.pixels.resize(decoding.height * decoding.width * decoding.channels);
-  rows.resize(decoding.height);
-  for (std::size_t i = 0; i < rows.size(); ++i) {
-    rows[i] = reinterpret_cast<png_bytep>(decoding.pixels.data() + i * decoding.width * decoding.channels);
+  decoding.allocate();
+  for (int pass = 0; pass < passes; ++pass) {
+    for (std::size_t i = 0; i < decoding.height; ++i) png_read_row(png, decoding.row(i), nullptr);
   }
-  png_read_image(png, rows.data());
   png_read_end(png, info);
   return true;
 }
 
-Array read_png(std::string_view bytes, const std::string& file) {
-  check_png_header(bytes, file);
+Decoding decoded_png(std::string_view bytes, bool keep, const std::string& file) {
   Decoding decoding;
   decoding.bytes = bytes;
-  std::vector<png_bytep> rows;
+  decoding.keep = keep;
   struct Reader {
     png_structp png;
     png_infop info;
@@ -149,12 +158,17 @@ Array read_png(std::string_view bytes, const std::string& file) {
   } reader{png_create_read_struct(PNG_LIBPNG_VER_STRING, &decoding, png_fail, png_fail), nullptr};
   if (reader.png != nullptr) reader.info = png_create_info_struct(reader.png);
   if (reader.info == nullptr) throw std::bad_alloc();
-  if (!decode_png(decoding, reader.png, reader.info, rows)) corrupt(file, decoding.problem);
+  if (!decode_png(decoding, reader.png, reader.info)) corrupt(file, decoding.problem);
   if (decoding.position != bytes.size()) {
     throw InputError(fmt::format("{}: has {} bytes after the end of its picture; save it again", file,
                                  bytes.size() - decoding.position));
   }
-  return opaque(decoding, file);
+  return decoding;
+}
+
+Array read_png(std::string_view bytes, const std::string& file) {
+  if (check_png_header(bytes, file) > trusted_size) decoded_png(bytes, false, file);
+  return opaque(decoded_png(bytes, true, file), file);
 }
 
 void jpeg_fail(j_common_ptr jpeg) {
@@ -195,19 +209,34 @@ bool decode_jpeg(Decoding& decoding, jpeg_decompress_struct& jpeg) {
   decoding.height = jpeg.output_height;
   decoding.width = jpeg.output_width;
   decoding.channels = static_cast<std::size_t>(jpeg.output_components);
-  decoding.pixels.resize(decoding.height * decoding.width * decoding.channels);
+  decoding.allocate();
   while (jpeg.output_scanline < jpeg.output_height) {
-    auto* row =
-        reinterpret_cast<JSAMPROW>(decoding.pixels.data() + jpeg.output_scanline * decoding.width * decoding.channels);
+    JSAMPROW row = decoding.row(jpeg.output_scanline);
     jpeg_read_scanlines(&jpeg, &row, 1);
   }
   jpeg_finish_decompress(&jpeg);
   return true;
 }
 
-Array read_jpeg(std::string_view bytes, const std::string& file) {
+// What libjpeg holds of a file in several scans before it makes a pixel of it, against the bytes of the file.
+void check_scans(jpeg_decompress_struct& jpeg, std::uint64_t bytes, const std::string& file) {
+  if (jpeg_has_multiple_scans(&jpeg) == FALSE) return;
+  std::uint64_t coefficients = 0;
+  for (int i = 0; i < jpeg.num_components; ++i) {
+    coefficients += std::uint64_t{jpeg.comp_info[i].width_in_blocks} * jpeg.comp_info[i].height_in_blocks * DCTSIZE2;
+  }
+  if (coefficients * sizeof(JCOEF) > trusted_coefficients + most_coefficients_of_a_byte * bytes) {
+    throw InputError(
+        fmt::format("{}: is a JPEG file in several scans, of {} x {} pixels in {} bytes; save it in one "
+                    "(baseline), or as PNG",
+                    file, jpeg.image_height, jpeg.image_width, bytes));
+  }
+}
+
+Decoding decoded_jpeg(std::string_view bytes, bool keep, const std::string& file) {
   Decoding decoding;
   decoding.bytes = bytes;
+  decoding.keep = keep;
   jpeg_error_mgr errors{};
   jpeg_progress_mgr progress{};
   jpeg_decompress_struct jpeg{};
@@ -230,8 +259,14 @@ Array read_jpeg(std::string_view bytes, const std::string& file) {
     throw InputError(
         fmt::format("{}: has {} colour components, as for print; save it as grey or RGB", file, jpeg.num_components));
   }
+  check_scans(jpeg, bytes.size(), file);
+  if (keep && std::uint64_t{jpeg.image_height} * jpeg.image_width * 3 > trusted_size) decoded_jpeg(bytes, false, file);
   if (!decode_jpeg(decoding, jpeg)) corrupt(file, decoding.problem);
-  return opaque(decoding, file);
+  return decoding;
+}
+
+Array read_jpeg(std::string_view bytes, const std::string& file) {
+  return opaque(decoded_jpeg(bytes, true, file), file);
 }
 
 }  // namespace

@@ -10,13 +10,18 @@
 
 namespace afterimage {
 
-nlohmann::ordered_json parse_json(std::string_view text, const std::string& file) {
+nlohmann::ordered_json parse_json(std::string_view text, const std::string& file, std::size_t most_values) {
   using Json = nlohmann::ordered_json;
   constexpr int deepest = 64;
   constexpr std::size_t most_names = 1 << 14;  // an ordered object takes time that grows with their square
   std::vector<std::set<std::string>> keys;
+  std::size_t values = 0;
   const auto check = [&](int depth, Json::parse_event_t event, Json& parsed) {
     if (depth > deepest) throw InputError(fmt::format("{}: JSON is nested deeper than {} levels", file, deepest));
+    const bool ends = event == Json::parse_event_t::object_end || event == Json::parse_event_t::array_end;
+    if (!ends && ++values > most_values) {
+      throw InputError(fmt::format("{}: JSON has more than {} values and names", file, most_values));
+    }
     if (event == Json::parse_event_t::object_start) keys.emplace_back();
     if (event == Json::parse_event_t::object_end) keys.pop_back();
     if (event == Json::parse_event_t::key && !keys.back().insert(parsed.get<std::string>()).second) {

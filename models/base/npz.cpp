@@ -152,7 +152,14 @@ std::vector<std::byte> transposed(const std::byte* from, const std::vector<std::
   return to;
 }
 
-Array parse_npy(const std::string& bytes, const std::string& where) {
+// Where the data begin, and what they are, from the first bytes of a member of `size` bytes. Throws InputError where
+// its data are not as many as its shape says.
+struct NpyStart {
+  NpyHeader header;
+  std::size_t data = 0;
+};
+
+NpyStart parse_start(const std::string& bytes, std::uint64_t size, const std::string& where) {
   if (bytes.size() < 10 || bytes.compare(0, 6, "\x93NUMPY") != 0) throw InputError(where + ": not an .npy file");
   const int major = static_cast<unsigned char>(bytes[6]);
   if (major < 1 || major > 3) throw InputError(fmt::format("{}: .npy format version {} is unknown", where, major));
@@ -165,19 +172,24 @@ Array parse_npy(const std::string& bytes, const std::string& where) {
   const NpyHeader header = NpyHeaderParser(std::string_view(bytes).substr(start, length), where).parse();
 
   const auto expected = checked_bytes(header.shape, header.dtype);
-  const std::size_t payload = bytes.size() - start - length;
+  const std::uint64_t payload = size - start - length;
   if (!expected || *expected != payload) {
     throw InputError(fmt::format("{}: has {} bytes of data, which its shape [{}] of {} does not fit", where, payload,
                                  fmt::join(header.shape, ", "), name_of(header.dtype)));
   }
-  const auto* data = reinterpret_cast<const std::byte*>(bytes.data() + start + length);
-  Array array{header.dtype, header.shape, {}};
+  return {header, start + length};
+}
+
+Array read_npy(const ZipArchive& zip, const ZipMember& member) {
+  constexpr std::size_t before_header = 12;
+  const auto [header, start] =
+      parse_start(zip.start_of(member, before_header + largest_header), member.size, zip.where(member));
+  std::vector<std::byte> content = zip.read_bytes(member);
   if (header.column_major && header.shape.size() > 1) {
-    array.bytes = transposed(data, header.shape, size_of(header.dtype));
-  } else {
-    array.bytes.assign(data, data + payload);
+    return {header.dtype, header.shape, transposed(content.data() + start, header.shape, size_of(header.dtype))};
   }
-  return array;
+  content.erase(content.begin(), content.begin() + static_cast<std::ptrdiff_t>(start));  // no second copy
+  return {header.dtype, header.shape, std::move(content)};
 }
 
 std::string npy_bytes(const Array& array) {
@@ -213,8 +225,7 @@ NamedArrays read_npz(const std::filesystem::path& path) {
     if (!member.name.ends_with(ending) || member.name.find('/') != std::string::npos) {
       throw InputError(zip.where(member) + ": an .npz file may hold .npy members without folders alone");
     }
-    arrays.emplace_back(member.name.substr(0, member.name.size() - ending.size()),
-                        parse_npy(zip.read(member), zip.where(member)));
+    arrays.emplace_back(member.name.substr(0, member.name.size() - ending.size()), read_npy(zip, member));
   }
   return arrays;
 }

@@ -404,6 +404,19 @@ PytorchWeights read_pytorch(const std::filesystem::path& path, const std::string
 
 bool is_torchscript(const std::filesystem::path& path) { return PytorchArchive(path).torchscript(); }
 
+bool has_pytorch_name(const std::filesystem::path& path) {
+  return path.extension() == ".pt" || path.extension() == ".pth";
+}
+
+bool has_keys(const std::filesystem::path& path) { return has_pytorch_name(path) && !is_torchscript(path); }
+
+void require_keys(const std::vector<std::filesystem::path>& files, const std::string& key) {
+  if (key.empty() || std::any_of(files.begin(), files.end(), has_keys)) return;
+  throw UsageError(
+      fmt::format("--key {}: {} is no PyTorch state dict or checkpoint, which alone have keys; leave it out",
+                  printable(key), files.back().string()));
+}
+
 PytorchWeights read_torchscript_parameters(const std::filesystem::path& path) {
   const PytorchArchive archive(path);
   if (!archive.torchscript())

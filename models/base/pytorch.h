@@ -29,6 +29,13 @@ PytorchWeights read_pytorch(const std::filesystem::path& path, const std::string
 // InputError when it is no zip archive.
 bool is_torchscript(const std::filesystem::path& path);
 
+// Whether a file's name ends as those that PyTorch writes do: .pt, .pth.
+bool has_pytorch_name(const std::filesystem::path& path);
+// Whether a file is a state dict or a checkpoint that holds some, by its name and content: what alone has keys.
+bool has_keys(const std::filesystem::path& path);
+// Throws UsageError where a key is given and none of the files has any.
+void require_keys(const std::vector<std::filesystem::path>& files, const std::string& key);
+
 // The parameters and buffers of a TorchScript archive, named by the attributes that lead to them ("fc1.weight"). Its
 // code is neither run nor looked at. Throws InputError.
 PytorchWeights read_torchscript_parameters(const std::filesystem::path& path);

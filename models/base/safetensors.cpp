@@ -16,7 +16,8 @@ namespace afterimage {
 namespace {
 
 using Json = nlohmann::ordered_json;
-constexpr std::uint64_t largest_header = 100'000'000;
+constexpr std::uint64_t largest_header = 8 << 20;  // JSON takes several times the memory of its text
+constexpr std::size_t most_values = 1 << 18;  // some ten for each tensor, of which a file of JSON has 16384 at most
 
 constexpr std::pair<const char*, DType> dtypes[] = {
     {"U8", DType::u8},   {"I8", DType::i8},     {"I16", DType::i16}, {"I32", DType::i32}, {"I64", DType::i64},
@@ -112,15 +113,19 @@ Safetensors read_safetensors(const std::filesystem::path& path) {
   if (size < 8 || !in.read(reinterpret_cast<char*>(&header_size), 8)) {
     throw InputError(fmt::format("{}: has {} bytes, too few for a safetensors file", file, size));
   }
-  if (header_size > size - 8 || header_size > largest_header) {
+  if (header_size > size - 8) {
     throw InputError(
         fmt::format("{}: claims a header of {} bytes but the file has {}; it is not a safetensors file or is "
                     "truncated",
                     file, header_size, size));
   }
+  if (header_size > largest_header) {
+    throw InputError(fmt::format("{}: has a header of {} bytes, more than the {} that one may have", file, header_size,
+                                 largest_header));
+  }
   std::string header(header_size, '\0');
   if (!in.read(header.data(), static_cast<std::streamsize>(header_size))) throw InputError(file + ": cannot be read");
-  const Json document = parse_json(header, file);
+  const Json document = parse_json(header, file, most_values);
   if (!document.is_object()) throw InputError(file + ": its header has to be a JSON object");
 
   Safetensors content;

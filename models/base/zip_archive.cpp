@@ -15,7 +15,8 @@
 namespace afterimage {
 namespace {
 
-constexpr std::uint64_t most_inflated = 1100;    // deflate cannot do better than about 1032 to one
+constexpr std::uint64_t most_inflated = 1100;  // deflate cannot do better than about 1032 to one
+constexpr const char* corrupt_bytes = "is corrupt (its compressed bytes)";
 constexpr std::uint64_t trusted_size = 1 << 24;  // inflated at once: a larger one is first inflated to nowhere
 constexpr std::size_t chunk = 1 << 16;
 constexpr std::uint64_t end_length = 22, end64_length = 56, locator_length = 20;
@@ -380,18 +381,6 @@ class MemberStream {
   std::string packed_;
 };
 
-// Whether a member has the size that it declares, found out without holding it.
-bool has_declared_size(const std::filesystem::path& path, const ZipMember& member) {
-  MemberStream stream(path, member);
-  std::string piece(chunk, '\0');
-  std::uint64_t total = 0;
-  for (;;) {
-    const auto count = stream.read(piece.data(), piece.size());
-    if (!count || (total += *count) > member.size) return false;
-    if (*count == 0) return total == member.size;
-  }
-}
-
 }  // namespace
 
 ZipArchive::ZipArchive(std::filesystem::path path, std::string remedy, std::size_t most_members)
@@ -416,24 +405,57 @@ void ZipArchive::refuse(const ZipMember& member, const char* what) const {
 }
 
 std::string ZipArchive::read(const ZipMember& member) const {
-  const char* wrong_size = "does not unpack to the size that the archive declares";
-  if (member.deflated && member.size > trusted_size && !has_declared_size(path_, member)) refuse(member, wrong_size);
-  MemberStream stream(path_, member);
+  require_whole(member);
   std::string content(member.size, '\0');
+  unpack(member, content.data());
+  return content;
+}
+
+std::vector<std::byte> ZipArchive::read_bytes(const ZipMember& member) const {
+  require_whole(member);
+  std::vector<std::byte> content(member.size);
+  unpack(member, reinterpret_cast<char*>(content.data()));
+  return content;
+}
+
+std::string ZipArchive::start_of(const ZipMember& member, std::size_t count) const {
+  MemberStream stream(path_, member);
+  std::string start(std::min<std::uint64_t>(count, member.size), '\0');
+  const auto read = stream.read(start.data(), start.size());
+  if (!read) refuse(member, corrupt_bytes);
+  start.resize(*read);
+  return start;
+}
+
+// A large member is first unpacked to nowhere, so that none that is broken takes its memory.
+void ZipArchive::require_whole(const ZipMember& member) const {
+  if (!member.deflated || member.size <= trusted_size) return;
+  std::string piece(chunk, '\0');
+  unpack_to(member, [&](std::uint64_t) { return piece.data(); });
+}
+
+void ZipArchive::unpack(const ZipMember& member, char* content) const {
+  unpack_to(member, [=](std::uint64_t at) { return content + at; });
+}
+
+void ZipArchive::unpack_to(const ZipMember& member, const std::function<char*(std::uint64_t)>& place) const {
+  MemberStream stream(path_, member);
   std::uint64_t total = 0;
   auto checksum = crc32(0, nullptr, 0);
   while (total < member.size) {
-    const auto count = stream.read(content.data() + total, std::min<std::uint64_t>(member.size - total, chunk));
-    if (!count) refuse(member, "is corrupt (its compressed bytes)");
+    char* piece = place(total);
+    const auto count = stream.read(piece, std::min<std::uint64_t>(member.size - total, chunk));
+    if (!count) refuse(member, corrupt_bytes);
     if (*count == 0) break;
-    checksum = crc32(checksum, reinterpret_cast<const Bytef*>(content.data() + total), static_cast<uInt>(*count));
+    checksum = crc32(checksum, reinterpret_cast<const Bytef*>(piece), static_cast<uInt>(*count));
     total += *count;
   }
   char more = 0;
   const auto rest = stream.read(&more, 1);
-  if (total != member.size || !rest || *rest != 0 || !stream.used_up()) refuse(member, wrong_size);
+  if (total != member.size || !rest || *rest != 0 || !stream.used_up()) {
+    refuse(member, "does not unpack to the size that the archive declares");
+  }
   if (checksum != member.checksum) refuse(member, "is corrupt (its checksum)");
-  return content;
 }
 
 }  // namespace afterimage

@@ -5,8 +5,10 @@
 // both descriptions of a member have to agree, and no member may claim more than its packed bytes can hold.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -34,11 +36,18 @@ class ZipArchive {
 
   // The content, `size` bytes, with its checksum compared. Throws InputError.
   std::string read(const ZipMember& member) const;
+  std::vector<std::byte> read_bytes(const ZipMember& member) const;
+  // Its first `count` bytes, or all where there are fewer; nothing is compared.
+  std::string start_of(const ZipMember& member, std::size_t count) const;
 
   // "file: member "name"", as messages begin.
   std::string where(const ZipMember& member) const;
 
  private:
+  void require_whole(const ZipMember& member) const;
+  void unpack(const ZipMember& member, char* content) const;
+  // The content piece by piece; `place` says where the one that begins at a byte goes.
+  void unpack_to(const ZipMember& member, const std::function<char*(std::uint64_t)>& place) const;
   [[noreturn]] void refuse(const ZipMember& member, const char* what) const;
 
   std::filesystem::path path_;

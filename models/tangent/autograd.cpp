@@ -28,14 +28,14 @@ class PeakMemory final : public c10::MemoryReportingInfoBase {
   double now_ = 0, peak_ = 0;
 };
 
-double peak_of(const std::function<void()>& work) {
+}  // namespace
+
+double peak_bytes_of(const std::function<void()>& work) {
   const auto memory = std::make_shared<PeakMemory>();
   const c10::DebugInfoGuard guard(c10::DebugInfoKind::PROFILER_STATE, memory);
   work();
   return memory->peak();
 }
-
-}  // namespace
 
 Differentiated::Differentiated(Recorded outputs, const Parameters& parameters, const std::vector<bool>& moving)
     : outputs_(std::move(outputs)) {
@@ -80,7 +80,7 @@ Tensor sum_of_inner(const std::vector<Tensor>& a, const std::vector<Tensor>& b) 
 
 std::int64_t images_at_once(std::int64_t most, double budget, const std::function<void(std::int64_t)>& work) {
   if (most <= 1) return 1;
-  const double one = peak_of([&] { work(1); }), two = peak_of([&] { work(2); });
+  const double one = peak_bytes_of([&] { work(1); }), two = peak_bytes_of([&] { work(2); });
   const double each = std::max(two - one, 1.0), fixed = std::max(one - each, 0.0);
   return static_cast<std::int64_t>(std::clamp((budget - fixed) / each, 1.0, static_cast<double>(most)));
 }

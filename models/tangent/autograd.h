@@ -36,6 +36,9 @@ class Differentiated {
 // sum_k <a_k, b_k>, leaving out undefined tensors: recorded, of no dimensions. Undefined where all are.
 Tensor sum_of_inner(const std::vector<Tensor>& a, const std::vector<Tensor>& b);
 
+// The most bytes of tensors that were alive at a time during `work`, beyond those at its start.
+double peak_bytes_of(const std::function<void()>& work);
+
 // How many images may be worked on at once so that `work`, given a number of them, takes no more than `budget` bytes:
 // measured on one and two. From 1 to `most`.
 std::int64_t images_at_once(std::int64_t most, double budget, const std::function<void(std::int64_t)>& work);

@@ -9,7 +9,6 @@
 namespace afterimage {
 namespace {
 
-constexpr double chunk_budget = 1.0 * (1 << 30);   // bytes that autograd may keep of a chunk of images
 constexpr double block_budget = 0.25 * (1 << 30);  // bytes of features as rows; two blocks at a time
 
 double squared(const std::vector<Tensor>& tensors) {
@@ -67,7 +66,7 @@ void AutogradTangents::differentiate(Part& part, const Tensors& residual) {
 void AutogradTangents::choose_chunk(const Tensor& images, Smoothing relu) {
   if (chunk_ > 0) return;
   constexpr std::int64_t most = 4096;
-  chunk_ = images_at_once(most, chunk_budget, [&](std::int64_t count) {
+  chunk_ = images_at_once(most, largest_chunk_bytes, [&](std::int64_t count) {
     const Tensor some = images.narrow(0, 0, 1).repeat({count, 1}).detach().requires_grad_(true);
     const Tensor ones = at::ones({count, outputs_}, images.options()).requires_grad_(true);
     const at::AutoGradMode record(true);
@@ -162,6 +161,11 @@ Tensor AutogradTangents::rows(const Tensor& images, Smoothing relu, const Range&
     }
   }
   return features.detach();
+}
+
+double AutogradTangents::bytes_of_gram(double rows, double numbers) {
+  const double all = rows * numbers * sizeof(float), kernel = rows * rows * sizeof(float);
+  return kernel + (all <= block_budget ? all : 2 * std::max(block_budget, numbers * sizeof(float)));
 }
 
 Tensor AutogradTangents::gram(const Tensor& images, Smoothing relu) {

@@ -16,10 +16,15 @@ namespace afterimage {
 
 class AutogradTangents final : public TangentTarget {
  public:
+  // What autograd may keep of the images that are worked on at a time.
+  static constexpr double largest_chunk_bytes = 1.0 * (1 << 30);
+  // What gram() takes at its peak for so many rows (M F) of so many float32 numbers.
+  static double bytes_of_gram(double rows, double numbers);
+
   // Images [n, dimension] and C = `outputs` of them by `recorded`. Features are taken at each point, each with
   // coefficients of its own (F = points x C, point-major). dtype is that of the parameters. `chunk`: images at a time;
-  // 0: as many as a gibibyte takes, measured at the first call. Throws std::invalid_argument when points are empty or
-  // unlike the drift, or when the drift is zero.
+  // 0: as many as largest_chunk_bytes take, measured at the first call. Throws std::invalid_argument when points are
+  // empty or unlike the drift, or when the drift is zero.
   AutogradTangents(Recorded recorded, std::int64_t dimension, std::int64_t outputs,
                    const std::vector<Parameters>& points, const Parameters& drift, std::int64_t chunk = 0);
 

@@ -2,11 +2,26 @@
 
 #include <algorithm>
 #include <stdexcept>
+#include <utility>
 
 namespace afterimage {
 namespace {
 
 constexpr double softplus_threshold = 45;  // beyond it softplus and the identity differ by less than float64 can tell
+
+// The Cholesky factor of a kernel with a ridge of `ridge` times its mean diagonal, or of the least larger power of ten
+// with which it has one: rounding in float32 leaves a kernel of more rows than parameters, or of images that are nearly
+// alike, indefinite.
+Tensor factor_of(Tensor kernel, double ridge) {
+  constexpr double smallest = 1e-12, largest = 0.1, step = 10;
+  const double mean = kernel.diagonal().mean().item<double>();
+  for (double before = 0; ridge < largest; before = std::exchange(ridge, std::max(ridge * step, smallest))) {
+    kernel.diagonal().add_((ridge - before) * mean);
+    const auto [factor, failed] = at::linalg_cholesky_ex(kernel);
+    if (failed.item<std::int64_t>() == 0) return factor;
+  }
+  return at::linalg_cholesky(kernel);  // throws: it is no kernel
+}
 
 }  // namespace
 
@@ -25,15 +40,13 @@ void TangentTarget::hold(const Tensor&) { throw std::logic_error("this target ho
 
 Tensor held_factor(Tensor kernel) {
   constexpr double held_ridge = 1e-6;
-  kernel.diagonal().add_(held_ridge * kernel.diagonal().mean().item<double>());
-  return at::linalg_cholesky(kernel);
+  return factor_of(std::move(kernel), held_ridge);
 }
 
 Projection project(TangentTarget& target, const Tensor& images, Smoothing relu, double ridge) {
   Tensor kernel = target.gram(images, relu).to(at::kDouble);
-  kernel.diagonal().add_(kernel.diagonal().mean() * ridge);
   const Tensor b = target.inner(images, relu).to(at::kDouble).reshape({-1, 1});
-  const Tensor a = at::cholesky_solve(b, at::linalg_cholesky(kernel));
+  const Tensor a = at::cholesky_solve(b, factor_of(std::move(kernel), ridge));
   const double explained = (a * b).sum().item<double>();
   const double residual = 1 - explained / target.squared_norm();
   return {a.reshape({images.size(0), target.features_per_image()}), std::clamp(residual, 0.0, 1.0)};

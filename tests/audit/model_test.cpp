@@ -3,6 +3,7 @@
 
 #include "audit/control_set.h"
 #include "audit/program.h"
+#include "models/base/npz.h"
 #include "models/base/safetensors.h"
 
 namespace afterimage::test {
@@ -66,6 +67,24 @@ TEST_CASE("a layer that was frozen is seen, left out of the features, and the im
   CHECK(findings[1]["status"] == "not-applicable");
 }
 
+TEST_CASE("a network of which the head alone was trained tells its training images by their features") {
+  const Folder folder;
+  const std::string run_folder = folder / "run";
+  REQUIRE(run("train --quiet --data fashion-mnist --task multiclass --samples 6 --architecture mlp:128,128 --freeze "
+              "fc1,fc2 --learning-rate 0.05 --steps 3000 --out " +
+              run_folder)
+              .code == 0);
+  const Result compared = run("inspect " + run_folder + "/initial.safetensors " + run_folder + "/trained.safetensors");
+  CHECK(compared.out.find("the last layer's change has rank 6") != std::string::npos);
+  const Result audit = run("audit " + run_folder + " --attacks span,finite-width --quiet --out " + (folder / "report"));
+  CHECK(audit.code == 0);
+  const auto findings = json_in(folder / "report/report.json")["findings"];
+  CHECK(findings[0]["status"] == "ok");
+  CHECK(findings[0]["evidence"]["rank"] == 6);
+  CHECK(findings[0]["membership"]["auc"] == 1.0);
+  CHECK(findings[1]["status"] == "not-applicable");
+}
+
 TEST_CASE("a layer below the head that the base model has not is refused by its name") {
   const Folder folder;
   const std::string run_folder = small_run(folder);
@@ -73,6 +92,33 @@ TEST_CASE("a layer below the head that the base model has not is refused by its 
   CHECK(refused.code == 4);
   CHECK(refused.err.find("layers.2.weight") != std::string::npos);
   CHECK_FALSE(fs::exists(folder / "report"));
+}
+
+TEST_CASE("a run directory may hold a PyTorch checkpoint with several state dicts, of which --key names one") {
+  const Folder folder;
+  const std::string fixtures = std::string(TEST_DATA) + "/pytorch/2.13/", in = folder / "run";
+  fs::create_directory(in);
+  fs::copy_file(fixtures + "network.pt", in + "/initial.pt");
+  fs::copy_file(fixtures + "network-two.pt", in + "/trained.pt");
+  write(in + "/model.json",
+        R"({"architecture": "mlp:8,5", "input_shape": [2, 3], "outputs": 3, "task": "multiclass", "loss": "squared"})");
+  const auto images = [](std::int64_t count) {
+    std::vector<float> values;
+    for (std::int64_t i = 0; i < 6 * count; ++i) values.push_back(static_cast<float>(i * 37 % 101 + count) / 200);
+    return array_of({count, 2, 3}, values);
+  };
+  const auto labels = [](std::int64_t count) { return array_of({count}, std::vector<std::int64_t>(count, 1)); };
+  write_npz(in + "/training-set.npz", {{"images", images(4)}, {"labels", labels(4)}});
+  write_npz(folder / "control.npz", {{"images", images(30)}, {"labels", labels(30)}});
+  const std::string command = "deviation " + in + " --quiet --control npz:" + (folder / "control.npz");
+  const Result without = run(command), with = run(command + " --key model");
+  CHECK(without.code == 4);
+  CHECK(without.err.find("--key: model, ema") != std::string::npos);
+  INFO(with.err);
+  CHECK(with.code == 0);
+  fs::remove(in + "/trained.pt");
+  fs::copy_file(in + "/initial.pt", in + "/trained.pt");
+  CHECK(run(command + " --key nothing").code == 2);
 }
 
 }  // namespace afterimage::test

@@ -179,6 +179,8 @@ TEST_CASE(
     CHECK_FALSE(fs::exists(canary));
   }
   CHECK(run("inspect " + data + "two.pt --key nothing").code == 2);
+  CHECK(run("inspect " + data + "script.pt --key model").code == 2);  // as audit says of it
+  CHECK(run("inspect " + data + "dense.npz --key model").code == 2);
   const Result shown = run("inspect " + data + "two.pt --key ema");
   CHECK(shown.code == 0);
   CHECK(shown.out.find("state dict at \"ema.model\"") != std::string::npos);

@@ -9,6 +9,8 @@
 #include <fstream>
 
 #include "base/folder.h"
+#include "models/base/cifar.h"
+#include "models/base/csv.h"
 #include "models/base/error.h"
 #include "models/base/files.h"
 #include "models/base/idx.h"
@@ -56,6 +58,13 @@ fs::path zip_of(const Folder& folder, const std::vector<std::pair<std::string, s
   }
   zip_close(zip);
   return path;
+}
+
+std::string repeated(const std::string& text, std::size_t times) {
+  std::string all;
+  all.reserve(text.size() * times);
+  for (std::size_t i = 0; i < times; ++i) all += text;
+  return all;
 }
 
 std::size_t resident_kibibytes() {
@@ -107,6 +116,14 @@ TEST_CASE("no hostile IDX file is read, and none is inflated past what its heade
   check_idx("large gzip with a wrong checksum", folder.write("flipped.gz", flipped));
   check_idx("large gzip of too many bytes", folder.write("more.gz", gzip(bytes_of({0, 0, 8, 1, 0, 15, 0, 0}) + noise)));
   const auto before = resident_kibibytes();
+  const std::string promising = bytes_of({0, 0, 8, 1, 6, 0, 0, 0});  // 100,663,296 bytes
+  check_idx("a gzip bomb that keeps its promise but for a byte",
+            folder.write("bomb.gz", gzip(promising + std::string(100'663'295, '\0'))));
+  check_idx("a gzip bomb with a wrong checksum", [&] {
+    std::string bomb = gzip(promising + std::string(100'663'296, '\0'));
+    bomb[bomb.size() - 6] ^= 1;
+    return folder.write("bomb.gz", bomb);
+  }());
   check_idx("gzip bomb", folder.write("bomb.gz", gzip(header + std::string(200'000'000, '\0'))));
   check_idx("a plain file that promises a thousand times its size",
             folder.write("promise", bytes_of({0, 0, 8, 1, 59, 0, 0, 0}) + std::string(1'000'000, '\0')));
@@ -162,6 +179,13 @@ TEST_CASE("no hostile safetensors file is read") {
               for (int i = 0; i < 500'000; ++i) s += "\"" + std::to_string(i) + "\":0,";
               return s + "\"x\":0}";
             }())},
+           {"a header of millions of numbers", safetensors("{\"a\":{\"shape\":[" + repeated("0,", 5'000'000) + "0]}}")},
+           {"a header of millions of lists", safetensors("{\"a\":[" + repeated("[],", 3'000'000) + "0]}")},
+           {"a header of objects with the same names",
+            safetensors("{\"a\":[" + repeated(R"({"b":0,"c":{"d":{}}},)", 500'000) + "0]}")},
+           {"a text of twenty megabytes", safetensors("{\"a\":\"" + std::string(20'000'000, 'x') + "\"}")},
+           {"forty megabytes of which the last byte is missing",
+            safetensors("{\"a\":" + tensor("U8", "[40000000]", "[0,40000000]") + "}", std::string(39'999'999, 'x'))},
            {"a name that is not UTF-8", safetensors("{\"\xff\xfe\":" + good + "}", eight)},
            {"a name of a megabyte",
             safetensors("{\"" + std::string(1'000'000, 'a') + "\":" + tensor("F32", "[3]", "[0,8]") + "}", eight)},
@@ -186,8 +210,18 @@ TEST_CASE("no hostile NumPy archive is read") {
   const Folder folder;
   const std::string four(16, '\0');
   const std::string good = "{'descr': '<f4', 'fortran_order': False, 'shape': (4,), }\n";
-  const auto refused = [&](const std::string& what, const std::vector<std::pair<std::string, std::string>>& members) {
-    check_npz(what, zip_of(folder, members));
+  // `flipped` is a byte of the directory's first entry that is made another, and in the member's own header.
+  const auto refused = [&](const std::string& what, const std::vector<std::pair<std::string, std::string>>& members,
+                           std::size_t flipped = 0) {
+    const fs::path file = zip_of(folder, members);
+    if (flipped > 0) {
+      std::string bytes = read_file(file, 1 << 24);
+      bytes[flipped] = static_cast<char>(bytes[flipped] ^ 1);
+      const auto entry = bytes.find("PK\1\2");
+      bytes[entry + flipped + 2] = static_cast<char>(bytes[entry + flipped + 2] ^ 1);
+      folder.write(file.filename(), bytes);
+    }
+    check_npz(what, file);
   };
   check_npz("not a zip", folder.write("a.npz", "hello"));
   check_npz("empty", folder.write("a.npz", ""));
@@ -250,6 +284,25 @@ TEST_CASE("no hostile NumPy archive is read") {
   flipped[flipped.find("a.npy") + 8] ^= 4;
   check_npz("wrong checksum", folder.write("flip.npz", flipped));
 
+  const std::string large =
+      npy("{'descr': '|u1', 'fortran_order': False, 'shape': (40000000,), }", std::string(40'000'000, 'x'));
+  check_npz("forty megabytes with a wrong checksum", [&] {
+    std::string archive = raw_zip({{"a.npy", large, large.size()}});
+    archive[1000] ^= 1;
+    return folder.write("large.npz", archive);
+  }());
+  check_npz("forty megabytes that their shape does not fit",
+            folder.write("large.npz", raw_zip({{"a.npy", npy(good, large), npy(good, large).size()}})));
+  check_npz("forty megabytes before what is no array",
+            folder.write("large.npz", raw_zip({{"a.npy", large, large.size()}, {"b.npy", "hello", 5}})));
+  refused("a bomb that keeps its promise", {{"a.npy", npy(good, std::string(100'000'000, '\0'))}});
+  refused("a bomb that its shape fits, with a wrong checksum",
+          {{"a.npy",
+            npy("{'descr': '|u1', 'fortran_order': False, 'shape': (100000000,), }", std::string(100'000'000, '\0'))}},
+          14);
+  refused("bombs one after the other",
+          {{"a.npy", npy(good, std::string(60'000'000, '\0'))}, {"b.npy", npy(good, std::string(60'000'000, '\0'))}});
+
   const std::string member = npy(good, four);
   CHECK(read_npz(folder.write("raw.npz", raw_zip({{"a.npy", member, member.size()}}))).size() == 1);
   check_npz("a name twice",
@@ -257,6 +310,51 @@ TEST_CASE("no hostile NumPy archive is read") {
   check_npz("a stored member of a declared gigabyte",
             folder.write("raw.npz", raw_zip({{"a.npy", member, 1ULL << 30}})));
   check_npz("a stored member declared shorter", folder.write("raw.npz", raw_zip({{"a.npy", member, 20}})));
+}
+
+TEST_CASE("no hostile CSV table is read, and none takes much memory before it is refused") {
+  const Folder folder;
+  const auto refused = [&](const std::string& what, const std::string& text) {
+    check_refused(what, folder.write("t.csv", text), [](const fs::path& path) { read_csv(path); });
+  };
+  const std::string lines = repeated("1,1\n", 2'000'000);
+  refused("empty", "");
+  refused("eight megabytes with a gap in the last line", lines + ",1\n");
+  refused("eight megabytes with a wider last line", lines + "1,1,1\n");
+  refused("a line of commas", std::string(20'000'000, ','));
+  refused("a line of as many fields as an input may have, then none", repeated("1,", 1 << 18) + "1\n1\n");
+  refused("a header of twenty megabytes", std::string(20'000'000, 'x') + ",y\n");
+  refused("a quote that is not closed", "\"" + std::string(20'000'000, '"'));
+  refused("a label of a megabyte", "1," + std::string(1'000'000, 'x') + "\n");
+  refused("a hundred thousand labels", [] {
+    std::string text;
+    for (int i = 0; i < 100'000; ++i) text += "1,label " + std::to_string(i) + "\n";
+    return text;
+  }());
+  refused("zero bytes", std::string(20'000'000, '\0'));
+  refused("blank lines", std::string(20'000'000, '\n'));
+  refused("numbers that no float has", "1e39e9,1\n");
+  const CsvTable table = read_csv(folder.write("good.csv", lines));
+  CHECK(table.values.shape == std::vector<std::int64_t>{2'000'000, 1});
+  CHECK(table.labels == std::vector<std::string>{"1"});
+}
+
+TEST_CASE("no hostile file of CIFAR is read") {
+  const Folder folder;
+  const auto refused = [&](const std::string& what, const std::string& bytes, std::size_t labels = 1) {
+    check_refused(what, folder.write("data.bin", bytes),
+                  [=](const fs::path& path) { read_cifar(path, labels, labels == 1 ? 10 : 100); });
+  };
+  refused("empty", "");
+  refused("a byte short", std::string(3072, '\0'));
+  refused("a byte more", std::string(3074, '\0'));
+  refused("of the other version", std::string(3074, '\0'));
+  refused("of the other version", std::string(3073, '\0'), 2);
+  refused("a label that is none", std::string(3073, '\x0a'));
+  refused("a fine label that is none", std::string(3074, 'd'), 2);
+  refused("forty megabytes whose last label is none", std::string(13'000 * 3073, '\0') + std::string(3073, '\xff'));
+  CHECK(read_cifar(folder.write("good.bin", std::string(2 * 3073, '\x09')), 1, 10).labels ==
+        std::vector<std::int64_t>{9, 9});
 }
 
 TEST_CASE("column-major arrays are read as what they hold") {

@@ -1,11 +1,11 @@
-#include <zlib.h>
-
 #include <algorithm>
 #include <chrono>
 #include <filesystem>
 #include <fstream>
 
 #include "base/folder.h"
+#include "base/hostile.h"
+#include "base/png.h"
 #include "models/base/error.h"
 #include "models/base/files.h"
 #include "models/base/image_file.h"
@@ -15,6 +15,9 @@ namespace afterimage {
 namespace {
 
 namespace fs = std::filesystem;
+
+using test::png;
+using test::png_chunk;
 
 const fs::path pictures = fs::path(TEST_DATA) / "images";
 
@@ -31,33 +34,6 @@ std::string refusal(const fs::path& file) {
     CHECK(std::all_of(message.begin(), message.end(), [](char c) { return c >= 0x20 && c < 0x7f; }));
     return message.substr(file.string().size() + 2);
   }
-}
-
-std::string big_endian(std::uint32_t value) {
-  std::string bytes;
-  for (int shift = 24; shift >= 0; shift -= 8) bytes += static_cast<char>(value >> shift);
-  return bytes;
-}
-
-std::string chunk(const std::string& name, const std::string& data) {
-  const std::string body = name + data;
-  const auto sum = crc32(0, reinterpret_cast<const Bytef*>(body.data()), static_cast<uInt>(body.size()));
-  return big_endian(static_cast<std::uint32_t>(data.size())) + body + big_endian(static_cast<std::uint32_t>(sum));
-}
-
-std::string deflated(const std::string& bytes) {
-  uLongf size = compressBound(bytes.size());
-  std::string packed(size, '\0');
-  compress2(reinterpret_cast<Bytef*>(packed.data()), &size, reinterpret_cast<const Bytef*>(bytes.data()), bytes.size(),
-            9);
-  packed.resize(size);
-  return packed;
-}
-
-std::string png(std::uint32_t width, std::uint32_t height, const std::string& rows, char depth = 8, char kind = 0,
-                const std::string& before = "") {
-  const std::string header = big_endian(width) + big_endian(height) + std::string{depth, kind, 0, 0, 0};
-  return "\x89PNG\r\n\x1a\n" + chunk("IHDR", header) + before + chunk("IDAT", deflated(rows)) + chunk("IEND", "");
 }
 
 // Where the marker's segment of a JPEG file begins.
@@ -161,15 +137,55 @@ TEST_CASE("image data that inflates to more than the picture is refused without 
   CHECK(std::chrono::steady_clock::now() - start < std::chrono::seconds(20));
 }
 
+TEST_CASE("a hostile picture is refused before it takes more memory than its file and 64 MiB") {
+  const test::Folder folder;
+  const auto refused = [&](const std::string& what, const std::string& name, const std::string& bytes) {
+    test::check_refused(what, folder.write(name, bytes), [](const fs::path& path) { read_image(path); });
+  };
+  // 5000 x 5000 in four channels: 100 MB of rows, all zeros, in 100 KB.
+  constexpr std::uint32_t side = 5000;
+  const std::string rows((1 + 4 * side) * std::size_t{side}, '\0');
+  const std::string whole = png(side, side, rows, 8, 6);
+  refused("its data end early", "a.png", png(side, side, rows.substr(1), 8, 6));
+  refused("cut off", "a.png", whole.substr(0, whole.size() - 12));
+  refused("more after it", "a.png", whole + "x");
+  // The passes of an interlaced picture have rows of their own: fewer zeros than it needs.
+  refused("its data end early, interlaced", "a.png", png(side, side, rows.substr(side), 8, 6, "", 1));
+  refused("16 bits deep, of data that end early", "a.png",
+          png(side, side / 2, rows.substr(0, rows.size() - side), 16, 6));
+  refused("filters that are none", "a.png", png(4096, 4096, std::string((1 + 3 * 4096) * 4096, '\7'), 8, 2));
+  const std::string bomb = test::deflated(std::string(100 << 20, 'x'), 15);
+  refused("a text that is a bomb before a picture that is none", "a.png",
+          png(1, 1, "", 8, 0, png_chunk("zTXt", std::string("a\0\0", 3) + bomb)));
+  refused("a profile that is a bomb before a picture that is none", "a.png",
+          png(1, 1, "", 8, 0, png_chunk("iCCP", std::string("a\0\0", 3) + bomb)));
+  // JPEG files of 64 million pixels, padded so that they could hold them, with the data of a few.
+  const auto padded = [](std::string jpeg, const std::string& size, unsigned char frame_marker, std::size_t padding) {
+    jpeg = replaced(jpeg, segment(jpeg, frame_marker) + 5, size);
+    const std::string comment = std::string("\xff\xfe\xff\xff", 4) + std::string(65533, 'x');
+    std::string pad;
+    for (std::size_t i = 0; i < padding; ++i) pad += comment;
+    return jpeg.insert(2, pad);
+  };
+  const std::string size("\x20\x00\x20\x00", 4);  // 8192 x 8192
+  refused("a JPEG file whose data end early", "a.jpg", padded(bytes_in_picture("full.jpg"), size, 0xc0, 2));
+  refused("a grey JPEG file whose data end early", "a.jpg", padded(bytes_in_picture("grey.jpg"), size, 0xc0, 2));
+  for (const std::size_t padding : {2, 16, 200}) {
+    refused("a progressive JPEG file whose data end early", "a.jpeg",
+            padded(bytes_in_picture("progressive.jpeg"), size, 0xc2, padding));
+  }
+}
+
 TEST_CASE("an unknown critical chunk, a missing palette and bytes after a PNG file's end are refused") {
   const test::Folder folder;
-  const std::string palette = chunk("PLTE", std::string("\1\2\3\4\5\6", 6));
+  const std::string palette = png_chunk("PLTE", std::string("\1\2\3\4\5\6", 6));
   CHECK(refusal(folder.write("a.png", png(1, 1, std::string("\0\1", 2), 8, 3, palette))).empty());
   // Colours that the palette lacks are black, as for other readers.
   CHECK(read_image(folder.write("a.png", png(1, 1, std::string("\0\2", 2), 8, 3, palette))).bytes ==
         std::vector<std::byte>(3));
   CHECK_FALSE(refusal(folder.write("a.png", png(1, 1, std::string("\0\0", 2), 8, 3))).empty());
-  CHECK_FALSE(refusal(folder.write("a.png", png(1, 1, std::string("\0\1", 2), 8, 0, chunk("CgBI", "1234")))).empty());
+  CHECK_FALSE(
+      refusal(folder.write("a.png", png(1, 1, std::string("\0\1", 2), 8, 0, png_chunk("CgBI", "1234")))).empty());
   CHECK(refusal(folder.write("a.png", png(1, 1, std::string("\0\1", 2)) + "more")).find("after the end") !=
         std::string::npos);
   CHECK(refusal(folder.write("a.jpg", bytes_in_picture("grey.jpg") + "more")).empty());

@@ -28,6 +28,8 @@ def main():
     plain = program.train("plain", samples, architecture)
     line("full batch, SGD", plain)
     line("Adam", program.train("adam", samples, architecture, "--optimizer", "adam"))
+    line("Adam, augmentation by 2 pixels", program.train(
+        "augmented", samples, architecture, "--optimizer", "adam", "--augment", 2, "--until-loss", 1e-3, "--steps", 5000))
     line("weight decay 1e-3", program.train("decay", samples, architecture, "--weight-decay", 1e-3, "--steps", 3000))
     line("cross-entropy, mini-batches of 5", program.train(
         "batches", samples, architecture, "--loss", "cross-entropy", "--batch", 5, "--learning-rate", 0.02, "--until-loss",

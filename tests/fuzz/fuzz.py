@@ -2,10 +2,12 @@
 
     fuzz.py FOLDER-OF-TARGETS SECONDS [TARGET ...]
 
+Ten minutes each: fuzz.py build/release/tests/fuzz 4800, or 600 and one target at a time.
 Exits 77 (skipped) where they were not built. What a target fails on stays in FOLDER-OF-TARGETS.
 """
 import gzip
 import json
+import os
 import pathlib
 import struct
 import subprocess
@@ -40,19 +42,32 @@ def seeds(target):
     if target == "idx":
         images = bytes([0, 0, 8, 3, 0, 0, 0, 2, 0, 0, 0, 2, 0, 0, 0, 3]) + bytes(12)
         yield from (images, gzip.compress(images), bytes([0, 0, 8, 1, 0, 0, 0, 3, 1, 2, 3]))
+    if target == "image":
+        for file in sorted(DATA.glob("images/*.*g")):
+            yield file.read_bytes()
+        for kind in range(8):
+            yield bytes([7, 7, 3, kind, kind % 2, 1]) + bytes(range(48)) + bytes(range(5)) * 60
+    if target == "csv":
+        yield from (b"0.5,1\n0,7\n", b"label,p\n5,255\n0,51")
+        yield b'\xef\xbb\xbf"x, y",label,z\r\n"0.5", "a ""b""" ,+1e-2\r\n\r\n1,,0\r\n'
+    if target == "cifar":
+        yield from (bytes(3073), bytes([9]) + bytes(3072) + bytes([10]) + bytes(3072), bytes([0, 99]) + bytes(3072))
     if target == "json":
         yield (DATA / "policy.json").read_bytes()
         yield b'{"a": [1, -2.5e3, true, null, "\\u00e9"], "b": {"c": {}}}'
 
 
 def run(folder, target, seconds):
-    with tempfile.TemporaryDirectory() as corpus:
+    with tempfile.TemporaryDirectory() as temporary:
+        corpus = pathlib.Path(temporary) / "corpus"
+        corpus.mkdir()
         for number, content in enumerate(seeds(target)):
-            (pathlib.Path(corpus) / str(number)).write_bytes(content)
+            (corpus / str(number)).write_bytes(content)
         done = subprocess.run(
             [folder / f"fuzz_{target}", corpus, f"-max_total_time={seconds}", "-max_len=16384", "-timeout=10",
              "-malloc_limit_mb=96", "-rss_limit_mb=1024", f"-artifact_prefix={folder}/{target}-", "-print_final_stats=1"],
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace")
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace",
+            env={**os.environ, "TMPDIR": temporary}, check=False)
     lines = done.stdout.splitlines()
     if done.returncode != 0:
         print("\n".join(lines[-60:]))
@@ -63,7 +78,7 @@ def run(folder, target, seconds):
 
 def main():
     folder, seconds = pathlib.Path(sys.argv[1]), int(sys.argv[2])
-    targets = sys.argv[3:] or ["pytorch", "npz", "safetensors", "idx", "json"]
+    targets = sys.argv[3:] or ["pytorch", "npz", "safetensors", "idx", "json", "image", "csv", "cifar"]
     if not all((folder / f"fuzz_{target}").exists() for target in targets):
         print("skipped: the fuzzers need clang and its libFuzzer (Debian: clang, libclang-rt-14-dev)")
         return 77

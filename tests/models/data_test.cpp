@@ -3,10 +3,14 @@
 
 #include "models/base/error.h"
 #include "models/base/npz.h"
+#include "models/base/pytorch.h"
 #include "models/base/safetensors.h"
 #include "models/compute.h"
 #include "models/data/split.h"
+#include "models/dense_layers.h"
+#include "models/mlp.h"
 #include "models/parameters.h"
+#include "models/scripted_network.h"
 
 namespace afterimage {
 namespace {
@@ -132,8 +136,40 @@ TEST_CASE("weights come from PyTorch files without their counts of batches, and 
   const Parameters model = read_parameters(folder / "two.pt", "model");
   CHECK(at::equal(model.at("3.weight") * 0.5, read_parameters(folder / "two.pt", "ema.model").at("3.weight")));
   CHECK_THROWS_AS(read_parameters(folder / "two.pt"), InputError);
-  CHECK_THROWS_AS(read_parameters(folder / "dense.npz", "model"), UsageError);
-  CHECK_THROWS_AS(read_parameters(folder / "script.pt", "model"), UsageError);
+}
+
+TEST_CASE("networks whose state dicts PyTorch 1.13 and 2.13 wrote give the outputs that PyTorch gives") {
+  const std::string data = std::string(TEST_DATA) + "/";
+  for (const char* version : {"1.13", "2.13"}) {
+    CAPTURE(version);
+    const std::string folder = data + "pytorch/" + version + "/";
+    const NamedArrays expected = read_npz(folder + "outputs.npz");
+    const auto check = [&](const Network& network, const Parameters& weights, const std::string& images,
+                           const std::string& outputs) {
+      CAPTURE(outputs);
+      const Tensor wanted = to_tensor(*find(expected, outputs));
+      const Tensor given = network.evaluate(network.arranged(weights, outputs), to_tensor(*find(expected, images)));
+      CHECK((given - wanted).abs().max().item<double>() < 1e-5 * wanted.abs().max().item<double>());
+    };
+    const Parameters dense = read_parameters(folder + "network.pt");
+    const auto layers = dense_layers(dense);
+    REQUIRE(layers);
+    const auto network = make_network(layers->architecture(), "standard", layers->sizes.front(), layers->sizes.back());
+    check(*network, dense, "network_images", "network");
+    check(*network, read_parameters(folder + "network-two.pt", "model"), "network_images", "network-two");
+    const ScriptedNetwork conv(data + "conv-traced.pt", "torchscript:conv", {8, 8}, 2);
+    check(conv, read_parameters(folder + "conv.pt"), "conv_images", "conv");
+  }
+}
+
+TEST_CASE("a key is refused where no file has any, and is for those that have where others are beside them") {
+  const std::filesystem::path folder = std::filesystem::path(TEST_DATA) / "pytorch" / "2.13";
+  CHECK_THROWS_AS(require_keys({folder / "dense.npz"}, "model"), UsageError);
+  CHECK_THROWS_AS(require_keys({folder / "script.pt", folder / "dense.npz"}, "model"), UsageError);
+  CHECK_NOTHROW(require_keys({folder / "dense.npz"}, ""));
+  CHECK_NOTHROW(require_keys({folder / "script.pt", folder / "two.pt"}, "model"));
+  CHECK(read_parameters(folder / "script.pt", "model").size() == read_parameters(folder / "script.pt").size());
+  CHECK_THROWS_AS(read_parameters(folder / "two.pt", "nothing"), UsageError);
 }
 
 TEST_CASE("denormals are flushed in every thread once compute is set up") {

@@ -10,6 +10,7 @@ import zipfile
 
 import numpy
 import torch
+from torchscript_fixtures import Conv
 
 version = ".".join(torch.__version__.split(".")[:2])
 folder = pathlib.Path(__file__).parents[1] / "data" / "pytorch" / version
@@ -106,3 +107,19 @@ for name in archive.namelist():
 writer.write_record("byteorder", b"big", 3)
 writer.write_end_of_file()
 expect("big-endian", kept)
+
+# Networks with what they make of images: fully connected ones, and other weights for the archive conv-traced.pt.
+torch.manual_seed(11)
+dense = torch.nn.Sequential(torch.nn.Linear(6, 8), torch.nn.ReLU(), torch.nn.Linear(8, 5), torch.nn.ReLU(), torch.nn.Linear(5, 3))
+images, pictures = torch.rand(7, 6), torch.rand(7, 8, 8)
+with torch.no_grad():
+    save("network", dense.state_dict(), dense.state_dict())
+    outputs = {"network_images": images, "network": dense(images)}
+    for parameter in dense.parameters():
+        parameter.mul_(1.25).add_(0.1)
+    save("network-two", {"model": dense.state_dict(), "ema": averaged})
+    outputs["network-two"] = dense(images)
+    conv = Conv().eval()
+    save("conv", conv.state_dict(), conv.state_dict())
+    outputs.update({"conv_images": pictures.flatten(1), "conv": conv(pictures[:, None])})
+expect("outputs", outputs)

@@ -190,6 +190,7 @@ TEST_CASE("a CSV table with gaps, uneven lines or values out of range is refused
   CHECK(says(refused("0.5,1\n,1\n"), "line 2 has \"\""));
   CHECK(says(refused("0.5,1\n0.5,\n"), "line 2 has no label"));
   CHECK(says(refused("0.5,1\nnan,1\n"), "line 2"));
+  CHECK(says(refused("0.5,1\n+-0.5,1\n"), "line 2"));
   CHECK(says(refused("0.5,1\n1e999,1\n"), "line 2"));
   CHECK(says(refused("0.5,1\n0.5 0.5,1\n"), "line 2"));
   CHECK(says(refused("0.5,1\n\"0.5,1\n"), "close the quote"));

@@ -1,5 +1,9 @@
 #include "models/training.h"
 
+#include <set>
+#include <tuple>
+
+#include "models/augmentation.h"
 #include "models/base/error.h"
 #include "models/mlp.h"
 
@@ -102,6 +106,41 @@ TEST_CASE("training stops at a loss, at a step count or at a plateau, and says w
   CHECK_THROWS_AS(stopped_by(recipe), UsageError);
   recipe.loss = LossKind::cross_entropy;
   CHECK_THROWS_AS(stopped_by(recipe), UsageError);
+}
+
+TEST_CASE("augmented images are those mirrored and moved, with zeros where they moved away") {
+  Generator random = seeded(8);
+  for (const std::vector<std::int64_t>& shape : {std::vector<std::int64_t>{5, 4}, {5, 4, 3}}) {
+    const Tensor images = at::rand({60, shape.size() == 2 ? 20 : 60}, random, at::kFloat) + 1;
+    const Tensor seen = augmented(images, shape, 2, random);
+    REQUIRE(seen.sizes() == images.sizes());
+    std::set<std::tuple<int, int, int>> moves;
+    for (std::int64_t i = 0; i < 60; ++i) {
+      const Tensor from = images[i].reshape({5, 4, -1}), to = seen[i].reshape({5, 4, -1});
+      int found = 0;  // of all moves there are, pixel by pixel, exactly one explains it
+      for (int mirror = 0; mirror < 2; ++mirror) {
+        for (int down = -2; down <= 2; ++down) {
+          for (int right = -2; right <= 2; ++right) {
+            bool same = true;
+            for (int y = 0; y < 5 && same; ++y) {
+              for (int x = 0; x < 4 && same; ++x) {
+                const int row = y - down, column = mirror != 0 ? 3 - (x - right) : x - right;
+                const bool inside = row >= 0 && row < 5 && x - right >= 0 && x - right < 4;
+                same = inside ? to[y][x].equal(from[row][column]) : to[y][x].abs().max().item<float>() == 0;
+              }
+            }
+            if (!same) continue;
+            ++found;
+            moves.insert({mirror, down, right});
+          }
+        }
+      }
+      CHECK(found == 1);
+    }
+    CHECK(moves.size() > 20);  // of 50
+  }
+  CHECK_THROWS_AS(augmented(at::zeros({2, 20}), {20}, 1, random), UsageError);
+  CHECK_THROWS_AS(augmented(at::zeros({2, 20}), {5, 4}, 4, random), UsageError);
 }
 
 TEST_CASE("mini-batches, Adam and weight decay train as well") {

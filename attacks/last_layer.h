@@ -1,0 +1,45 @@
+// What training the last layer alone says of the images that it was trained on: fine-tuning of a head, or linear
+// probing.
+//
+// Nothing below that layer moved, so that the network is linear in what did: f = W u(x) + b, with features u that
+// anybody who has the network can compute. Every step of gradient descent moves W by sums of r u(x)^T, with r what the
+// loss made of the image's outputs. Hence, exactly and whatever the body is (convolutions included):
+// - The change W - W_0 (with b's as one column more) has its rows in the span of the training images' features. Where
+//   there are fewer images than outputs, it has their rank: it counts those whose features are independent, and its
+//   row space is that span, in which the features of other images do not lie.
+// - With as many images as outputs or more, the row space holds one combination of features for each output, and no
+//   image's own. But a layer that is wider than there are images fits the squared loss to the end, and then the
+//   outputs at a training image are its targets.
+#pragma once
+
+#include <optional>
+
+#include "attacks/span.h"
+
+namespace afterimage {
+
+struct LastLayer {
+  std::size_t weight = 0;           // which of the parameters: [C, width]
+  std::optional<std::size_t> bias;  // [C]; none where there is no bias, or it did not move
+};
+
+// The last layer, where it is all that training moved: one weight with a row for each output, perhaps their biases, in
+// which the outputs are linear. Null otherwise, and where the start is not known.
+std::optional<LastLayer> trained_last_layer(const Subject& subject);
+
+// What images [n, d] put into that layer, [n, width] float64, or [n, width + 1] with what goes into the bias: the
+// gradients of an output by its row of the layer.
+Tensor last_layer_features(const Subject& subject, const LastLayer& layer, const Tensor& images);
+
+// The row space of the layer's change, its basis [rank, width (+ 1)]; null where its rank does not tell the images from
+// the outputs.
+SpanSearch find_feature_span(const Subject& subject, const LastLayer& layer);
+
+// [n] float64: how far the outputs at images [n, d] are from what they would be at training images, the nearest targets
+// of the squared loss; the largest over the outputs.
+Tensor distance_to_targets(const Subject& subject, const Tensor& images);
+
+// The span probe of such a subject.
+Reconstruction probe_last_layer(const Subject& subject, const LastLayer& layer);
+
+}  // namespace afterimage

@@ -1,0 +1,179 @@
+// Networks of which the last layer alone was trained: what its change says of the images.
+#include "attacks/last_layer.h"
+
+#include "attacks/scoring/score.h"
+#include "models/mlp.h"
+#include "models/scripted_network.h"
+
+namespace afterimage {
+namespace {
+
+constexpr std::int64_t pixels = 64, outputs = 10;
+
+struct Tuned {
+  Subject subject;
+  Tensor images, others;
+};
+
+Tensor pictures(std::int64_t count, Generator& random) { return at::rand({count, pixels}, random, at::kFloat); }
+
+// Weights as drawn, and a head trained on random pictures with labels in turn.
+Tuned tuned_head(const std::shared_ptr<Network>& network, const Parameters& initial, std::int64_t count, Recipe recipe,
+                 std::vector<std::string> frozen) {
+  Generator random = seeded(4);
+  Tuned result;
+  result.images = pictures(count, random);
+  result.others = pictures(200, random);
+  const std::int64_t classes = network->outputs();
+  const Tensor labels = at::arange(count);
+  const Tensor targets = classes == 1 ? (labels.remainder(2) * 2 - 1).to(at::kFloat).unsqueeze(1)
+                                      : at::one_hot(labels.remainder(classes), classes).to(at::kFloat);
+  recipe.frozen = std::move(frozen);
+  Silent silent;
+  result.subject.network = network;
+  result.subject.initial = initial;
+  result.subject.trained = train(*network, initial, result.images, targets, recipe, random, silent).trained;
+  result.subject.bounds = {at::zeros({pixels}), 0, 1};
+  result.subject.loss = recipe.loss;
+  return result;
+}
+
+Tuned tuned_mlp(std::int64_t count, const Recipe& recipe, std::int64_t classes = outputs) {
+  const auto network =
+      std::make_shared<Mlp>(pixels, std::vector<std::int64_t>{96, 128}, classes, Parameterization::standard);
+  Generator random = seeded(3);
+  return tuned_head(network, network->initial(random), count, recipe, {"fc1", "fc2"});
+}
+
+Recipe recipe_of(LossKind loss, double until = 1e-6) {
+  Recipe recipe;
+  recipe.loss = loss;
+  recipe.learning_rate = 0.05;
+  recipe.max_steps = 6000;
+  recipe.until_loss = until;
+  return recipe;
+}
+
+Reconstruction probe(const Subject& subject) {
+  Generator random = seeded(1);
+  Silent silent;
+  Forgetful forgetful;
+  return attack_named("span").run(subject, {}, OptionValues({}, {}), random, silent, forgetful);
+}
+
+// How far apart the scores of members and of others are: the smallest of the ones over the largest of the others, both
+// as distances. Above one they are told apart.
+double separation(const Reconstruction& found, const Tuned& tuned) {
+  const Tensor members = found.claim.membership(tuned.images).neg(),
+               others = found.claim.membership(tuned.others).neg();
+  return (others.min() / members.max()).item<double>();
+}
+
+double auc(const Reconstruction& found, const Tuned& tuned) {
+  const Truth truth{tuned.images, tuned.others, at::zeros({pixels}), {8, 8}};
+  Generator random = seeded(2);
+  return score(found.claim, truth, random).membership->auc;
+}
+
+}  // namespace
+
+TEST_CASE("features of the last layer are what goes into it, of dense and of convolutional networks") {
+  const Tuned tuned = tuned_mlp(5, recipe_of(LossKind::squared));
+  const auto layer = trained_last_layer(tuned.subject);
+  REQUIRE(layer);
+  REQUIRE(layer->bias);
+  const Parameters& p = tuned.subject.trained;
+  const auto dense = [&](const Tensor& x, const std::string& name) {
+    return at::relu(at::addmm(p.at(name + ".bias"), x, p.at(name + ".weight").t()));
+  };
+  const Tensor expected = dense(dense(tuned.others, "fc1"), "fc2");
+  const Tensor features = last_layer_features(tuned.subject, *layer, tuned.others);
+  CHECK(features.size(1) == 129);
+  CHECK((features.narrow(1, 0, 128) - expected).norm().item<double>() < 1e-5 * expected.norm().item<double>());
+  CHECK(features.select(1, 128).equal(at::ones({200}, at::kDouble)));
+
+  const auto conv = std::make_shared<ScriptedNetwork>(std::string(TEST_DATA) + "/conv-traced.pt", "torchscript:conv",
+                                                      std::vector<std::int64_t>{8, 8}, 2);
+  const Tuned scripted = tuned_head(conv, conv->archived(), 3, recipe_of(LossKind::squared), {"conv."});
+  const auto last = trained_last_layer(scripted.subject);
+  REQUIRE(last);
+  const Parameters& q = conv->archived();
+  const Tensor below = at::relu(at::conv2d(scripted.others.reshape({-1, 1, 8, 8}), q.at("conv.weight"),
+                                           q.at("conv.bias"), /*stride=*/2, /*padding=*/1))
+                           .flatten(1);
+  const Tensor found = last_layer_features(scripted.subject, *last, scripted.others).narrow(1, 0, 48);
+  CHECK((found - below).norm().item<double>() < 1e-5 * below.norm().item<double>());
+}
+
+TEST_CASE("fewer images than outputs are counted by the last layer's change, and told from all others") {
+  Recipe batches = recipe_of(LossKind::cross_entropy, 1e-2);
+  batches.batch = 2;
+  Recipe decay = recipe_of(LossKind::squared);
+  decay.weight_decay = 1e-3;
+  decay.max_steps = 500;
+  for (const Recipe& recipe :
+       {recipe_of(LossKind::squared), recipe_of(LossKind::cross_entropy, 1e-2), batches, decay}) {
+    CAPTURE(name_of(recipe.loss), recipe.batch, recipe.weight_decay);
+    for (const std::int64_t count : {1, 5, 7}) {
+      CAPTURE(count);
+      const Tuned tuned = tuned_mlp(count, recipe);
+      const Reconstruction found = probe(tuned.subject);
+      CHECK(found.conclusion == Conclusion::ok);
+      CHECK(found.evidence["layer"] == "last");
+      CHECK(found.evidence["rank"] == count);
+      CHECK(separation(found, tuned) > 10);
+    }
+  }
+}
+
+TEST_CASE("with as many images as outputs or more none are counted, and a squared loss that was fitted tells them") {
+  for (const std::int64_t classes : {1, 2, 10}) {
+    for (const std::int64_t count : {10, 40}) {
+      CAPTURE(classes, count);
+      Recipe recipe = recipe_of(LossKind::squared, 1e-7);
+      recipe.max_steps = 60000;
+      const Tuned tuned = tuned_mlp(count, recipe, classes);
+      const Reconstruction found = probe(tuned.subject);
+      CHECK(found.conclusion == Conclusion::ok);
+      CHECK_FALSE(found.evidence.contains("rank"));
+      CHECK(auc(found, tuned) > (classes == 1 ? 0.95 : 0.99));
+    }
+  }
+}
+
+TEST_CASE("with a loss whose outputs have no targets, as many images as outputs are neither counted nor told") {
+  const Tuned tuned = tuned_mlp(40, recipe_of(LossKind::cross_entropy, 1e-2));
+  const Reconstruction found = probe(tuned.subject);
+  CHECK(found.conclusion == Conclusion::not_applicable);
+  CHECK(found.reason.find("only the last layer was trained") != std::string::npos);
+  CHECK_FALSE(found.claim.membership);
+}
+
+TEST_CASE("under Adam the last layer's change counts nothing") {
+  Recipe adam = recipe_of(LossKind::squared);
+  adam.optimizer = Optimizer::adam;
+  adam.learning_rate = 1e-3;
+  const Tuned tuned = tuned_mlp(5, adam);
+  const Reconstruction found = probe(tuned.subject);
+  CHECK_FALSE(found.evidence.contains("rank"));
+  CHECK(auc(found, tuned) > 0.99);  // the squared loss was fitted all the same
+}
+
+TEST_CASE("a subject of which more moved, or whose start is not known, has no last layer that was trained alone") {
+  Tuned tuned = tuned_mlp(5, recipe_of(LossKind::squared));
+  Subject more = tuned.subject;
+  more.trained = more.trained.clone();
+  more.trained.at("fc2.bias").add_(0.1);
+  CHECK_FALSE(trained_last_layer(more));
+  Subject unknown = tuned.subject;
+  unknown.initial = {};
+  CHECK_FALSE(trained_last_layer(unknown));
+  // A hidden layer with as many units as there are outputs moves in a weight of the same shape: it is not the last.
+  const auto narrow = std::make_shared<Mlp>(pixels, std::vector<std::int64_t>{96, 10}, 10, Parameterization::standard);
+  Generator random = seeded(3);
+  const Parameters initial = narrow->initial(random);
+  const Tuned hidden = tuned_head(narrow, initial, 5, recipe_of(LossKind::squared), {"fc1", "fc3"});
+  CHECK_FALSE(trained_last_layer(hidden.subject));
+}
+
+}  // namespace afterimage

@@ -1,0 +1,81 @@
+// Attacks on networks that only autograd takes derivatives of.
+#include "attacks/attack.h"
+#include "attacks/scoring/score.h"
+#include "attacks/solver/fit.h"
+#include "models/scripted_network.h"
+#include "models/tangent/autograd.h"
+
+namespace afterimage {
+namespace {
+
+struct Trained {
+  Subject subject;
+  Truth truth;
+};
+
+// A small convolutional network trained on four pictures of two kinds: bright above, or bright below.
+Trained trained_conv() {
+  Generator random = seeded(6);
+  const auto pictures = [&](std::int64_t count) {
+    Tensor images = at::rand({count, 8, 8}, random, at::kFloat) * 0.5;
+    for (std::int64_t i = 0; i < count; ++i) images[i].narrow(0, 4 * (i % 2), 4).add_(0.5);
+    return images.flatten(1);
+  };
+  const auto network = std::make_shared<ScriptedNetwork>(std::string(TEST_DATA) + "/conv-traced.pt", "torchscript:conv",
+                                                         std::vector<std::int64_t>{8, 8}, 2);
+  Recipe recipe;
+  recipe.learning_rate = 0.05;
+  recipe.max_steps = 1000;
+  const Tensor training = pictures(4), mean = training.mean(0);
+  Silent silent;
+  Trained result;
+  result.subject.network = network;
+  result.subject.initial = network->archived();
+  result.subject.trained = train(*network, network->archived(), training - mean,
+                                 at::one_hot(at::arange(4).remainder(2), 2).to(at::kFloat), recipe, random, silent)
+                               .trained;
+  result.subject.bounds = {mean, 0, 1};
+  result.subject.loss = LossKind::squared;
+  result.truth = {training - mean, pictures(200) - mean, mean, {8, 8}};
+  return result;
+}
+
+Reconstruction attack(const Subject& subject, const std::map<std::string, std::string>& options) {
+  const Attack& finite = attack_named("finite-width");
+  Generator random = seeded(1);
+  Silent silent;
+  Forgetful forgetful;
+  return finite.run(subject, {}, OptionValues(finite.options(), options), random, silent, forgetful);
+}
+
+}  // namespace
+
+TEST_CASE("a wrong image that a convolutional network fits is not confirmed, and the evidence says that none can be") {
+  const Trained trained = trained_conv();
+  const Reconstruction found = attack(trained.subject, {{"candidates", "8"}, {"steps", "200"}});
+  Generator random = seeded(2);
+  const Score score = afterimage::score(found.claim, trained.truth, random);
+  // There are such images, so that this is no empty claim.
+  CHECK(score.reconstructed->count == 0);
+  CHECK(fitted(trained.subject, found.claim.images, 0.25).any().item<bool>());
+  CHECK(score.confirmed.value_or(0) == score.confirmed_right.value_or(0));
+  CHECK_FALSE(found.claim.confirmed.defined());
+  CHECK(found.evidence["confirmation"].get<std::string>().starts_with("none"));
+}
+
+TEST_CASE("the memory that an attack through autograd is said to take is what it takes, within half as much again") {
+  const Subject subject = trained_conv().subject;
+  const Attack& finite = attack_named("finite-width");
+  for (const std::string candidates : {"8", "100", "400"}) {
+    CAPTURE(candidates);
+    const std::map<std::string, std::string> options = {{"candidates", candidates}, {"steps", "2"}};
+    const Estimate estimate = finite.estimate(subject, 4, OptionValues(finite.options(), options));
+    const double taken = peak_bytes_of([&] { attack(subject, options); });
+    CAPTURE(estimate.bytes, taken);
+    CHECK(estimate.bytes < 1.5 * taken);
+    CHECK(estimate.bytes > taken / 1.5);
+    CHECK(estimate.seconds > 0);
+  }
+}
+
+}  // namespace afterimage

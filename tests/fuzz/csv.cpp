@@ -1,0 +1,10 @@
+#include "models/base/csv.h"
+
+#include "fuzz/fuzz.h"
+
+using namespace afterimage;
+
+extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
+  test::read_bytes(test::view(data, size), [](const std::filesystem::path& path) { read_csv(path); });
+  return 0;
+}
