@@ -32,7 +32,8 @@ struct Subject {
   Parameters initial, trained;             // `initial` is empty where the weights before training are not known
   std::optional<InfiniteSubject> infinite;
   InputBounds bounds;
-  std::optional<LossKind> loss;  // known from the model's description, or not
+  std::vector<std::int64_t> image_shape;  // [h, w] or [h, w, c], as inputs lie; other lengths: no pictures
+  std::optional<LossKind> loss;           // known from the model's description, or not
 
   bool knows_initial() const { return initial.size() > 0; }
   // Whether training left some parameter as it was: it was frozen, or its start is not known and taken to be its end.

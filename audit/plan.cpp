@@ -140,6 +140,7 @@ std::vector<std::string> texts_of(const Tensor& labels) {
 // What attacks may know of the data, and what scoring holds their claims against.
 void set_data(Case& subject, const TrainingSet& training, const LabelledImages& control) {
   subject.subject.bounds = {training.mean, 0, 1, training.scale};
+  subject.subject.image_shape = subject.model.input_shape;
   subject.truth = {training.images, training.as_seen(control.images.flatten(1)), training.mean,
                    subject.model.input_shape, training.scale};
   subject.labels = texts_of(training.labels);
