@@ -2,7 +2,6 @@
 
 #include <map>
 #include <memory>
-#include <set>
 
 #include "audit/commands/commands.h"
 #include "audit/commands/subject_options.h"
@@ -23,17 +22,8 @@ struct DistillRequest {
 
 // Under their own names; the test accuracy of what is made depends on who trains on it, and is train's or compare's.
 void add_method_options(CLI::App& command, std::map<std::string, std::string>& given) {
-  std::set<std::string> seen;
   for (const auto& defense : all_defenses()) {
-    if (!defense->distills()) continue;
-    for (const auto& spec : defense->options()) {
-      if (!seen.insert(spec.name).second) continue;
-      command
-          .add_option_function<std::string>(
-              "--" + spec.name, [&given, name = spec.name](const std::string& value) { given[name] = value; },
-              fmt::format("{} (default {})", spec.description, spec.fallback))
-          ->group(defense->name());
-    }
+    if (defense->distills()) add_declared(command, defense->options(), defense->name(), given);
   }
 }
 

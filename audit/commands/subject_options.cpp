@@ -2,8 +2,6 @@
 
 #include <fmt/format.h>
 
-#include <set>
-
 #include "models/base/error.h"
 
 namespace afterimage {
@@ -91,18 +89,21 @@ void add_input_options(CLI::App& command, InputRequest& request, const std::stri
   command.add_flag("--grey", request.preprocessing.grey, "make coloured pictures grey")->group(group);
 }
 
-void add_attack_options(CLI::App& command, std::map<std::string, std::string>& given) {
-  std::set<std::string> seen;
-  for (const auto& attack : all_attacks()) {
-    for (const auto& spec : attack->options()) {
-      if (!seen.insert(spec.name).second) continue;
-      command
-          .add_option_function<std::string>(
-              "--" + spec.name, [&given, name = spec.name](const std::string& value) { given[name] = value; },
-              fmt::format("{} (default {})", spec.description, spec.fallback))
-          ->group(attack->name());
-    }
+void add_declared(CLI::App& command, const std::vector<OptionSpec>& specs, const std::string& owner,
+                  std::map<std::string, std::string>& given) {
+  for (const auto& spec : specs) {
+    const std::string flag = "--" + spec.name;
+    if (command.get_option_no_throw(flag) != nullptr) continue;
+    command
+        .add_option_function<std::string>(
+            flag, [&given, name = spec.name](const std::string& value) { given[name] = value; },
+            fmt::format("{} (default {})", spec.description, spec.fallback))
+        ->group(owner);
   }
+}
+
+void add_attack_options(CLI::App& command, std::map<std::string, std::string>& given) {
+  for (const auto& attack : all_attacks()) add_declared(command, attack->options(), attack->name(), given);
 }
 
 }  // namespace afterimage

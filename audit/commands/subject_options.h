@@ -23,7 +23,11 @@ struct SubjectOptions {
 // How the pictures of --data become what a network sees.
 void add_input_options(CLI::App& command, InputRequest& request, const std::string& group = "Options");
 
-// The options of attacks, under their own names. Only those given are in the map.
+// Declares options under their own names, those of each owner together in the help. What is typed goes into `given`,
+// and nothing else. A name that the command has already stays as it is: owners share options.
+void add_declared(CLI::App& command, const std::vector<OptionSpec>& specs, const std::string& owner,
+                  std::map<std::string, std::string>& given);
+// The options of all attacks.
 void add_attack_options(CLI::App& command, std::map<std::string, std::string>& given);
 
 }  // namespace afterimage
