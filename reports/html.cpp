@@ -102,7 +102,7 @@ std::string as_words(std::string name) {
   return name;
 }
 
-data figures_of(const Finding& finding) {
+std::vector<data> figures_of(const Finding& finding) {
   std::vector<data> figures;
   if (finding.reconstructed) {
     figures.push_back(
@@ -139,9 +139,10 @@ data figures_of(const Finding& finding) {
                           "share of the weights' change that the candidates leave unexplained"));
   }
   if (finding.iterations > 0) figures.push_back(row("Steps", std::to_string(finding.iterations), "of the search"));
-  for (const auto& [name, value] : finding.evidence.items())
-    figures.push_back(row(as_words(name), evidence_text(value), "measured by the attack itself"));
-  return rows(figures);
+  for (const auto& [name, value] : finding.evidence.items()) {
+    if (!value.empty()) figures.push_back(row(as_words(name), evidence_text(value), "measured by the attack itself"));
+  }
+  return figures;
 }
 
 data picture(const Sample& sample) {
@@ -165,7 +166,9 @@ data finding_data(const Finding& finding, std::size_t position) {
   entry.set("reason", finding.reason);
   entry.set("has_reason", !finding.reason.empty());
   entry.set("plain", finding_in_plain_words(finding));
-  entry.set("figures", figures_of(finding));
+  const std::vector<data> figures = figures_of(finding);
+  entry.set("has_figures", !figures.empty());
+  entry.set("figures", rows(figures));
   entry.set("has_distances", !finding.member_distances.empty());
   entry.set("has_roc", finding.membership.has_value());
   data shown{data::type::list}, folded{data::type::list};

@@ -187,6 +187,24 @@ TEST_CASE("the page of a report is the page of its JSON, and one without figures
   CHECK(render_html(gaps).find("<canvas") == std::string::npos);
 }
 
+TEST_CASE("an attack without a figure has no table, and evidence that says nothing has no row") {
+  Report report = sample_report();
+  const auto tables = [&] {
+    const std::string page = render_html(report);
+    std::size_t count = 0;
+    for (auto at = page.find("<table"); at != std::string::npos; at = page.find("<table", at + 1)) count += 1;
+    return count;
+  };
+  Finding none;
+  none.attack = "span";
+  none.evidence["singular_values"] = nlohmann::json::array();
+  const std::size_t before = tables();
+  report.findings.push_back(none);
+  CHECK(tables() == before);
+  report.findings.back().evidence["rank"] = 3;
+  CHECK(tables() == before + 1);
+}
+
 TEST_CASE("every image that is embedded is a data address, and a false one cannot leave its attribute") {
   Report report = sample_report();
   report.findings[0].samples[0].original_png = "\" onerror=\"alert(1)";
