@@ -21,10 +21,10 @@ namespace {
 constexpr std::int64_t candidates_without_rank = 100;
 constexpr std::int64_t largest_count = 20000, fewest_candidates = 4;
 constexpr double pixel_penalty = 0.1;
-// Behind convolutions, where the parameters' change says less of single pixels: total variation chooses among the
-// images that explain it, and lets steps be long. Four of four colour images came back to within relative L2 0.25,
-// where without it none of two had (tests/benchmarks/colour_network.py).
-constexpr double usual_smoothness = 0.2, smooth_image_rate = 0.1;
+// Where no row space narrows the search, many images explain the parameters' change: total variation chooses the
+// pictures among them, and lets steps be long. Of 4 colour images behind convolutions 4 came back where of 2 none had
+// (tests/benchmarks/colour_network.py), of 20 after training with Adam 17 where 1 had (tests/benchmarks/hard_cases.py).
+constexpr double dense_smoothness = 0.5, other_smoothness = 0.2, smooth_image_rate = 0.1;
 // Above this share of ||h||^2 left unexplained, the features say nothing of the images.
 constexpr double unexplained = 0.5;
 // Rounds of deflation (METHODS 3): many short ones beat one long search.
@@ -74,7 +74,7 @@ bool has_pictures(const Subject& subject) {
 // The weight of total variation in a search of pixels; 0: none.
 double smoothness_of(const Subject& subject, const Settings& settings) {
   if (!has_pictures(subject)) return 0;
-  return settings.smoothness.value_or(subject.network->first_layer().dense ? 0 : usual_smoothness);
+  return settings.smoothness.value_or(subject.network->first_layer().dense ? dense_smoothness : other_smoothness);
 }
 
 // Two for each image that the row space counts; without one, half as many as the parameters can determine: with more,
@@ -327,8 +327,8 @@ std::vector<OptionSpec> FiniteWidth::options() const {
            "short searches in the span at most, each followed by linear programmes that confirm exact images; 0: none",
            "12"},
           {"smoothness",
-           "weight of the candidates' total variation in a search of pixels, as a share of the loss; auto: 0.2 behind "
-           "convolutions, else 0",
+           "weight of the candidates' total variation in a search of pixels, where they are pictures, in units of the "
+           "parameters' squared change; auto: 0.5 for dense networks, 0.2 for others",
            "auto"},
           {"restarts", "searches from different random images, of which the one that explains most is kept", "1"},
           {"dtype", "float32 or float64", "float32"}};

@@ -256,6 +256,25 @@ TEST_CASE("one attack alone writes its result, and attack list names every attac
   CHECK(run("inspect " + run_folder + "/trained.safetensors").out.find("fc1.weight") != std::string::npos);
 }
 
+TEST_CASE("after Adam, where no row space helps, images come back once they are taken to be smooth") {
+  const Folder folder;
+  REQUIRE(run("train --quiet --data fashion-mnist --task odd-even --samples 10 --architecture mlp:256,256 --optimizer "
+              "adam --seed 1 --out " +
+              (folder / "run"))
+              .code == 0);
+  const auto attacked = [&](const std::string& smoothness) {
+    const std::string out = folder / smoothness;
+    run("attack finite-width --quiet --candidates 20 --steps 300 --smoothness " + smoothness + " " + (folder / "run") +
+        " --out " + out);
+    return json_in(out + "/result.json");
+  };
+  const auto with = attacked("auto"), without = attacked("0");
+  CHECK(with["evidence"]["space"] == "pixels");
+  CHECK(with["reconstructed"]["count"].get<int>() > without["reconstructed"]["count"].get<int>());
+  CHECK(with["p_value"].get<double>() < 0.01);
+  CHECK(with["mean_relative_distance"].get<double>() < 0.8 * without["mean_relative_distance"].get<double>());
+}
+
 TEST_CASE("a network that never saw the images in question is found innocent") {
   const Folder folder;
   const std::string run_folder = small_run(folder);
