@@ -9,6 +9,7 @@
 
 #include "models/compute.h"
 #include "models/mlp.h"
+#include "models/tangent/autograd.h"
 #include "tests/models/tangent_reference.h"
 
 namespace {
@@ -39,6 +40,18 @@ double floating_point_operations(double width, double images) {
   return 2 * images * (6 * width * width + 4 * pixels * width);
 }
 
+// The most that a step's tensors take at a time, both ends' parameters among them, in units of the parameters and of
+// what the images, their pixels and hidden units, take once.
+double memory_in_units(const Problem& problem, double width, double images) {
+  const double peak = peak_bytes_of([&] {
+    const auto target = problem.network.tangents(problem.initial, problem.trained, {1.0});
+    for (int step = 0; step < 2; ++step) target->loss(problem.images, problem.coefficients, relu);
+  });
+  const auto parameters = static_cast<double>(problem.trained.count());
+  const double ends = 2 * parameters, once = parameters + images * (pixels + 2 * width);
+  return (peak / sizeof(float) + ends) / once;
+}
+
 double peak_mebibytes() {
   rusage usage{};
   ::getrusage(RUSAGE_SELF, &usage);
@@ -54,6 +67,8 @@ void closed_form(benchmark::State& state) {
           static_cast<double>(state.iterations()),
       benchmark::Counter::kIsRate);
   state.counters["peak MiB so far"] = peak_mebibytes();
+  state.counters["memory in units"] =
+      memory_in_units(problem, static_cast<double>(state.range(0)), static_cast<double>(state.range(1)));
 }
 
 void double_backward(benchmark::State& state) {
