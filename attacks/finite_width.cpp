@@ -17,13 +17,13 @@
 namespace afterimage {
 namespace {
 
-// Candidates where no row space tells how many images there are.
+// Candidates at most where no row space tells how many images there are.
 constexpr std::int64_t candidates_without_rank = 100;
 constexpr std::int64_t largest_count = 20000, fewest_candidates = 4;
 constexpr double pixel_penalty = 0.1;
 // Where no row space narrows the search, many images explain the parameters' change: total variation chooses the
 // pictures among them, and lets steps be long. Of 4 colour images behind convolutions 4 came back where of 2 none had
-// (tests/benchmarks/colour_network.py), of 20 after training with Adam 17 where 1 had (tests/benchmarks/hard_cases.py).
+// (tests/benchmarks/colour_network.py), of 20 after training with Adam 20 where 1 had (tests/benchmarks/hard_cases.py).
 constexpr double dense_smoothness = 0.5, other_smoothness = 0.2, smooth_image_rate = 0.1;
 // Above this share of ||h||^2 left unexplained, the features say nothing of the images.
 constexpr double unexplained = 0.5;
@@ -321,7 +321,10 @@ std::vector<OptionSpec> FiniteWidth::options() const {
            "0,1"},
           {"space", "where to search: pixels, span (of the first layer's change), or auto (span where there is one)",
            "auto"},
-          {"candidates", "images to search with; 0: two for each training image that the span counts", "0"},
+          {"candidates",
+           "images to search with; 0: two for each training image that the span counts, without a span half as many as "
+           "the parameters can determine",
+           "0"},
           {"steps", "Adam steps a restart; up to half as many more until the loss settles", "2500"},
           {"rounds",
            "short searches in the span at most, each followed by linear programmes that confirm exact images; 0: none",

@@ -7,7 +7,7 @@ others, and audits the result against the base, the rest being the control set.
     python3 tests/benchmarks/colour_network.py build/release/afterimage [--samples 2,4,8] [--seeds 1] [--steps 2500]
         [--keep DIR]
 
-`--keep` copies the last run and its report to DIR. Needs torch, numpy, pillow and the font.
+`--keep` copies all runs and reports to DIR. Needs torch, numpy, pillow and the font.
 """
 import shutil
 import sys
@@ -77,15 +77,15 @@ def main():
                                 data=data, task="groups:0|1")
             if run is None:
                 sys.exit("training failed")
-            _, report = program.audit(run, "--allow-torchscript", "--seed", seed)
+            _, report = program.audit(run, "--allow-torchscript", "--seed", seed, "--steps", options.steps)
             best, deviation = strongest(report), report["deviation"]
             membership = findings(report)["finite-width"]["membership"]
             print(f"{samples} images, seed {seed}: reconstructed {best['reconstructed']['count']}, control "
                   f"{best['control']['count']} of {best['control']['of']}, mean L2 {best['mean_relative_distance']}, AUC "
                   f"{membership['auc']:.2f}, relative loss {best['relative_loss']}, residual at the images "
                   f"{deviation['residual_at_truth']}, kernel distance {deviation['kernel_distance']}", flush=True)
-            if options.keep:
-                shutil.copytree(program.folder, options.keep, dirs_exist_ok=True)
+    if options.keep:
+        shutil.copytree(program.folder, options.keep, dirs_exist_ok=True)
 
 
 main()
