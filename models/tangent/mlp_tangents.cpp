@@ -55,8 +55,9 @@ double subtract_and_sum(const Tensor& a, const Tensor& b, const Tensor& c, Tenso
   return total;
 }
 
-// adjoint of z = s' (adjoint of h) + s'' z' (adjoint of h'), in place; s'' = beta s' (1 - s').
-void bend(Tensor adjoint, const Tensor& slope, const Tensor& z_change, const Tensor& backward, Smoothing relu) {
+// adjoint of z = s' (adjoint of h) + s'' z' (adjoint of h'), in place; s'' = beta s' (1 - s'), and s' (adjoint of h')
+// is delta.
+void bend(Tensor adjoint, const Tensor& slope, const Tensor& z_change, const Tensor& delta, Smoothing relu) {
   if (relu.is_relu()) {
     adjoint.mul_(slope);
     return;
@@ -65,9 +66,9 @@ void bend(Tensor adjoint, const Tensor& slope, const Tensor& z_change, const Ten
     auto* a = adjoint.data_ptr<scalar_t>();
     const auto* s = slope.data_ptr<scalar_t>();
     const auto* c = z_change.data_ptr<scalar_t>();
-    const auto* b = backward.data_ptr<scalar_t>();
+    const auto* d = delta.data_ptr<scalar_t>();
     const auto beta = static_cast<scalar_t>(relu.beta);
-    for (std::int64_t i = 0; i < adjoint.numel(); ++i) a[i] = s[i] * (a[i] + beta * (1 - s[i]) * c[i] * b[i]);
+    for (std::int64_t i = 0; i < adjoint.numel(); ++i) a[i] = s[i] * a[i] + beta * (1 - s[i]) * c[i] * d[i];
   });
 }
 
@@ -138,15 +139,15 @@ void MlpTangents::reserve(std::int64_t images, std::int64_t chunks) {
   }
   const auto type = dtype();
   const std::int64_t rows = images * point_count();
+  std::int64_t widest = 0;
   for (std::int64_t l = 0; l < depth(); ++l) {
     const std::int64_t out = layers_[l].drift.size(0), in = layers_[l].drift.size(1);
     Rows& buffers = rows_[l];
-    for (Tensor* buffer :
-         {&buffers.h, &buffers.slope, &buffers.backward, &buffers.delta, &buffers.change, &buffers.adjoint}) {
+    for (Tensor* buffer : {&buffers.h, &buffers.slope, &buffers.delta, &buffers.change, &buffers.adjoint}) {
       make(*buffer, {rows, out}, type);
     }
     const std::int64_t acting = l == 0 ? images : rows;
-    make(buffers.product, {acting, out}, type);
+    widest = std::max(widest, out);
     // Products beyond dW h and delta dW: one of in x out x rows to form R, four with Gram matrices.
     buffers.forms_residual = in * out < 2 * acting * (in + out);
     buffers.residual = buffers.bias_residual = buffers.gram = Tensor();
@@ -158,9 +159,12 @@ void MlpTangents::reserve(std::int64_t images, std::int64_t chunks) {
     }
     if (held_.rows > 0) make(buffers.cross, {held_.rows, acting}, type);
   }
-  const std::int64_t first = layers_.front().drift.size(0);
-  make(delta_sum_, {images, first}, type);
-  make(adjoint_first_, {images, first}, type);
+  make(product_, {rows, widest}, type);
+  if (point_count() == 1) {
+    delta_sum_ = rows_.front().delta;
+  } else {
+    make(delta_sum_, {images, layers_.front().drift.size(0)}, type);
+  }
   make(loss_.by_images, {images, dimension()}, type);
   make(loss_.by_coefficients, {images, features_per_image()}, type);
 }
@@ -178,6 +182,13 @@ Tensor MlpTangents::own(const Tensor& rows, std::int64_t layer, const Chunk& chu
   return layer == 0 ? rows.narrow(0, chunk.first_image, chunk.images) : chunk_of(rows, chunk);
 }
 
+// Scratch for a product of the chunk's rows of what acts on a layer, [own rows, n_l].
+Tensor MlpTangents::product_of(const Chunk& chunk, std::int64_t layer) const {
+  const std::int64_t rows = layer == 0 ? chunk.images : chunk.images * point_count(),
+                     out = layers_[layer].drift.size(0);
+  return chunk_of(product_, chunk).view({-1}).narrow(0, 0, rows * out).view({rows, out});
+}
+
 void MlpTangents::forward(const Chunk& chunk, Smoothing relu) {
   for (std::int64_t l = 0; l + 1 < depth(); ++l) {
     for (std::int64_t p = 0; p < point_count(); ++p) {
@@ -193,12 +204,12 @@ void MlpTangents::forward(const Chunk& chunk, Smoothing relu) {
 void MlpTangents::backward(const Chunk& chunk) {
   for (std::int64_t l = depth() - 1; l > 0; --l) {
     for (std::int64_t p = 0; p < point_count(); ++p) {
-      Tensor signal = point_of(rows_[l - 1].backward, chunk, p);
-      at::mm_out(signal, point_of(rows_[l].delta, chunk, p), layers_[l].weight[p]);
+      Tensor delta = point_of(rows_[l - 1].delta, chunk, p);
+      at::mm_out(delta, point_of(rows_[l].delta, chunk, p), layers_[l].weight[p]);
     }
-    Tensor delta = chunk_of(rows_[l - 1].delta, chunk);
-    at::mul_out(delta, chunk_of(rows_[l - 1].backward, chunk), chunk_of(rows_[l - 1].slope, chunk));
+    chunk_of(rows_[l - 1].delta, chunk).mul_(chunk_of(rows_[l - 1].slope, chunk));
   }
+  if (point_count() == 1) return;
   Tensor sum = own(delta_sum_, 0, chunk);
   sum.copy_(point_of(rows_[0].delta, chunk, 0));
   for (std::int64_t p = 1; p < point_count(); ++p) sum.add_(point_of(rows_[0].delta, chunk, p));
@@ -252,11 +263,11 @@ double MlpTangents::along_residual(const Chunk& chunk) {
     const Layer& layer = layers_[l];
     const Tensor from = own(below(l), l, chunk);
     // What the residual's own layer does to the activations below it.
-    Tensor direct = l == 0 ? own(rows.product, 0, chunk) : chunk_of(rows.change, chunk);
+    Tensor product = product_of(chunk, l), direct = l == 0 ? product : chunk_of(rows.change, chunk);
     if (rows.forms_residual) {
       at::addmm_out(direct, rows.bias_residual, from, rows.residual.t());
     } else {
-      Tensor product = own(rows.product, l, chunk), explained = l == 0 ? own(adjoint_first_, 0, chunk) : direct;
+      Tensor explained = l == 0 ? point_of(rows.adjoint, chunk, 0) : direct;  // not in use yet
       Tensor gram = own(rows.gram, l, chunk);
       at::addmm_out(product, layer.bias_drift, from, layer.drift.t());
       at::mm_out(gram, from, below(l).t());
@@ -314,7 +325,7 @@ void MlpTangents::adjoints(const Chunk& chunk, Smoothing relu) {
       }
     }
     bend(adjoint, chunk_of(rows_[l - 1].slope, chunk), chunk_of(rows_[l - 1].change, chunk),
-         chunk_of(rows_[l - 1].backward, chunk), relu);
+         chunk_of(rows_[l - 1].delta, chunk), relu);
   }
   Tensor by_images = loss_.by_images.narrow(0, chunk.first_image, chunk.images);
   through_residual(0, by_images);
@@ -375,10 +386,11 @@ Tensor MlpTangents::inner(const Tensor& images, Smoothing relu) {
   forward(all, relu);
   for (std::int64_t l = 0; l < depth(); ++l) {
     Rows& rows = rows_[l];
-    at::addmm_out(rows.product, layers_[l].bias_drift, below(l), layers_[l].drift.t());
+    Tensor product = product_of(all, l);
+    at::addmm_out(product, layers_[l].bias_drift, below(l), layers_[l].drift.t());
     for (std::int64_t p = 0; p < point_count(); ++p) {
       Tensor change = point_of(rows.change, all, p);
-      change.copy_(l == 0 ? rows.product : point_of(rows.product, all, p));
+      change.copy_(l == 0 ? product : product.narrow(0, p * count, count));
       if (l > 0) change.addmm_(point_of(rows_[l - 1].adjoint, all, p), layers_[l].weight[p].t());
     }
     if (l + 1 < depth()) at::mul_out(rows.adjoint, rows.change, rows.slope);

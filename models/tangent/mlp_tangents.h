@@ -61,13 +61,12 @@ class MlpTangents final : public TangentTarget {
   // Buffers of one layer, reused from call to call. Rows are images x points: chunk by chunk, in a chunk point by
   // point.
   struct Rows {
-    Tensor h, slope, backward, delta;  // [rows, n_l]: activation, s'(z), W^T delta of the layer above, that times s'
-    Tensor change;                     // z, then its derivative along the residual
-    Tensor adjoint;                    // derivative of h along the residual, then the adjoint of h and of z
-    Tensor product;                    // drift dW h_{l-1} + db, where Gram matrices are used
-    Tensor residual, bias_residual;    // R_l and its bias, where they are formed
-    Tensor gram;                       // [chunk rows, rows] of each chunk in turn, where they are not
-    Tensor cross;                      // [held rows, rows]: s^2 <h, h'> + 1 with the held images
+    Tensor h, slope, delta;          // [rows, n_l]: activation, s'(z), W^T delta of the layer above times s'
+    Tensor change;                   // z, then its derivative along the residual
+    Tensor adjoint;                  // derivative of h along the residual, then the adjoint of h and of z
+    Tensor residual, bias_residual;  // R_l and its bias, where they are formed
+    Tensor gram;                     // [chunk rows, rows] of each chunk in turn, where they are not
+    Tensor cross;                    // [held rows, rows]: s^2 <h, h'> + 1 with the held images
     bool forms_residual = false;
   };
   struct Chunk {
@@ -97,6 +96,7 @@ class MlpTangents final : public TangentTarget {
   // Its backward signals: summed over the points for the first layer, whose activations are the same at all.
   const Tensor& signals(std::int64_t layer) const { return layer == 0 ? delta_sum_ : rows_[layer].delta; }
   Tensor own(const Tensor& rows, std::int64_t layer, const Chunk& chunk) const;
+  Tensor product_of(const Chunk& chunk, std::int64_t layer) const;
 
   void forward(const Chunk& chunk, Smoothing relu);
   void backward(const Chunk& chunk);
@@ -114,8 +114,9 @@ class MlpTangents final : public TangentTarget {
 
   std::vector<Rows> rows_;
   std::vector<Chunk> chunks_;
-  std::int64_t count_ = 0;            // images that the buffers are made for
-  Tensor delta_sum_, adjoint_first_;  // [images, n_1]
+  std::int64_t count_ = 0;  // images that the buffers are made for
+  Tensor delta_sum_;        // [images, n_1]; where there is one point, the first layer's delta itself
+  Tensor product_;          // [rows, widest n_l]: dW h_{l-1} + db of one layer at a time, chunk by chunk
   Held held_;
   Loss loss_;
 };
