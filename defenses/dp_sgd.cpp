@@ -6,6 +6,7 @@
 #include <cmath>
 
 #include "defenses/privacy_accountant.h"
+#include "models/augmentation.h"
 #include "models/base/error.h"
 
 namespace afterimage {
@@ -177,7 +178,9 @@ Release DpSgd::release(const Undefended& undefended, const OptionValues& options
     progress.step(step, plan.steps, fmt::format("loss {:.3g}", watch.latest()));
 
     const Tensor drawn = whole ? Tensor() : poisson_sample(images, batch / static_cast<double>(images), random);
-    const Tensor seen = whole ? undefended.images : undefended.images.index_select(0, drawn);
+    Tensor seen = whole ? undefended.images : undefended.images.index_select(0, drawn);
+    // One view of each image that was drawn: still one gradient an image, clipped as one.
+    if (recipe.augment > 0) seen = augmented(seen, recipe.picture_shape, recipe.augment, random);
     const Tensor wanted = whole ? undefended.targets : undefended.targets.index_select(0, drawn);
     const Parameters gradient = network.clipped_pullback(
         weights, seen, [&](const Tensor& outputs) { return cotangents(recipe.loss, outputs, wanted); }, plan.clip,

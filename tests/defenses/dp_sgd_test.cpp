@@ -235,6 +235,29 @@ TEST_CASE("without noise and clipping it is plain gradient descent, with momentu
   CHECK(release.evidence["epsilon"].is_null());
 }
 
+TEST_CASE("with augmentation each step sees one moved view of each image, as plain training does") {
+  Undefended undefended = small();
+  undefended.network = std::make_shared<Mlp>(6, std::vector<std::int64_t>{16}, 1, Parameterization::standard);
+  Generator draws = seeded(7);
+  undefended.initial = undefended.network->initial(draws);
+  undefended.images = at::randn({20, 6}, draws, at::kFloat);
+  undefended.recipe.augment = 1;
+  undefended.recipe.picture_shape = {2, 3};
+  const Given given = {{"steps", "30"}, {"clip", "1e9"}, {"noise-multiplier", "0"}, {"epsilon", "0"}};
+  const Release release = released(undefended, given);
+  Recipe recipe = undefended.recipe;
+  recipe.max_steps = 30;
+  recipe.until_loss = 0;
+  Generator random = seeded(1);
+  Silent silent;
+  const Training plain =
+      train(*undefended.network, undefended.initial, undefended.images, undefended.targets, recipe, random, silent);
+  const double moved = plain.trained.minus(undefended.initial).squared_norm();
+  CHECK(release.training.trained.minus(plain.trained).squared_norm() < 1e-10 * moved);
+  undefended.recipe.augment = 0;
+  CHECK(released(undefended, given).training.trained.minus(plain.trained).squared_norm() > 1e-3 * moved);
+}
+
 TEST_CASE("frozen parameters keep their values under noise") {
   Undefended undefended = small();
   undefended.recipe.frozen = {"fc1"};
