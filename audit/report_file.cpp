@@ -2,12 +2,28 @@
 
 #include "models/base/files.h"
 #include "models/base/json.h"
+#include "reports/comparison.h"
+#include "reports/html.h"
 
 namespace afterimage {
+namespace {
 
-Report read_report(const std::string& path) {
+Json read_document(const std::string& path) {
   constexpr std::uint64_t largest_report = 1ULL << 30;
-  return report_from_json(parse_json(read_file(path, largest_report), path), path);
+  return parse_json(read_file(path, largest_report), path);
+}
+
+}  // namespace
+
+Report read_report(const std::string& path) { return report_from_json(read_document(path), path); }
+
+std::string render_file(const std::string& path) {
+  const Json document = read_document(path);
+  const auto schema = document.is_object() ? document.find("schema") : document.end();
+  if (schema != document.end() && *schema == comparison_schema) {
+    return render_html(comparison_from_json(document, path));
+  }
+  return render_html(report_from_json(document, path));
 }
 
 }  // namespace afterimage

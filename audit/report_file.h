@@ -10,4 +10,7 @@ namespace afterimage {
 // Throws InputError.
 Report read_report(const std::string& path);
 
+// The page of a report, or of a comparison of defences, from its JSON alone. Throws InputError.
+std::string render_file(const std::string& path);
+
 }  // namespace afterimage

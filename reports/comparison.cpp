@@ -6,12 +6,13 @@
 #include <cmath>
 #include <numeric>
 
+#include "models/base/error.h"
 #include "reports/json_parts.h"
+#include "reports/json_reader.h"
 
 namespace afterimage {
 namespace {
 
-constexpr const char* schema = "afterimage.comparison/1";
 constexpr double significant = 0.05;
 
 std::optional<Rate> added(const std::vector<ComparisonRun>& runs, std::optional<Rate> ComparisonRun::*rate) {
@@ -170,6 +171,57 @@ Json to_json(const ComparisonSetting& setting) {
           {"pictures", pictures}};
 }
 
+ComparisonRun read_run(const json::Reader& in) {
+  ComparisonRun run;
+  run.seed = in["seed"].whole();
+  run.folder = in["folder"].text();
+  run.status = in["status"].one_of(json::statuses);
+  run.reason = in["reason"].text_or_empty();
+  run.train_accuracy = in["train_accuracy"].fraction_or_null();
+  run.test_accuracy = in["test_accuracy"].fraction_or_null();
+  run.test_samples = in["test_samples"].whole();
+  run.attack = in["attack"].text_or_empty();
+  run.reconstructed = json::read_rate(in["reconstructed"]);
+  run.control = json::read_rate(in["control"]);
+  run.confirmed = json::read_confirmed(in["confirmed"]);
+  run.p_value = in["p_value"].fraction_or_null();
+  const auto membership = in["membership"];
+  run.membership_attack = membership["attack"].text_or_empty();
+  run.membership_auc = membership["auc"].fraction_or_null();
+  run.membership_tpr_at_fpr_0_01 = membership["tpr_at_fpr_0_01"].fraction_or_null();
+  run.defense = in["defense"].object_or_empty();
+  return run;
+}
+
+ComparisonSetting read_setting(const json::Reader& in) {
+  ComparisonSetting setting;
+  setting.name = in["name"].text();
+  setting.defense = in["defense"].text();
+  setting.description = in["description"].text_or_empty();
+  setting.limits = in["limits"].text_or_empty();
+  setting.options = in["options"].object_or_empty();
+  const auto accuracy = in["test_accuracy"];
+  setting.test_accuracy = accuracy["mean"].fraction_or_null();
+  if (const auto interval = accuracy["ci95"]; !interval.is_null()) {
+    const auto [low, high] = interval.two();
+    setting.test_accuracy_low = low;
+    setting.test_accuracy_high = high;
+  }
+  setting.reconstructed = json::read_rate(in["reconstructed"]);
+  setting.control = json::read_rate(in["control"]);
+  setting.p_value = in["p_value"].fraction_or_null();
+  setting.membership_auc = in["membership_auc"].fraction_or_null();
+  setting.membership_p_value = in["membership_p_value"].fraction_or_null();
+  setting.on_front = in["on_front"].boolean();
+  setting.sentence = in["sentence"].text_or_empty();
+  for (const auto& run : in["runs"].list()) setting.runs.push_back(read_run(run));
+  for (const auto& picture : in["pictures"].list()) {
+    setting.pictures.push_back({picture["support_png"].text(), picture["nearest_png"].text(),
+                                picture["nearest"].whole(), picture["relative_distance"].real()});
+  }
+  return setting;
+}
+
 }  // namespace
 
 void summarize(DefenseComparison& comparison) {
@@ -196,7 +248,7 @@ void summarize(DefenseComparison& comparison) {
 Json to_json(const DefenseComparison& comparison) {
   Json settings = Json::array();
   for (const auto& setting : comparison.settings) settings.push_back(to_json(setting));
-  return {{"schema", schema},
+  return {{"schema", comparison_schema},
           {"tool", json::to_json(comparison.tool)},
           {"data", json::to_json(comparison.data)},
           {"architecture", comparison.architecture},
@@ -204,6 +256,23 @@ Json to_json(const DefenseComparison& comparison) {
           {"settings", settings},
           {"limitations", comparison.limitations},
           {"timing", comparison.timing}};
+}
+
+DefenseComparison comparison_from_json(const Json& document, const std::string& name) {
+  const json::Reader in(document, name);
+  if (!document.is_object() || in["schema"].text_or_empty() != comparison_schema) {
+    throw InputError(fmt::format("{}: not a comparison that this version reads; its schema has to be \"{}\"", name,
+                                 comparison_schema));
+  }
+  DefenseComparison comparison;
+  comparison.tool = json::read_tool(in["tool"]);
+  comparison.data = json::read_data(in["data"]);
+  comparison.architecture = in["architecture"].text();
+  for (const auto& seed : in["seeds"].list()) comparison.seeds.push_back(seed.whole());
+  for (const auto& setting : in["settings"].list()) comparison.settings.push_back(read_setting(setting));
+  comparison.limitations = json::read_texts(in["limitations"]);
+  comparison.timing = in["timing"].object_or_empty();
+  return comparison;
 }
 
 }  // namespace afterimage

@@ -66,7 +66,13 @@ struct DefenseComparison {
 // Clopper-Pearson's over test images.
 void summarize(DefenseComparison& comparison);
 
+constexpr const char* comparison_schema = "afterimage.comparison/1";
+
 Json to_json(const DefenseComparison& comparison);
+// `name` is the file that error messages speak of. What only summarize() needs is not in the document and stays at its
+// defaults. Throws InputError when the document is not a comparison of this major version or a field has the wrong
+// type; unknown fields are ignored.
+DefenseComparison comparison_from_json(const Json& document, const std::string& name);
 // Text from files is escaped; the same comparison gives the same bytes.
 std::string render_html(const DefenseComparison& comparison);
 

@@ -3,40 +3,26 @@
 #include <fmt/format.h>
 
 #include <cmath>
-#include <limits>
 
 #include "models/base/error.h"
-#include "models/base/text.h"
 #include "reports/json_parts.h"
+#include "reports/json_reader.h"
 
 namespace afterimage {
 namespace {
 
+using json::Names, json::name_in, json::Reader, json::statuses;
 using json::number, json::or_null, json::to_json, json::utf8;
+using json::read_confirmed, json::read_data, json::read_membership, json::read_rate, json::read_texts, json::read_tool;
 
 constexpr const char* schema = "afterimage.report/1";
-
-template <class Enum>
-using Names = std::vector<std::pair<Enum, const char*>>;
 
 const Names<Verdict> verdicts = {{Verdict::pass, "pass"},
                                  {Verdict::fail, "fail"},
                                  {Verdict::inconclusive, "inconclusive"},
                                  {Verdict::not_gated, "not-gated"}};
-const Names<Status> statuses = {{Status::ok, "ok"},
-                                {Status::not_applicable, "not-applicable"},
-                                {Status::inconclusive, "inconclusive"},
-                                {Status::failed, "failed"}};
 const Names<Outcome> outcomes = {
     {Outcome::pass, "pass"}, {Outcome::fail, "fail"}, {Outcome::inconclusive, "inconclusive"}};
-
-template <class Enum>
-std::string name_in(const Names<Enum>& names, Enum value) {
-  for (const auto& [known, name] : names) {
-    if (known == value) return name;
-  }
-  throw std::logic_error("unknown value");
-}
 
 Json numbers(const std::vector<double>& values) {
   Json list = Json::array();
@@ -81,99 +67,6 @@ Json to_json(const Gate& gate) {
   return {{"policy", gate.policy}, {"rules", rules}};
 }
 
-// A place in a document, which knows its own path for error messages.
-class Reader {
- public:
-  Reader(const Json& value, std::string file, std::string path = "")
-      : value_(value), file_(std::move(file)), path_(std::move(path)) {}
-
-  Reader operator[](const char* key) const {
-    if (!value_.is_object()) fail("has to be an object");
-    static const Json missing = nullptr;
-    const auto found = value_.find(key);
-    return {found == value_.end() ? missing : *found, file_, path_.empty() ? key : path_ + "." + key};
-  }
-  bool is_null() const { return value_.is_null(); }
-  const Json& raw() const { return value_; }
-
-  std::string text() const {
-    if (!value_.is_string()) fail("has to be a string");
-    return value_.get<std::string>();
-  }
-  std::string text_or_empty() const { return is_null() ? "" : text(); }
-  double real() const {
-    if (!value_.is_number()) fail("has to be a number");
-    return value_.get<double>();
-  }
-  Number real_or_null() const { return is_null() ? Number() : Number(real()); }
-  double fraction() const {
-    if (!(real() >= 0 && real() <= 1)) fail("has to be a fraction from 0 to 1");
-    return real();
-  }
-  Number fraction_or_null() const { return is_null() ? Number() : Number(fraction()); }
-  std::int64_t whole() const {
-    if (!value_.is_number_integer()) fail("has to be a whole number");
-    constexpr std::uint64_t most = std::numeric_limits<std::int64_t>::max();
-    if (value_.is_number_unsigned() && value_.get<std::uint64_t>() > most) fail("is too large");
-    return value_.get<std::int64_t>();
-  }
-  bool boolean() const {
-    if (!value_.is_boolean()) fail("has to be true or false");
-    return value_.get<bool>();
-  }
-  std::vector<Reader> list() const {
-    std::vector<Reader> items;
-    if (is_null()) return items;
-    if (!value_.is_array()) fail("has to be a list");
-    for (std::size_t i = 0; i < value_.size(); ++i)
-      items.emplace_back(value_[i], file_, fmt::format("{}[{}]", path_, i));
-    return items;
-  }
-  std::pair<double, double> two() const {
-    const auto items = list();
-    if (items.size() != 2) fail("has to be two numbers");
-    return {items[0].real(), items[1].real()};
-  }
-  template <class Enum>
-  Enum one_of(const Names<Enum>& names) const {
-    for (const auto& [value, name] : names) {
-      if (value_.is_string() && value_.get<std::string>() == name) return value;
-    }
-    std::string known;
-    for (const auto& [value, name] : names) known += (known.empty() ? "" : ", ") + std::string(name);
-    fail("has to be one of " + known);
-  }
-  [[noreturn]] void fail(const std::string& what) const {
-    throw InputError(fmt::format("{}: {} {}", file_, path_.empty() ? "the document" : printable(path_), what));
-  }
-
- private:
-  const Json& value_;
-  std::string file_, path_;
-};
-
-std::optional<Rate> read_rate(const Reader& in) {
-  if (in.is_null()) return std::nullopt;
-  const auto [low, high] = in["ci95"].two();
-  const Rate rate{in["count"].whole(), in["of"].whole(), in["rate"].real(), low, high};
-  if (rate.count < 0 || rate.of < 1 || rate.count > rate.of) in.fail("has to count from 0 up to all images");
-  const double expected = static_cast<double>(rate.count) / static_cast<double>(rate.of);
-  if (std::abs(rate.rate - expected) > 1e-9) in["rate"].fail("has to be count divided by of");
-  if (!(0 <= low && low <= rate.rate && rate.rate <= high && high <= 1)) in["ci95"].fail("has to enclose the rate");
-  return rate;
-}
-
-std::optional<Membership> read_membership(const Reader& in) {
-  if (in.is_null()) return std::nullopt;
-  Membership membership{in["auc"].fraction(),
-                        in["tpr_at_fpr_0_01"].fraction_or_null(),
-                        in["tpr_at_fpr_0_001"].fraction_or_null(),
-                        in["advantage"].fraction(),
-                        {}};
-  for (const auto& corner : in["roc"].list()) membership.roc.push_back(corner.two());
-  return membership;
-}
-
 Sample read_sample(const Reader& in) {
   return {in["index"].whole(),
           in["label"].text(),
@@ -192,12 +85,6 @@ std::vector<double> read_numbers(const Reader& in) {
   return values;
 }
 
-std::vector<std::string> read_texts(const Reader& in) {
-  std::vector<std::string> texts;
-  for (const auto& item : in.list()) texts.push_back(item.text());
-  return texts;
-}
-
 Finding read_finding(const Reader& in) {
   Finding finding;
   finding.attack = in["attack"].text();
@@ -209,9 +96,7 @@ Finding read_finding(const Reader& in) {
   finding.relative_loss = in["relative_loss"].real_or_null();
   finding.reconstructed = read_rate(in["reconstructed"]);
   finding.control = read_rate(in["control"]);
-  if (const auto confirmed = in["confirmed"]; !confirmed.is_null()) {
-    finding.confirmed = Confirmed{confirmed["count"].whole(), confirmed["right"].whole()};
-  }
+  finding.confirmed = read_confirmed(in["confirmed"]);
   finding.membership = read_membership(in["membership"]);
   finding.p_value = in["p_value"].real_or_null();
   finding.mean_relative_distance = in["mean_relative_distance"].real_or_null();
@@ -219,7 +104,7 @@ Finding read_finding(const Reader& in) {
   finding.threshold = in["threshold"].real_or_null();
   finding.member_distances = read_numbers(in["member_distances"]);
   finding.control_distances = read_numbers(in["control_distances"]);
-  if (const auto evidence = in["evidence"]; evidence.raw().is_object()) finding.evidence = evidence.raw();
+  finding.evidence = in["evidence"].object_or_empty();
   for (const auto& sample : in["samples"].list()) finding.samples.push_back(read_sample(sample));
   return finding;
 }
@@ -331,14 +216,7 @@ Report report_from_json(const Json& document, const std::string& name) {
         fmt::format("{}: not a report that this version reads; its schema has to be \"{}\"", name, schema));
   }
   Report report;
-  const auto tool = in["tool"];
-  report.tool = {tool["name"].text(),
-                 tool["version"].text(),
-                 tool["libtorch"].text(),
-                 tool["device"].text(),
-                 static_cast<int>(tool["threads"].whole()),
-                 tool["seed"].whole(),
-                 tool["command"].text()};
+  report.tool = read_tool(in["tool"]);
   report.verdict = in["verdict"].one_of(verdicts);
   for (const auto& input : in["inputs"].list()) {
     const auto bytes = input["bytes"].whole();
@@ -353,10 +231,7 @@ Report report_from_json(const Json& document, const std::string& name) {
                   {},
                   model["outputs"].whole()};
   for (const auto& size : model["input_shape"].list()) report.model.input_shape.push_back(size.whole());
-  const auto data = in["data"];
-  report.data = {data["source"].text(),           data["task"].text(),
-                 data["samples"].whole(),         data["dimension"].whole(),
-                 data["control_samples"].whole(), data["control_source"].text_or_empty()};
+  report.data = read_data(in["data"]);
   report.threat_model = {read_texts(in["threat_model"]["knows"]), read_texts(in["threat_model"]["does_not_know"])};
   if (const auto training = in["training"]; !training.is_null()) {
     report.training = TrainingFacts{training["final_loss"].real_or_null(), training["train_accuracy"].real_or_null(),
@@ -390,7 +265,7 @@ Report report_from_json(const Json& document, const std::string& name) {
     }
   }
   report.limitations = read_texts(in["limitations"]);
-  if (in["timing"].raw().is_object()) report.timing = in["timing"].raw();
+  report.timing = in["timing"].object_or_empty();
   return report;
 }
 

@@ -5,7 +5,6 @@
 #include "audit/commands/commands.h"
 #include "audit/report_file.h"
 #include "models/base/files.h"
-#include "reports/html.h"
 
 namespace afterimage {
 
@@ -15,13 +14,13 @@ void add_render(CLI::App& app, Context&, Action& action) {
   };
   auto options = std::make_shared<Options>();
   CLI::App* command = app.add_subcommand("render",
-                                         "Write the HTML page again from a report's JSON alone.\n"
+                                         "Write the HTML page again from the JSON of a report or a comparison alone.\n"
                                          "  Example: afterimage render report/report.json --out page.html");
-  command->add_option("REPORT", options->report, "report.json")->required();
+  command->add_option("REPORT", options->report, "report.json or comparison.json")->required();
   command->add_option("--out", options->out, "the page")->required();
   command->callback([options, &action] {
     action = [options] {
-      write_file(options->out, render_html(read_report(options->report)));
+      write_file(options->out, render_file(options->report));
       fmt::print("{}\n", options->out);
       return static_cast<int>(done);
     };

@@ -89,4 +89,37 @@ TEST_CASE("names from a spec are inert in the page, and the page is the same eac
   CHECK(page == render_html(comparison));
 }
 
+TEST_CASE("a comparison read back from its JSON says the same, and makes the same page") {
+  DefenseComparison comparison = sample();
+  ComparisonRun failed;
+  failed.seed = 3;
+  failed.status = Status::failed;
+  failed.reason = "it diverged";
+  comparison.settings[2].runs.push_back(failed);
+  comparison.settings[0].runs[0].confirmed = Confirmed{40, 39};
+  comparison.settings[1].runs[0].defense = {{"epsilon", 8.0}};
+  comparison.settings[1].pictures.push_back({"aGVhZA==", "dGFpbA==", 7, 0.25});
+  comparison.timing["seconds"] = 1.5;
+  const Json document = to_json(comparison);
+  const DefenseComparison again = comparison_from_json(Json::parse(document.dump()), "comparison.json");
+  CHECK(to_json(again) == document);
+  CHECK(render_html(again) == render_html(comparison));
+}
+
+TEST_CASE("a comparison that is none, or has a field of the wrong type, is refused with the field's path") {
+  const Json document = to_json(sample());
+  const auto refused = [&](const char* place, const Json& value, const std::string& named) {
+    Json spoilt = document;
+    spoilt[Json::json_pointer(place)] = value;
+    CAPTURE(place);
+    CHECK_THROWS_WITH(comparison_from_json(spoilt, "comparison.json"), Catch::Contains(named));
+  };
+  refused("/schema", "afterimage.report/1", "not a comparison");
+  refused("/settings/0/name", 3, "settings[0].name has to be a string");
+  refused("/settings/1/runs/0/status", "fine", "settings[1].runs[0].status has to be one of ok");
+  refused("/settings/1/test_accuracy/mean", 1.5, "settings[1].test_accuracy.mean has to be a fraction");
+  refused("/settings/2/reconstructed/count", 101, "settings[2].reconstructed");
+  CHECK_THROWS_WITH(comparison_from_json(Json::array(), "comparison.json"), Catch::Contains("not a comparison"));
+}
+
 }  // namespace afterimage
