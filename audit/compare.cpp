@@ -173,8 +173,8 @@ std::vector<std::string> train_words(const CompareSpec& spec, const ComparedSett
     words.push_back(fmt::format("{}={}", name, value));
   }
   words.insert(words.end(), spec.train.begin(), spec.train.end());
-  words.emplace_back("--out");
-  words.push_back((folder / "run").string());
+  for (const auto& word : {std::string("--resume"), std::string("--out"), (folder / "run").string()})
+    words.push_back(word);
   return words;
 }
 

@@ -59,6 +59,7 @@ FileCheckpoint::FileCheckpoint(fs::path file, std::string fingerprint, bool take
 
 void FileCheckpoint::keep(const State& state) {
   const auto start = std::chrono::steady_clock::now();
+  if (file_.has_parent_path()) fs::create_directories(file_.parent_path());
   write_safetensors(file_, {state.arrays(), {{"fingerprint", fingerprint_}}});
   const auto end = std::chrono::steady_clock::now();
   next_ = end + std::max<std::chrono::steady_clock::duration>(often_enough, time_per_write * (end - start));

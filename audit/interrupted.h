@@ -30,7 +30,8 @@ class Leftovers {
   std::filesystem::path folder_;
 };
 
-// An attack's state in a file, at most once in some seconds and for no more than a small share of the time.
+// The state of an attack or a defence in a file, at most once in some seconds and for no more than a small share of the
+// time.
 class FileCheckpoint final : public Checkpoint {
  public:
   // `take`: whether what the file holds is to be gone on from; it is, where its fingerprint is this one. Throws
@@ -38,7 +39,7 @@ class FileCheckpoint final : public Checkpoint {
   FileCheckpoint(std::filesystem::path file, std::string fingerprint, bool take);
   State take() override { return std::exchange(kept_, {}); }
   bool due() const override { return std::chrono::steady_clock::now() >= next_; }
-  void keep(const State& state) override;
+  void keep(const State& state) override;  // makes the file's folder where there is none
 
  private:
   std::filesystem::path file_;

@@ -5,6 +5,7 @@
 
 #include "audit/commands/commands.h"
 #include "audit/commands/subject_options.h"
+#include "audit/defense_state.h"
 #include "audit/support_set.h"
 #include "models/base/error.h"
 #include "models/base/files.h"
@@ -18,6 +19,7 @@ struct DistillRequest {
   std::int64_t samples = 0;
   InputRequest inputs;
   std::map<std::string, std::string> options;  // of the method, as typed
+  bool resume = false;
 };
 
 // Under their own names; the test accuracy of what is made depends on who trains on it, and is train's or compare's.
@@ -45,10 +47,12 @@ int distill(const DistillRequest& request, const Context& context) {
       make_network(request.architecture, request.parameterization, data.training.images.size(1), data.targets.size(1));
   Generator random = seeded(stage_seed(context.seed, "initial weights"));
   const Undefended undefended = undefended_of(data, network, network->initial(random), {});
-  Forgetful checkpoint;
-  const SupportSet support = method.distill(undefended, options, random, *context.progress, checkpoint);
+  DefenseState state(out, fingerprint_of(undefended, request.architecture, request.method, request.options, context),
+                     request.resume);
+  const SupportSet support = method.distill(undefended, options, random, *context.progress, state.checkpoint());
   if (out.has_parent_path()) prepare_output_folder(out.parent_path(), true);
   write_support_set(out, support, data);
+  state.clear();
   fmt::print("{}: {} images of {}\n", request.method, support.images.size(0), request.samples);
   for (const auto& [name, value] : support.evidence.items()) fmt::print("  {} {}\n", name, value.dump());
   fmt::print("{}\n", request.out);
@@ -72,6 +76,8 @@ void add_distill(CLI::App& app, Context& context, Action& action) {
   command->add_option("--parameterization", request->parameterization, "standard or ntk (default standard)");
   add_input_options(*command, request->inputs);
   command->add_option("--out", request->out, "new .npz file, which --data npz:FILE takes")->required();
+  command->add_flag("--resume", request->resume,
+                    "go on where an interrupted run with the same options and --out stopped");
   add_method_options(*command, request->options);
   command->callback(
       [request, &context, &action] { action = [request, &context] { return distill(*request, context); }; });

@@ -8,6 +8,7 @@
 #include "audit/commands/commands.h"
 #include "audit/commands/subject_options.h"
 #include "audit/defense_options.h"
+#include "audit/defense_state.h"
 #include "audit/drawn_data.h"
 #include "audit/plan.h"
 #include "audit/run_directory.h"
@@ -88,6 +89,18 @@ ModelDescription written_model(ModelDescription model, const fs::path& out) {
   return model;
 }
 
+// A run that cannot be made leaves nothing; one that was interrupted leaves its state.
+Release released(const Defense& defense, const Undefended& undefended, const TrainRequest& request, Generator& random,
+                 Progress& progress, DefenseState& state) {
+  const OptionValues options(defense.options(), request.defense_options);
+  try {
+    return defense.release(undefended, options, random, progress, state.checkpoint());
+  } catch (const UsageError&) {
+    state.clear();
+    throw;
+  }
+}
+
 }  // namespace
 
 void train_run(const TrainRequest& request, const Context& context) {
@@ -114,9 +127,10 @@ void train_run(const TrainRequest& request, const Context& context) {
   Recipe recipe = request.recipe;
   recipe.picture_shape = data.image_shape;
   const Undefended undefended = undefended_of(data, network, initial, recipe);
-  Forgetful checkpoint;
-  const Release release = defense.release(undefended, OptionValues(defense.options(), request.defense_options), random,
-                                          *context.progress, checkpoint);
+  DefenseState state(
+      request.out, fingerprint_of(undefended, request.architecture, request.defense, request.defense_options, context),
+      request.resume);
+  const Release release = released(defense, undefended, request, random, *context.progress, state);
   const Training& training = release.training;
   const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
 
@@ -131,6 +145,7 @@ void train_run(const TrainRequest& request, const Context& context) {
   const Json record = record_of(request, context, *network, data, release, seconds);
   write_file(out / "training.json", record.dump(1) + "\n");
   write_file(out / "model.json", to_json(written_model(model, out)).dump(1) + "\n");
+  state.clear();
   fmt::print(
       "trained {} on {} images: loss {:.3g} after {} steps (stopped by {}), test accuracy {}\n{}\n",
       request.architecture, request.samples, training.final_loss, training.steps, training.stopped_by,
@@ -200,6 +215,8 @@ void add_train(CLI::App& app, Context& context, Action& action) {
       "default none)");
   command->add_option("--defense-option", options->defense_options,
                       "NAME=VALUE, an option of the defence; as often as there are");
+  command->add_flag("--resume", request.resume,
+                    "go on where the defence of an interrupted run with the same options and --out stopped");
   command->callback([options, &context, &action] {
     action = [options, &context] {
       Recipe& chosen = options->request.recipe;

@@ -54,6 +54,8 @@ TEST_CASE("a comparison measures every setting against the original images: dist
                     second = out + "/setting-2/seed-1/run/training-set.npz";
   CHECK(contents(first) == contents(second));
   CHECK(contents(out + "/comparison.html").find("KIP") != std::string::npos);
+  CHECK(run("render " + out + "/comparison.json --out " + (folder / "again.html")).code == 0);
+  CHECK(contents(folder / "again.html") == contents(out + "/comparison.html"));
   CHECK(compared.out.find("training images came back") != std::string::npos);
   // The defended network is audited like any other, by hand as well.
   const int verified = run("verify " + out + "/setting-2/seed-1/report/report.json").code;
@@ -128,6 +130,49 @@ TEST_CASE("a spec that is wrong is refused before any work, with one line that n
   refused([](auto& s) { s["train"] = {{"lerning-rate", 1}}; }, "lerning-rate");
   refused([](auto& s) { s["audit"] = {{"attacks", "telepathy"}}; }, "telepathy");
   CHECK(run("compare " + (folder / "missing.json") + " --out " + (folder / "never")).code == 2);
+}
+
+TEST_CASE(
+    "distillation that is killed goes on with --resume to the same end, alone and inside train, and leaves nothing") {
+  const Folder folder;
+  const bool alone = GENERATE(true, false);
+  std::vector<std::string> words{"--quiet", "--threads", "1"};
+  const auto more = [&](std::initializer_list<std::string> added) { words.insert(words.end(), added); };
+  if (alone) {
+    more({"distill", "kip", "--per-class", "10", "--distillation-steps", "1500"});
+  } else {
+    more({"train", "--architecture", "mlp:64", "--steps", "50", "--defense", "kip", "--defense-option", "per-class=10",
+          "--defense-option", "distillation-steps=1500"});
+  }
+  more({"--data", "fashion-mnist", "--task", "odd-even", "--samples", "100", "--out"});
+  const auto to = [&](const std::string& out, bool resume) {
+    std::vector<std::string> all = words;
+    all.push_back(out);
+    if (resume) all.emplace_back("--resume");
+    return all;
+  };
+  const auto finish = [](const std::vector<std::string>& command) {
+    int status = 0;
+    ::waitpid(start(command), &status, 0);
+    return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+  };
+  const std::string suffix = alone ? ".npz" : "", whole = folder / "whole" + suffix, out = folder / "killed" + suffix,
+                    state = out + ".state.safetensors";
+  REQUIRE(finish(to(whole, false)) == 0);
+  const pid_t child = start(to(out, false));
+  while (!fs::exists(state) && ::waitpid(child, nullptr, WNOHANG) == 0)
+    std::this_thread::sleep_for(std::chrono::milliseconds(5));
+  ::kill(child, SIGKILL);
+  ::waitpid(child, nullptr, 0);
+  REQUIRE(fs::exists(state));
+  REQUIRE_FALSE(fs::exists(out));
+  REQUIRE(finish(to(out, true)) == 0);
+  CHECK_FALSE(fs::exists(state));
+  for (const auto* file : {"support-set.npz", "trained.safetensors"}) {
+    if (!alone) CHECK(contents(whole + "/" + file) == contents(out + "/" + file));
+  }
+  if (alone) CHECK(contents(whole) == contents(out));
+  CHECK(std::distance(fs::directory_iterator(folder / ""), fs::directory_iterator()) == 2);
 }
 
 TEST_CASE("a distilled set trains a network as it was made: pixels, learned targets and the mean that was taken off") {
