@@ -12,6 +12,7 @@
 #include "attacks/solver/history.h"
 #include "attacks/solver/smooth_bounds.h"
 #include "models/base/error.h"
+#include "models/picture_shape.h"
 #include "models/tangent/flow.h"
 
 namespace afterimage {
@@ -66,14 +67,10 @@ Settings parse(const OptionValues& options) {
   return settings;
 }
 
-bool has_pictures(const Subject& subject) {
-  const auto& shape = subject.image_shape;
-  return shape.size() > 1 && shape[0] > 1 && shape[1] > 1;
-}
-
-// The weight of total variation in a search of pixels; 0: none.
+// The weight of total variation in a search of pixels; 0: none, as where nothing lies beside or below a pixel.
 double smoothness_of(const Subject& subject, const Settings& settings) {
-  if (!has_pictures(subject)) return 0;
+  const auto& shape = subject.image_shape;
+  if (!is_picture(shape) || shape[0] < 2 || shape[1] < 2) return 0;
   return settings.smoothness.value_or(subject.network->first_layer().dense ? dense_smoothness : other_smoothness);
 }
 

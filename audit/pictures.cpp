@@ -4,10 +4,6 @@
 
 namespace afterimage {
 
-bool is_picture(const std::vector<std::int64_t>& shape) {
-  return shape.size() == 2 || (shape.size() == 3 && (shape[2] == 1 || shape[2] == 3));
-}
-
 Picture picture_of(const Tensor& pixels, const std::vector<std::int64_t>& shape) {
   const Tensor bytes = pixels.mul(255).round().clamp(0, 255).to(at::kByte).contiguous();
   const auto* data = bytes.data_ptr<std::uint8_t>();

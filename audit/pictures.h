@@ -4,13 +4,12 @@
 #include <string>
 #include <vector>
 
+#include "models/picture_shape.h"
 #include "models/tensor.h"
 #include "reports/contact_sheet.h"
 
 namespace afterimage {
 
-// [h, w], [h, w, 1] or [h, w, 3].
-bool is_picture(const std::vector<std::int64_t>& shape);
 // Pixels [d] in [0, 1], of a shape that is a picture's.
 Picture picture_of(const Tensor& pixels, const std::vector<std::int64_t>& shape);
 std::string png_of(const Tensor& pixels, const std::vector<std::int64_t>& shape);  // base64

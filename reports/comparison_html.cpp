@@ -2,14 +2,12 @@
 #include <fmt/ranges.h>
 
 #include "reports/comparison.h"
-#include "reports/page_files.h"
 #include "reports/page_parts.h"
 
 namespace afterimage {
 namespace {
 
 using kainjow::mustache::data;
-using kainjow::mustache::mustache;
 using page::number, page::percent, page::row, page::rows, page::texts;
 
 std::string accuracy_text(const ComparisonSetting& setting) {
@@ -136,24 +134,17 @@ data facts_data(const DefenseComparison& comparison) {
 }  // namespace
 
 std::string render_html(const DefenseComparison& comparison) {
-  const std::string chart_library(page_file("chart.min.js")), script(page_file("comparison.js"));
   data view, settings{data::type::list};
   for (std::size_t i = 0; i < comparison.settings.size(); ++i) {
     settings.push_back(setting_data(comparison.settings[i], i + 1));
   }
-  view.set("csp", page::content_policy({chart_library, script}));
-  view.set("style", std::string(page_file("style.css")));
-  view.set("chart_library", chart_library);
-  view.set("script", script);
-  view.set("json", page::inert_json(to_json(comparison)));
   view.set("plain", in_plain_words(comparison));
   view.set("settings", settings);
   view.set("seeds", seeds_text(comparison));
   view.set("facts", facts_data(comparison));
   view.set("limitations", texts(comparison.limitations));
   view.set("command", comparison.tool.command);
-  mustache page{std::string(page_file("comparison.html"))};
-  return page.render(view);
+  return page::render(view, "defences compared", "comparison.html", "comparison.js", to_json(comparison));
 }
 
 }  // namespace afterimage

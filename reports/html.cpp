@@ -12,7 +12,6 @@ namespace afterimage {
 namespace {
 
 using kainjow::mustache::data;
-using kainjow::mustache::mustache;
 using kainjow::mustache::partial;
 using page::number, page::percent, page::rate_text, page::row, page::rows, page::texts;
 
@@ -279,39 +278,32 @@ data inputs_data(const Report& report) {
 }  // namespace
 
 std::string render_html(const Report& report) {
-  const std::string chart_library(page_file("chart.min.js")), script(page_file("script.js"));
-  data page;
-  page.set("csp", page::content_policy({chart_library, script}));
-  page.set("style", std::string(page_file("style.css")));
-  page.set("chart_library", chart_library);
-  page.set("script", script);
-  page.set("json", page::inert_json(to_json(report)));
-  page.set("verdict", name_of(report.verdict));
-  page.set("headline", headline(report.verdict));
-  page.set("icon", icon(report.verdict));
-  page.set("plain", in_plain_words(report));
-  page.set("has_rules", report.gate.has_value());
-  page.set("rules", rules_data(report));
+  data view;
+  view.set("verdict", name_of(report.verdict));
+  view.set("headline", headline(report.verdict));
+  view.set("icon", icon(report.verdict));
+  view.set("plain", in_plain_words(report));
+  view.set("has_rules", report.gate.has_value());
+  view.set("rules", rules_data(report));
   data findings{data::type::list};
   for (std::size_t i = 0; i < report.findings.size(); ++i) findings.push_back(finding_data(report.findings[i], i));
-  page.set("findings", findings);
-  page.set("deviation", deviation_data(report.deviation));
-  page.set("deviation_reason", report.deviation.reason);
-  page.set("has_exposure", report.exposure.has_value());
+  view.set("findings", findings);
+  view.set("deviation", deviation_data(report.deviation));
+  view.set("deviation_reason", report.deviation.reason);
+  view.set("has_exposure", report.exposure.has_value());
   if (report.exposure) {
-    page.set("exposure", exposure_data(*report.exposure));
-    page.set("exposure_attack", report.exposure->attack);
-    page.set("exposure_reason", report.exposure->reason);
+    view.set("exposure", exposure_data(*report.exposure));
+    view.set("exposure_attack", report.exposure->attack);
+    view.set("exposure_reason", report.exposure->reason);
   }
-  page.set("facts", facts_data(report));
-  page.set("inputs", inputs_data(report));
-  page.set("knows", texts(report.threat_model.knows));
-  page.set("does_not_know", texts(report.threat_model.does_not_know));
-  page.set("limitations", texts(report.limitations));
-  page.set("command", report.tool.command);
-  page.set("picture", partial([] { return std::string(page_file("picture.html")); }));
-  mustache view{std::string(page_file("template.html"))};
-  return view.render(page);
+  view.set("facts", facts_data(report));
+  view.set("inputs", inputs_data(report));
+  view.set("knows", texts(report.threat_model.knows));
+  view.set("does_not_know", texts(report.threat_model.does_not_know));
+  view.set("limitations", texts(report.limitations));
+  view.set("command", report.tool.command);
+  view.set("picture", partial([] { return std::string(page_file("picture.html")); }));
+  return page::render(view, headline(report.verdict), "report.html", "script.js", to_json(report));
 }
 
 }  // namespace afterimage

@@ -1,4 +1,4 @@
-// The files of the page, compiled in: template.html, style.css, script.js and the chart library.
+// The files of the pages (page/) and the chart library, compiled in.
 #pragma once
 
 #include <string_view>

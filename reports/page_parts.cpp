@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include "models/base/files.h"
+#include "reports/page_files.h"
 
 namespace afterimage::page {
 
@@ -70,6 +71,21 @@ std::string content_policy(const std::vector<std::string_view>& scripts) {
   std::string policy = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src";
   for (const auto script : scripts) policy += " " + csp_hash(script);
   return policy;
+}
+
+std::string render(data view, const std::string& title, std::string_view body, std::string_view script,
+                   const Json& document) {
+  const std::string chart_library(page_file("chart.min.js")), code(page_file(script));
+  view.set("title", title);
+  view.set("csp", content_policy({chart_library, code}));
+  view.set("style", std::string(page_file("style.css")));
+  view.set("chart_library", chart_library);
+  view.set("script", code);
+  view.set("json", inert_json(document));
+  std::string text;
+  for (const auto part : {std::string_view("head.html"), body, std::string_view("foot.html")}) text += page_file(part);
+  kainjow::mustache::mustache page{text};
+  return page.render(view);
 }
 
 }  // namespace afterimage::page

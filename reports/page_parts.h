@@ -28,4 +28,9 @@ std::string content_policy(const std::vector<std::string_view>& scripts);
 // JSON that cannot end a script element or start a comment, whatever its strings hold.
 std::string inert_json(const Json& document);
 
+// A whole page: what all have around `body`, one of the page's files, which `script`, another, brings to life. It holds
+// the document that it shows.
+std::string render(data view, const std::string& title, std::string_view body, std::string_view script,
+                   const Json& document);
+
 }  // namespace afterimage::page

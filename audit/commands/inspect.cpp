@@ -5,8 +5,8 @@
 #include <filesystem>
 #include <memory>
 
+#include "audit/checkpoint_difference.h"
 #include "audit/commands/commands.h"
-#include "audit/comparison.h"
 #include "audit/report_file.h"
 #include "audit/summary.h"
 #include "models/base/error.h"
@@ -106,13 +106,13 @@ std::string change_text(const TensorChange& change) {
 
 int compare(const std::string& first, const std::string& second, const std::string& key) {
   require_keys({first, second}, key);
-  const Comparison comparison =
-      compare_weights(read_parameters(first, key), first, read_parameters(second, key), second);
+  const CheckpointDifference difference =
+      difference_of(read_parameters(first, key), first, read_parameters(second, key), second);
   fmt::print("from {}\nto   {}\n", first, second);
-  for (const auto& change : comparison.tensors) {
+  for (const auto& change : difference.tensors) {
     fmt::print("  {:<24} [{}]  {}\n", printable(change.name), fmt::join(change.shape, ", "), change_text(change));
   }
-  for (const auto& finding : comparison.findings) fmt::print("- {}\n", finding);
+  for (const auto& finding : difference.findings) fmt::print("- {}\n", finding);
   return done;
 }
 

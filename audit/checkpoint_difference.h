@@ -17,14 +17,14 @@ struct TensorChange {
   bool only_in_first = false;
 };
 
-struct Comparison {
+struct CheckpointDifference {
   std::vector<TensorChange> tensors;  // in the order of the second file, then those of the first alone
   std::vector<std::string>
       findings;  // sentences: architecture, what was frozen, the span, capacity, which attacks apply
 };
 
 // Throws InputError when the files have no tensor in common.
-Comparison compare_weights(const Parameters& initial, const std::string& initial_file, const Parameters& trained,
-                           const std::string& trained_file);
+CheckpointDifference difference_of(const Parameters& initial, const std::string& initial_file,
+                                   const Parameters& trained, const std::string& trained_file);
 
 }  // namespace afterimage

@@ -1,4 +1,4 @@
-#include "audit/comparison.h"
+#include "audit/checkpoint_difference.h"
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
@@ -90,9 +90,9 @@ void say_of_dense(const Subject& subject, std::vector<std::string>& findings) {
 
 }  // namespace
 
-Comparison compare_weights(const Parameters& initial, const std::string& initial_file, const Parameters& trained,
-                           const std::string& trained_file) {
-  Comparison result;
+CheckpointDifference difference_of(const Parameters& initial, const std::string& initial_file,
+                                   const Parameters& trained, const std::string& trained_file) {
+  CheckpointDifference result;
   result.tensors = changes_of(initial, trained);
   const auto common = names_where(result.tensors, [](const TensorChange& c) { return c.relative.has_value(); });
   if (common.empty()) {
