@@ -1,0 +1,76 @@
+"""What defences cost and stop, through `compare`: the defence at work, and the published distillation experiment.
+
+    python3 tests/benchmarks/defences.py build/release/afterimage [--mnist DIR] [--experiment at-work|published]
+        [--samples N] [--width 1024] [--seeds 1] [--limit 240] [--only KIP,undefended] [--keep DIR]
+
+`at-work`: 100 images, undefended, trained on distilled sets, and by DP-SGD: accuracy, and leakage against the original
+images and the control set. `published`: 500 images to 20, as in Loo et al. (ICLR 2024). `--only` takes settings whose
+names begin so, `--limit` each audit's time limit in seconds; `--keep` is the comparison's folder, gone on with where it
+is there. Needs numpy.
+"""
+import json
+import pathlib
+import sys
+
+from program import Program, arguments
+
+
+def setting(name, defense, **options):
+    return {"name": name, "defense": defense, "options": {key.replace("_", "-"): value for key, value in options.items()}}
+
+
+EXPERIMENTS = {
+    "at-work": (100, [
+        setting("undefended", "none"),
+        setting("KIP, 20 images", "kip", per_class=10),
+        setting("KIP, 60 images", "kip", per_class=30),
+        setting("RKIP, 20 images, distance 0.7", "rkip", per_class=10, distance=0.7),
+        setting("RKIP, 60 images, distance 0.7", "rkip", per_class=30, distance=0.7),
+        setting("DP-SGD, epsilon 8", "dp-sgd", epsilon=8, steps=200),
+        setting("DP-SGD, epsilon 100", "dp-sgd", epsilon=100, steps=200),
+        setting("random subset, 20 images", "random-subset", per_class=10)]),
+    "published": (500, [
+        setting("undefended", "none"),
+        setting("KIP, 20 images", "kip", per_class=10),
+        setting("RKIP, 20 images", "rkip", per_class=10),
+        setting("RKIP-finite, 20 images", "rkip-finite", per_class=10),
+        setting("random subset, 20 images", "random-subset", per_class=10)]),
+}
+
+
+def percent(value):
+    return "-" if value is None else f"{100 * value:.1f}"
+
+
+def count(rate):
+    return "-" if rate is None else f"{rate['count']} of {rate['of']}"
+
+
+def main():
+    options = arguments(experiment="at-work", samples=0, width=1024, seeds=1, limit=240, only="", keep="")
+    program = Program(options.program, options.mnist)
+    samples, settings = EXPERIMENTS[options.experiment]
+    wanted = tuple(options.only.split(",")) if options.only else ("",)
+    spec = {"schema": "afterimage.compare/1", "data": program.data, "task": program.task,
+            "samples": options.samples or samples, "architecture": f"mlp:{options.width},{options.width}",
+            "audit": {"attacks": "span,vertices,finite-width", "time-limit": options.limit},
+            "seeds": list(range(1, options.seeds + 1)),
+            "settings": [each for each in settings if each["name"].startswith(wanted)]}
+    out = pathlib.Path(options.keep or program.folder / "comparison")
+    file = program.folder / "spec.json"
+    file.write_text(json.dumps(spec))
+    result = program.run("compare", file, "--out", out, "--resume", "--jobs", 1)
+    if not (out / "comparison.json").exists():
+        sys.exit(f"compare: exit {result.returncode}, {result.stderr}")
+    print("setting                         accuracy (95 %)        came back    control      p        AUC    p(AUC)   confirmed")
+    for each in json.loads((out / "comparison.json").read_text())["settings"]:
+        accuracy, auc = each["test_accuracy"], each["membership_auc"]
+        interval = "to".join(f" {percent(end)} " for end in accuracy["ci95"] or []).strip()
+        confirmed = [run["confirmed"]["count"] if run["confirmed"] else "-" for run in each["runs"]]
+        print(f"{each['name']:30}  {percent(accuracy['mean']):5} ({interval:12})  {count(each['reconstructed']):>11}  "
+              f"{count(each['control']):>11}  {'-' if each['p_value'] is None else format(each['p_value'], '.1g'):>7}  "
+              f"{'-' if auc is None else format(auc, '.3f'):>5}  "
+              f"{'-' if auc is None else format(each['membership_p_value'], '.1g'):>7}  {confirmed}", flush=True)
+
+
+main()
