@@ -15,7 +15,7 @@ import numpy
 import torch
 from program import Program, arguments
 
-FEW, MORE = 2, 6  # steps
+FEW, MORE = 2, 12  # steps
 
 
 class Block(torch.nn.Module):
