@@ -1,10 +1,11 @@
-"""What defences cost and stop, through `compare`: the defence at work, and the published distillation experiment.
+"""What defences cost and stop, through `compare`: the defence at work, the published distillation experiment, and all.
 
-    python3 tests/benchmarks/defences.py build/release/afterimage [--mnist DIR] [--experiment at-work|published]
-        [--samples N] [--width 1024] [--seeds 1] [--limit 240] [--only KIP,undefended] [--keep DIR]
+    python3 tests/benchmarks/defences.py build/release/afterimage [--mnist DIR] [--experiment at-work|published|all]
+        [--samples N] [--width W] [--seeds 1] [--limit 240] [--only KIP,undefended] [--keep DIR]
 
 `at-work`: 100 images, undefended, trained on distilled sets, and by DP-SGD: accuracy, and leakage against the original
-images and the control set. `published`: 500 images to 20, as in Loo et al. (ICLR 2024). `--only` takes settings whose
+images and the control set. `published`: 500 images to 20, as in Loo et al. (ICLR 2024). `all`: every method on 50
+images at width 512, README's table (with --limit 90). `--only` takes settings whose
 names begin so, `--limit` each audit's time limit in seconds; `--keep` is the comparison's folder, gone on with where it
 is there. Needs numpy.
 """
@@ -20,7 +21,7 @@ def setting(name, defense, **options):
 
 
 EXPERIMENTS = {
-    "at-work": (100, [
+    "at-work": (100, 1024, [
         setting("undefended", "none"),
         setting("KIP, 20 images", "kip", per_class=10),
         setting("KIP, 60 images", "kip", per_class=30),
@@ -29,12 +30,27 @@ EXPERIMENTS = {
         setting("DP-SGD, epsilon 8", "dp-sgd", epsilon=8, steps=200),
         setting("DP-SGD, epsilon 100", "dp-sgd", epsilon=100, steps=200),
         setting("random subset, 20 images", "random-subset", per_class=10)]),
-    "published": (500, [
+    "published": (500, 1024, [
         setting("undefended", "none"),
         setting("KIP, 20 images", "kip", per_class=10),
         setting("RKIP, 20 images", "rkip", per_class=10),
         setting("RKIP-finite, 20 images", "rkip-finite", per_class=10),
         setting("random subset, 20 images", "random-subset", per_class=10)]),
+    "all": (50, 512, [
+        setting("undefended", "none"),
+        setting("early stopping at loss 0.1", "early-stopping", stop_loss=0.1),
+        setting("weight decay 0.01", "weight-decay", decay=0.01),
+        setting("noise on the weights, twice", "release-noise", noise=2),
+        setting("DP-SGD, epsilon 8", "dp-sgd", epsilon=8, steps=200),
+        setting("random subset, 10 images", "random-subset", per_class=5),
+        setting("labels by lot", "random-labels"),
+        setting("KIP, 10 images", "kip", per_class=5),
+        setting("KIP, half of the pixels noise", "kip", per_class=5, corruption=0.5),
+        setting("RKIP, 10 images", "rkip", per_class=5),
+        setting("RKIP, 10 images, distance 0.8", "rkip", per_class=5, distance=0.8),
+        setting("RKIP-finite, 10 images", "rkip-finite", per_class=5),
+        setting("RCIG, 10 images", "rcig", per_class=5, channels=8, distillation_steps=300),
+        setting("random features", "random-features")]),
 }
 
 
@@ -47,12 +63,12 @@ def count(rate):
 
 
 def main():
-    options = arguments(experiment="at-work", samples=0, width=1024, seeds=1, limit=240, only="", keep="")
+    options = arguments(experiment="at-work", samples=0, width=0, seeds=1, limit=240, only="", keep="")
     program = Program(options.program, options.mnist)
-    samples, settings = EXPERIMENTS[options.experiment]
+    samples, width, settings = EXPERIMENTS[options.experiment]
     wanted = tuple(options.only.split(",")) if options.only else ("",)
     spec = {"schema": "afterimage.compare/1", "data": program.data, "task": program.task,
-            "samples": options.samples or samples, "architecture": f"mlp:{options.width},{options.width}",
+            "samples": options.samples or samples, "architecture": "mlp:{0},{0}".format(options.width or width),
             "audit": {"attacks": "span,vertices,finite-width", "time-limit": options.limit},
             "seeds": list(range(1, options.seeds + 1)),
             "settings": [each for each in settings if each["name"].startswith(wanted)]}
