@@ -63,6 +63,7 @@ class Deflation {
   // An image with little weight in the first layer's change is off in the span by several times as much as most are, so
   // that it lies outside the bounds with their usual slack. Returns whether they were not wide yet.
   bool widen();
+  double pixel_range() const;
   bool is_known(const Tensor& coordinates, double within) const;
   void add(const Tensor& coordinates, double leverage, double firmness);
   // Puts `image` in the place of the known one that it resembles, if its bounds agree better.

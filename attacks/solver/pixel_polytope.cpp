@@ -110,32 +110,37 @@ struct Fit {
   double leverage = 1;
   std::int64_t active = 0;
   double firmness = 0;
+  double misfit = 0;  // in units of the images
 };
 
 // Least squares over the bounds that are active at `vertex` [r]: with more of them than dimensions the slack and most
 // of the rounding average out.
 Fit fit_bounds(const Tensor& vertex, const Tensor& rows, const Tensor& lower, const Tensor& upper,
                double first_tolerance, double later_tolerance) {
-  Fit fit{vertex, 1, 0, 0};
-  Tensor triangle;
+  Fit fit{vertex};
+  Tensor triangle, left;
   for (int i = 0; i < refits; ++i) {
     const double tolerance = i == 0 ? first_tolerance : later_tolerance;
     const Tensor pixels = at::mv(rows, fit.coordinates);
     const Tensor low = (pixels - lower).abs() < tolerance, high = (pixels - upper).abs() < tolerance;
     const Tensor active = at::nonzero(low.logical_or(high)).squeeze(1);
     fit.active = active.numel();
-    if (fit.active < rows.size(1)) return {vertex, 1, fit.active, 0};
+    if (fit.active < rows.size(1)) return {vertex, 1, fit.active};
     const Tensor equations = rows.index_select(0, active);
     const Tensor targets = at::where(high, upper, lower).index_select(0, active).unsqueeze(1);
     const auto [q, r] = at::linalg_qr(equations);
     const Tensor diagonal = r.diagonal().abs();
     constexpr double singular = 1e-9;
-    if (diagonal.min().item<double>() < singular * diagonal.max().item<double>()) return {vertex, 1, fit.active, 0};
+    if (diagonal.min().item<double>() < singular * diagonal.max().item<double>()) return {vertex, 1, fit.active};
     fit.coordinates = at::linalg_solve_triangular(r, at::mm(q.t(), targets), /*upper=*/true).squeeze(1);
     fit.leverage = q.square().sum(1).max().item<double>();
     triangle = r;
+    left = at::mv(equations, fit.coordinates) - targets.squeeze(1);
   }
-  if (fit.leverage < largest_leverage) fit.firmness = at::linalg_svdvals(triangle).min().item<double>();
+  if (fit.leverage < largest_leverage) {
+    fit.firmness = at::linalg_svdvals(triangle).min().item<double>();
+    fit.misfit = left.norm().item<double>() / std::sqrt(std::max<double>(1, left.numel() - triangle.size(0)));
+  }
   return fit;
 }
 
@@ -154,15 +159,16 @@ namespace {
 VertexSet vertices_of(std::int64_t count, std::int64_t rank) {
   const auto n = static_cast<std::size_t>(count);
   return {at::zeros({count, rank}, at::kDouble), std::vector<double>(n, 1.0), std::vector<std::int64_t>(n, 0),
-          std::vector<double>(n, 0.0)};
+          std::vector<double>(n, 0.0), std::vector<double>(n, 0.0)};
 }
 
-void put(VertexSet& vertices, std::int64_t row, const Fit& fit) {
+void put(VertexSet& vertices, std::int64_t row, const Fit& fit, double slack) {
   const auto i = static_cast<std::size_t>(row);
   vertices.coordinates.select(0, row).copy_(fit.coordinates);
   vertices.leverage[i] = fit.leverage;
   vertices.active[i] = fit.active;
   vertices.firmness[i] = fit.firmness;
+  vertices.misfit[i] = fit.misfit / slack;
 }
 
 }  // namespace
@@ -170,7 +176,8 @@ void put(VertexSet& vertices, std::int64_t row, const Fit& fit) {
 VertexSet PixelPolytope::refit(const Tensor& coordinates, double slacks) const {
   VertexSet found = vertices_of(coordinates.size(0), rank());
   for (std::int64_t i = 0; i < coordinates.size(0); ++i) {
-    put(found, i, fit_bounds(coordinates[i], live_basis_, lower_, upper_, slacks * slack_, active_in_slacks * slack_));
+    put(found, i, fit_bounds(coordinates[i], live_basis_, lower_, upper_, slacks * slack_, active_in_slacks * slack_),
+        slack_);
   }
   return found;
 }
@@ -191,7 +198,7 @@ VertexSet PixelPolytope::snap(const Tensor& candidates, bool along, Progress& pr
       at = vertex.clone();
       const double tolerance = active_in_slacks * slack_;
       const Fit fit = fit_bounds(at, live_basis_, lower_, upper_, tolerance, tolerance);
-      put(found, i, fit);
+      put(found, i, fit, slack_);
       if (fit.leverage < largest_leverage || stays) return;
     }
   };

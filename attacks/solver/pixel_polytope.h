@@ -23,6 +23,8 @@ struct VertexSet {
   std::vector<std::int64_t> active;  // [n] bounds that are active
   // [n] the smallest singular value of the active bounds' equations: how firmly they hold the weakest direction
   std::vector<double> firmness;
+  // [n] what the fit leaves of the active bounds, root mean square over those beyond the span's dimensions, in slacks
+  std::vector<double> misfit;
 
   std::int64_t size() const { return static_cast<std::int64_t>(leverage.size()); }
 };

@@ -77,4 +77,34 @@ TEST_CASE("of two finds that resemble each other the one whose bounds agree bett
   for (std::int64_t i = 0; i < deflation.found(); ++i) CHECK(pictures.distance(deflation.known()[i]) < 1e-3);
 }
 
+TEST_CASE("where slack is so wide that dim pixels count as black, only what rounding explains is confirmed") {
+  const bool dim = GENERATE(false, true);
+  Pictures pictures(false);
+  Generator random = seeded(7);
+  constexpr double slack = 0.017;
+  if (dim) {  // a third of the pixels lie within three slacks of black
+    const Tensor all = pictures.images + pictures.mean;
+    const Tensor dimmed = at::where(at::rand({count, pixels}, random, at::kDouble) < 1.0 / 3,
+                                    3 * slack * at::rand({count, pixels}, random, at::kDouble), all);
+    pictures.set(dimmed);
+  }
+  pictures.span.rounding *= slack / PixelPolytope(pictures.span, pictures.bounds).slack();
+  const Subject subject = subject_of(pictures);
+  const VertexSet fits = PixelPolytope(pictures.span, pictures.bounds).refit(pictures.coordinates(), 3);
+  Deflation deflation(subject, pictures.span);
+  Silent silent;
+  Forgetful forgetful;
+  deflation.offer(noisy(pictures.coordinates(), 0.3, random), silent, forgetful);
+  std::int64_t agree = 0;
+  for (std::int64_t i = 0; i < count; ++i) {
+    const auto row = static_cast<std::size_t>(i);
+    if (fits.leverage[row] > largest_leverage) continue;
+    ++agree;
+    CHECK((fits.misfit[row] > 0.8) == dim);
+  }
+  CHECK(agree > count / 2);
+  CHECK(deflation.found() >= (dim ? 0 : count - 2));
+  for (std::int64_t i = 0; i < deflation.found(); ++i) CHECK(pictures.distance(deflation.known()[i]) < 0.01);
+}
+
 }  // namespace afterimage

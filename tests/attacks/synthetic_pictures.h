@@ -21,6 +21,10 @@ struct Pictures {
     } else {
       all = all.mul(at::rand({count, pixels}, random, at::kDouble) > 0.5);
     }
+    set(all, scale);
+  }
+  // These pixels [count, pixels] in place of the random ones.
+  void set(const Tensor& all, const Tensor& scale = {}) {
     mean = all.mean(0);
     images = over(all - mean, scale);
     const auto [u, s, vh] = at::linalg_svd(images, false);

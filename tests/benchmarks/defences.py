@@ -1,7 +1,7 @@
 """What defences cost and stop, through `compare`: the defence at work, the published distillation experiment, and all.
 
     python3 tests/benchmarks/defences.py build/release/afterimage [--mnist DIR] [--experiment at-work|published|all]
-        [--samples N] [--width W] [--seeds 1] [--limit 240] [--only KIP,undefended] [--keep DIR]
+        [--samples N] [--width W] [--seeds 1] [--limit 240] [--threads 2] [--only KIP,undefended] [--keep DIR]
 
 `at-work`: 100 images, undefended, trained on distilled sets, and by DP-SGD: accuracy, and leakage against the original
 images and the control set. `published`: 500 images to 20, as in Loo et al. (ICLR 2024). `all`: every method on 50
@@ -63,7 +63,7 @@ def count(rate):
 
 
 def main():
-    options = arguments(experiment="at-work", samples=0, width=0, seeds=1, limit=240, only="", keep="")
+    options = arguments(experiment="at-work", samples=0, width=0, seeds=1, limit=240, threads=2, only="", keep="")
     program = Program(options.program, options.mnist)
     samples, width, settings = EXPERIMENTS[options.experiment]
     wanted = tuple(options.only.split(",")) if options.only else ("",)
@@ -75,7 +75,7 @@ def main():
     out = pathlib.Path(options.keep or program.folder / "comparison")
     file = program.folder / "spec.json"
     file.write_text(json.dumps(spec))
-    result = program.run("compare", file, "--out", out, "--resume", "--jobs", 1)
+    result = program.run("--threads", options.threads, "compare", file, "--out", out, "--resume", "--jobs", 1)
     if not (out / "comparison.json").exists():
         sys.exit(f"compare: exit {result.returncode}, {result.stderr}")
     print("setting                         accuracy (95 %)        came back    control      p        AUC    p(AUC)   confirmed")
