@@ -269,7 +269,7 @@ class Search {
     return std::move(result_);
   }
 
-  // What is known, then what the last search came to.
+  // What is known, then what may be, then what the last search came to.
   void claim() {
     result_.complete = deflation_ && deflation_->missing() == 0;
     std::vector<Tensor> images, confirmed;
@@ -277,10 +277,12 @@ class Search {
       images.push_back(deflation_->known_images());
       confirmed.push_back(at::ones({known()}, at::kBool));
     }
-    if (history_.best) {
-      images.push_back(bounds_->to_images(history_.best->candidates).to(at::kFloat));
-      confirmed.push_back(at::zeros({images.back().size(0)}, at::kBool));
-    }
+    const auto candidates = [&](const Tensor& some) {
+      images.push_back(some);
+      confirmed.push_back(at::zeros({some.size(0)}, at::kBool));
+    };
+    if (deflation_) candidates(deflation_->doubtful_images());
+    if (history_.best) candidates(bounds_->to_images(history_.best->candidates).to(at::kFloat));
     result_.claim.images = at::cat(images);
     if (deflation_) {
       result_.claim.confirmed = at::cat(confirmed);

@@ -33,6 +33,11 @@ constexpr std::int64_t most_fruitless = 48;  // candidates in a row that lead no
 constexpr double least_norm = 0.1;           // of the median candidate: less points at nothing
 constexpr double least_contrast = 0.1;       // of the pixel range: a blank image lies in many spans and is no find
 
+// [n] distance of points [r] from each of `others` [n, r], relative to the longer of the two.
+Tensor distances_between(const Tensor& others, const Tensor& coordinates) {
+  return (others - coordinates).norm(2, 1) / at::maximum(others.norm(2, 1), coordinates.norm());
+}
+
 }  // namespace
 
 Deflation::Deflation(const Subject& subject, const RowSpan& span, double leverage)
@@ -42,7 +47,8 @@ Deflation::Deflation(const Subject& subject, const RowSpan& span, double leverag
       leverage_(leverage),
       known_(at::zeros({0, span.rank}, at::kDouble)),
       known_leverage_(at::zeros({0}, at::kDouble)),
-      known_firmness_(at::zeros({0}, at::kDouble)) {}
+      known_firmness_(at::zeros({0}, at::kDouble)),
+      doubtful_(at::zeros({0, span.rank}, at::kDouble)) {}
 
 Tensor Deflation::known_images() const { return at::mm(known_, polytope_->basis()).to(at::kFloat); }
 
@@ -100,14 +106,24 @@ bool Deflation::widen() {
   return true;
 }
 
-// [K] distance from each known image, relative to the longer of the two.
-Tensor Deflation::distances(const Tensor& coordinates) const {
-  return (known_ - coordinates).norm(2, 1) / at::maximum(known_.norm(2, 1), coordinates.norm());
-}
+// [K] from each known image.
+Tensor Deflation::distances(const Tensor& coordinates) const { return distances_between(known_, coordinates); }
 
 bool Deflation::is_known(const Tensor& coordinates, double within) const {
-  if (found() == 0) return false;
   return (distances(coordinates) < within).any().item<bool>();
+}
+
+void Deflation::keep_doubtful(const Tensor& coordinates) {
+  const bool resembles = (distances_between(doubtful_, coordinates) < same_image).any().item<bool>();
+  if (!resembles) doubtful_ = at::cat({doubtful_, coordinates.unsqueeze(0)});
+}
+
+Tensor Deflation::doubtful_images() const {
+  std::vector<Tensor> images{at::zeros({0, rank()}, at::kDouble)};
+  for (std::int64_t i = 0; i < doubtful_.size(0); ++i) {
+    if (!is_known(doubtful_[i], same_image)) images.push_back(doubtful_.narrow(0, i, 1));
+  }
+  return at::mm(at::cat(images), polytope_->basis()).to(at::kFloat);
 }
 
 void Deflation::accept(const Tensor& images) {
@@ -144,7 +160,6 @@ std::int64_t Deflation::take(const VertexSet& vertices) {
   const std::int64_t before = found();
   for (const auto i : order) {
     if (vertices.leverage[i] > leverage_) break;
-    if (coarse && vertices.misfit[i] > largest_misfit) continue;
     const auto row = static_cast<std::int64_t>(i);
     if (fits.defined() && !fits[row].item<bool>()) continue;
     const Tensor image = vertices.coordinates[row];
@@ -154,6 +169,10 @@ std::int64_t Deflation::take(const VertexSet& vertices) {
     if (found() >= fewest_to_compare_with &&
         vertices.firmness[i] < least_relative_firmness * known_firmness_.median().item<double>())
       continue;
+    if (coarse && vertices.misfit[i] > largest_misfit) {
+      keep_doubtful(image);
+      continue;
+    }
     if (is_known(image, same_image)) {
       improve(image, vertices.leverage[i], vertices.firmness[i]);
       continue;
@@ -200,6 +219,7 @@ void Deflation::restore(const State& state) {
   known_ = state.tensor("known");
   known_leverage_ = state.tensor("known_leverage");
   known_firmness_ = state.tensor("known_firmness");
+  doubtful_ = state.tensor("doubtful");
   fewest_active_ = state.whole("fewest_active");
   if (state.whole("wide") != 0) widen();
 }

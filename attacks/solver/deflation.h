@@ -24,6 +24,9 @@ class Deflation {
   std::int64_t found() const { return known_.size(0); }
   const Tensor& known() const { return known_; }  // [K, r] coordinates, float64
   Tensor known_images() const;                    // [K, d] float32
+  // [D, d] float32: vertices whose bounds agree, but on slack so coarse that this proves nothing; none resembles
+  // another or a known image.
+  Tensor doubtful_images() const;
   const PixelPolytope& polytope() const { return *polytope_; }
   // Fewest bounds active at a confirmed image; 0 while there is none.
   std::int64_t fewest_active() const { return fewest_active_; }
@@ -40,6 +43,7 @@ class Deflation {
         .set("known_leverage", known_leverage_)
         .set("known_firmness", known_firmness_)
         .set("fewest_active", fewest_active_)
+        .set("doubtful", doubtful_)
         .set("wide", std::int64_t{wide_});
   }
   void restore(const State& state);
@@ -60,6 +64,7 @@ class Deflation {
   // Tries candidates that resemble a known image and go as far again where no known image goes, until some are new.
   std::int64_t sweep_beside_known(Generator& random, Progress& progress);
   Tensor distances(const Tensor& coordinates) const;
+  void keep_doubtful(const Tensor& coordinates);
   // An image with little weight in the first layer's change is off in the span by several times as much as most are, so
   // that it lies outside the bounds with their usual slack. Returns whether they were not wide yet.
   bool widen();
@@ -81,6 +86,7 @@ class Deflation {
   bool wide_ = false;
   double leverage_;
   Tensor known_, known_leverage_, known_firmness_;  // [K, r], [K], [K]
+  Tensor doubtful_;                                 // [D, r]
   std::int64_t fewest_active_ = 0;
 };
 

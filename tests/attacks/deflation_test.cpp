@@ -104,6 +104,10 @@ TEST_CASE("where slack is so wide that dim pixels count as black, only what roun
   }
   CHECK(agree > count / 2);
   CHECK(deflation.found() >= (dim ? 0 : count - 2));
+  CHECK((deflation.doubtful_images().size(0) > 0) == dim);
+  Deflation again(subject, pictures.span);
+  again.restore(deflation.state());
+  CHECK(at::equal(again.doubtful_images(), deflation.doubtful_images()));
   for (std::int64_t i = 0; i < deflation.found(); ++i) CHECK(pictures.distance(deflation.known()[i]) < 0.01);
 }
 
