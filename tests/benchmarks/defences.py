@@ -1,7 +1,7 @@
 """What defences cost and stop, through `compare`: the defence at work, the published distillation experiment, and all.
 
     python3 tests/benchmarks/defences.py build/release/afterimage [--mnist DIR] [--experiment at-work|published|all]
-        [--samples N] [--width W] [--seeds 1] [--limit 240] [--threads 2] [--only KIP,undefended] [--keep DIR]
+        [--samples N] [--width W] [--seeds 1] [--limit 240] [--threads 2] [--only "KIP;undefended"] [--keep DIR]
 
 `at-work`: 100 images, undefended, trained on distilled sets, and by DP-SGD: accuracy, and leakage against the original
 images and the control set. `published`: 500 images to 20, as in Loo et al. (ICLR 2024). `all`: every method on 50
@@ -26,9 +26,13 @@ EXPERIMENTS = {
         setting("KIP, 20 images", "kip", per_class=10),
         setting("KIP, 60 images", "kip", per_class=30),
         setting("RKIP, 20 images, distance 0.7", "rkip", per_class=10, distance=0.7),
+        setting("RKIP, 20 images, distance 0.8", "rkip", per_class=10, distance=0.8),
+        setting("RKIP, 20 images, distance 0.9", "rkip", per_class=10, distance=0.9),
         setting("RKIP, 60 images, distance 0.7", "rkip", per_class=30, distance=0.7),
         setting("DP-SGD, epsilon 8", "dp-sgd", epsilon=8, steps=200),
         setting("DP-SGD, epsilon 100", "dp-sgd", epsilon=100, steps=200),
+        setting("DP-SGD, epsilon 1000", "dp-sgd", epsilon=1000, steps=200),
+        setting("DP-SGD, epsilon 10000", "dp-sgd", epsilon=10000, steps=200),
         setting("random subset, 20 images", "random-subset", per_class=10)]),
     "published": (500, 1024, [
         setting("undefended", "none"),
@@ -66,7 +70,7 @@ def main():
     options = arguments(experiment="at-work", samples=0, width=0, seeds=1, limit=240, threads=2, only="", keep="")
     program = Program(options.program, options.mnist)
     samples, width, settings = EXPERIMENTS[options.experiment]
-    wanted = tuple(options.only.split(",")) if options.only else ("",)
+    wanted = tuple(options.only.split(";")) if options.only else ("",)
     spec = {"schema": "afterimage.compare/1", "data": program.data, "task": program.task,
             "samples": options.samples or samples, "architecture": "mlp:{0},{0}".format(options.width or width),
             "audit": {"attacks": "span,vertices,finite-width", "time-limit": options.limit},
