@@ -95,6 +95,15 @@ std::string leakage_in_words(const ComparisonSetting& setting, const ComparisonS
   return text;
 }
 
+// Where attacks were cut off or did not settle, more may be there than they found.
+std::string doubt_in_words(const std::vector<ComparisonRun>& runs) {
+  const auto open = std::count_if(runs.begin(), runs.end(),
+                                  [](const ComparisonRun& run) { return run.status == Status::inconclusive; });
+  if (open == 0) return "";
+  const std::string which = runs.size() == 1 ? "the audit" : fmt::format("{} of {} audits", open, runs.size());
+  return fmt::format("; {} ended inconclusive, so that more may leak than was found", which);
+}
+
 std::string in_words(const ComparisonSetting& setting, const ComparisonSetting* undefended) {
   if (!setting.test_accuracy && !setting.reconstructed) {
     return setting.runs.empty() ? "No run of this setting is there."
@@ -116,7 +125,7 @@ std::string in_words(const ComparisonSetting& setting, const ComparisonSetting* 
                   : fmt::format(" (p = {:.1g})", *setting.membership_p_value);
     }
   }
-  return text + ".";
+  return text + doubt_in_words(setting.runs) + ".";
 }
 
 Json to_json(const ComparisonRun& run) {

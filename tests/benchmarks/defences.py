@@ -33,6 +33,7 @@ EXPERIMENTS = {
         setting("DP-SGD, epsilon 100", "dp-sgd", epsilon=100, steps=200),
         setting("DP-SGD, epsilon 1000", "dp-sgd", epsilon=1000, steps=200),
         setting("DP-SGD, epsilon 10000", "dp-sgd", epsilon=10000, steps=200),
+        setting("DP-SGD, 2000 steps, epsilon 1000", "dp-sgd", epsilon=1000, steps=2000),
         setting("random subset, 20 images", "random-subset", per_class=10)]),
     "published": (500, 1024, [
         setting("undefended", "none"),

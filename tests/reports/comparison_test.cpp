@@ -81,6 +81,14 @@ TEST_CASE(
   CHECK(comparison.settings[1].sentence.find("it diverged") != std::string::npos);
 }
 
+TEST_CASE("a setting whose audits ended inconclusive says that more may leak than was found") {
+  DefenseComparison comparison = sample();
+  CHECK(comparison.settings[0].sentence.find("inconclusive") == std::string::npos);
+  comparison.settings[0].runs[1].status = Status::inconclusive;
+  summarize(comparison);
+  CHECK(comparison.settings[0].sentence.find("1 of 2 audits ended inconclusive") != std::string::npos);
+}
+
 TEST_CASE("names from a spec are inert in the page, and the page is the same each time") {
   DefenseComparison comparison = sample();
   comparison.settings[0].name = "</script><script>alert(1)</script>";
