@@ -31,9 +31,9 @@ class Deflation {
   // Fewest bounds active at a confirmed image; 0 while there is none.
   std::int64_t fewest_active() const { return fewest_active_; }
 
-  // The vertex that each candidate [n, r] leads to is confirmed when its bounds agree, the trained network fits it as
-  // it fits its training images (squared loss; others say nothing of their outputs), and it is not yet known. Returns
-  // how many are new. Give the most promising first: candidates that are near what is known, or that come after many
+  // The vertex that each candidate [n, r] leads to is confirmed when its bounds agree (and, on coarse slack, miss by no
+  // more than rounding), the trained network fits it as it fits its training images (squared loss; others say nothing
+  // of their outputs), and it is not yet known. Returns how many are new. Give the most promising first: candidates that are near what is known, or that come after many
   // that led nowhere, cost no programme.
   std::int64_t offer(const Tensor& candidates, Progress& progress, Checkpoint& checkpoint);
   // What is known, and back to it.
