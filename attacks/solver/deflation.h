@@ -33,8 +33,8 @@ class Deflation {
 
   // The vertex that each candidate [n, r] leads to is confirmed when its bounds agree (and, on coarse slack, miss by no
   // more than rounding), the trained network fits it as it fits its training images (squared loss; others say nothing
-  // of their outputs), and it is not yet known. Returns how many are new. Give the most promising first: candidates that are near what is known, or that come after many
-  // that led nowhere, cost no programme.
+  // of their outputs), and it is not yet known. Returns how many are new. Give the most promising first: candidates
+  // that are near what is known, or that come after many that led nowhere, cost no programme.
   std::int64_t offer(const Tensor& candidates, Progress& progress, Checkpoint& checkpoint);
   // What is known, and back to it.
   State state() const {
