@@ -22,8 +22,8 @@ struct TrainRequest {
   bool resume = false;  // what the defence of an interrupted run of the same left is gone on from
 };
 
-// Trains and writes the run directory. Throws UsageError or InputError, and then leaves nothing behind; Interrupted, and
-// leaves how far the defence was beside `out` (audit/defense_state.h).
+// Trains and writes the run directory. Throws UsageError or InputError, and then leaves nothing behind; Interrupted,
+// and leaves how far the defence was beside `out` (audit/defense_state.h).
 void train_run(const TrainRequest& request, const Context& context);
 
 }  // namespace afterimage
