@@ -4,23 +4,12 @@
 
 Needs numpy.
 """
-import os
 import re
 
 from program import Program, arguments
 
 UNITS = {"MiB": 1, "GiB": 1024}
 ATTACKS = ("span", "vertices", "finite-width", "infinite-width")
-
-
-def peak_of(program, *options):
-    """MiB that the program held at most."""
-    command = [program.path, "--quiet", *map(str, options)]
-    null = os.open(os.devnull, os.O_WRONLY)
-    child = os.posix_spawn(command[0], command, os.environ, file_actions=[(os.POSIX_SPAWN_DUP2, null, 1)])
-    _, _, usage = os.wait4(child, 0)
-    os.close(null)
-    return usage.ru_maxrss / 1024
 
 
 def main():
@@ -34,7 +23,7 @@ def main():
         for attack in ATTACKS:
             number, unit = re.search(rf"^{attack} .* ([\d.]+) (\w+)$", said, re.MULTILINE).groups()
             expected = float(number) * UNITS[unit]
-            taken = peak_of(program, "attack", attack, run, "--seed", 1, "--out", program.folder / f"{network}-{attack}")
+            _, _, taken = program.measured("attack", attack, run, "--seed", 1, "--out", program.folder / f"{network}-{attack}")
             print(f"{network:9}  {attack:15}  {expected:9.0f}  {taken:10.0f}  {expected / taken - 1:+.0%}", flush=True)
 
 

@@ -1,10 +1,12 @@
 """What the scripts here share: networks that the program trains, and its audits of them, in a folder that goes away."""
 import argparse
 import json
+import os
 import pathlib
 import shutil
 import subprocess
 import tempfile
+import time
 
 import numpy
 
@@ -30,6 +32,16 @@ class Program:
 
     def run(self, *arguments):
         return subprocess.run([self.path, "--quiet", *map(str, arguments)], capture_output=True, text=True, check=False)
+
+    def measured(self, *arguments):
+        """Exit code, seconds, and MiB that the program held at most."""
+        command = [self.path, "--quiet", *map(str, arguments)]
+        null = os.open(os.devnull, os.O_WRONLY)
+        start = time.monotonic()
+        child = os.posix_spawn(command[0], command, os.environ, file_actions=[(os.POSIX_SPAWN_DUP2, null, 1)])
+        _, status, usage = os.wait4(child, 0)
+        os.close(null)
+        return os.waitstatus_to_exitcode(status), time.monotonic() - start, usage.ru_maxrss / 1024
 
     def train(self, name, samples, architecture, *options, data=None, task=None):
         """A run directory, or None where training failed."""

@@ -7,9 +7,7 @@ and attacks it twice, with few and with more steps; the time of a step is their 
 
 A size is pixels a side x candidates. Needs torch and numpy.
 """
-import os
 import sys
-import time
 
 import numpy
 import torch
@@ -50,15 +48,10 @@ def network(side):
 
 def taken(program, *options):
     """Seconds and peak MiB of the program."""
-    command = [program.path, "--quiet", *map(str, options)]
-    null = os.open(os.devnull, os.O_WRONLY)
-    start = time.monotonic()
-    child = os.posix_spawn(command[0], command, os.environ, file_actions=[(os.POSIX_SPAWN_DUP2, null, 1)])
-    _, status, usage = os.wait4(child, 0)
-    os.close(null)
-    if os.waitstatus_to_exitcode(status) not in (0, 3):  # so few steps end inconclusive
-        sys.exit(f"{' '.join(command)}: failed")
-    return time.monotonic() - start, usage.ru_maxrss / 1024
+    code, seconds, peak = program.measured(*options)
+    if code not in (0, 3):  # so few steps end inconclusive
+        sys.exit(f"{' '.join(map(str, options))}: exit {code}")
+    return seconds, peak
 
 
 def main():
