@@ -38,9 +38,7 @@ void DefenseState::clear() const {
 std::string fingerprint_of(const Undefended& undefended, const std::string& architecture, const std::string& defense,
                            const std::map<std::string, std::string>& options, const Context& context) {
   const Recipe& recipe = undefended.recipe;
-  std::string text = fmt::format("{}|{}|{}|{}|{}|{}", context.tool().version, context.tool().libtorch, context.seed,
-                                 context.threads, architecture, defense);
-  for (const auto& [name, value] : options) text += fmt::format("|{}={}", name, value);
+  std::string text = fingerprint_text(context, defense, options) + "|" + architecture;
   text += fmt::format("|{}|{}|{}|{}|{}|{}|{}|{}|{}|{}", name_of(recipe.loss), name_of(recipe.optimizer),
                       recipe.learning_rate, recipe.momentum, recipe.weight_decay, recipe.batch, recipe.over_loss,
                       recipe.augment, fmt::join(recipe.frozen, ","), fmt::join(undefended.image_shape, "x"));

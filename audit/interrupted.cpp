@@ -1,5 +1,7 @@
 #include "audit/interrupted.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 
 #include "models/base/files.h"
@@ -15,6 +17,14 @@ constexpr auto often_enough = std::chrono::seconds(1);
 constexpr int time_per_write = 30;  // as long as a write took, at least, until the next
 
 }  // namespace
+
+std::string fingerprint_text(const Context& context, const std::string& name,
+                             const std::map<std::string, std::string>& options) {
+  const Tool tool = context.tool();
+  std::string text = fmt::format("{}|{}|{}|{}|{}", tool.version, tool.libtorch, context.seed, context.threads, name);
+  for (const auto& [option, value] : options) text += fmt::format("|{}={}", option, value);
+  return text;
+}
 
 fs::path Leftovers::finding_file(const std::string& attack) const { return folder_ / (attack + ".partial.json"); }
 

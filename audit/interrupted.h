@@ -5,13 +5,19 @@
 
 #include <chrono>
 #include <filesystem>
+#include <map>
 #include <optional>
 #include <string>
 
+#include "audit/context.h"
 #include "models/checkpoint.h"
 #include "reports/report.h"
 
 namespace afterimage {
+
+// What every fingerprint begins with: program, seed, threads, and the attack or defence with its options.
+std::string fingerprint_text(const Context& context, const std::string& name,
+                             const std::map<std::string, std::string>& options);
 
 class Leftovers {
  public:

@@ -48,9 +48,7 @@ Status status_of(Conclusion conclusion) {
 // Everything that decides a finding: a finding may be used again only where all of it is the same.
 std::string fingerprint(const Case& subject, const std::string& attack,
                         const std::map<std::string, std::string>& options, const Context& context) {
-  std::string text = fmt::format("{}|{}|{}|{}|{}", context.tool().version, context.tool().libtorch, context.seed,
-                                 context.threads, attack);
-  for (const auto& [name, value] : options) text += fmt::format("|{}={}", name, value);
+  std::string text = fingerprint_text(context, attack, options);
   for (const auto& input : subject.facts.inputs) text += "|" + input.sha256;
   text += fmt::format("|{}", subject.facts.data.control_samples);
   return sha256_of(text);
