@@ -271,22 +271,13 @@ class Search {
 
   // What is known, then what may be, then what the last search came to.
   void claim() {
-    result_.complete = deflation_ && deflation_->missing() == 0;
-    std::vector<Tensor> images, confirmed;
-    if (known() > 0) {
-      images.push_back(deflation_->known_images());
-      confirmed.push_back(at::ones({known()}, at::kBool));
-    }
-    const auto candidates = [&](const Tensor& some) {
-      images.push_back(some);
-      confirmed.push_back(at::zeros({some.size(0)}, at::kBool));
-    };
-    if (deflation_) candidates(deflation_->doubtful_images());
-    if (history_.best) candidates(bounds_->to_images(history_.best->candidates).to(at::kFloat));
-    result_.claim.images = at::cat(images);
+    const Tensor searched = history_.best ? bounds_->to_images(history_.best->candidates).to(at::kFloat)
+                                          : at::zeros({0, subject_.network->inputs()}, at::kFloat);
     if (deflation_) {
-      result_.claim.confirmed = at::cat(confirmed);
+      result_.complete = deflation_->missing() == 0;
+      result_.claim = deflation_->claim(searched);
     } else {
+      result_.claim.images = searched;
       result_.evidence["confirmation"] = nothing_to_confirm_by;
     }
     const auto tangents = subject_.network->tangents_at(segment(), trained_.minus(initial_));

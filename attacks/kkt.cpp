@@ -200,17 +200,12 @@ class Search {
 
   // What is known, then what the last search came to, the heaviest first.
   void claim() {
-    std::vector<Tensor> images, confirmed;
-    if (known() > 0) {
-      images.push_back(deflation_->known_images());
-      confirmed.push_back(at::ones({known()}, at::kBool));
-    }
-    images.push_back(bounds_.to_images(by_weight(*history_.best).to(at::kFloat)));
-    confirmed.push_back(at::zeros({images.back().size(0)}, at::kBool));
-    result_.claim.images = at::cat(images);
+    const Tensor searched = bounds_.to_images(by_weight(*history_.best).to(at::kFloat));
     if (deflation_) {
-      result_.claim.confirmed = at::cat(confirmed);
       result_.complete = deflation_->missing() == 0;
+      result_.claim = deflation_->claim(searched);
+    } else {
+      result_.claim.images = searched;
     }
   }
 

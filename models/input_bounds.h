@@ -18,6 +18,8 @@ struct InputBounds {
   Tensor upper() const { return over(high - mean, scale); }
   // How much wider the range of an image is than that of a pixel, on average.
   double width() const { return scale.defined() ? scale.reciprocal().mean().item<double>() : 1; }
+  // From black to white in an image, on average.
+  double range() const { return (high - low) * width(); }
   InputBounds to(at::ScalarType dtype) const { return {mean.to(dtype), low, high, scale}; }
 };
 

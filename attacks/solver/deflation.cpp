@@ -96,11 +96,8 @@ std::int64_t Deflation::sweep_beside_known(Generator& random, Progress& progress
   return 0;
 }
 
-// In units of the images.
-double Deflation::pixel_range() const { return (subject_.bounds.high - subject_.bounds.low) * subject_.bounds.width(); }
-
 bool Deflation::widen() {
-  if (wide_ || wide_slacks * polytope_->slack() > largest_wide_slack * pixel_range()) return false;
+  if (wide_ || wide_slacks * polytope_->slack() > largest_wide_slack * subject_.bounds.range()) return false;
   wide_ = true;
   polytope_ = std::make_unique<PixelPolytope>(span_, subject_.bounds, wide_slacks);
   return true;
@@ -124,6 +121,13 @@ Tensor Deflation::doubtful_images() const {
     if (!is_known(doubtful_[i], same_image)) images.push_back(doubtful_.narrow(0, i, 1));
   }
   return at::mm(at::cat(images), polytope_->basis()).to(at::kFloat);
+}
+
+Claim Deflation::claim(const Tensor& others) const {
+  Claim claim;
+  claim.images = at::cat({known_images(), doubtful_images(), others});
+  claim.confirmed = at::arange(claim.images.size(0)) < found();
+  return claim;
 }
 
 void Deflation::accept(const Tensor& images) {
@@ -156,7 +160,7 @@ std::int64_t Deflation::take(const VertexSet& vertices) {
   std::iota(order.begin(), order.end(), std::size_t{0});
   std::stable_sort(order.begin(), order.end(),
                    [&](std::size_t a, std::size_t b) { return vertices.leverage[a] < vertices.leverage[b]; });
-  const bool coarse = polytope_->slack() > largest_wide_slack * pixel_range();
+  const bool coarse = polytope_->slack() > largest_wide_slack * subject_.bounds.range();
   const std::int64_t before = found();
   for (const auto i : order) {
     if (vertices.leverage[i] > leverage_) break;

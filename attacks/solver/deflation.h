@@ -27,6 +27,8 @@ class Deflation {
   // [D, d] float32: vertices whose bounds agree, but on slack so coarse that this proves nothing; none resembles
   // another or a known image.
   Tensor doubtful_images() const;
+  // The known images, which are confirmed, then the doubtful ones and `others` [n, d] float32, which are not.
+  Claim claim(const Tensor& others) const;
   const PixelPolytope& polytope() const { return *polytope_; }
   // Fewest bounds active at a confirmed image; 0 while there is none.
   std::int64_t fewest_active() const { return fewest_active_; }
@@ -68,7 +70,6 @@ class Deflation {
   // An image with little weight in the first layer's change is off in the span by several times as much as most are, so
   // that it lies outside the bounds with their usual slack. Returns whether they were not wide yet.
   bool widen();
-  double pixel_range() const;
   bool is_known(const Tensor& coordinates, double within) const;
   void add(const Tensor& coordinates, double leverage, double firmness);
   // Puts `image` in the place of the known one that it resembles, if its bounds agree better.

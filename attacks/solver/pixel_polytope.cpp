@@ -87,7 +87,7 @@ class PixelPolytope::Programme {
 
 PixelPolytope::PixelPolytope(const RowSpan& span, const InputBounds& bounds, double slacks)
     : basis_(span.basis.contiguous()) {
-  const double range = (bounds.high - bounds.low) * bounds.width();
+  const double range = bounds.range();
   live_ = at::nonzero(basis_.norm(2, 0) > still_pixel).squeeze(1);
   live_basis_ = basis_.index_select(1, live_).t().contiguous();
   const double norm = typical_deviation * range * std::sqrt(static_cast<double>(live_.numel()));
