@@ -85,9 +85,9 @@ OptionSpec kernel_option() {
 }
 
 AnalyticNtk distillation_kernel(const Undefended& undefended, const OptionValues& options) {
-  const bool own = options.one_of("kernel", {"network", "reference"}) == "network";
-  const auto kernel = undefended.network->infinite_kernel();
-  return own && kernel ? *kernel : AnalyticNtk::uniform(2, 1, 0);
+  const AnalyticNtk reference = AnalyticNtk::uniform(2, 1, 0);
+  if (options.one_of("kernel", {"network", "reference"}) == "reference") return reference;
+  return undefended.network->infinite_kernel().value_or(reference);
 }
 
 Nearest nearest_of(const Tensor& support, const Tensor& originals) {

@@ -1,11 +1,12 @@
 // What images distilled by RCIG teach: test accuracy of fresh networks of the same body, trained on them, beside as
-// many training images drawn by lot, evaluated alike.
+// many images distilled by KIP and as many training images drawn by lot, evaluated alike; KIP's also by the kernel
+// regression that they are distilled for.
 //
 //   benchmark_rcig TRAINING TEST SAMPLES MINUTES [option=value ...]
 //
 // TRAINING and TEST are DATA of the command line, e.g. idx:train-images,train-labels; SAMPLES training images are
 // distilled, all test images tested. Ends after MINUTES or the option distillation-steps. Further names of options:
-// seed, threads, networks (fresh ones, 3) and fit-steps (of their Adam, 1000).
+// seed, threads, networks (fresh ones, 3), fit-steps (of their Adam, 1000), kip-minutes (as RCIG's) and kip-steps.
 #include "defenses/rcig.h"
 
 #include <fmt/format.h>
@@ -19,9 +20,11 @@
 #include "attacks/solver/adam.h"
 #include "defenses/baselines.h"
 #include "defenses/convexified_training.h"
+#include "defenses/kip.h"
 #include "models/base/error.h"
 #include "models/compute.h"
 #include "models/data/split.h"
+#include "models/tangent/learned_function.h"
 
 namespace {
 
@@ -31,6 +34,7 @@ constexpr Smoothing hard{};
 
 struct Settings {
   std::int64_t seed = 1, threads = 1, networks = 3, fit_steps = 1000;
+  std::string kip_minutes, kip_steps = "3000";
   std::map<std::string, std::string> rcig;
 };
 
@@ -50,6 +54,10 @@ Settings settings_of(int count, char** values) {
       settings.networks = std::stoll(value);
     } else if (name == "fit-steps") {
       settings.fit_steps = std::stoll(value);
+    } else if (name == "kip-minutes") {
+      settings.kip_minutes = value;
+    } else if (name == "kip-steps") {
+      settings.kip_steps = value;
     } else {
       settings.rcig[name] = value;
     }
@@ -145,6 +153,38 @@ class Evaluation {
   const Settings& settings_;
 };
 
+// Images less their mean, as `train` gives them to a network.
+Undefended prepared(const LabelledImages& training, const Task& task) {
+  const Tensor pixels = training.images.flatten(1), mean = pixels.mean(0);
+  Undefended undefended;
+  undefended.images = pixels - mean;
+  undefended.targets = task.targets(training.labels, task.outputs(training.labels));
+  undefended.bounds = {mean};
+  undefended.image_shape = training.image_shape();
+  return undefended;
+}
+
+SupportSet distilled(const Defense& defense, const Undefended& undefended, const OptionValues& options, double minutes,
+                     std::int64_t seed) {
+  Generator random = seeded(static_cast<std::uint64_t>(seed));
+  Report progress;
+  progress.end_after(std::chrono::duration<double>(60 * minutes));
+  Forgetful forgetful;
+  const auto begun = std::chrono::steady_clock::now();
+  const std::clock_t processor = std::clock();
+  SupportSet set = defense.distill(undefended, options, random, progress, forgetful);
+  const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - begun;
+  fmt::print("{}: {} steps in {:.0f} s, {:.0f} s of processor time\n", defense.name(), set.evidence.at("steps").dump(),
+             seconds.count(), static_cast<double>(std::clock() - processor) / CLOCKS_PER_SEC);
+  return set;
+}
+
+double accuracy_by_kernel(const SupportSet& set, const Tensor& images, const Tensor& classes) {
+  constexpr double ridge = 1e-5;  // KIP's
+  const KernelRegression regression(AnalyticNtk::uniform(2, 1, 0), set.images, set.targets, ridge);
+  return (regression.values(images).argmax(1) == classes).to(at::kDouble).mean().item<double>();
+}
+
 int run(int count, char** values) {
   if (count < 5) throw UsageError("benchmark_rcig TRAINING TEST SAMPLES MINUTES [option=value ...]");
   const Settings settings = settings_of(count - 5, values + 5);
@@ -154,34 +194,36 @@ int run(int count, char** values) {
 
   const LabelledImages all = load_images(values[1]), test = load_images(values[2]);
   const Task task = Task::parse("multiclass");
-  const LabelledImages training = all.select(draw_training_rows(all, task, std::stoll(values[3]), random));
-  Undefended undefended;
-  undefended.images = training.images.flatten(1);
-  undefended.targets = task.targets(training.labels, task.outputs(training.labels));
-  undefended.bounds = {at::zeros({undefended.images.size(1)})};
-  undefended.image_shape = training.image_shape();
-
-  Report progress;
-  progress.end_after(std::chrono::duration<double>(60 * std::stod(values[4])));
-  Forgetful forgetful;
-  const auto begun = std::chrono::steady_clock::now();
-  const std::clock_t processor = std::clock();
-  const SupportSet set = Rcig().distill(undefended, options, random, progress, forgetful);
-  const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - begun;
-  const double busy = static_cast<double>(std::clock() - processor) / CLOCKS_PER_SEC;
-  fmt::print(
-      "{} steps in {:.0f} s, {:.0f} s of processor time; log temperature {:.2f}, implicit gradient cut in {:.0f} % of "
-      "steps, inner residual {:.3f}\n",
-      set.evidence.at("steps").dump(), seconds.count(), busy, set.evidence.at("log_temperature").get<double>(),
-      100 * set.evidence.at("implicit_cut").get<double>(), set.evidence.at("inner_residual").get<double>());
+  const Undefended undefended =
+      prepared(all.select(draw_training_rows(all, task, std::stoll(values[3]), random)), task);
+  const InputBounds& bounds = undefended.bounds;
+  const Tensor all_pixels = bounds.pixels(undefended.images), test_pixels = test.images.flatten(1);
 
   const ConvolutionalNetwork network(undefended.image_shape, options.whole("channels", 1, 4096), undefended.classes());
-  const Standardized standardized{undefended.images.mean().item<double>(), undefended.images.std(false).item<double>()};
-  const Evaluation evaluation(network, standardized, test.images.flatten(1), test.labels, settings);
-  evaluation.report("RCIG", set.images, set.targets);
+  const Standardized standardized{all_pixels.mean().item<double>(), all_pixels.std(false).item<double>()};
+  const Evaluation evaluation(network, standardized, test_pixels, test.labels, settings);
+
+  const double minutes = std::stod(values[4]);
+  const SupportSet rcig = distilled(Rcig(), undefended, options, minutes, settings.seed);
+  fmt::print("log temperature {:.2f}, implicit gradient cut in {:.0f} % of steps, inner residual {:.3f}\n",
+             rcig.evidence.at("log_temperature").get<double>(), 100 * rcig.evidence.at("implicit_cut").get<double>(),
+             rcig.evidence.at("inner_residual").get<double>());
+  evaluation.report("RCIG", bounds.pixels(rcig.images), rcig.targets);
+
+  const OptionValues as_many(
+      Kip().options(),
+      {{"per-class", options.text("per-class")}, {"kernel", "reference"}, {"distillation-steps", settings.kip_steps}});
+  const double kip_minutes = settings.kip_minutes.empty() ? minutes : std::stod(settings.kip_minutes);
+  const SupportSet kip = distilled(Kip(), undefended, as_many, kip_minutes, settings.seed);
+  evaluation.report("KIP", bounds.pixels(kip.images), kip.targets);
+  fmt::print("{:<28} its own kernel {:.2f} %\n", "",
+             100 * accuracy_by_kernel(kip, test_pixels - bounds.mean, test.labels));
+
+  Report progress;
+  Forgetful forgetful;
   const OptionValues subset(RandomSubset().options(), {{"per-class", options.text("per-class")}});
   const SupportSet drawn = RandomSubset().distill(undefended, subset, random, progress, forgetful);
-  evaluation.report("as many training images", drawn.images, drawn.targets);
+  evaluation.report("as many training images", bounds.pixels(drawn.images), drawn.targets);
   return 0;
 }
 
