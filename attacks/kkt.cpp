@@ -198,7 +198,7 @@ class Search {
     return std::move(result_);
   }
 
-  // What is known, then what the last search came to, the heaviest first.
+  // What is known, then what may be, then what the last search came to, the heaviest first.
   void claim() {
     const Tensor searched = bounds_.to_images(by_weight(*history_.best).to(at::kFloat));
     if (deflation_) {

@@ -20,6 +20,7 @@
 #include "attacks/solver/adam.h"
 #include "defenses/baselines.h"
 #include "defenses/convexified_training.h"
+#include "defenses/distillation.h"
 #include "defenses/kip.h"
 #include "models/base/error.h"
 #include "models/compute.h"
@@ -179,12 +180,6 @@ SupportSet distilled(const Defense& defense, const Undefended& undefended, const
   return set;
 }
 
-double accuracy_by_kernel(const SupportSet& set, const Tensor& images, const Tensor& classes) {
-  constexpr double ridge = 1e-5;  // KIP's
-  const KernelRegression regression(AnalyticNtk::uniform(2, 1, 0), set.images, set.targets, ridge);
-  return (regression.values(images).argmax(1) == classes).to(at::kDouble).mean().item<double>();
-}
-
 int run(int count, char** values) {
   if (count < 5) throw UsageError("benchmark_rcig TRAINING TEST SAMPLES MINUTES [option=value ...]");
   const Settings settings = settings_of(count - 5, values + 5);
@@ -216,8 +211,11 @@ int run(int count, char** values) {
   const double kip_minutes = settings.kip_minutes.empty() ? minutes : std::stod(settings.kip_minutes);
   const SupportSet kip = distilled(Kip(), undefended, as_many, kip_minutes, settings.seed);
   evaluation.report("KIP", bounds.pixels(kip.images), kip.targets);
+  constexpr double kip_ridge = 1e-5;
+  const KernelRegression regression(distillation_kernel(undefended, as_many), kip.images, kip.targets, kip_ridge);
   fmt::print("{:<28} its own kernel {:.2f} %\n", "",
-             100 * accuracy_by_kernel(kip, test_pixels - bounds.mean, test.labels));
+             100 * accuracy(regression.values(test_pixels - bounds.mean),
+                            task.targets(test.labels, undefended.targets.size(1))));
 
   Report progress;
   Forgetful forgetful;
