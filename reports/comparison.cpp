@@ -74,6 +74,7 @@ void summarize_membership(ComparisonSetting& setting) {
 double leakage(const ComparisonSetting& setting) { return setting.reconstructed ? setting.reconstructed->rate : 0; }
 
 bool dominates(const ComparisonSetting& a, const ComparisonSetting& b) {
+  if (!settled(a)) return false;
   const bool no_worse = *a.test_accuracy >= *b.test_accuracy && leakage(a) <= leakage(b);
   return no_worse && (*a.test_accuracy > *b.test_accuracy || leakage(a) < leakage(b));
 }
@@ -232,6 +233,11 @@ ComparisonSetting read_setting(const json::Reader& in) {
 }
 
 }  // namespace
+
+bool settled(const ComparisonSetting& setting) {
+  return std::all_of(setting.runs.begin(), setting.runs.end(),
+                     [](const ComparisonRun& run) { return run.status == Status::ok; });
+}
 
 void summarize(DefenseComparison& comparison) {
   const ComparisonSetting* undefended = nullptr;

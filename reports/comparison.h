@@ -48,8 +48,10 @@ struct ComparisonSetting {
   Number membership_auc;                                        // mean
   // Mann and Whitney's, times the attacks that measured it: the best of several is looked at.
   Number membership_p_value;
-  bool on_front = false;  // no other setting is at least as accurate and leaks no more, and better in one of both
-  std::string sentence;   // all of that in plain words
+  // No other setting is at least as accurate and leaks no more, and better in one of both. One whose audits did not all
+  // settle beats none: what it leaks is only known from below.
+  bool on_front = false;
+  std::string sentence;  // all of that in plain words
 };
 
 struct DefenseComparison {
@@ -61,6 +63,9 @@ struct DefenseComparison {
   std::vector<std::string> limitations;
   Json timing = Json::object();
 };
+
+// Every run was audited to the end; else what came back is a lower bound of what leaks.
+bool settled(const ComparisonSetting& setting);
 
 // Fills what settings say over all their runs. The interval of the accuracy is Student's t over seeds, or with one seed
 // Clopper-Pearson's over test images.

@@ -23,9 +23,11 @@ std::string count_text(const std::optional<Rate>& rate) {
   return rate ? fmt::format("{} of {}", rate->count, rate->of) : "none made";
 }
 
-std::string rate_text(const std::optional<Rate>& rate) {
+std::string came_back_text(const ComparisonSetting& setting) {
+  const auto& rate = setting.reconstructed;
   if (!rate) return "none made";
-  return fmt::format("{} of {} ({} to {})", rate->count, rate->of, percent(rate->ci95_low), percent(rate->ci95_high));
+  return fmt::format("{}{} of {} ({} to {})", settled(setting) ? "" : "at least ", rate->count, rate->of,
+                     percent(rate->ci95_low), percent(rate->ci95_high));
 }
 
 std::string measured_text(const Json& defense) {
@@ -90,7 +92,7 @@ data setting_data(const ComparisonSetting& setting, std::size_t number_in_table)
   entry.set("sentence", setting.sentence);
   entry.set("on_front", setting.on_front);
   entry.set("accuracy", accuracy_text(setting));
-  entry.set("reconstructed", rate_text(setting.reconstructed));
+  entry.set("reconstructed", came_back_text(setting));
   entry.set("control", count_text(setting.control));
   entry.set("p_value", p_text(setting.p_value));
   entry.set("membership", setting.membership_auc ? fmt::format("{} (p = {})", number(setting.membership_auc),

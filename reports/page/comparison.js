@@ -18,6 +18,7 @@
     acrossX: setting.test_accuracy.ci95 === null ? null : setting.test_accuracy.ci95.map(percent),
     acrossY: setting.reconstructed.ci95.map(percent),
     front: setting.on_front,
+    settled: setting.runs.every((run) => run.status === "ok"),
   }));
 
   // Settings at nearly the same place share one label.
@@ -70,14 +71,15 @@
     if (chart !== null) chart.destroy();
     const front = points.filter((point) => point.front).sort((a, b) => a.x - b.x);
     const others = points.filter((point) => !point.front);
+    const pointStyle = ({ raw }) => (raw === undefined || raw.settled ? "circle" : "triangle");
     const high = Math.max(10, ...points.map((point) => point.acrossY[1]));
     const low = Math.min(100, ...points.map((point) => (point.acrossX === null ? point.x : point.acrossX[0])));
     chart = new Chart(document.querySelector("canvas[data-chart]"), {
       type: "scatter",
       data: {
         datasets: [
-          { label: "on the front", data: front, showLine: true, borderColor: colour("--control"), backgroundColor: colour("--control"), pointRadius: 5, borderWidth: 1.5 },
-          { label: "others", data: others, backgroundColor: colour("--member"), pointRadius: 5 },
+          { label: "on the front", data: front, showLine: true, borderColor: colour("--control"), backgroundColor: colour("--control"), pointStyle, pointRadius: 5, borderWidth: 1.5 },
+          { label: "others", data: others, backgroundColor: colour("--member"), pointStyle, pointRadius: 5 },
         ],
       },
       options: {

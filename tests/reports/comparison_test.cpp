@@ -89,6 +89,21 @@ TEST_CASE("a setting whose audits ended inconclusive says that more may leak tha
   CHECK(comparison.settings[0].sentence.find("1 of 2 audits ended inconclusive") != std::string::npos);
 }
 
+TEST_CASE(
+    "a setting whose audits were cut off beats none, but is beaten; the page says that its count is a lower bound") {
+  DefenseComparison comparison = sample();
+  const auto cut_off = [&](std::size_t setting) {
+    comparison.settings[setting].runs[1].status = Status::inconclusive;
+    summarize(comparison);
+  };
+  cut_off(2);
+  CHECK_FALSE(comparison.settings[2].on_front);  // a lower bound that is above what another leaks
+  CHECK(render_html(comparison).find("at least 22 of 100") != std::string::npos);
+  cut_off(1);
+  CHECK(comparison.settings[2].on_front);  // "better" may leak as much, for all that is known
+  CHECK(comparison.settings[1].on_front);
+}
+
 TEST_CASE("names from a spec are inert in the page, and the page is the same each time") {
   DefenseComparison comparison = sample();
   comparison.settings[0].name = "</script><script>alert(1)</script>";
