@@ -13,6 +13,7 @@
 #include "defenses/distillation.h"
 #include "models/base/error.h"
 #include "models/base/files.h"
+#include "models/base/folder_lock.h"
 #include "models/base/json.h"
 
 namespace afterimage {
@@ -60,7 +61,6 @@ Job job_of(const CompareSpec& spec, const Place& place, const fs::path& out, int
 void prepare(const CompareRequest& request) {
   const fs::path kept = request.out / "spec.json";
   const std::string text = request.spec.document.dump(1) + "\n";
-  prepare_output_folder(request.out, request.resume);
   if (request.resume && fs::exists(kept) && read_file(kept, largest_record) != text) {
     throw UsageError(
         fmt::format("--resume: {} holds a comparison of another spec; name a new folder, or give the same spec",
@@ -191,6 +191,8 @@ std::vector<std::string> audit_words(const CompareSpec& spec, std::int64_t seed,
 DefenseComparison run_comparison(const CompareRequest& request, const Context& context) {
   const auto start = std::chrono::steady_clock::now();
   const CompareSpec& spec = request.spec;
+  prepare_output_folder(request.out, request.resume);
+  const FolderLock lock(request.out);
   prepare(request);
   const std::int64_t jobs = request.jobs > 0 ? request.jobs : context.threads;
   const int threads = std::max(1, context.threads / static_cast<int>(jobs));

@@ -13,6 +13,7 @@
 #include "audit/scored.h"
 #include "audit/stored.h"
 #include "models/base/files.h"
+#include "models/base/folder_lock.h"
 #include "models/tangent/deviation.h"
 #include "reports/html.h"
 
@@ -22,6 +23,9 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr const char* all_found = "all_found";  // evidence: as many images are confirmed as the row space counts
+
+// An interrupted audit, killed a moment ago, may still have a step in flight.
+constexpr auto longest_step = std::chrono::seconds(20);
 
 constexpr const char* out_of_time = "--time-limit was over before the attack was done; give more time";
 
@@ -203,6 +207,7 @@ Report run_audit(const Case& subject, const AuditRequest& request, const Context
   const std::vector<std::string> names = attacks_of(request);
   const auto forecasts = request.memory_limit ? forecast(subject, request, context) : std::vector<Forecast>{};
   prepare_output_folder(request.out, request.resume);
+  const FolderLock lock(request.out, longest_step);
   const Leftovers leftovers(request.out);
   leftovers.clear_half_written();
 

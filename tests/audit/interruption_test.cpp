@@ -3,8 +3,10 @@
 
 #include <catch2/catch.hpp>
 #include <chrono>
+#include <memory>
 #include <thread>
 
+#include "models/base/folder_lock.h"
 #include "tests/audit/background.h"
 #include "tests/audit/program.h"
 
@@ -71,6 +73,30 @@ TEST_CASE("Ctrl-C exits 130, and with --resume the same audit goes on to the sam
   CHECK(run("audit " + run_folder + " --quiet --resume --out " + out).code == 0);
   REQUIRE(run("audit " + run_folder + " --quiet --out " + (folder / "whole")).code == 0);
   CHECK(without_timing(out + "/report.json") == without_timing(folder / "whole/report.json"));
+}
+
+TEST_CASE("two runs do not write to one folder at a time: the second says so, and goes on once the first has ended") {
+  const Folder folder;
+  const std::string run_folder = small_run(folder);
+  const std::string out = folder / "r", audit = "audit " + run_folder + " --quiet --attacks span --resume --out " + out;
+  fs::create_directories(out);
+  const std::string spec = folder / "spec.json";
+  write(spec, R"({"schema": "afterimage.compare/1", "data": "fashion-mnist", "task": "odd-even", "samples": 8,
+                  "architecture": "mlp:64,64", "seeds": [1], "settings": [{"defense": "none"}]})");
+  {
+    const FolderLock lock(out);
+    const Result compared = run("compare " + spec + " --quiet --resume --out " + out);
+    CHECK(compared.code == 2);
+    CHECK(compared.err.find("another run writes there now") != std::string::npos);
+    CHECK(fs::is_empty(out));
+  }
+  auto ending = std::make_unique<FolderLock>(out);
+  std::thread end([&] {
+    std::this_thread::sleep_for(std::chrono::milliseconds(1500));
+    ending.reset();
+  });
+  CHECK(run(audit).code == 0);
+  end.join();
 }
 
 TEST_CASE("an audit killed at any moment goes on with --resume to the same report") {
