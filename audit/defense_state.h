@@ -9,6 +9,7 @@
 #include "audit/context.h"
 #include "audit/interrupted.h"
 #include "defenses/defense.h"
+#include "models/base/error.h"
 
 namespace afterimage {
 
@@ -18,7 +19,17 @@ class DefenseState {
   // from; it is, where everything that decides the outcome is the same. Throws InputError where it is damaged.
   DefenseState(const std::filesystem::path& out, const std::string& fingerprint, bool take);
 
-  Checkpoint& checkpoint() { return checkpoint_; }
+  // What `work` makes of the checkpoint. One that can never be made leaves nothing; one that was interrupted leaves its
+  // state.
+  template <typename Work>
+  auto run(Work&& work) {
+    try {
+      return work(static_cast<Checkpoint&>(checkpoint_));
+    } catch (const UsageError&) {
+      clear();
+      throw;
+    }
+  }
   // The output is made, or will never be: nothing is left, nor what was being written when a program was killed.
   void clear() const;
 

@@ -47,10 +47,12 @@ int distill(const DistillRequest& request, const Context& context) {
       make_network(request.architecture, request.parameterization, data.training.images.size(1), data.targets.size(1));
   Generator random = seeded(stage_seed(context.seed, "initial weights"));
   const Undefended undefended = undefended_of(data, network, network->initial(random), {});
+  if (out.has_parent_path()) prepare_output_folder(out.parent_path(), true);
   DefenseState state(out, fingerprint_of(undefended, request.architecture, request.method, request.options, context),
                      request.resume);
-  const SupportSet support = method.distill(undefended, options, random, *context.progress, state.checkpoint());
-  if (out.has_parent_path()) prepare_output_folder(out.parent_path(), true);
+  const SupportSet support = state.run([&](Checkpoint& checkpoint) {
+    return method.distill(undefended, options, random, *context.progress, checkpoint);
+  });
   write_support_set(out, support, data);
   state.clear();
   fmt::print("{}: {} images of {}\n", request.method, support.images.size(0), request.samples);

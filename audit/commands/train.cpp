@@ -89,18 +89,6 @@ ModelDescription written_model(ModelDescription model, const fs::path& out) {
   return model;
 }
 
-// A run that cannot be made leaves nothing; one that was interrupted leaves its state.
-Release released(const Defense& defense, const Undefended& undefended, const TrainRequest& request, Generator& random,
-                 Progress& progress, DefenseState& state) {
-  const OptionValues options(defense.options(), request.defense_options);
-  try {
-    return defense.release(undefended, options, random, progress, state.checkpoint());
-  } catch (const UsageError&) {
-    state.clear();
-    throw;
-  }
-}
-
 }  // namespace
 
 void train_run(const TrainRequest& request, const Context& context) {
@@ -130,7 +118,10 @@ void train_run(const TrainRequest& request, const Context& context) {
   DefenseState state(
       request.out, fingerprint_of(undefended, request.architecture, request.defense, request.defense_options, context),
       request.resume);
-  const Release release = released(defense, undefended, request, random, *context.progress, state);
+  const OptionValues options(defense.options(), request.defense_options);
+  const Release release = state.run([&](Checkpoint& checkpoint) {
+    return defense.release(undefended, options, random, *context.progress, checkpoint);
+  });
   const Training& training = release.training;
   const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
 

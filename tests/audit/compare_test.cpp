@@ -190,6 +190,12 @@ TEST_CASE("a distilled set trains a network as it was made: pixels, learned targ
   CHECK(
       run("distill weight-decay --quiet --data fashion-mnist --task odd-even --samples 40 --out " + (folder / "n.npz"))
           .code == 2);
+  // Said before hours of work, not after them.
+  const Result nowhere = run(
+      "distill kip --quiet --data fashion-mnist --task odd-even --samples 40 --distillation-steps 100000000 --out " +
+      file + "/below.npz");
+  CHECK(nowhere.code == 2);
+  CHECK(nowhere.err.find("--out " + file + ": exists and is not a folder") != std::string::npos);
   const Result unknown =
       run("train --quiet --data fashion-mnist --task odd-even --samples 8 --architecture mlp:8,8 --defense kip "
           "--defense-option speed=9 --out " +
