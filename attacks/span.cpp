@@ -16,8 +16,13 @@ namespace {
 constexpr double least_gap = 3;
 // The last fifth of a noise spectrum thins out towards zero and has gaps of its own.
 constexpr double largest_rank_share = 0.8;
-constexpr double still_column = 1.5;  // of a column of noise, whose norm varies by 1 / sqrt(2 rows)
-constexpr double rounding = 1e-7;     // of float32, relative to the largest singular value
+// Of nine networks (20 to 800 images of MNIST and Fashion-MNIST; SGD, Adam, mini-batches, augmentation) ranks from here
+// to largest_rank_share give AUCs of 0.64 to 1.00, nowhere more than 0.02 below what the best single rank of 0.5 to 0.7
+// gives.
+constexpr double least_rank_share = 0.5;
+constexpr double smallest_share_left = 1e-14;  // of ||x||^2, in float64
+constexpr double still_column = 1.5;           // of a column of noise, whose norm varies by 1 / sqrt(2 rows)
+constexpr double rounding = 1e-7;              // of float32, relative to the largest singular value
 
 struct Spectrum {
   Tensor values;  // [k] descending
@@ -83,7 +88,7 @@ SpanSearch find_row_span(const Tensor& initial, const Tensor& trained) {
   // noise.
   const Tensor w0 = initial.to(at::kDouble), wf = trained.to(at::kDouble);
   const Tensor live = at::nonzero((wf - w0).abs().amax(0) > 0).squeeze(1);
-  if (live.numel() == 0) return {std::nullopt, "the first layer did not change at all", {}};
+  if (live.numel() == 0) return {std::nullopt, "the first layer did not change at all", {}, {}};
   const Tensor live_initial = w0.index_select(1, live), live_trained = wf.index_select(1, live);
 
   const Decomposition found = decompose(live_initial, live_trained);
@@ -94,7 +99,9 @@ SpanSearch find_row_span(const Tensor& initial, const Tensor& trained) {
                     "{:.3g} with no two neighbours more than {:.2f} apart, so it has full rank, as under Adam or with "
                     "as many images as pixels",
                     found.values.size(), found.values.front(), found.values.back(), found.fall.gap),
-        found.values};
+        found.values,
+        at::zeros({found.spectrum.rows.size(0), initial.size(1)}, at::kDouble)
+            .index_copy_(1, live, found.spectrum.rows)};
   }
   RowSpan span{found.decay, found.values, found.fall.rank, found.fall.gap, 0, {}};
   double noise = 0;
@@ -103,7 +110,7 @@ SpanSearch find_row_span(const Tensor& initial, const Tensor& trained) {
   span.rounding = std::sqrt(noise / static_cast<double>(initial.size(0) * (live.numel() - span.rank)));
   span.basis = at::zeros({span.rank, initial.size(1)}, at::kDouble)
                    .index_copy_(1, live, found.spectrum.rows.narrow(0, 0, span.rank));
-  return {span, "", found.values};
+  return {span, "", found.values, {}};
 }
 
 SpanSearch find_row_span(const Tensor& trained) {
@@ -117,7 +124,7 @@ SpanSearch find_row_span(const Tensor& trained) {
 
 SpanSearch row_span_of(const Subject& subject) {
   const FirstLayer first = subject.network->first_layer();
-  if (!first.dense) return {std::nullopt, "the first layer is not dense", {}};
+  if (!first.dense) return {std::nullopt, "the first layer is not dense", {}, {}};
   return find_row_span(subject.initial.at(first.weight), subject.trained.at(first.weight));
 }
 
@@ -126,6 +133,19 @@ Tensor distance_to_span(const RowSpan& span, const Tensor& images) {
   const Tensor rest = x - at::mm(at::mm(x, span.basis.t()), span.basis);
   const Tensor norm = x.norm(2, 1);
   return at::where(norm > 0, rest.norm(2, 1) / norm.clamp_min(1e-300), at::ones_like(norm));
+}
+
+Tensor distance_to_leading(const Tensor& directions, const Tensor& images) {
+  const auto rank_at = [&](double share) {
+    return static_cast<std::int64_t>(share * static_cast<double>(directions.size(0)));
+  };
+  const std::int64_t first = std::max<std::int64_t>(1, rank_at(least_rank_share));
+  const std::int64_t ranks = std::max<std::int64_t>(1, rank_at(largest_rank_share) - first);
+  const Tensor x = images.to(at::kDouble);
+  const Tensor size = x.square().sum(1, /*keepdim=*/true);
+  const Tensor held = at::mm(x, directions.t()).square_().cumsum(1).narrow(1, first - 1, ranks);
+  const Tensor left = ((size - held) / size).clamp_(smallest_share_left, 1).nan_to_num_(/*nan=*/1);
+  return left.log_().mean(1) / 2;
 }
 
 Estimate Span::estimate(const Subject& subject, std::int64_t, const OptionValues&) const {
@@ -143,8 +163,17 @@ Reconstruction Span::run(const Subject& subject, const Handed&, const OptionValu
   const SpanSearch search = row_span_of(subject);
   result.evidence["singular_values"] = search.singular_values;
   if (!search.span) {
-    result.conclusion = Conclusion::not_applicable;
-    result.reason = search.evidence;
+    if (!search.directions.defined()) {
+      result.conclusion = Conclusion::not_applicable;
+      result.reason = search.evidence;
+      return result;
+    }
+    result.evidence["rank"] = nullptr;
+    result.evidence["no_rank"] = search.evidence;
+    result.evidence["membership_by"] = "how much of an image is left outside the directions that changed most";
+    result.claim.membership = [directions = search.directions](const Tensor& images) {
+      return distance_to_leading(directions, images).neg();
+    };
     return result;
   }
   result.evidence["rank"] = search.span->rank;

@@ -187,14 +187,34 @@ TEST_CASE("a planted row space and decay factor come back as they were planted")
   CHECK_FALSE(find_row_span(initial, initial).span);
 }
 
-TEST_CASE("under Adam there is no row space and the probe says so") {
+TEST_CASE("under Adam there is no row space: the probe says so, counts nothing, and still tells members from others") {
   Recipe recipe = squared_recipe();
   recipe.optimizer = Optimizer::adam;
   recipe.learning_rate = 1e-3;
   const Reconstruction found = attack("span", trained_network(recipe).subject);
-  CHECK(found.conclusion == Conclusion::not_applicable);
-  CHECK_FALSE(found.reason.empty());
-  CHECK_FALSE(found.claim.membership);
+  CHECK(found.conclusion == Conclusion::ok);
+  CHECK(found.evidence["rank"].is_null());
+  CHECK(found.evidence["no_rank"].get<std::string>().find("singular values") != std::string::npos);
+  REQUIRE(found.claim.membership);
+}
+
+TEST_CASE("the distance to leading directions is the mean of logarithms of what is left, rank by rank") {
+  Generator random = seeded(3);
+  const Tensor q = std::get<0>(at::linalg_qr(at::randn({12, 10}, random, at::kDouble)));
+  const Tensor directions = q.t().contiguous(), images = at::randn({4, 12}, random, at::kDouble);
+  const Tensor found = distance_to_leading(directions, at::cat({images, at::zeros({1, 12}, at::kDouble)}));
+  for (std::int64_t i = 0; i < 4; ++i) {
+    double sum = 0;
+    for (const std::int64_t rank : {5, 6, 7}) {
+      const Tensor leading = directions.narrow(0, 0, rank);
+      const Tensor rest = images[i] - at::mv(leading.t(), at::mv(leading, images[i]));
+      sum += std::log((rest.norm() / images[i].norm()).item<double>());
+    }
+    CHECK(found[i].item<double>() == Approx(sum / 3).epsilon(1e-10));
+  }
+  CHECK(found[4].item<double>() == 0);
+  // What lies in the leading half leaves nothing, as far as float64 goes.
+  CHECK(distance_to_leading(directions, directions.narrow(0, 0, 3)).max().item<double>() < -10);
 }
 
 TEST_CASE("the finite-width attack gives the training images back, with one output and with several") {
