@@ -1,12 +1,14 @@
 """What defences cost and stop, through `compare`: the defence at work, the published distillation experiment, and all.
 
     python3 tests/benchmarks/defences.py build/release/afterimage [--mnist DIR] [--experiment at-work|published|all]
-        [--samples N] [--width W] [--seeds 1] [--limit 240] [--threads 2] [--only "KIP;undefended"] [--keep DIR]
+        [--samples N] [--width W] [--seeds 1] [--limit 240] [--threads 2] [--rate R] [--only "KIP;undefended"]
+        [--keep DIR]
 
 `at-work`: 100 images, undefended, trained on distilled sets, and by DP-SGD: accuracy, and leakage against the original
 images and the control set. `published`: 500 images to 20, as in Loo et al. (ICLR 2024). `all`: every method on 50
 images at width 512, README's table (with --limit 90). `--only` takes settings whose
-names begin so, `--limit` each audit's time limit in seconds; `--keep` is the comparison's folder, gone on with where it
+names begin so, `--limit` each audit's time limit in seconds, `--rate` the learning rate (0: the program's own; 500
+images train ten times faster at 0.01); `--keep` is the comparison's folder, gone on with where it
 is there. Needs numpy.
 """
 import json
@@ -68,12 +70,13 @@ def count(rate):
 
 
 def main():
-    options = arguments(experiment="at-work", samples=0, width=0, seeds=1, limit=240, threads=2, only="", keep="")
+    options = arguments(experiment="at-work", samples=0, width=0, seeds=1, limit=240, threads=2, rate=0.0, only="", keep="")
     program = Program(options.program, options.mnist)
     samples, width, settings = EXPERIMENTS[options.experiment]
     wanted = tuple(options.only.split(";")) if options.only else ("",)
     spec = {"schema": "afterimage.compare/1", "data": program.data, "task": program.task,
             "samples": options.samples or samples, "architecture": "mlp:{0},{0}".format(options.width or width),
+            "train": {"learning-rate": options.rate} if options.rate else {},
             "audit": {"attacks": "span,vertices,finite-width", "time-limit": options.limit},
             "seeds": list(range(1, options.seeds + 1)),
             "settings": [each for each in settings if each["name"].startswith(wanted)]}
