@@ -11,10 +11,25 @@
 namespace afterimage {
 namespace {
 
+constexpr double near_copy = 0.05;  // relative L2
+constexpr std::int64_t images_at_once = 4096;
+
 std::unordered_set<std::string> hashes_of(const Tensor& images) {
   std::unordered_set<std::string> hashes;
   for (std::int64_t i = 0; i < images.size(0); ++i) hashes.insert(pixel_hash(images[i]));
   return hashes;
+}
+
+// Which of `images` are nearer to a training image than `near_copy` of what sets that apart from the others; [n] bool.
+Tensor near_copies(const Tensor& images, const Tensor& training) {
+  const Tensor seen = training.flatten(1).to(at::kFloat), mean = seen.mean(0);
+  const Tensor t = seen - mean, size = t.norm(2, 1);
+  std::vector<Tensor> near;
+  for (const auto& part : images.flatten(1).split(images_at_once)) {
+    const auto [distance, row] = at::cdist(part.to(at::kFloat) - mean, t).min(1);
+    near.push_back(distance < near_copy * size.index_select(0, row));
+  }
+  return at::cat(near);
 }
 
 Tensor shuffled(const Tensor& rows, Generator& random) {
@@ -52,21 +67,33 @@ LabelledImages draw_control(const LabelledImages& all, const Task& task, const T
   auto taken = hashes_of(training);
   const Tensor rows = shuffled(task.rows(all.labels), random);
   std::vector<std::int64_t> chosen;
-  for (std::int64_t i = 0; i < rows.size(0) && static_cast<std::int64_t>(chosen.size()) < count; ++i) {
-    const auto row = rows[i].item<std::int64_t>();
-    if (taken.insert(pixel_hash(all.images[row])).second) chosen.push_back(row);
+  for (std::int64_t i = 0; i < rows.size(0) && static_cast<std::int64_t>(chosen.size()) < count;) {
+    std::vector<std::int64_t> others;
+    for (; i < rows.size(0) && static_cast<std::int64_t>(chosen.size() + others.size()) < count; ++i) {
+      const auto row = rows[i].item<std::int64_t>();
+      if (taken.insert(pixel_hash(all.images[row])).second) others.push_back(row);
+    }
+    if (others.empty()) break;
+    const Tensor near = near_copies(all.images.index_select(0, at::tensor(others, at::kLong)), training);
+    for (std::size_t k = 0; k < others.size(); ++k) {
+      if (!near[static_cast<std::int64_t>(k)].item<bool>()) chosen.push_back(others[k]);
+    }
   }
   return all.select(at::tensor(chosen, at::kLong));
 }
 
 void require_disjoint(const Tensor& training, const Tensor& control, const std::string& control_name) {
+  if (control.size(0) == 0) return;
   const auto hashes = hashes_of(training);
+  const Tensor near = near_copies(control, training);
   std::int64_t shared = 0;
-  for (std::int64_t i = 0; i < control.size(0); ++i) shared += hashes.count(pixel_hash(control[i])) > 0 ? 1 : 0;
+  for (std::int64_t i = 0; i < control.size(0); ++i) {
+    shared += near[i].item<bool>() || hashes.count(pixel_hash(control[i])) > 0 ? 1 : 0;
+  }
   if (shared > 0) {
     throw InputError(
-        fmt::format("{}: {} of its {} images are training images; a control set has to be images that were "
-                    "never trained on",
+        fmt::format("{}: {} of its {} images are training images or near copies of them; a control set has to be "
+                    "images that were never trained on",
                     control_name, shared, control.size(0)));
   }
 }

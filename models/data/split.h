@@ -15,7 +15,9 @@ Tensor draw_training_rows(const LabelledImages& all, const Task& task, std::int6
 LabelledImages draw_control(const LabelledImages& all, const Task& task, const Tensor& training, std::int64_t count,
                             Generator& random);
 
-// Throws InputError, naming how many, when any image of `control` has the pixels of one in `training`.
+// Throws InputError, naming how many, when any image of `control` is one of `training` or a near copy of it: within a
+// relative L2 distance of 0.05 (of its difference from the mean of `training`), as after storing it again with loss.
+// Such images as a control set would hide what leaks.
 void require_disjoint(const Tensor& training, const Tensor& control, const std::string& control_name);
 
 }  // namespace afterimage
