@@ -70,8 +70,10 @@ void summarize_membership(ComparisonSetting& setting) {
   setting.membership_p_value = std::min(1.0, p * static_cast<double>(looked_at));
 }
 
-// What a setting leaks, as the front sees it: images that came back, else, where no attack made any, none.
-double leakage(const ComparisonSetting& setting) { return setting.reconstructed ? setting.reconstructed->rate : 0; }
+double leakage(const ComparisonSetting& setting) { return setting.reconstructed->rate; }
+
+// Where no attack made images, what leaks is not known.
+bool is_measured(const ComparisonSetting& setting) { return setting.test_accuracy && setting.reconstructed; }
 
 bool dominates(const ComparisonSetting& a, const ComparisonSetting& b) {
   if (!settled(a)) return false;
@@ -252,10 +254,9 @@ void summarize(DefenseComparison& comparison) {
     if (setting.defense == "none" && undefended == nullptr) undefended = &setting;
   }
   for (auto& setting : comparison.settings) {
-    setting.on_front = setting.test_accuracy.has_value() &&
-                       std::none_of(comparison.settings.begin(), comparison.settings.end(), [&](const auto& other) {
-                         return other.test_accuracy && dominates(other, setting);
-                       });
+    setting.on_front = is_measured(setting) &&
+                       std::none_of(comparison.settings.begin(), comparison.settings.end(),
+                                    [&](const auto& other) { return is_measured(other) && dominates(other, setting); });
     setting.sentence = in_words(setting, undefended);
   }
 }

@@ -17,6 +17,12 @@ Reader Reader::operator[](const char* key) const {
   return {found == value_.end() ? missing : *found, file_, path_.empty() ? key : path_ + "." + key};
 }
 
+Reader Reader::present(const char* key) const {
+  const Reader found = (*this)[key];
+  if (!value_.contains(key)) found.fail("is missing");
+  return found;
+}
+
 std::string Reader::text() const {
   if (!value_.is_string()) fail("has to be a string");
   return value_.get<std::string>();
@@ -50,6 +56,11 @@ std::vector<Reader> Reader::list() const {
   if (!value_.is_array()) fail("has to be a list");
   for (std::size_t i = 0; i < value_.size(); ++i) items.emplace_back(value_[i], file_, fmt::format("{}[{}]", path_, i));
   return items;
+}
+
+std::vector<Reader> Reader::list_that_is_there() const {
+  if (is_null()) fail("has to be a list");
+  return list();
 }
 
 std::pair<double, double> Reader::two() const {

@@ -34,6 +34,7 @@ class Reader {
       : value_(value), file_(std::move(file)), path_(std::move(path)) {}
 
   Reader operator[](const char* key) const;  // null where the object has no such key
+  Reader present(const char* key) const;     // the object has to have the key, if only with null
   bool is_null() const { return value_.is_null(); }
   const Json& raw() const { return value_; }
 
@@ -47,6 +48,7 @@ class Reader {
   bool boolean() const;
   Json object_or_empty() const { return value_.is_object() ? value_ : Json::object(); }
   std::vector<Reader> list() const;  // empty where there is null
+  std::vector<Reader> list_that_is_there() const;
   std::pair<double, double> two() const;
   template <class Enum>
   Enum one_of(const Names<Enum>& names) const {

@@ -94,10 +94,10 @@ Finding read_finding(const Reader& in) {
   finding.loss_initial = in["loss_initial"].real_or_null();
   finding.loss_final = in["loss_final"].real_or_null();
   finding.relative_loss = in["relative_loss"].real_or_null();
-  finding.reconstructed = read_rate(in["reconstructed"]);
-  finding.control = read_rate(in["control"]);
+  finding.reconstructed = read_rate(in.present("reconstructed"));
+  finding.control = read_rate(in.present("control"));
   finding.confirmed = read_confirmed(in["confirmed"]);
-  finding.membership = read_membership(in["membership"]);
+  finding.membership = read_membership(in.present("membership"));
   finding.p_value = in["p_value"].real_or_null();
   finding.mean_relative_distance = in["mean_relative_distance"].real_or_null();
   finding.mean_ssim = in["mean_ssim"].real_or_null();
@@ -218,7 +218,7 @@ Report report_from_json(const Json& document, const std::string& name) {
   Report report;
   report.tool = read_tool(in["tool"]);
   report.verdict = in["verdict"].one_of(verdicts);
-  for (const auto& input : in["inputs"].list()) {
+  for (const auto& input : in["inputs"].list_that_is_there()) {
     const auto bytes = input["bytes"].whole();
     if (bytes < 0) input["bytes"].fail("may not be negative");
     report.inputs.push_back({input["role"].text(), input["name"].text(), input["format"].text(),
@@ -248,7 +248,14 @@ Report report_from_json(const Json& document, const std::string& name) {
                       deviation["residual_at_truth_final"].real_or_null(),
                       deviation["parameters_per_unknown"].real_or_null(),
                       deviation["reason"].text_or_empty()};
-  for (const auto& finding : in["findings"].list()) report.findings.push_back(read_finding(finding));
+  for (const auto& finding : in["findings"].list_that_is_there()) {
+    report.findings.push_back(read_finding(finding));
+    const std::string& attack = report.findings.back().attack;
+    if (std::count_if(report.findings.begin(), report.findings.end(),
+                      [&](const Finding& other) { return other.attack == attack; }) > 1) {
+      finding["attack"].fail("names an attack that has a finding already");
+    }
+  }
   if (const auto exposure = in["exposure"]; !exposure.is_null()) {
     report.exposure = Exposure{exposure["attack"].text(), {}, exposure["reason"].text_or_empty()};
     for (const auto& predictor : exposure["predictors"].list()) {

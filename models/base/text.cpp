@@ -19,4 +19,17 @@ std::string printable(std::string_view text) {
   return safe;
 }
 
+std::string on_one_line(std::string_view text) {
+  std::string safe;
+  for (const char c : text) {
+    const auto byte = static_cast<unsigned char>(c);
+    if (byte < 0x20 || byte == 0x7f) {
+      safe += fmt::format("\\x{:02x}", byte);
+    } else {
+      safe += c;
+    }
+  }
+  return safe;
+}
+
 }  // namespace afterimage

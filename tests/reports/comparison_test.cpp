@@ -104,6 +104,17 @@ TEST_CASE(
   CHECK(comparison.settings[1].on_front);
 }
 
+TEST_CASE("a setting from which no attack made images is neither on the front nor beats another") {
+  DefenseComparison comparison = sample();
+  for (auto& run : comparison.settings[1].runs) {
+    run.test_accuracy = 0.99;
+    run.reconstructed.reset();
+  }
+  summarize(comparison);
+  CHECK_FALSE(comparison.settings[1].on_front);
+  CHECK(comparison.settings[0].on_front);
+}
+
 TEST_CASE("names from a spec are inert in the page, and the page is the same each time") {
   DefenseComparison comparison = sample();
   comparison.settings[0].name = "</script><script>alert(1)</script>";

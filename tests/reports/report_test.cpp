@@ -151,6 +151,17 @@ TEST_CASE("a document that is no report is refused in one line that names the fi
     CHECK(message(spoilt).starts_with("r.json: "));
     CHECK(message(spoilt).find('\n') == std::string::npos);
   }
+  for (const char* path :
+       {"/findings", "/inputs", "/findings/0/reconstructed", "/findings/0/control", "/findings/0/membership"}) {
+    const Json::json_pointer place(path);
+    Json spoilt = good;
+    spoilt[place.parent_pointer()].erase(place.back());
+    CAPTURE(path);
+    CHECK(message(spoilt).starts_with("r.json: "));
+  }
+  Json twice = good;
+  twice["findings"].push_back(good["findings"][0]);
+  CHECK(message(twice).find("findings[1].attack names an attack that has a finding already") != std::string::npos);
   CHECK_FALSE(message(Json::array()).empty());
   CHECK_FALSE(message("text").empty());
   CHECK(message(good).empty());
