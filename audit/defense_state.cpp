@@ -15,11 +15,6 @@ fs::path state_file(fs::path out) {
   return out += ".state.safetensors";
 }
 
-std::string digest_of(const Tensor& tensor) {
-  const Tensor whole = tensor.contiguous();
-  return sha256_of({static_cast<const char*>(whole.data_ptr()), whole.nbytes()});
-}
-
 }  // namespace
 
 DefenseState::DefenseState(const fs::path& out, const std::string& fingerprint, bool take)

@@ -9,6 +9,7 @@ namespace afterimage {
 namespace {
 
 constexpr double at_bound = 1e-6;           // of the pixel range
+constexpr double smallest_norm = 1e-12;     // of an image that is all zero
 constexpr std::size_t most_values = 10000;  // a report holds no longer array
 
 std::vector<double> numbers(const Tensor& values) {
@@ -32,7 +33,7 @@ Tensor active_bounds(const Tensor& images, const InputBounds& bounds) {
 Tensor nearest_neighbours(const Tensor& images) {
   Tensor distances = at::cdist(images, images);
   distances.fill_diagonal_(std::numeric_limits<double>::infinity());
-  return distances.amin(1) / images.norm(2, 1);
+  return distances.amin(1) / images.norm(2, 1).clamp_min(smallest_norm);
 }
 
 std::vector<double> losses(LossKind loss, const Tensor& outputs, const Tensor& targets) {

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "attacks/attack.h"
 #include "models/base/error.h"
 #include "models/base/files.h"
 #include "models/base/json.h"
@@ -89,20 +90,23 @@ Measured reconstructed_rate(const Finding& finding, bool upper) {
   return {upper ? rate.ci95_high : rate.rate, rate.of, rate.count, ""};
 }
 
-Measured membership_rate(const Finding& finding) {
+Measured membership_rate(const Finding& finding, std::int64_t members, bool upper) {
   if (!finding.membership) return {std::nullopt, 0, -1, finding.attack + " gives no membership scores"};
   if (!finding.membership->tpr_at_fpr_0_01) {
     return {std::nullopt, 0, -1, "the control set is too small to resolve a false-positive rate of 1 %"};
   }
-  return {finding.membership->tpr_at_fpr_0_01, 0, -1, ""};
+  const double rate = *finding.membership->tpr_at_fpr_0_01;
+  if (members < 1) return {rate, 0, -1, ""};
+  const auto told = std::clamp<std::int64_t>(std::llround(rate * static_cast<double>(members)), 0, members);
+  return {upper ? rate_of(told, members).ci95_high : rate, members, told, ""};
 }
 
 RuleResult judge(const std::string& rule, const Finding& finding, const Measured& measured, double limit, bool upper) {
   RuleResult result{rule, measured.value, limit, Outcome::pass, ""};
   if (upper && measured.count == 0 && *measured.value > limit) {
     result.outcome = Outcome::inconclusive;
-    result.reason = fmt::format("none of {} images came back, but with so few the rate may still be {}, above {}",
-                                measured.of, percent(*measured.value), percent(limit));
+    result.reason = fmt::format("{}: none of {} images, but with so few the rate may still be {}, above {}",
+                                finding.attack, measured.of, percent(*measured.value), percent(limit));
   } else if (measured.value && *measured.value > limit) {
     result.outcome = Outcome::fail;
     result.reason = fmt::format("{} reaches {}{}, above the limit of {}", finding.attack, percent(*measured.value),
@@ -151,11 +155,13 @@ class Judge {
         [&](const Finding& f) { return reconstructed_rate(f, policy_.hold_against_upper); });
     everywhere(
         membership_limit, policy_.everywhere.max_membership_tpr_at_1pct_fpr,
-        [](const Limits& limits) { return limits.max_membership_tpr_at_1pct_fpr.has_value(); }, membership_rate);
+        [](const Limits& limits) { return limits.max_membership_tpr_at_1pct_fpr.has_value(); },
+        [&](const Finding& f) { return membership(f); });
     for (const auto& [attack, limits] : policy_.attacks) {
       one(attack, reconstructed_limit, limits.max_reconstructed_rate,
           [&](const Finding& f) { return reconstructed_rate(f, policy_.hold_against_upper); });
-      one(attack, membership_limit, limits.max_membership_tpr_at_1pct_fpr, membership_rate);
+      one(attack, membership_limit, limits.max_membership_tpr_at_1pct_fpr,
+          [&](const Finding& f) { return membership(f); });
     }
     for (const auto& attack : policy_.require_attacks) required(attack);
     if (policy_.minimum_control_samples) control_size(*policy_.minimum_control_samples);
@@ -168,6 +174,10 @@ class Judge {
   }
 
  private:
+  Measured membership(const Finding& finding) const {
+    return membership_rate(finding, report_.data.samples, policy_.hold_against_upper);
+  }
+
   // The limit for all attacks that have none of their own. An attack that came to a result but cannot measure the value
   // at all (it reconstructs no images), or that does not apply, is left out while another can; one that came to no
   // result might have measured it, and counts.
@@ -227,6 +237,16 @@ class Judge {
   const Report& report_;
   Gate gate_{policy_.text, {}};
 };
+
+// A limit for an attack that does not exist would never be held.
+void require_attack(const std::string& name, const std::string& where) {
+  std::vector<std::string> known;
+  for (const auto& attack : all_attacks()) known.push_back(attack->name());
+  if (std::count(known.begin(), known.end(), name) == 0) {
+    throw UsageError(
+        fmt::format("{} names {}, which is no attack; there are {}", where, printable(name), fmt::join(known, ", ")));
+  }
+}
 
 std::vector<std::string> rules_of(const Policy& policy) {
   std::vector<std::string> rules;
@@ -302,7 +322,10 @@ Policy read_policy(const Json& document, const std::string& name) {
 
 Policy read_policy_file(const std::string& path) {
   try {
-    return read_policy(parse_json(read_file(path, largest_policy), path), path);
+    Policy policy = read_policy(parse_json(read_file(path, largest_policy), path), path);
+    for (const auto& [attack, limits] : policy.attacks) require_attack(attack, path + ": attacks");
+    for (const auto& attack : policy.require_attacks) require_attack(attack, path + ": require_attacks");
+    return policy;
   } catch (const InputError& error) {
     throw UsageError(
         error.what());  // a policy that cannot be read is bad usage, not a bad input (CONTRACT, exit codes)

@@ -26,6 +26,11 @@ std::string fingerprint_text(const Context& context, const std::string& name,
   return text;
 }
 
+std::string digest_of(const Tensor& tensor) {
+  const Tensor whole = tensor.contiguous();
+  return sha256_of({static_cast<const char*>(whole.data_ptr()), whole.nbytes()});
+}
+
 fs::path Leftovers::finding_file(const std::string& attack) const { return folder_ / (attack + ".partial.json"); }
 
 fs::path Leftovers::state_file(const std::string& attack) const { return folder_ / (attack + ".state.safetensors"); }

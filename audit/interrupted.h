@@ -19,6 +19,9 @@ namespace afterimage {
 std::string fingerprint_text(const Context& context, const std::string& name,
                              const std::map<std::string, std::string>& options);
 
+// SHA-256 of its bytes.
+std::string digest_of(const Tensor& tensor);
+
 class Leftovers {
  public:
   explicit Leftovers(std::filesystem::path folder) : folder_(std::move(folder)) {}

@@ -242,7 +242,14 @@ TrainingRecord read_training_record(const std::filesystem::path& path) {
     const auto found = document.find(key);
     return found != document.end() && found->is_number() ? Number(found->get<double>()) : std::nullopt;
   };
-  record.facts = {number("final_loss"), number("train_accuracy"), number("test_accuracy")};
+  const auto fraction = [&](const char* key) {
+    const Number found = number(key);
+    if (found && !(*found >= 0 && *found <= 1)) {
+      throw InputError(fmt::format("{}: {} has to be a fraction from 0 to 1", file, key));
+    }
+    return found;
+  };
+  record.facts = {number("final_loss"), fraction("train_accuracy"), fraction("test_accuracy")};
   if (document.contains("data")) record.data_source = text_in(document, "data", file);
   return record;
 }

@@ -12,6 +12,7 @@
 #include "audit/interrupted.h"
 #include "audit/scored.h"
 #include "audit/stored.h"
+#include "models/base/error.h"
 #include "models/base/files.h"
 #include "models/base/folder_lock.h"
 #include "models/tangent/deviation.h"
@@ -49,13 +50,22 @@ Status status_of(Conclusion conclusion) {
   throw std::logic_error("unknown conclusion");
 }
 
-// Everything that decides a finding: a finding may be used again only where all of it is the same.
-std::string fingerprint(const Case& subject, const std::string& attack,
-                        const std::map<std::string, std::string>& options, const Context& context) {
-  std::string text = fingerprint_text(context, attack, options);
+// Everything that decides a finding: a finding may be used again only where all of it is the same. First what is
+// audited, then what is done to it.
+std::string fingerprint_of(const Case& subject) {
+  std::string text;
   for (const auto& input : subject.facts.inputs) text += "|" + input.sha256;
-  text += fmt::format("|{}", subject.facts.data.control_samples);
+  text += fmt::format("|{}|{}", subject.facts.data.control_samples, subject.facts.data.task);
+  // A checkpoint may hold several state dicts: the file alone does not say which was read.
+  for (const Parameters* parameters : {&subject.subject.initial, &subject.subject.trained}) {
+    for (const auto& [name, tensor] : parameters->entries()) text += "|" + digest_of(tensor);
+  }
   return sha256_of(text);
+}
+
+std::string fingerprint(const std::string& subject, const std::string& attack,
+                        const std::map<std::string, std::string>& options, const Context& context) {
+  return sha256_of(fingerprint_text(context, attack, options) + "|" + subject);
 }
 
 // What an attack was sure of goes on as such; the rest as candidates, and all where it could not tell.
@@ -196,6 +206,9 @@ std::vector<std::string> attacks_of(const AuditRequest& request) {
     for (const auto& attack : all_attacks()) names.push_back(attack->name());
   }
   for (const auto& name : names) {
+    if (std::count(names.begin(), names.end(), name) > 1) {
+      throw UsageError(fmt::format("--attacks: {} is named more than once; name each attack once", name));
+    }
     const Attack& attack = attack_named(name);
     attack.validate(OptionValues(attack.options(), request.options));
   }
@@ -208,6 +221,7 @@ Report run_audit(const Case& subject, const AuditRequest& request, const Context
   const auto forecasts = request.memory_limit ? forecast(subject, request, context) : std::vector<Forecast>{};
   prepare_output_folder(request.out, request.resume);
   const FolderLock lock(request.out, longest_step);
+  prepare_output_folder(request.out, request.resume);  // another run may have ended there meanwhile
   const Leftovers leftovers(request.out);
   leftovers.clear_half_written();
 
@@ -215,15 +229,20 @@ Report run_audit(const Case& subject, const AuditRequest& request, const Context
   Report report = subject.facts;
   report.tool = context.tool();
   Handed handed;
+  const std::string audited = fingerprint_of(subject);
   std::string before;  // what was run before an attack decides what it is handed
   for (const auto& name : names) {
     const Stopwatch stopwatch;
-    const auto print = fingerprint(subject, before + name, request.options, context);
+    const auto begin_no_more = [&, &name = name](const std::string& reason) {
+      write_claim(request.out / (name + ".npz"), {});
+      return not_begun(name, reason);
+    };
+    const auto print = fingerprint(audited, before + name, request.options, context);
     auto finding = request.resume ? leftovers.finding(name, print) : std::nullopt;
     if (!finding && context.progress->out_of_time()) {
-      finding = not_begun(name, out_of_time);
+      finding = begin_no_more(out_of_time);
     } else if (const auto reason = too_large(forecasts, name, request.memory_limit); !finding && reason) {
-      finding = not_begun(name, *reason);
+      finding = begin_no_more(*reason);
     } else if (!finding) {
       FileCheckpoint checkpoint(leftovers.state_file(name), print, request.resume);
       finding = run_attack(attack_named(name), subject, handed, request.options, context, request.out, checkpoint);
@@ -232,7 +251,7 @@ Report run_audit(const Case& subject, const AuditRequest& request, const Context
     report.findings.push_back(std::move(*finding));
     hand_on(handed, read_claim(request.out / (name + ".npz")));
     handed.complete = handed.complete || report.findings.back().evidence.contains(all_found);
-    before += name + ",";
+    before += name + (report.findings.back().status == Status::inconclusive ? "?," : ",");
     report.timing["attacks"][name] = stopwatch.seconds();
   }
   context.progress->stage("deviation from the tangent kernel");

@@ -19,7 +19,11 @@ void write_claim(const fs::path& file, const StoredClaim& claim) {
   add("coefficients", claim.coefficients);
   add("membership_training", claim.membership_training);
   add("membership_control", claim.membership_control);
-  if (!arrays.empty()) write_npz(file, arrays);
+  if (arrays.empty()) {
+    fs::remove(file);
+  } else {
+    write_npz(file, arrays);
+  }
 }
 
 StoredClaim read_claim(const fs::path& file) {

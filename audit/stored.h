@@ -17,7 +17,7 @@ struct StoredClaim {
   Tensor membership_training, membership_control;
 };
 
-// Writes no file for an attack that claims nothing, and reads none as such a claim.
+// Leaves no file for an attack that claims nothing, also where an earlier one lay, and reads none as such a claim.
 void write_claim(const std::filesystem::path& file, const StoredClaim& claim);
 StoredClaim read_claim(const std::filesystem::path& file);
 

@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include "models/base/text.h"
+
 namespace afterimage {
 namespace {
 
@@ -12,8 +14,8 @@ std::string text(const Number& value, const char* format = "{:.4g}") {
 }  // namespace
 
 void print_finding(const Finding& finding) {
-  fmt::print("{}: {}", finding.attack, name_of(finding.status));
-  if (!finding.reason.empty()) fmt::print(" ({})", finding.reason);
+  fmt::print("{}: {}", on_one_line(finding.attack), name_of(finding.status));
+  if (!finding.reason.empty()) fmt::print(" ({})", on_one_line(finding.reason));
   fmt::print("\n");
   if (finding.reconstructed) {
     fmt::print(
@@ -37,7 +39,7 @@ void print_finding(const Finding& finding) {
 
 void print_deviation(const Deviation& deviation) {
   if (!deviation.relative_parameter_change) {  // nothing could be measured
-    fmt::print("deviation: unknown ({})\n", deviation.reason);
+    fmt::print("deviation: unknown ({})\n", on_one_line(deviation.reason));
     return;
   }
   fmt::print(
@@ -53,10 +55,10 @@ void print_deviation(const Deviation& deviation) {
 void print_exposure(const Exposure& exposure) {
   std::string predictors;
   for (const auto& predictor : exposure.predictors) {
-    predictors +=
-        fmt::format("{}{} {}", predictors.empty() ? "" : ", ", predictor.name, text(predictor.spearman, "{:.2f}"));
+    predictors += fmt::format("{}{} {}", predictors.empty() ? "" : ", ", on_one_line(predictor.name),
+                              text(predictor.spearman, "{:.2f}"));
   }
-  fmt::print("exposure to {}, rank correlation with: {}\n", exposure.attack, predictors);
+  fmt::print("exposure to {}, rank correlation with: {}\n", on_one_line(exposure.attack), predictors);
 }
 
 void print_summary(const Report& report, const std::string& folder) {
@@ -65,7 +67,7 @@ void print_summary(const Report& report, const std::string& folder) {
   if (report.exposure) print_exposure(*report.exposure);
   if (report.gate) {
     for (const auto& rule : report.gate->rules)
-      fmt::print("rule {}: {} ({})\n", rule.rule, name_of(rule.outcome), rule.reason);
+      fmt::print("rule {}: {} ({})\n", on_one_line(rule.rule), name_of(rule.outcome), on_one_line(rule.reason));
   }
   fmt::print("verdict: {}\n", name_of(report.verdict));
   if (!folder.empty()) fmt::print("{0}/report.html\n{0}/report.json\n", folder);
@@ -75,7 +77,8 @@ void print_comparison(const DefenseComparison& comparison, const std::string& fo
   std::size_t widest = 0;
   for (const auto& setting : comparison.settings) widest = std::max(widest, setting.name.size());
   for (const auto& setting : comparison.settings) {
-    fmt::print("{:<{}}  {} {}\n", setting.name, widest, setting.on_front ? "front" : "     ", setting.sentence);
+    fmt::print("{:<{}}  {} {}\n", on_one_line(setting.name), widest, setting.on_front ? "front" : "     ",
+               on_one_line(setting.sentence));
   }
   fmt::print("{}\n{}\n", folder + "/comparison.html", folder + "/comparison.json");
 }

@@ -1,5 +1,7 @@
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <array>
 #include <filesystem>
 #include <memory>
 
@@ -33,6 +35,18 @@ CompareRequest compared(const TrainRequest& train, bool full, const std::filesys
   return request;
 }
 
+constexpr const char* marker = ".afterimage-demo";
+constexpr std::array<const char*, 4> demo_writes = {marker, "run", "report", "comparison"};
+
+// Marked as a demo's own, with nothing else in it.
+bool is_of_demo(const std::filesystem::path& folder) {
+  if (!std::filesystem::is_regular_file(folder / marker)) return false;
+  return std::all_of(std::filesystem::directory_iterator(folder), std::filesystem::directory_iterator(),
+                     [](const auto& entry) {
+                       return std::count(demo_writes.begin(), demo_writes.end(), entry.path().filename()) == 1;
+                     });
+}
+
 }  // namespace
 
 void add_demo(CLI::App& app, Context& context, Action& action) {
@@ -52,13 +66,12 @@ void add_demo(CLI::App& app, Context& context, Action& action) {
   command->callback([options, &context, &action] {
     action = [options, &context] {
       const std::filesystem::path out(options->out);
-      // Only what an earlier demo wrote is replaced.
-      if (std::filesystem::exists(out / "run" / "model.json")) {
-        std::filesystem::remove_all(out / "run");
-        std::filesystem::remove_all(out / "report");
-        std::filesystem::remove_all(out / "comparison");
+      // Only what an earlier demo wrote is replaced, and only where nothing else lies beside it.
+      if (is_of_demo(out)) {
+        for (const char* written : demo_writes) std::filesystem::remove_all(out / written);
       }
       prepare_output_folder(out, false);
+      write_file(out / marker, "");
       TrainRequest train;
       train.data = "fashion-mnist";
       train.task = "odd-even";

@@ -37,6 +37,7 @@ int distill(const DistillRequest& request, const Context& context) {
   const OptionValues options(method.options(), request.options);
   method.validate(options);
   const std::filesystem::path out(request.out);
+  if (!out.has_filename()) throw UsageError(fmt::format("--out {}: is a folder; name a new file in it", request.out));
   if (std::filesystem::exists(out)) {
     throw UsageError(fmt::format("--out {}: exists already; name a new file", request.out));
   }

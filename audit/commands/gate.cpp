@@ -7,6 +7,7 @@
 #include "audit/commands/commands.h"
 #include "audit/report_file.h"
 #include "models/base/files.h"
+#include "models/base/text.h"
 #include "reports/junit.h"
 #include "reports/sarif.h"
 
@@ -34,7 +35,7 @@ void add_gate(CLI::App& app, Context&, Action& action) {
       if (!options->sarif.empty()) write_file(options->sarif, to_sarif(report, options->policy).dump(1) + "\n");
       if (!options->junit.empty()) write_file(options->junit, to_junit(report));
       for (const auto& rule : report.gate->rules)
-        fmt::print("{}: {} ({})\n", rule.rule, name_of(rule.outcome), rule.reason);
+        fmt::print("{}: {} ({})\n", rule.rule, name_of(rule.outcome), on_one_line(rule.reason));
       fmt::print("verdict: {}\n", name_of(report.verdict));
       return exit_code(report.verdict);
     };

@@ -1,8 +1,10 @@
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cmath>
 #include <filesystem>
 #include <memory>
+#include <stdexcept>
 
 #include "audit/commands/commands.h"
 #include "audit/report_file.h"
@@ -10,6 +12,7 @@
 #include "audit/scored.h"
 #include "models/base/error.h"
 #include "models/base/files.h"
+#include "models/base/text.h"
 
 namespace afterimage {
 namespace {
@@ -49,14 +52,32 @@ int verify_inputs(const Report& report, const fs::path& folder, const std::strin
     fs::path path(input.name);
     if (!fs::exists(path)) path = folder / fs::path(input.name).filename();
     if (!fs::exists(path)) {
-      fmt::print("input {}: not found, its hash was not checked\n", input.name);
+      fmt::print("input {}: not found, its hash was not checked\n", on_one_line(input.name));
       ++missing;
       continue;
     }
-    if (digest_of(path).sha256 != input.sha256) reject(file, fmt::format("input {} has another SHA-256", input.name));
-    fmt::print("input {}: hash agrees\n", input.name);
+    if (digest_of(path).sha256 != input.sha256)
+      reject(file, fmt::format("input {} has another SHA-256", printable(input.name)));
+    fmt::print("input {}: hash agrees\n", on_one_line(input.name));
   }
   return missing;
+}
+
+// It names a file beside the report.
+void require_known(const std::string& attack, const std::string& file) {
+  try {
+    attack_named(attack);
+  } catch (const UsageError&) {
+    reject(file, fmt::format("{} is no attack", printable(attack)));
+  }
+}
+
+Policy policy_of(const Gate& gate, const std::string& file) {
+  try {
+    return read_policy(gate.policy, file + ": gate.policy");
+  } catch (const UsageError& error) {
+    throw InputError(error.what());
+  }
 }
 
 void verify_findings(const Report& report, const fs::path& folder, const std::string& file) {
@@ -64,11 +85,23 @@ void verify_findings(const Report& report, const fs::path& folder, const std::st
   if (truth.training.size(0) != report.data.samples || truth.control.size(0) != report.data.control_samples) {
     reject(file, "scoring.npz has another number of images");
   }
+  for (const auto& attack : all_attacks()) {
+    const bool reported = std::any_of(report.findings.begin(), report.findings.end(),
+                                      [&](const Finding& finding) { return finding.attack == attack->name(); });
+    if (!reported && fs::exists(folder / (attack->name() + ".npz"))) {
+      reject(file, fmt::format("{} has arrays but no finding", attack->name()));
+    }
+  }
   for (const auto& finding : report.findings) {
+    require_known(finding.attack, file);
     const StoredClaim claim = read_claim(folder / (finding.attack + ".npz"));
     Finding again = finding;
     if (claim.images.defined() || claim.membership_training.defined()) {
-      fill_scores(again, claim, truth, labels, report.tool.seed);
+      try {
+        fill_scores(again, claim, truth, labels, report.tool.seed);
+      } catch (const std::invalid_argument& error) {
+        reject(file, fmt::format("the arrays of {} cannot be scored ({})", finding.attack, error.what()));
+      }
     } else if (finding.reconstructed || finding.membership) {
       reject(file, fmt::format("{} has scores but no stored claim", finding.attack));
     }
@@ -84,7 +117,7 @@ void verify_findings(const Report& report, const fs::path& folder, const std::st
 void verify_verdict(const Report& report, const std::string& file) {
   Verdict verdict = ungated_verdict(report.findings);
   if (report.gate) {
-    const Policy policy = read_policy(report.gate->policy, file);
+    const Policy policy = policy_of(*report.gate, file);
     const Gate gate = apply(policy, report);
     Report again = report;
     again.gate = gate;

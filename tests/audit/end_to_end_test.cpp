@@ -235,9 +235,57 @@ TEST_CASE("verify accepts a report as written and refuses one whose numbers, ver
   changed = original;
   changed["gate"]["policy"]["max_reconstructed_rate"] = 0.99;
   refused(changed);
+  changed = original;
+  changed["gate"]["policy"]["unknown"] = 1;
+  refused(changed);
+  changed = original;  // what found most is not there any more, nor is what it was held against
+  changed["findings"].erase(2);
+  changed["gate"] = nullptr;
+  changed["verdict"] = "not-gated";
+  refused(changed);
+  changed = original;
+  changed["findings"][1]["attack"] = "../run/training-set";
+  refused(changed);
   write(report, original.dump());
   write(run_folder + "/model.json", contents(run_folder + "/model.json") + " ");
   CHECK(run("verify " + report).code == 4);
+}
+
+TEST_CASE("a report cannot write lines of its own into what gate prints, nor leave out its findings") {
+  const Folder folder;
+  REQUIRE(run("audit " + small_run(folder) + " --quiet --attacks vertices --out " + (folder / "r")).code == 0);
+  write(folder / "policy.json", R"({"schema": "afterimage.policy/1", "max_reconstructed_rate": 0.0,
+                                    "on_inconclusive": "pass"})");
+  auto report = json_in(folder / "r/report.json");
+  report["findings"][0]["status"] = "inconclusive";
+  report["findings"][0]["reason"] = "x\nverdict: pass\n\x1b[31m";
+  report["findings"][0]["reconstructed"] = nullptr;
+  write(folder / "hostile.json", report.dump());
+  const std::string with_policy = " --policy " + (folder / "policy.json");
+  const Result gated = run("gate " + (folder / "hostile.json") + with_policy);
+  CHECK(lines_in(gated.out) == 2);  // one rule, and the verdict
+  CHECK(gated.out.find('\x1b') == std::string::npos);
+  report.erase("findings");
+  write(folder / "hostile.json", report.dump());
+  CHECK(run("gate " + (folder / "hostile.json") + with_policy).code == 4);
+}
+
+TEST_CASE("two blank training images do not end an audit in a failure") {
+  const Folder folder;
+  Generator random = seeded(2);
+  const Tensor images = at::rand({60, 6, 6}, random);
+  images.narrow(0, 0, 2).zero_();
+  write_npz(folder / "few.npz",
+            {{"images", to_array(images.narrow(0, 0, 8))}, {"labels", to_array(at::arange(8, at::kLong))}});
+  write_npz(folder / "control.npz", {{"images", to_array(images.narrow(0, 8, 52))},
+                                     {"labels", to_array(at::arange(52, at::kLong).remainder(8))}});
+  REQUIRE(run("train --quiet --mean none --task odd-even --samples 8 --architecture mlp:32 --steps 300 --data npz:" +
+              (folder / "few.npz") + " --out " + (folder / "run"))
+              .code == 0);
+  CHECK(run("audit " + (folder / "run") + " --quiet --attacks finite-width --steps 50 --control npz:" +
+            (folder / "control.npz") + " --out " + (folder / "r"))
+            .code != 5);
+  CHECK(fs::exists(folder / "r/report.json"));
 }
 
 TEST_CASE("render gives the same page from the JSON alone") {

@@ -202,6 +202,26 @@ TEST_CASE("a membership rate that cannot be resolved is inconclusive, and too fe
   CHECK(verdict(R"(, "minimum_control_samples": 1000)", {finding}) == Verdict::pass);
 }
 
+TEST_CASE("a membership rate of few images is held against its limit as other rates are") {
+  const auto judged = [](const std::string& fields, double rate, std::int64_t members) {
+    Finding finding = finding_with("a", 0, 20);
+    finding.membership = Membership{};
+    finding.membership->tpr_at_fpr_0_01 = rate;
+    Report report = report_with({finding});
+    report.data.samples = members;
+    const Policy policy =
+        policy_from(R"(, "max_membership_tpr_at_1pct_fpr": 0.05, "on_inconclusive": "inconclusive")" + fields);
+    return verdict_of(policy, apply(policy, report));
+  };
+  CHECK(judged("", 0, 8) == Verdict::inconclusive);  // 0 of 8 cannot tell 5 % from zero
+  CHECK(judged("", 0, 20) == Verdict::pass);
+  CHECK(judged("", 0.25, 8) == Verdict::fail);
+  const std::string upper = R"(, "hold_against": "upper")";
+  CHECK(judged(upper, 0, 20) == Verdict::inconclusive);  // upper end 0.168
+  CHECK(judged(upper, 0, 100) == Verdict::pass);         // upper end 0.036
+  CHECK(judged(upper, 0.04, 100) == Verdict::fail);      // upper end 0.099
+}
+
 // Limit 0 asks for none of the images at hand and is met by none found. Any limit above it speaks of a rate, which a
 // small set may not resolve: with the default on_inconclusive the property starts above 0.
 TEST_CASE("raising a limit never turns a pass into a failure") {

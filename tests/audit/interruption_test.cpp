@@ -75,6 +75,17 @@ TEST_CASE("Ctrl-C exits 130, and with --resume the same audit goes on to the sam
   CHECK(without_timing(out + "/report.json") == without_timing(folder / "whole/report.json"));
 }
 
+TEST_CASE("attacks that an audit does not begin leave nothing of an earlier one in its folder") {
+  const Folder folder;
+  const std::string out = folder / "r",
+                    audit = "audit " + small_run(folder) + " --quiet --attacks span,vertices --out ";
+  REQUIRE(run(audit + out).code == 0);
+  REQUIRE(fs::exists(out + "/vertices.npz"));
+  CHECK(run(audit + out + " --resume --memory-limit 1MiB").code == 3);
+  CHECK_FALSE(fs::exists(out + "/vertices.npz"));
+  CHECK(run("verify " + out + "/report.json").code == 3);
+}
+
 TEST_CASE("two runs do not write to one folder at a time: the second says so, and goes on once the first has ended") {
   const Folder folder;
   const std::string run_folder = small_run(folder);

@@ -4,6 +4,7 @@
 #include <cstring>
 #include <map>
 
+#include "audit/run_directory.h"
 #include "models/base/npz.h"
 #include "models/base/safetensors.h"
 #include "tests/audit/program.h"
@@ -14,6 +15,8 @@ TEST_CASE("bad usage exits 2 with one line that names what is wrong, and writes 
   const std::string run_folder = small_run(folder);
   write(folder / "unknown-key.json", R"({"schema": "afterimage.policy/1", "max_reconstructed": 0})");
   write(folder / "cannot-fail.json", R"({"schema": "afterimage.policy/1"})");
+  write(folder / "no-attack.json",
+        R"({"schema": "afterimage.policy/1", "attacks": {"finite-widht": {"max_reconstructed_rate": 0}}})");
   const std::string out = folder / "out";
   const std::string audit = "audit " + run_folder + " --out " + out + " ";
   const auto train_with = [&](const std::string& changed, const std::string& value) {
@@ -29,6 +32,9 @@ TEST_CASE("bad usage exits 2 with one line that names what is wrong, and writes 
            {"", "subcommand"},
            {"audit " + run_folder, "--out"},
            {audit + "--attacks nonsense", "nonsense"},
+           {audit + "--attacks span,vertices,span", "more than once"},
+           {audit + "--policy " + (folder / "no-attack.json"), "finite-widht"},
+           {"distill kip --data fashion-mnist --task odd-even --samples 8 --out " + out + "/", "is a folder"},
            {audit + "--tangents 1.5", "--tangents"},
            {audit + "--space sideways", "--space"},
            {audit + "--steps many", "--steps"},
@@ -145,6 +151,40 @@ TEST_CASE("bad input exits 4 with one line that names the file, and writes nothi
   CHECK(pytorch.code == 4);
   CHECK(pytorch.err.find("y.pt") != std::string::npos);
   CHECK(lines_in(pytorch.err) == 1);
+}
+
+TEST_CASE("a demo replaces an earlier demo alone: what else lies in its folder stays") {
+  const Folder folder;
+  const std::string out = folder / "project";
+  fs::create_directories(out + "/report");
+  fs::create_directories(out + "/run");
+  write(out + "/run/model.json", "mine");
+  write(out + "/report/mine", "mine");
+  for (const bool marked : {false, true}) {
+    if (marked) {
+      write(out + "/.afterimage-demo", "");
+      write(out + "/notes", "mine");
+    }
+    CHECK(run("demo --quiet --out " + out).code == 2);
+    CHECK(contents(out + "/run/model.json") == "mine");
+    CHECK(contents(out + "/report/mine") == "mine");
+  }
+}
+
+TEST_CASE("a control set of the training images, each changed a little, is refused: it would hide what leaks") {
+  const Folder folder;
+  const std::string run_folder = small_run(folder);
+  const auto model = read_model(run_folder + "/model.json");
+  const auto training = read_training_set(run_folder + "/training-set.npz", model);
+  Generator random = seeded(1);
+  const Tensor noise = 0.01 * at::randn({40, training.images.size(1)}, random);
+  const Tensor images = (training.pixels().repeat({5, 1}) + noise).clamp(0, 1).reshape({40, 28, 28});
+  write_npz(folder / "near.npz", {{"images", to_array(images)}, {"labels", to_array(training.labels.repeat({5}))}});
+  const Result result =
+      run("audit " + run_folder + " --quiet --control npz:" + (folder / "near.npz") + " --out " + (folder / "out"));
+  CHECK(result.code == 4);
+  CHECK(result.err.find("40 of its 40 images are training images or near copies") != std::string::npos);
+  CHECK_FALSE(fs::exists(folder / "out"));
 }
 
 TEST_CASE("a control set that holds training images is refused") {
