@@ -245,6 +245,7 @@ class Polish {
     for (std::int64_t i = 0; i < images_.size(0); ++i) {
       if (i != row) others.push_back(images_[i]);
     }
+    for (std::int64_t i = 0; i < snapped_.size(0); ++i) others.push_back(snapped_[i]);  // what it led to counts once
     return !is_near_any(others, images_[row]);
   }
 

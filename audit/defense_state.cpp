@@ -34,6 +34,7 @@ std::string fingerprint_of(const Undefended& undefended, const std::string& arch
                            const std::map<std::string, std::string>& options, const Context& context) {
   const Recipe& recipe = undefended.recipe;
   std::string text = fingerprint_text(context, defense, options) + "|" + architecture;
+  text += fmt::format("|{}|{}|{}", recipe.max_steps, recipe.until_loss, recipe.patience);
   text += fmt::format("|{}|{}|{}|{}|{}|{}|{}|{}|{}|{}", name_of(recipe.loss), name_of(recipe.optimizer),
                       recipe.learning_rate, recipe.momentum, recipe.weight_decay, recipe.batch, recipe.over_loss,
                       recipe.augment, fmt::join(recipe.frozen, ","), fmt::join(undefended.image_shape, "x"));

@@ -68,6 +68,14 @@ std::string fingerprint(const std::string& subject, const std::string& attack,
   return sha256_of(fingerprint_text(context, attack, options) + "|" + subject);
 }
 
+std::string fingerprint_of(const Handed& handed) {
+  std::string text = handed.complete ? "complete" : "";
+  for (const Tensor* images : {&handed.confirmed, &handed.candidates}) {
+    text += "|" + (images->defined() ? digest_of(*images) : "");
+  }
+  return text;
+}
+
 // What an attack was sure of goes on as such; the rest as candidates, and all where it could not tell.
 void hand_on(Handed& handed, const StoredClaim& claim) {
   if (!claim.images.defined()) return;
@@ -237,7 +245,7 @@ Report run_audit(const Case& subject, const AuditRequest& request, const Context
       write_claim(request.out / (name + ".npz"), {});
       return not_begun(name, reason);
     };
-    const auto print = fingerprint(audited, before + name, request.options, context);
+    const auto print = fingerprint(audited + fingerprint_of(handed), before + name, request.options, context);
     auto finding = request.resume ? leftovers.finding(name, print) : std::nullopt;
     if (!finding && context.progress->out_of_time()) {
       finding = begin_no_more(out_of_time);

@@ -20,8 +20,10 @@ class DpSgd final : public Defense {
     return "clips each image's gradient and adds noise: differentially private";
   }
   std::string limits() const override {
-    return "covers one image more or less, while the seed is secret; not the mean image taken off, nor the choice of "
-           "options, nor the loss curve; costs accuracy, most where images are few";
+    return "covers one image more or less, while the seed is secret, and whoever knows the initial weights can search "
+           "for it (its generator keeps 32 bits); not the mean image taken off, by which each image moves all inputs, "
+           "nor "
+           "the choice of options, nor the loss curve; costs accuracy, most where images are few";
   }
   std::vector<OptionSpec> options() const override;
   void validate(const OptionValues& options) const override;

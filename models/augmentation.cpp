@@ -11,7 +11,7 @@ Tensor augmented(const Tensor& images, const std::vector<std::int64_t>& shape, s
     throw UsageError(fmt::format("--augment {}: needs pictures with more pixels than that in height and width", shift));
   }
   const std::int64_t count = images.size(0), height = shape[0], width = shape[1];
-  const Tensor pictures = images.reshape({count, height, width, -1});
+  const Tensor pictures = images.reshape({count, height, width, images.size(1) / (height * width)});
   const Tensor moves = at::randint(-shift, shift + 1, {count, 2}, random, at::TensorOptions(at::kLong));
   const Tensor mirrored = at::randint(0, 2, {count}, random, at::TensorOptions(at::kLong));
   Tensor result = at::zeros_like(pictures);

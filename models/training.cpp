@@ -142,6 +142,12 @@ void require_fit(LossKind loss, std::int64_t outputs) {
   }
 }
 
+// Else cross-entropy has no lower bound, and its gradient is another.
+bool are_distributions(const Tensor& targets) {
+  constexpr double rounding = 1e-3;
+  return (targets >= 0).all().item<bool>() && ((targets.sum(1) - 1).abs() < rounding).all().item<bool>();
+}
+
 std::vector<bool> trainable(const Parameters& parameters, const std::vector<std::string>& frozen) {
   std::vector<bool> trained(parameters.size(), true);
   for (const auto& prefix : frozen) {
@@ -171,6 +177,11 @@ double accuracy(const Tensor& outputs, const Tensor& targets) {
 Training train(const Network& network, const Parameters& initial, const Tensor& images, const Tensor& targets,
                const Recipe& recipe, Generator& random, Progress& progress) {
   require_fit(recipe.loss, network.outputs());
+  if (recipe.loss == LossKind::cross_entropy && !are_distributions(targets)) {
+    throw UsageError(
+        "--loss cross-entropy: needs targets that are probabilities, and these are not (learned labels are any "
+        "numbers); use squared");
+  }
   Training result{initial.clone(), "steps", 0, 0, {}};
   const std::vector<bool> trained = trainable(initial, recipe.frozen);
   std::vector<Tensor> tensors;

@@ -139,8 +139,26 @@ TEST_CASE("augmented images are those mirrored and moved, with zeros where they 
     }
     CHECK(moves.size() > 20);  // of 50
   }
+  CHECK(augmented(at::zeros({0, 20}), {5, 4}, 2, random).size(0) == 0);  // as Poisson sampling may draw none
   CHECK_THROWS_AS(augmented(at::zeros({2, 20}), {20}, 1, random), UsageError);
   CHECK_THROWS_AS(augmented(at::zeros({2, 20}), {5, 4}, 4, random), UsageError);
+}
+
+TEST_CASE("cross-entropy takes probabilities as targets and nothing else: it has no lower bound on other numbers") {
+  const Mlp network(4, {16}, 3, Parameterization::standard);
+  Generator random = seeded(1);
+  const Parameters initial = network.initial(random);
+  const Tensor images = at::randn({2, 4}, random, at::kFloat);
+  Silent silent;
+  Recipe recipe;
+  recipe.loss = LossKind::cross_entropy;
+  recipe.max_steps = 3;
+  const auto trained_on = [&](const Tensor& row) {
+    return train(network, initial, images, row.repeat({2, 1}), recipe, random, silent);
+  };
+  CHECK_NOTHROW(trained_on(at::tensor({0.7F, 0.2F, 0.1F})));
+  CHECK_THROWS_AS(trained_on(at::tensor({0.9F, 0.15F, -0.05F})), UsageError);
+  CHECK_THROWS_AS(trained_on(at::tensor({0.9F, 0.9F, 0.0F})), UsageError);
 }
 
 TEST_CASE("mini-batches, Adam and weight decay train as well") {
