@@ -59,6 +59,9 @@ nlohmann::ordered_json evidence_of(const Plan& plan, double sampling_rate) {
   evidence["epsilon"] = nullptr;
   if (std::isfinite(spent.epsilon)) {
     evidence["epsilon"] = spent.epsilon;
+    evidence["epsilon_holds"] =
+        "of the steps as they were, with the mean image given, and against those who know neither the seed nor the "
+        "initial weights, which follow from the same seed as the noise";
     evidence["renyi_order"] = spent.order;
   } else {
     evidence["reason"] = "no noise was added: there is no guarantee";

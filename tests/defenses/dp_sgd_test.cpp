@@ -234,6 +234,7 @@ TEST_CASE("without noise and clipping it is plain gradient descent, with momentu
   CHECK(release.training.curve.front().second == Approx(plain.curve.front().second));
   CHECK(release.training.curve.back().first == 60);
   CHECK(release.evidence["epsilon"].is_null());
+  CHECK_FALSE(release.evidence.contains("epsilon_holds"));
 }
 
 TEST_CASE("with augmentation each step sees one moved view of each image") {
@@ -294,6 +295,8 @@ TEST_CASE("the evidence is what the accountant says of the steps that were made"
   const Undefended undefended = small();
   const Release asked = released(undefended, {{"steps", "40"}, {"batch", "4"}, {"epsilon", "2"}, {"delta", "1e-3"}});
   const double noise = asked.evidence["noise_multiplier"], spent = asked.evidence["epsilon"];
+  // An auditor's attacker knows the initial weights: no epsilon stands without saying so.
+  CHECK(asked.evidence["epsilon_holds"].get<std::string>().find("initial weights") != std::string::npos);
   CHECK(spent <= 2);
   CHECK(spent == Approx(2).epsilon(1e-5));
   CHECK(spent == privacy_spent({{noise, 0.2, 40}}, 1e-3).epsilon);
