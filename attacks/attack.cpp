@@ -10,6 +10,7 @@
 #include "attacks/span.h"
 #include "attacks/vertices.h"
 #include "models/base/error.h"
+#include "models/base/text.h"
 
 namespace afterimage {
 
@@ -47,7 +48,7 @@ const Attack& attack_named(const std::string& name) {
     if (attack->name() == name) return *attack;
     names.push_back(attack->name());
   }
-  throw UsageError(fmt::format("attack \"{}\": unknown; this version has {}", name, fmt::join(names, ", ")));
+  throw UsageError(fmt::format("attack \"{}\": unknown; this version has {}", printable(name), fmt::join(names, ", ")));
 }
 
 }  // namespace afterimage

@@ -91,6 +91,9 @@ SpanSearch find_row_span(const Tensor& initial, const Tensor& trained) {
   if (live.numel() == 0) return {std::nullopt, "the first layer did not change at all", {}, {}};
   const Tensor live_initial = w0.index_select(1, live), live_trained = wf.index_select(1, live);
 
+  const auto over_all_pixels = [&](const Tensor& rows) {
+    return at::zeros({rows.size(0), initial.size(1)}, at::kDouble).index_copy_(1, live, rows);
+  };
   const Decomposition found = decompose(live_initial, live_trained);
   if (found.fall.gap < least_gap) {
     return {
@@ -99,17 +102,14 @@ SpanSearch find_row_span(const Tensor& initial, const Tensor& trained) {
                     "{:.3g} with no two neighbours more than {:.2f} apart, so it has full rank, as under Adam or with "
                     "as many images as pixels",
                     found.values.size(), found.values.front(), found.values.back(), found.fall.gap),
-        found.values,
-        at::zeros({found.spectrum.rows.size(0), initial.size(1)}, at::kDouble)
-            .index_copy_(1, live, found.spectrum.rows)};
+        found.values, over_all_pixels(found.spectrum.rows)};
   }
   RowSpan span{found.decay, found.values, found.fall.rank, found.fall.gap, 0, {}};
   double noise = 0;
   for (auto k = static_cast<std::size_t>(span.rank); k < found.values.size(); ++k)
     noise += found.values[k] * found.values[k];
   span.rounding = std::sqrt(noise / static_cast<double>(initial.size(0) * (live.numel() - span.rank)));
-  span.basis = at::zeros({span.rank, initial.size(1)}, at::kDouble)
-                   .index_copy_(1, live, found.spectrum.rows.narrow(0, 0, span.rank));
+  span.basis = over_all_pixels(found.spectrum.rows.narrow(0, 0, span.rank));
   return {span, "", found.values, {}};
 }
 
@@ -162,12 +162,12 @@ Reconstruction Span::run(const Subject& subject, const Handed&, const OptionValu
   Reconstruction result;
   const SpanSearch search = row_span_of(subject);
   result.evidence["singular_values"] = search.singular_values;
+  if (!search.span && !search.directions.defined()) {
+    result.conclusion = Conclusion::not_applicable;
+    result.reason = search.evidence;
+    return result;
+  }
   if (!search.span) {
-    if (!search.directions.defined()) {
-      result.conclusion = Conclusion::not_applicable;
-      result.reason = search.evidence;
-      return result;
-    }
     result.evidence["rank"] = nullptr;
     result.evidence["no_rank"] = search.evidence;
     result.evidence["membership_by"] = "how much of an image is left outside the directions that changed most";

@@ -240,11 +240,10 @@ class Judge {
 
 // A limit for an attack that does not exist would never be held.
 void require_attack(const std::string& name, const std::string& where) {
-  std::vector<std::string> known;
-  for (const auto& attack : all_attacks()) known.push_back(attack->name());
-  if (std::count(known.begin(), known.end(), name) == 0) {
-    throw UsageError(
-        fmt::format("{} names {}, which is no attack; there are {}", where, printable(name), fmt::join(known, ", ")));
+  try {
+    attack_named(name);
+  } catch (const UsageError& error) {
+    throw UsageError(fmt::format("{}: {}", where, error.what()));
   }
 }
 

@@ -238,14 +238,13 @@ Report run_audit(const Case& subject, const AuditRequest& request, const Context
   report.tool = context.tool();
   Handed handed;
   const std::string audited = fingerprint_of(subject);
-  std::string before;  // what was run before an attack decides what it is handed
   for (const auto& name : names) {
     const Stopwatch stopwatch;
     const auto begin_no_more = [&, &name = name](const std::string& reason) {
       write_claim(request.out / (name + ".npz"), {});
       return not_begun(name, reason);
     };
-    const auto print = fingerprint(audited + fingerprint_of(handed), before + name, request.options, context);
+    const auto print = fingerprint(audited + fingerprint_of(handed), name, request.options, context);
     auto finding = request.resume ? leftovers.finding(name, print) : std::nullopt;
     if (!finding && context.progress->out_of_time()) {
       finding = begin_no_more(out_of_time);
@@ -259,7 +258,6 @@ Report run_audit(const Case& subject, const AuditRequest& request, const Context
     report.findings.push_back(std::move(*finding));
     hand_on(handed, read_claim(request.out / (name + ".npz")));
     handed.complete = handed.complete || report.findings.back().evidence.contains(all_found);
-    before += name + (report.findings.back().status == Status::inconclusive ? "?," : ",");
     report.timing["attacks"][name] = stopwatch.seconds();
   }
   context.progress->stage("deviation from the tangent kernel");
