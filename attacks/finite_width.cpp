@@ -83,29 +83,35 @@ std::int64_t candidates_of(const Subject& subject, const Settings& settings, std
       std::clamp<double>(capacity_of(subject).images() / 2, fewest_candidates, candidates_without_rank));
 }
 
-// With weight decay every parameter shrinks by the same factor; what is left is the sum of gradients.
-Parameters decayed(const Parameters& initial, double factor) {
-  return std::abs(factor - 1) < 1e-6 ? initial : initial.times(factor);
+// With weight decay every parameter that is trained shrinks by the same factor; what is left is the sum of gradients.
+Parameters decayed(const Subject& subject, double factor) {
+  if (std::abs(factor - 1) < 1e-6) return subject.initial;
+  std::vector<Parameters::Entry> entries = subject.initial.entries();
+  for (std::size_t i = 0; i < entries.size(); ++i) {
+    if (!at::equal(entries[i].second, subject.trained[i])) entries[i].second = entries[i].second * factor;
+  }
+  return Parameters(std::move(entries));
 }
 
 // Points of the path that training took, as far as the images that are known tell: the start, two early points of the
 // flow that the known images alone would have followed, moved by what the end of that flow misses, and the end. For
 // other losses than the squared one, whose flow is another, and where parameters were frozen, points of the straight
-// segment.
-std::vector<Parameters> points_of_path(const Subject& subject, const Parameters& initial, const Tensor& known) {
-  const Parameters drift = subject.trained.minus(initial);
+// segment. All in one dtype.
+std::vector<Parameters> points_of_path(const Subject& subject, const Parameters& initial, const Parameters& trained,
+                                       const Tensor& known) {
+  const Parameters drift = trained.minus(initial);
   if (subject.loss != LossKind::squared || subject.some_still()) {
-    return {initial, initial.plus(drift, 1.0 / 3), initial.plus(drift, 2.0 / 3), subject.trained};
+    return {initial, initial.plus(drift, 1.0 / 3), initial.plus(drift, 2.0 / 3), trained};
   }
-  const auto path = gradient_flow(*subject.network, initial, known,
-                                  fitted_targets(subject.network->evaluate(subject.trained, known)));
-  const Parameters followed = path.back().minus(initial), missed = subject.trained.minus(path.back());
+  const auto path =
+      gradient_flow(*subject.network, initial, known, fitted_targets(subject.network->evaluate(trained, known)));
+  const Parameters followed = path.back().minus(initial), missed = trained.minus(path.back());
   const double length = followed.squared_norm();
   std::vector<Parameters> points{initial};
   for (const std::size_t k : {2, 4}) {
     points.push_back(path[k].plus(missed, path[k].minus(initial).inner(followed) / length));
   }
-  points.push_back(subject.trained);
+  points.push_back(trained);
   return points;
 }
 
@@ -117,7 +123,7 @@ class Search {
         settings_(settings),
         in_span_(span && settings.space != "pixels"),
         basis_(in_span_ ? span->basis : Tensor()),
-        initial_(decayed(subject.initial, span ? span->decay : 1).to(settings.dtype)),
+        initial_(decayed(subject, span ? span->decay : 1).to(settings.dtype)),
         trained_(subject.trained.to(settings.dtype)),
         random_(random),
         progress_(progress),
@@ -196,8 +202,8 @@ class Search {
           offer(was_offering() ? kept_.tensor("offered") : by_weight(search_with(*target(), plan_of_round())));
       confirmed += deflation_->sweep(most_directions, random_, progress_);
       history_.found_by_round.push_back(confirmed);
-      if (confirmed > 0) follow_path();
       if (known() == 0) break;
+      follow_path();  // even where nothing new is known: a run that is resumed here follows what is known too
     }
   }
 
@@ -214,7 +220,8 @@ class Search {
   }
 
   void follow_path() {
-    if (known() > 0) points_ = points_of_path(subject_, initial_, deflation_->known_images());
+    if (known() == 0) return;
+    points_ = points_of_path(subject_, initial_, trained_, deflation_->known_images().to(settings_.dtype));
   }
 
   void search_for_the_rest() {

@@ -97,15 +97,17 @@ TEST_CASE("vertices finds training images exactly, and what it confirms is right
   }
 }
 
-TEST_CASE("images that are handed on as confirmed are not searched for again") {
+TEST_CASE("images that are handed on as confirmed are not searched for again, in either precision") {
+  const std::string dtype = GENERATE("float32", "float64");
   const Trained trained = trained_network(squared_recipe());
   const Attack& finite = attack_named("finite-width");
   Generator random = seeded(1);
   Silent silent;
   Forgetful forgetful;
   const Handed handed{trained.truth.training.slice(0, 0, 3), {}};
-  const auto found = finite.run(trained.subject, handed, OptionValues(finite.options(), {{"steps", "200"}}), random,
-                                silent, forgetful);
+  const auto found =
+      finite.run(trained.subject, handed, OptionValues(finite.options(), {{"steps", "200"}, {"dtype", dtype}}), random,
+                 silent, forgetful);
   CHECK(relative_error(found.claim.images.slice(0, 0, 3), handed.confirmed) < 1e-4);
   CHECK(found.claim.confirmed.slice(0, 0, 3).all().item<bool>());
 }
@@ -228,6 +230,18 @@ TEST_CASE("the finite-width attack gives the training images back, with one outp
     CHECK(*found.relative_loss < 0.1);
     CHECK(*found.loss_final < *found.loss_initial);
   }
+}
+
+TEST_CASE("weight decay is taken off what was trained, and not off what was frozen") {
+  Recipe recipe = squared_recipe();
+  recipe.weight_decay = 0.01;
+  recipe.max_steps = 500;
+  recipe.frozen = {"fc3"};
+  const Trained trained = trained_network(recipe);
+  const Reconstruction found = attack("finite-width", trained.subject, {{"rounds", "0"}});
+  // Had the frozen layer been decayed as well, that would have to be explained by images.
+  CHECK(*found.relative_loss < 0.05);
+  CHECK(scored(found, trained.truth).reconstructed->count >= images_count - 1);
 }
 
 TEST_CASE("more tangent points explain more of the change, and pixels are searched where asked") {
