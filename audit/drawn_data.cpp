@@ -80,6 +80,7 @@ DrawnData draw_data(const std::string& data, const Task& task, std::int64_t samp
     set_normalization(training, inputs.normalize, result.image_shape);
   } else if (mean_kind == "training") {
     training.mean = pixels.mean(0);
+    result.mean_of_training = true;
   } else if (mean_kind == "public") {
     if (half < 1)
       throw UsageError("--mean public: the data has no images outside the training set; use training or none");

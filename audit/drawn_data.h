@@ -13,6 +13,7 @@ struct DrawnData {
   Tensor targets;                     // [N, C]
   Tensor held_out, held_out_targets;  // others of the task, to measure accuracy on; none are in the training set
   std::vector<std::int64_t> image_shape;
+  bool mean_of_training = false;  // whether what is taken off is the mean of the training images
 };
 
 // How the pictures of DATA become what a network sees.

@@ -49,7 +49,7 @@ Undefended undefended_of(const DrawnData& data, std::shared_ptr<const Network> n
                          const Recipe& recipe) {
   return {
       std::move(network), initial, data.training.images, data.targets, {data.training.mean, 0, 1, data.training.scale},
-      data.image_shape,   recipe};
+      data.image_shape,   recipe,  data.mean_of_training};
 }
 
 }  // namespace afterimage

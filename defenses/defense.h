@@ -28,6 +28,7 @@ struct Undefended {
   InputBounds bounds;
   std::vector<std::int64_t> image_shape;  // [h, w], [h, w, c] or [d]
   Recipe recipe;
+  bool mean_of_images = false;  // whether `bounds.offset` is the mean of these very images, and so moves with each
 
   std::int64_t classes() const { return targets.size(1) == 1 ? 2 : targets.size(1); }
 };
@@ -56,8 +57,9 @@ class Defense {
   virtual bool distills() const { return false; }
   // Throws UsageError on an option that is wrong, before any work is done.
   virtual void validate(const OptionValues&) const {}
-  // The same input, options and generator state give the same set, and so does going on from what an interrupted run of
-  // the same kept. Throws UsageError where the defence makes no data or does not fit the task, Interrupted.
+  // The same input, options and generator state give the same set (noise for a privacy guarantee aside), and so does
+  // going on from what an interrupted run of the same kept. Throws UsageError where the defence makes no data or does
+  // not fit the task, Interrupted.
   virtual SupportSet distill(const Undefended& undefended, const OptionValues& options, Generator& random,
                              Progress& progress, Checkpoint& checkpoint) const;
   // The network to be released, trained from the same initial parameters; by default by the same recipe on what

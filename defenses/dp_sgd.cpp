@@ -6,6 +6,7 @@
 #include <cmath>
 
 #include "defenses/privacy_accountant.h"
+#include "defenses/secret_random.h"
 #include "models/augmentation.h"
 #include "models/base/error.h"
 
@@ -53,18 +54,21 @@ Plan completed(Plan plan, const Undefended& undefended) {
   return plan;
 }
 
-nlohmann::ordered_json evidence_of(const Plan& plan, double sampling_rate) {
+nlohmann::ordered_json evidence_of(const Plan& plan, double sampling_rate, bool mean_of_images) {
   nlohmann::ordered_json evidence;
   const PrivacySpent spent = privacy_spent({{plan.noise_multiplier, sampling_rate, plan.steps}}, plan.delta);
   evidence["epsilon"] = nullptr;
-  if (std::isfinite(spent.epsilon)) {
-    evidence["epsilon"] = spent.epsilon;
-    evidence["epsilon_holds"] =
-        "of the steps as they were, with the mean image given, and against those who know neither the seed nor the "
-        "initial weights, which follow from the same seed as the noise";
+  if (!std::isfinite(spent.epsilon)) {
+    evidence["reason"] = "no noise was added: there is no guarantee";
+  } else if (mean_of_images) {
+    evidence["reason"] =
+        "the mean of the training images was taken off, by which one image moves all inputs: there is no guarantee; "
+        "give --mean public, --mean none or --normalize";
+    evidence["epsilon_of_steps"] = spent.epsilon;
     evidence["renyi_order"] = spent.order;
   } else {
-    evidence["reason"] = "no noise was added: there is no guarantee";
+    evidence["epsilon"] = spent.epsilon;
+    evidence["renyi_order"] = spent.order;
   }
   evidence["delta"] = plan.delta;
   evidence["noise_multiplier"] = plan.noise_multiplier;
@@ -127,10 +131,6 @@ Parameters zeros_like(const Parameters& parameters) {
 
 }  // namespace
 
-Tensor poisson_sample(std::int64_t images, double rate, Generator& random) {
-  return at::nonzero(at::rand({images}, random, at::TensorOptions().dtype(at::kDouble)) < rate).squeeze(1);
-}
-
 std::vector<OptionSpec> DpSgd::options() const {
   return {{"clip", "largest norm of one image's gradient", "1"},
           {"noise-multiplier", "standard deviation of the noise, times --clip; 0: what --epsilon needs", "0"},
@@ -154,6 +154,7 @@ Release DpSgd::release(const Undefended& undefended, const OptionValues& options
   const std::int64_t images = undefended.images.size(0);
   const double batch = static_cast<double>(plan.batch), noise = plan.noise_multiplier * plan.clip;
   const bool whole = plan.batch == images;
+  SecretRandom secret;
 
   Release release;
   Parameters& weights = release.training.trained;
@@ -180,7 +181,7 @@ Release DpSgd::release(const Undefended& undefended, const OptionValues& options
     if (watch.due(step)) watch.look(step, weights);
     progress.step(step, plan.steps, fmt::format("loss {:.3g}", watch.latest()));
 
-    const Tensor drawn = whole ? Tensor() : poisson_sample(images, batch / static_cast<double>(images), random);
+    const Tensor drawn = whole ? Tensor() : poisson_sample(images, batch / static_cast<double>(images), secret);
     Tensor seen = whole ? undefended.images : undefended.images.index_select(0, drawn);
     // One view of each image that was drawn: still one gradient an image, clipped as one.
     if (recipe.augment > 0) seen = augmented(seen, recipe.picture_shape, recipe.augment, random);
@@ -191,7 +192,10 @@ Release DpSgd::release(const Undefended& undefended, const OptionValues& options
     for (std::size_t i = 0; i < weights.size(); ++i) {
       if (!trained[i]) continue;
       velocity[i].mul_(recipe.momentum).add_(gradient[i], 1 / batch);
-      if (noise > 0) velocity[i].add_(draws[i].normal_(0, noise, random), 1 / batch);
+      if (noise > 0) {
+        fill_normal(draws[i], noise, secret);
+        velocity[i].add_(draws[i], 1 / batch);
+      }
       if (recipe.weight_decay > 0) velocity[i].add_(weights[i], recipe.weight_decay);
       weights[i].sub_(velocity[i], plan.learning_rate);
     }
@@ -201,7 +205,7 @@ Release DpSgd::release(const Undefended& undefended, const OptionValues& options
   release.training.steps = plan.steps;
   release.training.final_loss = watch.latest();
   release.training.curve = watch.curve(plan.steps);
-  release.evidence = evidence_of(plan, batch / static_cast<double>(images));
+  release.evidence = evidence_of(plan, batch / static_cast<double>(images), undefended.mean_of_images);
   return release;
 }
 

@@ -11,8 +11,9 @@ namespace afterimage {
 // training, which look at the loss, are not used. (epsilon, delta) holds for one image more or less (defenses/
 // privacy_accountant.h), against all that the steps show.
 //
-// What it rests on: the seed stays secret, for from it the noise can be drawn again, and the generator (a Mersenne
-// twister, float32) is neither cryptographic nor exact. Networks of dense layers only.
+// Noise and samples are drawn from the operating system's entropy, not by the seed (defenses/secret_random.h): two runs
+// of one seed differ, and an interrupted run goes on with other noise. What it rests on: float32 arithmetic, whose
+// rounding the guarantee does not cover. Networks of dense layers only.
 class DpSgd final : public Defense {
  public:
   std::string name() const override { return "dp-sgd"; }
@@ -20,10 +21,9 @@ class DpSgd final : public Defense {
     return "clips each image's gradient and adds noise: differentially private";
   }
   std::string limits() const override {
-    return "covers one image more or less, while the seed is secret, and whoever knows the initial weights can search "
-           "for it (its generator keeps 32 bits); not the mean image taken off, by which each image moves all inputs, "
-           "nor "
-           "the choice of options, nor the loss curve; costs accuracy, most where images are few";
+    return "covers one image more or less; not the mean of the training images where that is taken off (no epsilon "
+           "then), nor the choice of options, nor the loss curve, nor how numbers were rounded; costs accuracy, most "
+           "where images are few; not repeatable by its seed, for noise that can be drawn again hides nothing";
   }
   std::vector<OptionSpec> options() const override;
   void validate(const OptionValues& options) const override;
@@ -32,8 +32,5 @@ class DpSgd final : public Defense {
   Release release(const Undefended& undefended, const OptionValues& options, Generator& random, Progress& progress,
                   Checkpoint& checkpoint) const override;
 };
-
-// Which of so many images a step sees, [drawn] int64, ascending: each with probability `rate`, by itself.
-Tensor poisson_sample(std::int64_t images, double rate, Generator& random);
 
 }  // namespace afterimage
