@@ -35,10 +35,12 @@ std::vector<std::string> global_words(std::int64_t seed, int threads) {
 }
 
 // Settings have any names; folders have numbers.
+std::string setting_folder(std::size_t setting) { return fmt::format("setting-{}", setting + 1); }
+
 std::vector<Place> places_of(const CompareSpec& spec) {
   std::vector<Place> places;
   for (std::size_t i = 0; i < spec.settings.size(); ++i) {
-    for (const auto seed : spec.seeds) places.push_back({i, seed, fmt::format("setting-{}/seed-{}", i + 1, seed)});
+    for (const auto seed : spec.seeds) places.push_back({i, seed, fmt::format("{}/seed-{}", setting_folder(i), seed)});
   }
   return places;
 }
@@ -67,6 +69,18 @@ void prepare(const CompareRequest& request) {
                     request.out.string()));
   }
   write_file(kept, text);
+}
+
+// What was refused leaves nothing, unless some run had come to its end.
+void withdraw(const fs::path& out, const CompareSpec& spec, bool is_new) {
+  const auto places = places_of(spec);
+  if (std::any_of(places.begin(), places.end(),
+                  [&](const Place& place) { return fs::exists(out / place.folder / "report" / "report.json"); })) {
+    return;
+  }
+  for (std::size_t i = 0; i < spec.settings.size(); ++i) fs::remove_all(out / setting_folder(i));
+  fs::remove(out / "spec.json");
+  if (is_new) fs::remove(out);
 }
 
 Number number_in(const Json& document, const char* key) {
@@ -191,8 +205,8 @@ std::vector<std::string> audit_words(const CompareSpec& spec, std::int64_t seed,
 DefenseComparison run_comparison(const CompareRequest& request, const Context& context) {
   const auto start = std::chrono::steady_clock::now();
   const CompareSpec& spec = request.spec;
-  prepare_output_folder(request.out, request.resume);
-  const FolderLock lock(request.out);
+  const bool is_new = !fs::exists(request.out);
+  const OutputFolder folder(request.out, request.resume);
   prepare(request);
   const std::int64_t jobs = request.jobs > 0 ? request.jobs : context.threads;
   const int threads = std::max(1, context.threads / static_cast<int>(jobs));
@@ -206,12 +220,21 @@ DefenseComparison run_comparison(const CompareRequest& request, const Context& c
     open.push_back(std::move(job));
     place_of_job.push_back(i);
   }
-  run_jobs(open, jobs, *context.progress, [&](std::size_t index, const JobResult& result) {
+  const auto ended = [&](std::size_t index, const JobResult& result) {
     const std::string& name = open[index].name;
     if (result.exit_code == bad_usage) throw UsageError(fmt::format("{}: {}", name, result.message));
     if (result.exit_code == bad_input) throw InputError(fmt::format("{}: {}", name, result.message));
     failures[place_of_job[index]] = result.message;
-  });
+  };
+  try {
+    run_jobs(open, jobs, *context.progress, ended);
+  } catch (const UsageError&) {
+    withdraw(request.out, spec, is_new);
+    throw;
+  } catch (const InputError&) {
+    withdraw(request.out, spec, is_new);
+    throw;
+  }
 
   DefenseComparison comparison;
   comparison.tool = context.tool();

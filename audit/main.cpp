@@ -101,6 +101,8 @@ int main(int argc, char** argv) {
     app.parse(argc, argv);
   } catch (const CLI::Success& help) {
     return app.exit(help);
+  } catch (const UsageError& error) {
+    return fail(bad_usage, error.what());
   } catch (const CLI::ParseError& error) {
     return fail(bad_usage, (app.get_subcommands().empty() ? unknown_command(app, argc, argv) : "") + error.what() +
                                "; see --help");

@@ -25,9 +25,6 @@ namespace fs = std::filesystem;
 
 constexpr const char* all_found = "all_found";  // evidence: as many images are confirmed as the row space counts
 
-// An interrupted audit, killed a moment ago, may still have a step in flight.
-constexpr auto longest_step = std::chrono::seconds(20);
-
 constexpr const char* out_of_time = "--time-limit was over before the attack was done; give more time";
 
 class Stopwatch {
@@ -50,8 +47,7 @@ Status status_of(Conclusion conclusion) {
   throw std::logic_error("unknown conclusion");
 }
 
-// Everything that decides a finding: a finding may be used again only where all of it is the same. First what is
-// audited, then what is done to it.
+// What is audited.
 std::string fingerprint_of(const Case& subject) {
   std::string text;
   for (const auto& input : subject.facts.inputs) text += "|" + input.sha256;
@@ -60,12 +56,7 @@ std::string fingerprint_of(const Case& subject) {
   for (const Parameters* parameters : {&subject.subject.initial, &subject.subject.trained}) {
     for (const auto& [name, tensor] : parameters->entries()) text += "|" + digest_of(tensor);
   }
-  return sha256_of(text);
-}
-
-std::string fingerprint(const std::string& subject, const std::string& attack,
-                        const std::map<std::string, std::string>& options, const Context& context) {
-  return sha256_of(fingerprint_text(context, attack, options) + "|" + subject);
+  return text + "|" + digest_of(subject.truth.training);  // of a network of infinite width there are no weights
 }
 
 std::string fingerprint_of(const Handed& handed) {
@@ -153,6 +144,11 @@ std::optional<std::string> beyond_capacity(const Case& subject, const Finding& f
 
 }  // namespace
 
+std::string fingerprint_of(const Case& subject, const Handed& handed, const std::string& attack,
+                           const std::map<std::string, std::string>& options, const Context& context) {
+  return sha256_of(fingerprint_text(context, attack, options) + fingerprint_of(subject) + fingerprint_of(handed));
+}
+
 Finding run_attack(const Attack& attack, const Case& subject, const Handed& handed,
                    const std::map<std::string, std::string>& options, const Context& context, const fs::path& out,
                    Checkpoint& checkpoint) {
@@ -227,9 +223,7 @@ Report run_audit(const Case& subject, const AuditRequest& request, const Context
   const Stopwatch total;
   const std::vector<std::string> names = attacks_of(request);
   const auto forecasts = request.memory_limit ? forecast(subject, request, context) : std::vector<Forecast>{};
-  prepare_output_folder(request.out, request.resume);
-  const FolderLock lock(request.out, longest_step);
-  prepare_output_folder(request.out, request.resume);  // another run may have ended there meanwhile
+  const OutputFolder folder(request.out, request.resume, longest_step);
   const Leftovers leftovers(request.out);
   leftovers.clear_half_written();
 
@@ -237,14 +231,13 @@ Report run_audit(const Case& subject, const AuditRequest& request, const Context
   Report report = subject.facts;
   report.tool = context.tool();
   Handed handed;
-  const std::string audited = fingerprint_of(subject);
   for (const auto& name : names) {
     const Stopwatch stopwatch;
     const auto begin_no_more = [&, &name = name](const std::string& reason) {
       write_claim(request.out / (name + ".npz"), {});
       return not_begun(name, reason);
     };
-    const auto print = fingerprint(audited + fingerprint_of(handed), name, request.options, context);
+    const auto print = fingerprint_of(subject, handed, name, request.options, context);
     auto finding = request.resume ? leftovers.finding(name, print) : std::nullopt;
     if (!finding && context.progress->out_of_time()) {
       finding = begin_no_more(out_of_time);

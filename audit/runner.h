@@ -1,6 +1,7 @@
 // Runs attacks on a case, scores what they claim, and writes what a report needs beside it.
 #pragma once
 
+#include <chrono>
 #include <filesystem>
 #include <map>
 #include <string>
@@ -11,6 +12,9 @@
 #include "audit/plan.h"
 
 namespace afterimage {
+
+// An interrupted audit, killed a moment ago, may still have a step in flight.
+constexpr auto longest_step = std::chrono::seconds(20);
 
 struct AuditRequest {
   std::vector<std::string> attacks;            // names; empty: all, cheapest first
@@ -24,6 +28,11 @@ struct AuditRequest {
 
 // Names of the attacks that a request runs, in order. Throws UsageError on one that is unknown, or a wrong option.
 std::vector<std::string> attacks_of(const AuditRequest& request);
+
+// Everything that decides a finding, as a hash: a finding or a state that an interrupted run left may be used again
+// only where it is the same.
+std::string fingerprint_of(const Case& subject, const Handed& handed, const std::string& attack,
+                           const std::map<std::string, std::string>& options, const Context& context);
 
 // One attack, scored, from where `checkpoint` has it. Writes NAME.npz (claimed images, coefficients, scores) into
 // `out`.

@@ -5,9 +5,7 @@
 
 #include <algorithm>
 #include <set>
-#include <sstream>
 
-#include "attacks/attack.h"
 #include "audit/defense_options.h"
 #include "models/base/error.h"
 #include "models/base/files.h"
@@ -100,19 +98,6 @@ void require_not_ours(const std::vector<std::string>& words, const std::set<std:
   }
 }
 
-// "span,vertices", or a list.
-void require_attacks(const Field& field) {
-  const std::string names = field.typed();
-  std::istringstream in(names);
-  for (std::string name; std::getline(in, name, ',');) {
-    try {
-      static_cast<void>(attack_named(name));
-    } catch (const UsageError& error) {
-      field.fail(fmt::format("is wrong: {}", error.what()));
-    }
-  }
-}
-
 ComparedSetting setting_in(const Field& field) {
   field.require_known({"name", "defense", "options"});
   ComparedSetting setting;
@@ -156,7 +141,6 @@ CompareSpec spec_from_json(const Json& document, const std::string& file) {
       if (std::count(result.seeds.begin(), result.seeds.end(), result.seeds.back()) > 1) seed.fail("is there twice");
     }
   }
-  if (spec.has("audit") && spec["audit"].has("attacks")) require_attacks(spec["audit"]["attacks"]);
   std::set<std::string> names;
   for (const auto& field : spec["settings"].list()) {
     result.settings.push_back(setting_in(field));

@@ -4,12 +4,14 @@
 
 #include "audit/commands/commands.h"
 #include "audit/commands/subject_options.h"
+#include "audit/interrupted.h"
 #include "audit/runner.h"
 #include "audit/scored.h"
 #include "audit/summary.h"
 #include "defenses/defense.h"
 #include "models/base/error.h"
 #include "models/base/files.h"
+#include "models/base/folder_lock.h"
 
 namespace afterimage {
 namespace {
@@ -39,6 +41,7 @@ struct Options {
   SubjectOptions subject;
   InfiniteRequest infinite;
   std::map<std::string, std::string> given;
+  bool resume = false;
 };
 
 void add_infinite_options(CLI::App& command, InfiniteRequest& request) {
@@ -59,9 +62,12 @@ void add_infinite_options(CLI::App& command, InfiniteRequest& request) {
 // One attack on one case, as files.
 Finding attack_into(const std::filesystem::path& out, const Attack& attack, const Case& subject, const Options& options,
                     const Context& context) {
-  prepare_output_folder(out, false);
-  Forgetful checkpoint;
+  const OutputFolder folder(out, options.resume, longest_step);
+  const Leftovers leftovers(out);
+  const auto fingerprint = fingerprint_of(subject, {}, attack.name(), options.given, context);
+  FileCheckpoint checkpoint(leftovers.state_file(attack.name()), fingerprint, options.resume);
   Finding finding = run_attack(attack, subject, {}, options.given, context, out, checkpoint);
+  leftovers.clear();
   if (std::filesystem::exists(out / (attack.name() + ".npz"))) {
     std::filesystem::rename(out / (attack.name() + ".npz"), out / "reconstruction.npz");
   }
@@ -100,6 +106,7 @@ void add_attack(CLI::App& app, Context& context, Action& action) {
   add_infinite_options(*command, options->infinite);
   command->add_option("--out", options->out,
                       "new or empty folder for reconstruction.npz, contact-sheet.png and result.json");
+  command->add_flag("--resume", options->resume, "go on where an interrupted attack on the same inputs stopped");
   add_attack_options(*command, options->given);
   command->callback([options, &context, &action] {
     action = [options, &context] {

@@ -64,11 +64,11 @@ void add_audit(CLI::App& app, Context& context, Action& action) {
                     "say what each attack would take in time and memory, and write nothing");
   add_attack_options(*command, options->request.options);
   command->callback([options, &context, &action] {
+    options->request.attacks = split(options->attacks);
+    static_cast<void>(attacks_of(options->request));  // what is wrong in the options is said before anything is read
     action = [options, &context] {
       AuditRequest& request = options->request;
-      request.attacks = split(options->attacks);
       request.out = options->out;
-      for (const auto& name : request.attacks) static_cast<void>(attack_named(name));
       if (!options->policy.empty()) request.policy = read_policy_file(options->policy);
       if (!options->memory_limit.empty()) request.memory_limit = parse_bytes("--memory-limit", options->memory_limit);
       Case subject = options->subject.load(context.seed);

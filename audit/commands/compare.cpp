@@ -24,7 +24,21 @@ void require_understood(std::vector<std::string> words, const std::string& what)
     app.parse(words);
   } catch (const CLI::ParseError& error) {
     throw UsageError(fmt::format("{}: {}", what, error.what()));
+  } catch (const UsageError& error) {
+    throw UsageError(fmt::format("{}: {}", what, error.what()));
   }
+}
+
+// Every network was trained and audited, and at least one audit came to a result.
+bool says_something(const DefenseComparison& comparison) {
+  bool ok = false, failed = false;
+  for (const auto& setting : comparison.settings) {
+    for (const auto& run : setting.runs) {
+      ok = ok || run.status == Status::ok;
+      failed = failed || run.status == Status::failed;
+    }
+  }
+  return ok && !failed;
 }
 
 void require_commands(const CompareSpec& spec, const std::string& file) {
@@ -62,11 +76,7 @@ void add_compare(CLI::App& app, Context& context, Action& action) {
       request.out = options->out;
       const DefenseComparison comparison = run_comparison(request, context);
       print_comparison(comparison, request.out);
-      const bool failed = std::any_of(comparison.settings.begin(), comparison.settings.end(), [](const auto& setting) {
-        return std::any_of(setting.runs.begin(), setting.runs.end(),
-                           [](const auto& run) { return run.status == Status::failed; });
-      });
-      return static_cast<int>(failed ? inconclusive : done);
+      return static_cast<int>(says_something(comparison) ? done : inconclusive);
     };
   });
 }

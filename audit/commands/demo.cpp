@@ -11,6 +11,7 @@
 #include "audit/runner.h"
 #include "audit/summary.h"
 #include "models/base/files.h"
+#include "models/base/folder_lock.h"
 
 namespace afterimage {
 namespace {
@@ -52,7 +53,7 @@ bool is_of_demo(const std::filesystem::path& folder) {
 void add_demo(CLI::App& app, Context& context, Action& action) {
   struct Options {
     std::string out = "out/demo";
-    bool full = false;
+    bool full = false, resume = false;
   };
   auto options = std::make_shared<Options>();
   CLI::App* command =
@@ -63,29 +64,39 @@ void add_demo(CLI::App& app, Context& context, Action& action) {
   command->add_option("--out", options->out,
                       "new or empty folder (default out/demo; an earlier demo there is replaced)");
   command->add_flag("--full", options->full, "the paper's size: 100 images, width 1024");
+  command->add_flag("--resume", options->resume, "go on where an interrupted demo in the same folder stopped");
   command->callback([options, &context, &action] {
     action = [options, &context] {
       const std::filesystem::path out(options->out);
+      const std::string size = options->full ? "full\n" : "small\n";
+      const bool goes_on = options->resume && is_of_demo(out) && read_file(out / marker, 64) == size;
       // Only what an earlier demo wrote is replaced, and only where nothing else lies beside it.
-      if (is_of_demo(out)) {
+      if (!goes_on && is_of_demo(out)) {
         for (const char* written : demo_writes) std::filesystem::remove_all(out / written);
       }
-      prepare_output_folder(out, false);
-      write_file(out / marker, "");
+      const OutputFolder folder(out, goes_on);
+      write_file(out / marker, size);
       TrainRequest train;
       train.data = "fashion-mnist";
       train.task = "odd-even";
       train.samples = options->full ? 100 : 20;
       train.architecture = options->full ? "mlp:1024,1024" : "mlp:512,512";
       train.out = out / "run";
-      train_run(train, context);
+      // What training writes last; until then its folder is no run.
+      if (!std::filesystem::exists(out / "run" / "model.json")) {
+        std::filesystem::remove_all(train.out);
+        train_run(train, context);
+      }
 
       AuditRequest request;
       request.out = out / "report";
+      request.resume = goes_on;
       const Case subject = load_case(files_of_run(train.out), {}, context.seed);
       const Report report = run_audit(subject, request, context);
       print_summary(report, request.out);
-      print_comparison(run_comparison(compared(train, options->full, out / "comparison"), context), out / "comparison");
+      CompareRequest comparison = compared(train, options->full, out / "comparison");
+      comparison.resume = goes_on;
+      print_comparison(run_comparison(comparison, context), comparison.out);
       return exit_code(report.verdict);
     };
   });

@@ -209,13 +209,15 @@ void add_train(CLI::App& app, Context& context, Action& action) {
   command->add_flag("--resume", request.resume,
                     "go on where the defence of an interrupted run with the same options and --out stopped");
   command->callback([options, &context, &action] {
+    TrainRequest& asked = options->request;
+    asked.recipe.loss = parse_loss(options->loss);
+    asked.recipe.optimizer = parse_optimizer(options->optimizer);
+    asked.recipe.learning_rate = options->learning_rate.value_or(
+        asked.parameterization == "ntk" && asked.recipe.optimizer == Optimizer::sgd ? 1.0 : 1e-3);
+    asked.defense_options = named_values(options->defense_options);
+    static_cast<void>(checked_defense(asked.defense, asked.defense_options));
+    static_cast<void>(Task::parse(asked.task));
     action = [options, &context] {
-      Recipe& chosen = options->request.recipe;
-      chosen.loss = parse_loss(options->loss);
-      chosen.optimizer = parse_optimizer(options->optimizer);
-      chosen.learning_rate = options->learning_rate.value_or(
-          options->request.parameterization == "ntk" && chosen.optimizer == Optimizer::sgd ? 1.0 : 1e-3);
-      options->request.defense_options = named_values(options->defense_options);
       train_run(options->request, context);
       return static_cast<int>(done);
     };

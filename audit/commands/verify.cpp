@@ -12,6 +12,7 @@
 #include "audit/scored.h"
 #include "models/base/error.h"
 #include "models/base/files.h"
+#include "models/base/npz.h"
 #include "models/base/text.h"
 
 namespace afterimage {
@@ -45,12 +46,16 @@ bool same(const Json& a, const Json& b) {
   throw InputError(fmt::format("{}: {}; the report does not match what lies beside it", file, what));
 }
 
-// Files that are named in the report and can be found, as they are or beside the report. Returns how many could not.
+// Where an input that the report names is now: as it is named, or beside the report; it need not be there.
+fs::path place_of(const InputFile& input, const fs::path& folder) {
+  return fs::exists(input.name) ? fs::path(input.name) : folder / fs::path(input.name).filename();
+}
+
+// Hashes of the inputs that can be found. Returns how many could not.
 int verify_inputs(const Report& report, const fs::path& folder, const std::string& file) {
   int missing = 0;
   for (const auto& input : report.inputs) {
-    fs::path path(input.name);
-    if (!fs::exists(path)) path = folder / fs::path(input.name).filename();
+    const fs::path path = place_of(input, folder);
     if (!fs::exists(path)) {
       fmt::print("input {}: not found, its hash was not checked\n", on_one_line(input.name));
       ++missing;
@@ -61,6 +66,21 @@ int verify_inputs(const Report& report, const fs::path& folder, const std::strin
     fmt::print("input {}: hash agrees\n", on_one_line(input.name));
   }
   return missing;
+}
+
+// What was scored are the images of the training set, where that can be found.
+void verify_training_images(const Report& report, const Tensor& scored, const fs::path& folder,
+                            const std::string& file) {
+  for (const auto& input : report.inputs) {
+    const fs::path path = place_of(input, folder);
+    if (input.role != "training-set" || !fs::exists(path)) continue;
+    const NamedArrays arrays = read_npz(path);
+    const Array* images = find(arrays, "images");
+    if (images == nullptr || !at::equal(to_tensor(*images).to(at::kFloat).flatten(1), scored)) {
+      reject(file, "scoring.npz holds other images than the training set");
+    }
+    fmt::print("training images: scored as the training set holds them\n");
+  }
 }
 
 // It names a file beside the report.
@@ -85,6 +105,7 @@ void verify_findings(const Report& report, const fs::path& folder, const std::st
   if (truth.training.size(0) != report.data.samples || truth.control.size(0) != report.data.control_samples) {
     reject(file, "scoring.npz has another number of images");
   }
+  verify_training_images(report, truth.training, folder, file);
   for (const auto& attack : all_attacks()) {
     const bool reported = std::any_of(report.findings.begin(), report.findings.end(),
                                       [&](const Finding& finding) { return finding.attack == attack->name(); });

@@ -9,6 +9,7 @@
 #include <thread>
 
 #include "models/base/error.h"
+#include "models/base/files.h"
 
 namespace afterimage {
 namespace {
@@ -35,6 +36,13 @@ FolderLock::FolderLock(const std::filesystem::path& folder, std::chrono::millise
 
 FolderLock::~FolderLock() {
   if (descriptor_ >= 0) ::close(descriptor_);
+}
+
+OutputFolder::OutputFolder(const std::filesystem::path& folder, bool may_hold_files,
+                           std::chrono::milliseconds patience) {
+  prepare_output_folder(folder, may_hold_files);
+  lock_ = std::make_unique<FolderLock>(folder, patience);
+  prepare_output_folder(folder, may_hold_files);  // another run may have ended there meanwhile
 }
 
 }  // namespace afterimage

@@ -3,6 +3,7 @@
 
 #include <chrono>
 #include <filesystem>
+#include <memory>
 
 namespace afterimage {
 
@@ -18,6 +19,16 @@ class FolderLock {
 
  private:
   int descriptor_ = -1;
+};
+
+// An --out folder as prepare_output_folder() (models/base/files.h) makes it, held as long as this object lives. Throws
+// UsageError as that does and as FolderLock does.
+class OutputFolder {
+ public:
+  OutputFolder(const std::filesystem::path& folder, bool may_hold_files, std::chrono::milliseconds patience = {});
+
+ private:
+  std::unique_ptr<FolderLock> lock_;
 };
 
 }  // namespace afterimage

@@ -90,6 +90,16 @@ TEST_CASE("a comparison that is killed goes on with --resume to the same end, an
   CHECK(whole["settings"] == resumed["settings"]);
 }
 
+TEST_CASE("a comparison in which no audit came to a result is inconclusive") {
+  const Folder folder;
+  auto spec = small_spec();
+  spec["seeds"] = {1};
+  spec["audit"]["time-limit"] = 1e-3;
+  const std::string out = folder / "out";
+  CHECK(run("compare " + written(folder, spec) + " --quiet --out " + out).code == 3);
+  CHECK(fs::exists(out + "/comparison.json"));
+}
+
 TEST_CASE("an interrupted comparison stops its runs and exits with 130") {
   const Folder folder;
   const std::string spec = written(folder, small_spec()), out = folder / "out";
@@ -111,7 +121,7 @@ TEST_CASE("a spec that is wrong is refused before any work, with one line that n
     const std::string out = folder / "never";
     const Result result = run("compare " + written(folder, spec) + " --quiet --out " + out);
     CAPTURE(result.err, named);
-    CHECK(result.code == 2);
+    CHECK((result.code == 2 || result.code == 4));
     CHECK(lines_in(result.err) == 1);
     CHECK(result.err.find(named) != std::string::npos);
     CHECK_FALSE(fs::exists(out));
@@ -128,7 +138,12 @@ TEST_CASE("a spec that is wrong is refused before any work, with one line that n
   refused([](auto& s) { s["seeds"] = {1, 1}; }, "seeds[1]");
   refused([](auto& s) { s["train"] = {{"out", "elsewhere"}}; }, "--out");
   refused([](auto& s) { s["train"] = {{"lerning-rate", 1}}; }, "lerning-rate");
+  refused([](auto& s) { s["train"] = {{"loss", "sqared"}}; }, "sqared");
   refused([](auto& s) { s["audit"] = {{"attacks", "telepathy"}}; }, "telepathy");
+  refused([](auto& s) { s["audit"]["dtype"] = "float16"; }, "--dtype");
+  // What the first run alone can tell leaves nothing either.
+  refused([](auto& s) { s["samples"] = 1000000; }, "1000000");
+  refused([](auto& s) { s["data"] = "npz:/nowhere.npz"; }, "/nowhere.npz");
   CHECK(run("compare " + (folder / "missing.json") + " --out " + (folder / "never")).code == 2);
 }
 

@@ -247,6 +247,15 @@ TEST_CASE("verify accepts a report as written and refuses one whose numbers, ver
   changed["findings"][1]["attack"] = "../run/training-set";
   refused(changed);
   write(report, original.dump());
+  // The report of another network, which is right in itself, under the names of this one's files.
+  const std::string other = small_run(folder, "other", "--seed 2");
+  REQUIRE(run("audit " + other + " --quiet --attacks span --out " + (folder / "r2")).code != 4);
+  changed = json_in(folder / "r2/report.json");
+  changed["inputs"] = original["inputs"];
+  write(folder / "r2/report.json", changed.dump());
+  const Result borrowed = run("verify " + (folder / "r2/report.json"));
+  CHECK(borrowed.code == 4);
+  CHECK(borrowed.err.find("other images") != std::string::npos);
   write(run_folder + "/model.json", contents(run_folder + "/model.json") + " ");
   CHECK(run("verify " + report).code == 4);
 }

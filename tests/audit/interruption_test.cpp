@@ -75,6 +75,46 @@ TEST_CASE("Ctrl-C exits 130, and with --resume the same audit goes on to the sam
   CHECK(without_timing(out + "/report.json") == without_timing(folder / "whole/report.json"));
 }
 
+TEST_CASE("one attack alone goes on with --resume to the same result") {
+  const Folder folder;
+  const std::string run_folder = small_run(folder), out = folder / "r", state = out + "/finite-width.state.safetensors";
+  const auto attack = [&](const std::string& into) {
+    return std::vector<std::string>{"attack", "finite-width", run_folder, "--quiet",   "--rounds", "0",     "--steps",
+                                    "6000",   "--space",      "pixels",   "--threads", "1",        "--out", into};
+  };
+  const pid_t child = start(attack(out));
+  for (int i = 0; i < 400 && !fs::exists(state); ++i) std::this_thread::sleep_for(std::chrono::milliseconds(25));
+  ::kill(child, SIGKILL);
+  ::waitpid(child, nullptr, 0);
+  REQUIRE(fs::exists(state));
+  const auto finish = [](std::vector<std::string> words, bool resume) {
+    if (resume) words.emplace_back("--resume");
+    int status = 0;
+    ::waitpid(start(words), &status, 0);
+    return WEXITSTATUS(status);
+  };
+  CHECK(finish(attack(out), false) == 2);  // the folder is not empty
+  CHECK(finish(attack(out), true) == finish(attack(folder / "whole"), false));
+  CHECK(contents(out + "/result.json") == contents(folder / "whole/result.json"));
+  CHECK(contents(out + "/reconstruction.npz") == contents(folder / "whole/reconstruction.npz"));
+  CHECK_FALSE(fs::exists(state));
+}
+
+TEST_CASE("a demo goes on with --resume: the network that was trained is not trained again") {
+  const Folder folder;
+  const std::string out = folder / "demo", model = out + "/run/model.json";
+  const pid_t child = start({"demo", "--quiet", "--out", out});
+  for (int i = 0; i < 2400 && !fs::exists(model); ++i) std::this_thread::sleep_for(std::chrono::milliseconds(25));
+  ::kill(child, SIGKILL);
+  ::waitpid(child, nullptr, 0);
+  REQUIRE(fs::exists(model));
+  const auto trained_at = fs::last_write_time(model);
+  CHECK(run("demo --quiet --resume --out " + out).code == 0);
+  CHECK(fs::last_write_time(model) == trained_at);
+  CHECK(fs::exists(out + "/report/report.json"));
+  CHECK(fs::exists(out + "/comparison/comparison.json"));
+}
+
 TEST_CASE("attacks that an audit does not begin leave nothing of an earlier one in its folder") {
   const Folder folder;
   const std::string out = folder / "r",
