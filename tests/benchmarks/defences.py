@@ -1,15 +1,16 @@
 """What defences cost and stop, through `compare`: the defence at work, the published distillation experiment, and all.
 
     python3 tests/benchmarks/defences.py build/release/afterimage [--mnist DIR] [--experiment at-work|published|all]
-        [--samples N] [--width W] [--seeds 1] [--limit 240] [--threads 2] [--rate R] [--only "KIP;undefended"]
-        [--keep DIR]
+        [--samples N] [--width W] [--seeds 1] [--limit 240] [--threads 2] [--rate R] [--mean public]
+        [--only "KIP;undefended"] [--keep DIR]
 
 `at-work`: 100 images, undefended, trained on distilled sets, and by DP-SGD: accuracy, and leakage against the original
 images and the control set. `published`: 500 images to 20, as in Loo et al. (ICLR 2024). `all`: every method on 50
 images at width 512, README's table (with --limit 90). `--only` takes settings whose
 names begin so, `--limit` each audit's time limit in seconds, `--rate` the learning rate (0: the program's own; 500
-images train ten times faster at 0.01); `--keep` is the comparison's folder, gone on with where it
-is there. Needs numpy.
+images train ten times faster at 0.01), `--mean` the mean image that is taken off: that of the training images, the
+program's own, leaves DP-SGD without a guarantee. `--keep` is the comparison's folder, gone on with where it is there.
+Needs numpy.
 """
 import json
 import pathlib
@@ -70,13 +71,13 @@ def count(rate):
 
 
 def main():
-    options = arguments(experiment="at-work", samples=0, width=0, seeds=1, limit=240, threads=2, rate=0.0, only="", keep="")
+    options = arguments(experiment="at-work", samples=0, width=0, seeds=1, limit=240, threads=2, rate=0.0, mean="", only="", keep="")
     program = Program(options.program, options.mnist)
     samples, width, settings = EXPERIMENTS[options.experiment]
     wanted = tuple(options.only.split(";")) if options.only else ("",)
     spec = {"schema": "afterimage.compare/1", "data": program.data, "task": program.task,
             "samples": options.samples or samples, "architecture": "mlp:{0},{0}".format(options.width or width),
-            "train": {"learning-rate": options.rate} if options.rate else {},
+            "train": {name: value for name, value in (("learning-rate", options.rate), ("mean", options.mean)) if value},
             "audit": {"attacks": "span,vertices,finite-width", "time-limit": options.limit},
             "seeds": list(range(1, options.seeds + 1)),
             "settings": [each for each in settings if each["name"].startswith(wanted)]}
@@ -86,15 +87,19 @@ def main():
     result = program.run("--threads", options.threads, "compare", file, "--out", out, "--resume", "--jobs", 1)
     if not (out / "comparison.json").exists():
         sys.exit(f"compare: exit {result.returncode}, {result.stderr}")
-    print("setting                         accuracy (95 %)        came back    control      p        AUC    p(AUC)   confirmed")
+    print("setting                         accuracy (95 %)        came back    control      p        AUC    p(AUC)   "
+          "confirmed, audits that did not settle, epsilon")
     for each in json.loads((out / "comparison.json").read_text())["settings"]:
         accuracy, auc = each["test_accuracy"], each["membership_auc"]
         interval = "to".join(f" {percent(end)} " for end in accuracy["ci95"] or []).strip()
         confirmed = [run["confirmed"]["count"] if run["confirmed"] else "-" for run in each["runs"]]
+        unsettled = sum(run["status"] != "ok" for run in each["runs"])
+        epsilon = each["runs"][0]["defense"].get("epsilon", "-")
         print(f"{each['name']:30}  {percent(accuracy['mean']):5} ({interval:12})  {count(each['reconstructed']):>11}  "
               f"{count(each['control']):>11}  {'-' if each['p_value'] is None else format(each['p_value'], '.1g'):>7}  "
               f"{'-' if auc is None else format(auc, '.3f'):>5}  "
-              f"{'-' if auc is None else format(each['membership_p_value'], '.1g'):>7}  {confirmed}", flush=True)
+              f"{'-' if auc is None else format(each['membership_p_value'], '.1g'):>7}  {confirmed}, {unsettled}, {epsilon}",
+              flush=True)
 
 
 main()
