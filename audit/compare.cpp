@@ -71,8 +71,9 @@ void prepare(const CompareRequest& request) {
   write_file(kept, text);
 }
 
-// What was refused leaves nothing, unless some run had come to its end.
-void withdraw(const fs::path& out, const CompareSpec& spec, bool is_new) {
+// What was refused leaves nothing in a folder that held nothing before, unless some run had come to its end.
+void withdraw(const fs::path& out, const CompareSpec& spec, bool held_nothing, bool is_new) {
+  if (!held_nothing) return;
   const auto places = places_of(spec);
   if (std::any_of(places.begin(), places.end(),
                   [&](const Place& place) { return fs::exists(out / place.folder / "report" / "report.json"); })) {
@@ -207,6 +208,7 @@ DefenseComparison run_comparison(const CompareRequest& request, const Context& c
   const CompareSpec& spec = request.spec;
   const bool is_new = !fs::exists(request.out);
   const OutputFolder folder(request.out, request.resume);
+  const bool held_nothing = fs::is_empty(request.out);
   prepare(request);
   const std::int64_t jobs = request.jobs > 0 ? request.jobs : context.threads;
   const int threads = std::max(1, context.threads / static_cast<int>(jobs));
@@ -229,10 +231,10 @@ DefenseComparison run_comparison(const CompareRequest& request, const Context& c
   try {
     run_jobs(open, jobs, *context.progress, ended);
   } catch (const UsageError&) {
-    withdraw(request.out, spec, is_new);
+    withdraw(request.out, spec, held_nothing, is_new);
     throw;
   } catch (const InputError&) {
-    withdraw(request.out, spec, is_new);
+    withdraw(request.out, spec, held_nothing, is_new);
     throw;
   }
 

@@ -76,6 +76,7 @@ DrawnData draw_data(const std::string& data, const Task& task, std::int64_t samp
   if (says_mean) {
     training.mean = all.mean;
     training.scale = all.scale;
+    result.mean_of_training = true;
   } else if (!inputs.normalize.empty()) {
     set_normalization(training, inputs.normalize, result.image_shape);
   } else if (mean_kind == "training") {

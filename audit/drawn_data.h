@@ -13,7 +13,9 @@ struct DrawnData {
   Tensor targets;                     // [N, C]
   Tensor held_out, held_out_targets;  // others of the task, to measure accuracy on; none are in the training set
   std::vector<std::int64_t> image_shape;
-  bool mean_of_training = false;  // whether what is taken off is the mean of the training images
+  // Whether the mean that is taken off is that of the training images, or came with the data: a distilled set has that
+  // of its originals. A public mean is not: its images are taken to be chosen without a look at the training images.
+  bool mean_of_training = false;
 };
 
 // How the pictures of DATA become what a network sees.

@@ -56,7 +56,15 @@ std::string fingerprint_of(const Case& subject) {
   for (const Parameters* parameters : {&subject.subject.initial, &subject.subject.trained}) {
     for (const auto& [name, tensor] : parameters->entries()) text += "|" + digest_of(tensor);
   }
-  return text + "|" + digest_of(subject.truth.training);  // of a network of infinite width there are no weights
+  // Of a network of infinite width there are no weights, but what it learned, and its kernel.
+  text += "|" + digest_of(subject.truth.training) + "|" + digest_of(subject.targets);
+  if (subject.subject.infinite) {
+    for (const auto& layer : subject.subject.infinite->kernel.layers()) {
+      text +=
+          fmt::format("|{}|{}|{}|{}", layer.weight_variance, layer.bias_variance, layer.weight_gain, layer.bias_gain);
+    }
+  }
+  return text;
 }
 
 std::string fingerprint_of(const Handed& handed) {

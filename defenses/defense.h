@@ -28,7 +28,7 @@ struct Undefended {
   InputBounds bounds;
   std::vector<std::int64_t> image_shape;  // [h, w], [h, w, c] or [d]
   Recipe recipe;
-  bool mean_of_images = false;  // whether `bounds.offset` is the mean of these very images, and so moves with each
+  bool mean_of_images = false;  // whether `bounds.mean` may move with each of these images
 
   std::int64_t classes() const { return targets.size(1) == 1 ? 2 : targets.size(1); }
 };

@@ -62,8 +62,8 @@ nlohmann::ordered_json evidence_of(const Plan& plan, double sampling_rate, bool 
     evidence["reason"] = "no noise was added: there is no guarantee";
   } else if (mean_of_images) {
     evidence["reason"] =
-        "the mean of the training images was taken off, by which one image moves all inputs: there is no guarantee; "
-        "give --mean public, --mean none or --normalize";
+        "the mean that was taken off is of the training images or came with the data, and by it one image moves all "
+        "inputs: there is no guarantee; give --mean public, --mean none or --normalize";
     evidence["epsilon_of_steps"] = spent.epsilon;
     evidence["renyi_order"] = spent.order;
   } else {
@@ -75,7 +75,7 @@ nlohmann::ordered_json evidence_of(const Plan& plan, double sampling_rate, bool 
   evidence["clip"] = plan.clip;
   evidence["sampling_rate"] = sampling_rate;
   evidence["steps"] = plan.steps;
-  evidence["adjacency"] = "one image added or removed";
+  evidence["adjacency"] = "one image replaced by none; how many there are is public";
   evidence["accountant"] =
       "RDP of the Poisson-subsampled Gaussian (arXiv 1908.10530), converted as in arXiv 2004.00010";
   return evidence;
@@ -143,7 +143,7 @@ std::vector<OptionSpec> DpSgd::options() const {
 
 void DpSgd::validate(const OptionValues& options) const { static_cast<void>(plan_from(options)); }
 
-Release DpSgd::release(const Undefended& undefended, const OptionValues& options, Generator& random, Progress& progress,
+Release DpSgd::release(const Undefended& undefended, const OptionValues& options, Generator&, Progress& progress,
                        Checkpoint& checkpoint) const {
   const Network& network = *undefended.network;
   const Recipe& recipe = undefended.recipe;
@@ -167,7 +167,6 @@ Release DpSgd::release(const Undefended& undefended, const OptionValues& options
     restore(weights, kept.part("weights"));
     restore(velocity, kept.part("velocity"));
     watch.restore(kept.numbers("losses"));
-    random.set_state(kept.tensor("random"));
   }
   for (; step < plan.steps; ++step) {
     if (checkpoint.due()) {
@@ -175,16 +174,19 @@ Release DpSgd::release(const Undefended& undefended, const OptionValues& options
                           .set("step", step)
                           .set("weights", state_of(weights))
                           .set("velocity", state_of(velocity))
-                          .set("losses", watch.losses())
-                          .set("random", random.get_state()));
+                          .set("losses", watch.losses()));
     }
     if (watch.due(step)) watch.look(step, weights);
     progress.step(step, plan.steps, fmt::format("loss {:.3g}", watch.latest()));
 
     const Tensor drawn = whole ? Tensor() : poisson_sample(images, batch / static_cast<double>(images), secret);
     Tensor seen = whole ? undefended.images : undefended.images.index_select(0, drawn);
-    // One view of each image that was drawn: still one gradient an image, clipped as one.
-    if (recipe.augment > 0) seen = augmented(seen, recipe.picture_shape, recipe.augment, random);
+    // One view of each image that was drawn: still one gradient an image, clipped as one. Were views known beforehand,
+    // one image more would show in those of all after it.
+    if (recipe.augment > 0) {
+      Generator views = seeded(secret());
+      seen = augmented(seen, recipe.picture_shape, recipe.augment, views);
+    }
     const Tensor wanted = whole ? undefended.targets : undefended.targets.index_select(0, drawn);
     const Parameters gradient = network.clipped_pullback(
         weights, seen, [&](const Tensor& outputs) { return cotangents(recipe.loss, outputs, wanted); }, plan.clip,

@@ -8,12 +8,12 @@ namespace afterimage {
 
 // theta <- theta - eta (sum over the drawn images of their clipped gradients + N(0, (sigma clip)^2 I)) / batch, with
 // the recipe's momentum and weight decay, which only process what is private already; the recipe's own ends of
-// training, which look at the loss, are not used. (epsilon, delta) holds for one image more or less (defenses/
-// privacy_accountant.h), against all that the steps show.
+// training, which look at the loss, are not used. (epsilon, delta) holds for one image replaced by none, whose gradient
+// is zero, so that the batch that is divided by stays (defenses/privacy_accountant.h), against all that the steps show.
 //
-// Noise and samples are drawn from the operating system's entropy, not by the seed (defenses/secret_random.h): two runs
-// of one seed differ, and an interrupted run goes on with other noise. What it rests on: float32 arithmetic, whose
-// rounding the guarantee does not cover. Networks of dense layers only.
+// Noise, samples and augmented views are drawn from the operating system's entropy, not by the seed
+// (defenses/secret_random.h): two runs of one seed differ, and an interrupted run goes on with other noise. What it
+// rests on: float32 arithmetic, whose rounding the guarantee does not cover. Networks of dense layers only.
 class DpSgd final : public Defense {
  public:
   std::string name() const override { return "dp-sgd"; }
@@ -21,9 +21,10 @@ class DpSgd final : public Defense {
     return "clips each image's gradient and adds noise: differentially private";
   }
   std::string limits() const override {
-    return "covers one image more or less; not the mean of the training images where that is taken off (no epsilon "
-           "then), nor the choice of options, nor the loss curve, nor how numbers were rounded; costs accuracy, most "
-           "where images are few; not repeatable by its seed, for noise that can be drawn again hides nothing";
+    return "covers any one image, not how many there are; not the mean of the training images where that is taken off "
+           "(no epsilon then; a public mean is supposed to be chosen without them), nor the choice of options, nor the "
+           "loss curve, nor how numbers were rounded; costs accuracy, most where images are few; not repeatable by its "
+           "seed, for noise that can be drawn again hides nothing";
   }
   std::vector<OptionSpec> options() const override;
   void validate(const OptionValues& options) const override;

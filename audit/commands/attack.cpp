@@ -1,5 +1,7 @@
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <array>
 #include <memory>
 
 #include "audit/commands/commands.h"
@@ -12,6 +14,7 @@
 #include "models/base/error.h"
 #include "models/base/files.h"
 #include "models/base/folder_lock.h"
+#include "models/base/text.h"
 
 namespace afterimage {
 namespace {
@@ -59,10 +62,30 @@ void add_infinite_options(CLI::App& command, InfiniteRequest& request) {
       ->group(group);
 }
 
+constexpr std::array<const char*, 3> results = {"reconstruction.npz", "contact-sheet.png", "result.json"};
+
+// What lies where an attack goes on is its own: what it left, or a result that it replaces. Throws UsageError.
+void take_over(const std::filesystem::path& out, const Attack& attack) {
+  const Leftovers leftovers(out);
+  const std::filesystem::path state = leftovers.state_file(attack.name()).filename(), claim = attack.name() + ".npz";
+  for (const auto& entry : std::filesystem::directory_iterator(out)) {
+    const auto name = entry.path().filename();
+    const bool own = name == state || name == claim || is_half_written(entry.path()) ||
+                     std::count(results.begin(), results.end(), name) == 1;
+    if (!own) {
+      throw UsageError(fmt::format("--out {}: holds {}, which no interrupted {} left; give a new or empty folder",
+                                   out.string(), printable(name.string()), attack.name()));
+    }
+  }
+  leftovers.clear_half_written();
+  for (const char* result : results) std::filesystem::remove(out / result);
+}
+
 // One attack on one case, as files.
 Finding attack_into(const std::filesystem::path& out, const Attack& attack, const Case& subject, const Options& options,
                     const Context& context) {
   const OutputFolder folder(out, options.resume, longest_step);
+  take_over(out, attack);
   const Leftovers leftovers(out);
   const auto fingerprint = fingerprint_of(subject, {}, attack.name(), options.given, context);
   FileCheckpoint checkpoint(leftovers.state_file(attack.name()), fingerprint, options.resume);

@@ -66,11 +66,13 @@ void add_audit(CLI::App& app, Context& context, Action& action) {
   command->callback([options, &context, &action] {
     options->request.attacks = split(options->attacks);
     static_cast<void>(attacks_of(options->request));  // what is wrong in the options is said before anything is read
+    if (!options->memory_limit.empty()) {
+      options->request.memory_limit = parse_bytes("--memory-limit", options->memory_limit);
+    }
     action = [options, &context] {
       AuditRequest& request = options->request;
       request.out = options->out;
       if (!options->policy.empty()) request.policy = read_policy_file(options->policy);
-      if (!options->memory_limit.empty()) request.memory_limit = parse_bytes("--memory-limit", options->memory_limit);
       Case subject = options->subject.load(context.seed);
       if (options->dry_run) return print_forecast(forecast(subject, request, context));
       const Report report = run_audit(subject, request, context);

@@ -10,6 +10,7 @@
 #include "audit/compare.h"
 #include "audit/runner.h"
 #include "audit/summary.h"
+#include "models/base/error.h"
 #include "models/base/files.h"
 #include "models/base/folder_lock.h"
 
@@ -36,7 +37,8 @@ CompareRequest compared(const TrainRequest& train, bool full, const std::filesys
   return request;
 }
 
-constexpr const char* marker = ".afterimage-demo";
+constexpr const char* marker = ".afterimage-demo";  // says of which demo
+constexpr std::uint64_t longest_marker = 256;
 constexpr std::array<const char*, 4> demo_writes = {marker, "run", "report", "comparison"};
 
 // Marked as a demo's own, with nothing else in it.
@@ -68,14 +70,19 @@ void add_demo(CLI::App& app, Context& context, Action& action) {
   command->callback([options, &context, &action] {
     action = [options, &context] {
       const std::filesystem::path out(options->out);
-      const std::string size = options->full ? "full\n" : "small\n";
-      const bool goes_on = options->resume && is_of_demo(out) && read_file(out / marker, 64) == size;
+      const std::string what = fmt::format("{}, seed {}\n", options->full ? "full" : "small", context.seed);
+      const bool is_there = is_of_demo(out), goes_on = is_there && options->resume;
+      if (goes_on && read_file(out / marker, longest_marker) != what) {
+        throw UsageError(fmt::format(
+            "--resume: {} holds a demo of another size or seed; give its options, or leave --resume out to replace it",
+            options->out));
+      }
+      const OutputFolder folder(out, is_there);
       // Only what an earlier demo wrote is replaced, and only where nothing else lies beside it.
-      if (!goes_on && is_of_demo(out)) {
+      if (is_there && !goes_on) {
         for (const char* written : demo_writes) std::filesystem::remove_all(out / written);
       }
-      const OutputFolder folder(out, goes_on);
-      write_file(out / marker, size);
+      write_file(out / marker, what);
       TrainRequest train;
       train.data = "fashion-mnist";
       train.task = "odd-even";

@@ -306,6 +306,25 @@ TEST_CASE("render gives the same page from the JSON alone") {
   CHECK(contents(folder / "page.html") == contents(folder / "r/report.html"));
 }
 
+TEST_CASE("DP-SGD states an epsilon where the mean that is taken off says nothing of the training images") {
+  const Folder folder;
+  const auto epsilon = [&](const std::string& name, const std::string& options) {
+    const std::string out = small_run(folder, name, "--defense dp-sgd --defense-option steps=3 " + options);
+    return json_in(out + "/training.json")["defense"]["evidence"]["epsilon"];
+  };
+  CHECK(epsilon("training", "").is_null());
+  CHECK(epsilon("public", "--mean public").is_number());
+  CHECK(epsilon("none", "--mean none").is_number());
+  CHECK(epsilon("constants", "--normalize 0.5,0.5").is_number());
+  // A set that a defence left brings the mean of its originals along.
+  const std::string labels = small_run(folder, "labels", "--defense random-labels");
+  REQUIRE(run("train --quiet --data npz:" + labels +
+              "/support-set.npz --task odd-even --samples 8 --architecture mlp:64 " +
+              "--defense dp-sgd --defense-option steps=3 --out " + (folder / "again"))
+              .code == 0);
+  CHECK(json_in(folder / "again/training.json")["defense"]["evidence"]["epsilon"].is_null());
+}
+
 TEST_CASE("one attack alone writes its result, and attack list names every attack") {
   const Folder folder;
   const std::string run_folder = small_run(folder);

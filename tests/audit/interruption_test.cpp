@@ -94,6 +94,17 @@ TEST_CASE("one attack alone goes on with --resume to the same result") {
     return WEXITSTATUS(status);
   };
   CHECK(finish(attack(out), false) == 2);  // the folder is not empty
+  // What was kept is read: damaged, it is refused.
+  const std::string damaged = folder / "damaged";
+  fs::create_directories(damaged);
+  write(damaged + "/finite-width.state.safetensors", "no state");
+  CHECK(finish(attack(damaged), true) == 4);
+  // What another command left is not touched.
+  const std::string audited = folder / "audited";
+  fs::create_directories(audited);
+  write(audited + "/span.partial.json", "{}");
+  CHECK(finish(attack(audited), true) == 2);
+  CHECK(fs::exists(audited + "/span.partial.json"));
   CHECK(finish(attack(out), true) == finish(attack(folder / "whole"), false));
   CHECK(contents(out + "/result.json") == contents(folder / "whole/result.json"));
   CHECK(contents(out + "/reconstruction.npz") == contents(folder / "whole/reconstruction.npz"));
@@ -103,16 +114,27 @@ TEST_CASE("one attack alone goes on with --resume to the same result") {
 TEST_CASE("a demo goes on with --resume: the network that was trained is not trained again") {
   const Folder folder;
   const std::string out = folder / "demo", model = out + "/run/model.json";
-  const pid_t child = start({"demo", "--quiet", "--out", out});
-  for (int i = 0; i < 2400 && !fs::exists(model); ++i) std::this_thread::sleep_for(std::chrono::milliseconds(25));
-  ::kill(child, SIGKILL);
-  ::waitpid(child, nullptr, 0);
-  REQUIRE(fs::exists(model));
+  const auto demo_until = [&](const std::string& file, std::vector<std::string> words) {
+    words.insert(words.begin(), {"demo", "--quiet", "--out", out});
+    const pid_t child = start(words);
+    while (!fs::exists(file) && ::waitpid(child, nullptr, WNOHANG) == 0)
+      std::this_thread::sleep_for(std::chrono::milliseconds(25));
+    ::kill(child, SIGKILL);
+    ::waitpid(child, nullptr, 0);
+    return fs::exists(file);
+  };
+  REQUIRE(demo_until(model, {}));
   const auto trained_at = fs::last_write_time(model);
-  CHECK(run("demo --quiet --resume --out " + out).code == 0);
+  CHECK(run("demo --quiet --resume --full --out " + out).code == 2);
+  CHECK(run("demo --quiet --resume --seed 3 --out " + out).code == 2);
+  {
+    const FolderLock lock(out);
+    CHECK(run("demo --quiet --out " + out).code == 2);
+  }
+  REQUIRE(fs::exists(model));
+  REQUIRE(demo_until(out + "/comparison/spec.json", {"--resume"}));
   CHECK(fs::last_write_time(model) == trained_at);
   CHECK(fs::exists(out + "/report/report.json"));
-  CHECK(fs::exists(out + "/comparison/comparison.json"));
 }
 
 TEST_CASE("attacks that an audit does not begin leave nothing of an earlier one in its folder") {
