@@ -11,6 +11,7 @@
 #include "attacks/solver/cost.h"
 #include "attacks/solver/deflation.h"
 #include "attacks/solver/fit.h"
+#include "attacks/solver/image_size.h"
 #include "attacks/solver/pixel_bounds.h"
 #include "models/tangent/flow.h"
 
@@ -67,6 +68,7 @@ class Polish {
         trained_(acting(subject.trained)),
         norm_(trained_.minus(initial_).squared_norm()),
         bounds_(subject.bounds, basis_, pixel_penalty),
+        size_(subject.bounds, span ? span->basis : Tensor()),
         progress_(progress),
         checkpoint_(checkpoint) {
     if (span) most_ = span->rank + 1;
@@ -281,10 +283,8 @@ class Polish {
   }
 
   bool is_near_any(const std::vector<Tensor>& images, const Tensor& image) const {
-    const double size = image.norm().item<double>();
-    return std::any_of(images.begin(), images.end(), [&](const Tensor& other) {
-      return (other - image).norm().item<double>() < same_image * std::max(size, other.norm().item<double>());
-    });
+    if (images.empty()) return false;
+    return (size_.relative_distances(at::stack(images), image) < same_image).any().item<bool>();
   }
 
   const Subject& subject_;
@@ -293,6 +293,7 @@ class Polish {
   Parameters initial_, trained_;
   double norm_;
   PixelBounds bounds_;
+  ImageSize size_;
   Progress& progress_;
   Checkpoint& checkpoint_;
   State kept_;  // of an interrupted run, until it is taken up

@@ -4,6 +4,8 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cmath>
+#include <limits>
 
 #include "attacks/solver/cost.h"
 #include "attacks/solver/frank_wolfe.h"
@@ -17,6 +19,7 @@ constexpr double unexplained = 0.1;
 // Above this, what the analytic kernel says of the network is of the size of what training changed.
 constexpr double largest_gap = 0.3;
 constexpr std::int64_t learned_images = 40, asked_images = 100;
+constexpr std::int64_t most_outputs = 40;  // the kernel of that many at these images takes 240 MiB
 
 Tensor random_images(std::int64_t count, const InputBounds& bounds, Generator& random) {
   const Tensor pixels = at::rand({count, bounds.mean.numel()}, random, at::kFloat);
@@ -25,6 +28,7 @@ Tensor random_images(std::int64_t count, const InputBounds& bounds, Generator& r
 
 // How far kernel regression on random images with the network's own tangent kernel at the start is from that with the
 // analytic one, relative L2 of the two at others: what its finite width alone makes of a function like the learned one.
+// Infinite where the parameters are so few that a kernel is singular.
 double width_gap(const Subject& subject, const AnalyticNtk& analytic, Generator& random) {
   const Tensor images = random_images(learned_images + asked_images, subject.bounds, random).to(at::kDouble);
   const Tensor labels = at::randn({learned_images, 1}, random, at::kDouble);
@@ -36,10 +40,12 @@ double width_gap(const Subject& subject, const AnalyticNtk& analytic, Generator&
   const auto regression = [&](const Tensor& kernel) {
     const Tensor learned = kernel.narrow(0, 0, learned_images).narrow(1, 0, learned_images);
     const Tensor between = kernel.narrow(0, learned_images, asked_images).narrow(1, 0, learned_images);
-    return at::mm(between, at::cholesky_solve(labels, at::linalg_cholesky(learned)));
+    const auto [factor, failure] = at::linalg_cholesky_ex(learned);
+    return failure.item<int>() == 0 ? at::mm(between, at::cholesky_solve(labels, factor)) : Tensor();
   };
-  const Tensor wanted = regression(analytic(images, images));
-  return ((regression(empirical) - wanted).norm() / wanted.norm()).item<double>();
+  const Tensor wanted = regression(analytic(images, images)), made = regression(empirical);
+  if (!wanted.defined() || !made.defined()) return std::numeric_limits<double>::infinity();
+  return ((made - wanted).norm() / wanted.norm()).item<double>();
 }
 
 // How far what training changed of the outputs at random images is from what the tangent features at the start say of
@@ -107,7 +113,23 @@ Reconstruction InfiniteWidth::run(const Subject& subject, const Handed& handed, 
       result.reason = subject.network->architecture() + " has no infinite-width kernel in closed form";
       return result;
     }
-    const double narrow = width_gap(subject, *kernel, random), strayed = training_gap(subject, random);
+    if (subject.network->outputs() > most_outputs) {
+      result.conclusion = Conclusion::not_applicable;
+      result.reason = fmt::format(
+          "whether a network is wide enough is measured with {} outputs at most, for the kernel of all of them is held",
+          most_outputs);
+      return result;
+    }
+    const double narrow = width_gap(subject, *kernel, random);
+    if (!std::isfinite(narrow)) {
+      result.conclusion = Conclusion::not_applicable;
+      result.reason = fmt::format(
+          "the tangent kernel of {} images is singular: the network is far too narrow for its infinite width to say "
+          "anything of it",
+          learned_images);
+      return result;
+    }
+    const double strayed = training_gap(subject, random);
     result.evidence["width_gap"] = narrow;
     result.evidence["training_gap"] = strayed;
     if (std::max(narrow, strayed) > largest_gap) {

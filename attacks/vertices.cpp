@@ -51,20 +51,22 @@ Reconstruction Vertices::run(const Subject& subject, const Handed& handed, const
   }
   deflation.sweep(options.whole("directions", 0, 10'000'000), random, progress);
 
-  const Tensor images = deflation.known_images();
+  result.claim = deflation.claim(at::zeros({0, subject.network->inputs()}, at::kFloat));
+  result.complete = deflation.missing() == 0;
   result.evidence["slack"] = deflation.polytope().slack();
   result.evidence["fewest_active_bounds"] = deflation.fewest_active();
-  if (images.size(0) == 0) {
+  if (result.claim.images.size(0) > 0) return result;
+  result.claim = {};
+  if (progress.out_of_time()) {
+    result.conclusion = Conclusion::inconclusive;
+    result.reason = "there was no time for the linear programmes that would tell";
+  } else {
     result.conclusion = Conclusion::not_applicable;
     result.reason = fmt::format(
         "no vertex of the polytope in {} dimensions has bounds that agree with each other: the images have too few "
         "pixels at a bound, or there are too many images for random directions",
         deflation.rank());
-    return result;
   }
-  result.complete = deflation.missing() == 0;
-  result.claim.images = images;
-  result.claim.confirmed = at::ones({images.size(0)}, at::kBool);
   return result;
 }
 

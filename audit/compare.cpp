@@ -111,7 +111,10 @@ void read_findings(ComparisonRun& run, const Report& report) {
   }
   run.training_images = report.data.samples;
   run.control_images = report.data.control_samples;
-  for (const auto& finding : report.findings) run.membership_attacks += finding.membership ? 1 : 0;
+  for (const auto& finding : report.findings) {
+    run.membership_attacks += finding.membership ? 1 : 0;
+    run.reconstruction_attacks += finding.reconstructed ? 1 : 0;
+  }
   if (const Finding* best = best_membership(report.findings)) {
     run.membership_attack = best->attack;
     run.membership_auc = best->membership->auc;

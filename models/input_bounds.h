@@ -16,9 +16,10 @@ struct InputBounds {
   // The bounds on images [d], in the dtype of the mean.
   Tensor lower() const { return over(low - mean, scale); }
   Tensor upper() const { return over(high - mean, scale); }
-  // How much wider the range of an image is than that of a pixel, on average.
-  double width() const { return scale.defined() ? scale.reciprocal().mean().item<double>() : 1; }
-  // From black to white in an image, on average.
+  // How much wider the range of an image is than that of a pixel: of the pixel in the middle, for those that hardly
+  // ever change may have scales of any size.
+  double width() const { return scale.defined() ? scale.reciprocal().median().item<double>() : 1; }
+  // From black to white in an image, likewise.
   double range() const { return (high - low) * width(); }
   InputBounds to(at::ScalarType dtype) const { return {mean.to(dtype), low, high, scale}; }
 };

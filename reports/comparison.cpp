@@ -53,21 +53,26 @@ void summarize_accuracy(ComparisonSetting& setting) {
   }
 }
 
+// Times the ways in which the best of each run's attacks could have been chosen.
+double corrected(double p, const ComparisonSetting& setting, std::int64_t ComparisonRun::*attacks) {
+  for (const auto& run : setting.runs) p *= static_cast<double>(std::max<std::int64_t>(1, run.*attacks));
+  return std::min(1.0, p);
+}
+
 void summarize_membership(ComparisonSetting& setting) {
   const auto aucs = values(setting.runs, &ComparisonRun::membership_auc);
   if (aucs.empty()) return;
   const double mean = std::accumulate(aucs.begin(), aucs.end(), 0.0) / static_cast<double>(aucs.size());
   setting.membership_auc = mean;
-  std::int64_t looked_at = 0, members = 0, control = 0;
+  std::int64_t members = 0, control = 0;
   for (const auto& run : setting.runs) {
     if (!run.membership_auc) continue;
-    looked_at = std::max(looked_at, run.membership_attacks);
     members = run.training_images;
     control = run.control_images;
   }
   if (members < 1 || control < 1) return;
   const double p = auc_p_value(mean, members, control, static_cast<std::int64_t>(aucs.size()));
-  setting.membership_p_value = std::min(1.0, p * static_cast<double>(looked_at));
+  setting.membership_p_value = corrected(p, setting, &ComparisonRun::membership_attacks);
 }
 
 double leakage(const ComparisonSetting& setting) { return setting.reconstructed->rate; }
@@ -248,7 +253,8 @@ void summarize(DefenseComparison& comparison) {
     setting.reconstructed = added(setting.runs, &ComparisonRun::reconstructed);
     setting.control = added(setting.runs, &ComparisonRun::control);
     if (setting.reconstructed && setting.control) {
-      setting.p_value = fisher_p_value(*setting.reconstructed, *setting.control);
+      const double p = fisher_p_value(*setting.reconstructed, *setting.control);
+      setting.p_value = corrected(p, setting, &ComparisonRun::reconstruction_attacks);
     }
     summarize_membership(setting);
     if (setting.defense == "none" && undefended == nullptr) undefended = &setting;

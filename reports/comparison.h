@@ -22,7 +22,8 @@ struct ComparisonRun {
   std::optional<Rate> reconstructed, control;
   std::optional<Confirmed> confirmed;
   Number p_value;
-  std::string membership_attack;  // that tells members from others best
+  std::int64_t reconstruction_attacks = 0;  // that made images
+  std::string membership_attack;            // that tells members from others best
   Number membership_auc, membership_tpr_at_fpr_0_01;
   std::int64_t membership_attacks = 0;  // that measured it
   std::int64_t training_images = 0, control_images = 0;
@@ -44,9 +45,11 @@ struct ComparisonSetting {
   // Over all runs that are there; see summarize().
   Number test_accuracy, test_accuracy_low, test_accuracy_high;  // mean and 95 % interval
   std::optional<Rate> reconstructed, control;                   // counts added up over seeds
-  Number p_value;                                               // of those counts, Fisher's exact test
-  Number membership_auc;                                        // mean
-  // Mann and Whitney's, times the attacks that measured it: the best of several is looked at.
+  // Of those counts, by Fisher's exact test; of the mean AUC, by Mann and Whitney's. Each run shows the best of its
+  // attacks, so each is times the ways in which these could have been chosen (Bonferroni): attacks to the power of
+  // runs.
+  Number p_value;
+  Number membership_auc;  // mean
   Number membership_p_value;
   // No other setting is at least as accurate and leaks no more, and better in one of both. One whose audits did not all
   // settle beats none: what it leaks is only known from below.

@@ -5,8 +5,10 @@
 
 #include <algorithm>
 #include <limits>
+#include <map>
 #include <numeric>
 #include <stdexcept>
+#include <string>
 
 #include "attacks/scoring/similarity.h"
 #include "models/scale.h"
@@ -145,6 +147,23 @@ std::vector<Match> match(const Gap& gap, const Tensor& counts, const Tensor& row
   return matches;
 }
 
+// Copies of one training image share its find: each of them came back, though they have one partner between them.
+void share_between_copies(std::vector<Match>& matches, const Tensor& images) {
+  std::map<std::string, std::size_t> found;
+  const auto bytes_of = [&](std::size_t k) {
+    const Tensor image = images[static_cast<std::int64_t>(k)].contiguous();
+    return std::string(static_cast<const char*>(image.data_ptr()), image.nbytes());
+  };
+  for (std::size_t k = 0; k < matches.size(); ++k) {
+    if (matches[k].reconstructed) found.emplace(bytes_of(k), k);
+  }
+  if (found.empty()) return;
+  for (std::size_t k = 0; k < matches.size(); ++k) {
+    if (matches[k].reconstructed) continue;
+    if (const auto copy = found.find(bytes_of(k)); copy != found.end()) matches[k] = matches[copy->second];
+  }
+}
+
 void add_similarity(std::vector<Match>& matches, const Tensor& candidates, const Truth& truth) {
   if (truth.image_shape.size() < 2) return;
   std::vector<std::int64_t> images, partners;
@@ -188,6 +207,7 @@ void score_images(Score& result, const Truth& truth, const Halves& control, cons
 
   result.threshold = calibration.threshold;
   result.matches = match(training, ours, rows);
+  share_between_copies(result.matches, truth.training);
   add_similarity(result.matches, result.clipped, truth);
   const auto found =
       std::count_if(result.matches.begin(), result.matches.end(), [](const Match& one) { return one.reconstructed; });

@@ -33,22 +33,19 @@ constexpr std::int64_t most_fruitless = 48;  // candidates in a row that lead no
 constexpr double least_norm = 0.1;           // of the median candidate: less points at nothing
 constexpr double least_contrast = 0.1;       // of the pixel range: a blank image lies in many spans and is no find
 
-// [n] distance of points [r] from each of `others` [n, r], relative to the longer of the two.
-Tensor distances_between(const Tensor& others, const Tensor& coordinates) {
-  return (others - coordinates).norm(2, 1) / at::maximum(others.norm(2, 1), coordinates.norm());
-}
-
 }  // namespace
 
 Deflation::Deflation(const Subject& subject, const RowSpan& span, double leverage)
     : subject_(subject),
       span_(span),
       polytope_(std::make_unique<PixelPolytope>(span, subject.bounds)),
+      size_(subject.bounds, polytope_->basis()),
       leverage_(leverage),
       known_(at::zeros({0, span.rank}, at::kDouble)),
       known_leverage_(at::zeros({0}, at::kDouble)),
       known_firmness_(at::zeros({0}, at::kDouble)),
-      doubtful_(at::zeros({0, span.rank}, at::kDouble)) {}
+      doubtful_(at::zeros({0, span.rank}, at::kDouble)),
+      unfitted_(at::zeros({0, span.rank}, at::kDouble)) {}
 
 Tensor Deflation::known_images() const { return at::mm(known_, polytope_->basis()).to(at::kFloat); }
 
@@ -104,15 +101,15 @@ bool Deflation::widen() {
 }
 
 // [K] from each known image.
-Tensor Deflation::distances(const Tensor& coordinates) const { return distances_between(known_, coordinates); }
+Tensor Deflation::distances(const Tensor& coordinates) const { return size_.relative_distances(known_, coordinates); }
 
 bool Deflation::is_known(const Tensor& coordinates, double within) const {
   return (distances(coordinates) < within).any().item<bool>();
 }
 
-void Deflation::keep_doubtful(const Tensor& coordinates) {
-  const bool resembles = (distances_between(doubtful_, coordinates) < same_image).any().item<bool>();
-  if (!resembles) doubtful_ = at::cat({doubtful_, coordinates.unsqueeze(0)});
+void Deflation::keep(Tensor& others, const Tensor& coordinates, const ImageSize& size) {
+  const bool resembles = (size.relative_distances(others, coordinates) < same_image).any().item<bool>();
+  if (!resembles) others = at::cat({others, coordinates.unsqueeze(0)});
 }
 
 Tensor Deflation::doubtful_images() const {
@@ -120,6 +117,7 @@ Tensor Deflation::doubtful_images() const {
   for (std::int64_t i = 0; i < doubtful_.size(0); ++i) {
     if (!is_known(doubtful_[i], same_image)) images.push_back(doubtful_.narrow(0, i, 1));
   }
+  if (found() == 0) images.push_back(unfitted_);
   return at::mm(at::cat(images), polytope_->basis()).to(at::kFloat);
 }
 
@@ -165,7 +163,6 @@ std::int64_t Deflation::take(const VertexSet& vertices) {
   for (const auto i : order) {
     if (vertices.leverage[i] > leverage_) break;
     const auto row = static_cast<std::int64_t>(i);
-    if (fits.defined() && !fits[row].item<bool>()) continue;
     const Tensor image = vertices.coordinates[row];
     const Tensor pixels = subject_.bounds.pixels(at::mv(polytope_->basis().t(), image));
     const double contrast = (pixels.max() - pixels.min()).item<double>();
@@ -173,8 +170,12 @@ std::int64_t Deflation::take(const VertexSet& vertices) {
     if (found() >= fewest_to_compare_with &&
         vertices.firmness[i] < least_relative_firmness * known_firmness_.median().item<double>())
       continue;
+    if (fits.defined() && !fits[row].item<bool>()) {
+      if (found() == 0) keep(unfitted_, image, size_);
+      continue;
+    }
     if (coarse && vertices.misfit[i] > largest_misfit) {
-      keep_doubtful(image);
+      keep(doubtful_, image, size_);
       continue;
     }
     if (is_known(image, same_image)) {
@@ -224,6 +225,7 @@ void Deflation::restore(const State& state) {
   known_leverage_ = state.tensor("known_leverage");
   known_firmness_ = state.tensor("known_firmness");
   doubtful_ = state.tensor("doubtful");
+  unfitted_ = state.tensor("unfitted");
   fewest_active_ = state.whole("fewest_active");
   if (state.whole("wide") != 0) widen();
 }

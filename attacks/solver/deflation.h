@@ -3,6 +3,7 @@
 // proposes, what is confirmed is shared.
 #pragma once
 
+#include "attacks/solver/image_size.h"
 #include "attacks/solver/pixel_polytope.h"
 
 namespace afterimage {
@@ -27,7 +28,9 @@ class Deflation {
   // [D, d] float32: vertices whose bounds agree, but on slack so coarse that this proves nothing; none resembles
   // another or a known image.
   Tensor doubtful_images() const;
-  // The known images, which are confirmed, then the doubtful ones and `others` [n, d] float32, which are not.
+  // The known images, which are confirmed, then the doubtful ones and `others` [n, d] float32, which are not. Where the
+  // network fits none of the images whose bounds agree, it says nothing of them (it was trained towards other targets,
+  // or not to the end): all of these are doubtful then.
   Claim claim(const Tensor& others) const;
   const PixelPolytope& polytope() const { return *polytope_; }
   // Fewest bounds active at a confirmed image; 0 while there is none.
@@ -46,6 +49,7 @@ class Deflation {
         .set("known_firmness", known_firmness_)
         .set("fewest_active", fewest_active_)
         .set("doubtful", doubtful_)
+        .set("unfitted", unfitted_)
         .set("wide", std::int64_t{wide_});
   }
   void restore(const State& state);
@@ -66,7 +70,7 @@ class Deflation {
   // Tries candidates that resemble a known image and go as far again where no known image goes, until some are new.
   std::int64_t sweep_beside_known(Generator& random, Progress& progress);
   Tensor distances(const Tensor& coordinates) const;
-  void keep_doubtful(const Tensor& coordinates);
+  static void keep(Tensor& others, const Tensor& coordinates, const ImageSize& size);
   // An image with little weight in the first layer's change is off in the span by several times as much as most are, so
   // that it lies outside the bounds with their usual slack. Returns whether they were not wide yet.
   bool widen();
@@ -84,10 +88,11 @@ class Deflation {
   const Subject& subject_;
   RowSpan span_;
   std::unique_ptr<PixelPolytope> polytope_;
+  ImageSize size_;
   bool wide_ = false;
   double leverage_;
   Tensor known_, known_leverage_, known_firmness_;  // [K, r], [K], [K]
-  Tensor doubtful_;                                 // [D, r]
+  Tensor doubtful_, unfitted_;                      // [D, r]: on coarse slack; by the trained network
   std::int64_t fewest_active_ = 0;
 };
 

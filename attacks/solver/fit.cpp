@@ -6,7 +6,7 @@ Tensor fitted(const Subject& subject, const Tensor& images, double tolerance) {
   if (subject.loss != LossKind::squared) return {};
   const Tensor outputs = subject.network->evaluate(subject.trained, images);
   if (outputs.size(1) == 1) return ((outputs.abs() - 1).abs() < tolerance).squeeze(1);
-  return ((outputs.amax(1) - 1).abs() < tolerance).logical_and(outputs.abs().sum(1) - outputs.amax(1) < tolerance);
+  return (outputs - fitted_targets(outputs)).abs().amax(1) < tolerance;
 }
 
 Tensor fitted_targets(const Tensor& outputs) {

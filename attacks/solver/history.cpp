@@ -1,6 +1,7 @@
 #include "attacks/solver/history.h"
 
 #include <algorithm>
+#include <cmath>
 #include <utility>
 
 namespace afterimage {
@@ -16,7 +17,7 @@ void SearchHistory::add(const SearchResult& found) {
 }
 
 void SearchHistory::keep_if_better(SearchResult found) {
-  if (!best || found.loss_final < best->loss_final) best = std::move(found);
+  if (!best || !std::isfinite(best->loss_final) || found.loss_final < best->loss_final) best = std::move(found);
 }
 
 void SearchHistory::tell(Reconstruction& result) const {

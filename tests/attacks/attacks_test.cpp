@@ -1,9 +1,11 @@
 #include <cmath>
+#include <limits>
 
 #include "attacks/attack.h"
 #include "attacks/capacity.h"
 #include "attacks/recorder.h"
 #include "attacks/scoring/score.h"
+#include "attacks/solver/history.h"
 #include "attacks/span.h"
 #include "models/base/error.h"
 #include "models/mlp.h"
@@ -187,6 +189,46 @@ TEST_CASE("a planted row space and decay factor come back as they were planted")
   }
   CHECK_FALSE(find_row_span(initial, initial + at::randn({80, 60}, random, at::kDouble)).span);
   CHECK_FALSE(find_row_span(initial, initial).span);
+}
+
+TEST_CASE("one strong direction over a spectrum that hardly falls is no row space of one dimension") {
+  Generator random = seeded(21);
+  const Tensor initial = at::randn({120, 90}, random, at::kDouble);
+  // As of bright images of which no mean was taken off, after Adam: the mean, ten times as strong as anything else.
+  const Tensor change = at::randn({120, 90}, random, at::kDouble) / 20 +
+                        at::mm(at::ones({120, 1}, at::kDouble), at::rand({1, 90}, random, at::kDouble) + 0.5) / 10;
+  const SpanSearch search = find_row_span(initial, initial + change);
+  CHECK_FALSE(search.span);
+  CHECK(search.directions.defined());
+}
+
+TEST_CASE("a diverged restart does not stand in the way of those after it") {
+  SearchHistory history;
+  SearchResult diverged, good, worse;
+  diverged.loss_final = std::numeric_limits<double>::quiet_NaN();
+  good.loss_final = 1;
+  worse.loss_final = 2;
+  for (const auto& found : {diverged, good, worse}) history.keep_if_better(found);
+  CHECK(history.best->loss_final == 1);
+}
+
+TEST_CASE("where the network fits no image, those whose bounds agree are claimed, and the attack is sure of none") {
+  Recipe recipe = squared_recipe();
+  recipe.until_loss = 0.35;
+  const Trained trained = trained_network(recipe);
+  const Tensor outputs = trained.subject.network->evaluate(trained.subject.trained, trained.truth.training);
+  REQUIRE(((outputs.abs() - 1).abs() > 0.1).all().item<bool>());
+  const Reconstruction found = attack("vertices", trained.subject);
+  CHECK(found.conclusion == Conclusion::ok);
+  const Score score = scored(found, trained.truth);
+  CHECK(score.reconstructed->count >= images_count - 1);
+  CHECK(score.confirmed == 0);
+}
+
+TEST_CASE("a network so small that its kernel is singular is not one of infinite width, and that is no failure") {
+  const Reconstruction found = attack("infinite-width", trained_network(squared_recipe(), 1, {1}).subject);
+  CHECK(found.conclusion == Conclusion::not_applicable);
+  CHECK(found.reason.find("singular") != std::string::npos);
 }
 
 TEST_CASE("under Adam there is no row space: the probe says so, counts nothing, and still tells members from others") {

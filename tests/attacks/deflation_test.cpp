@@ -77,6 +77,42 @@ TEST_CASE("of two finds that resemble each other the one whose bounds agree bett
   for (std::int64_t i = 0; i < deflation.found(); ++i) CHECK(pictures.distance(deflation.known()[i]) < 1e-3);
 }
 
+TEST_CASE("drawings on white of which no mean was taken off are told apart by their contrast") {
+  Generator random = seeded(9);
+  Pictures pictures(false);
+  // A twentieth of the pixels has ink: all images are nearly the same length and a quarter of it apart.
+  const Tensor drawings =
+      1 - at::rand({count, pixels}, random, at::kDouble).mul(at::rand({count, pixels}, random, at::kDouble) < 0.05);
+  pictures.set_as_they_are(drawings);
+  const double apart = (drawings[0] - drawings[1]).norm().item<double>() / drawings[0].norm().item<double>();
+  REQUIRE(apart < 0.3);  // within which two finds would be one
+  const Subject subject = subject_of(pictures);
+  Deflation deflation(subject, pictures.span);
+  Silent silent;
+  Forgetful forgetful;
+  deflation.offer(noisy(pictures.coordinates(), 0.01, random), silent, forgetful);
+  CHECK(deflation.found() >= count - 1);
+  for (std::int64_t i = 0; i < deflation.found(); ++i) CHECK(pictures.distance(deflation.known()[i]) < 1e-3);
+}
+
+TEST_CASE("an image's size is the lesser of its norm and its contrast, in any coordinates and with any scale") {
+  Generator random = seeded(10);
+  const bool scaled = GENERATE(false, true);
+  const Tensor scale = scaled ? at::rand({pixels}, random, at::kDouble) + 0.5 : Tensor();
+  Pictures pictures(false, 3, scale);
+  pictures.bounds.mean = pictures.bounds.mean.to(at::kDouble);
+  const Tensor images = at::mm(pictures.coordinates(), pictures.span.basis);
+  const Tensor seen = pictures.bounds.pixels(images), contrast = over(seen - seen.mean(1, true), scale);
+  const Tensor expected = at::minimum(images.norm(2, 1), contrast.norm(2, 1));
+  const ImageSize in_span(pictures.bounds, pictures.span.basis), in_pixels(pictures.bounds, {});
+  CHECK((in_span(pictures.coordinates()) - expected).abs().max().item<double>() < 1e-10);
+  CHECK((in_pixels(images) - expected).abs().max().item<double>() < 1e-10);
+  const Tensor far = in_pixels.relative_distances(images, images[2]);
+  CHECK(far[2].item<double>() == 0);
+  CHECK(far[0].item<double>() == Approx((images[0] - images[2]).norm().item<double>() /
+                                        std::max(expected[0].item<double>(), expected[2].item<double>())));
+}
+
 TEST_CASE("where slack is so wide that dim pixels count as black, only what rounding explains is confirmed") {
   const bool dim = GENERATE(false, true);
   Pictures pictures(false);

@@ -128,6 +128,16 @@ TEST_CASE("one candidate between two images is at most one find") {
   CHECK((one.matches[0].candidate == -1) != (one.matches[1].candidate == -1));
 }
 
+TEST_CASE("copies of one training image all come back with the one reconstruction that there is of them") {
+  Truth truth = noise_truth(20, 200, 1);
+  truth.training = at::cat({truth.training.narrow(0, 0, 10), truth.training.narrow(0, 0, 10)}).contiguous();
+  const Score all = score_of(truth.training.narrow(0, 0, 10), truth);
+  CHECK(all.reconstructed->count == 20);
+  const Score some = score_of(truth.training.narrow(0, 0, 3), truth);
+  CHECK(some.reconstructed->count == 6);
+  CHECK(some.matches[12].candidate == some.matches[2].candidate);
+}
+
 TEST_CASE("an exact copy stays with its image though another image would gain by it") {
   // In relative distances the cheapest pairing would give the copy of the bright image away.
   Truth truth = noise_truth(2, 100, 8);

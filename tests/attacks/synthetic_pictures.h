@@ -34,6 +34,16 @@ struct Pictures {
     span.rounding = 1e-7;
     bounds = {mean.to(at::kFloat), 0, 1, scale};
   }
+  // These pixels, of which no mean was taken off.
+  void set_as_they_are(const Tensor& all) {
+    mean = at::zeros({pixels}, at::kDouble);
+    images = all;
+    const auto [u, s, vh] = at::linalg_svd(images, false);
+    span.rank = count;
+    span.basis = vh.narrow(0, 0, span.rank).contiguous();
+    span.singular_values = to_doubles(s);
+    bounds = {mean.to(at::kFloat), 0, 1, {}};
+  }
   Tensor coordinates() const { return at::mm(images, span.basis.t()); }
   // Relative distance of coordinates [r] to the nearest picture.
   double distance(const Tensor& found) const {

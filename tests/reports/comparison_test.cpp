@@ -1,5 +1,6 @@
 #include "reports/comparison.h"
 
+#include <algorithm>
 #include <catch2/catch.hpp>
 #include <tuple>
 
@@ -55,6 +56,25 @@ TEST_CASE("counts add up over seeds, accuracies have their mean and interval, an
   CHECK_FALSE(worse.on_front);
   CHECK(*plain.membership_p_value < 1e-20);
   CHECK(*better.membership_p_value == 1);  // of three attacks the best was looked at
+}
+
+TEST_CASE("p-values over seeds count that the best attack of each run is looked at") {
+  DefenseComparison once, chosen;
+  for (DefenseComparison* comparison : {&once, &chosen}) {
+    std::vector<ComparisonRun> runs{run_of(1, 0.9, 3, 1), run_of(2, 0.9, 3, 1), run_of(3, 0.9, 3, 1)};
+    for (auto& run : runs) {
+      run.membership_auc = 0.56;
+      run.membership_attacks = comparison == &once ? 1 : 3;
+      run.reconstruction_attacks = comparison == &once ? 1 : 2;
+    }
+    comparison->settings.push_back(setting_of("plain", "none", std::move(runs)));
+    summarize(*comparison);
+  }
+  // Three attacks in each of three runs could have been chosen in 27 ways, two in 8.
+  CHECK(*chosen.settings[0].membership_p_value == Approx(std::min(1.0, 27 * *once.settings[0].membership_p_value)));
+  CHECK(*chosen.settings[0].p_value == Approx(std::min(1.0, 8 * *once.settings[0].p_value)));
+  CHECK(*once.settings[0].membership_p_value < 1.0 / 27);
+  CHECK(*once.settings[0].p_value < 1.0 / 8);
 }
 
 TEST_CASE("each setting is told in one sentence that names what it costs and what it leaks, beside none") {

@@ -1,0 +1,28 @@
+// How large an image is, to say whether two are one: a distance means much or little beside it.
+#pragma once
+
+#include "models/input_bounds.h"
+
+namespace afterimage {
+
+// L2 norm of an image or of its contrast (what is left without its own mean pixel), whichever is less: where no mean
+// was taken off bright images, all are long and near each other, and their contrast alone tells them apart.
+class ImageSize {
+ public:
+  // Of images in coordinates [r] of `basis` [r, d], or, where that is undefined, of images [d] themselves.
+  ImageSize(const InputBounds& bounds, const Tensor& basis);
+  // [n] of coordinates [n, r], in their dtype.
+  Tensor operator()(const Tensor& coordinates) const;
+  // [n] distance of coordinates [r] from each of `others` [n, r], relative to the larger of the two.
+  Tensor relative_distances(const Tensor& others, const Tensor& coordinates) const;
+
+ private:
+  Tensor squared_contrast(const Tensor& coordinates) const;
+
+  InputBounds bounds_;  // float64
+  // With a basis: contrast is affine in coordinates z, and its square is z' square z + 2 linear z + constant.
+  Tensor square_, linear_;
+  double constant_ = 0;
+};
+
+}  // namespace afterimage
