@@ -97,9 +97,8 @@ Reconstruction InfiniteWidth::run(const Subject& subject, const Handed& handed, 
   const FrankWolfePlan plan = parse(options);
   Reconstruction result;
   if (handed.complete) {
-    result.conclusion = Conclusion::not_applicable;
-    result.reason = "nothing is left to find: the attacks before it are sure of as many images as the span counts";
-    return result;
+    return not_applicable(
+        "nothing is left to find: the attacks before it are sure of as many images as the span counts");
   }
   std::optional<AnalyticNtk> kernel;
   std::shared_ptr<const LearnedFunction> learned;
@@ -109,25 +108,19 @@ Reconstruction InfiniteWidth::run(const Subject& subject, const Handed& handed, 
   } else {
     kernel = subject.network->infinite_kernel();
     if (!kernel) {
-      result.conclusion = Conclusion::not_applicable;
-      result.reason = subject.network->architecture() + " has no infinite-width kernel in closed form";
-      return result;
+      return not_applicable(subject.network->architecture() + " has no infinite-width kernel in closed form");
     }
     if (subject.network->outputs() > most_outputs) {
-      result.conclusion = Conclusion::not_applicable;
-      result.reason = fmt::format(
+      return not_applicable(fmt::format(
           "whether a network is wide enough is measured with {} outputs at most, for the kernel of all of them is held",
-          most_outputs);
-      return result;
+          most_outputs));
     }
     const double narrow = width_gap(subject, *kernel, random);
     if (!std::isfinite(narrow)) {
-      result.conclusion = Conclusion::not_applicable;
-      result.reason = fmt::format(
+      return not_applicable(fmt::format(
           "the tangent kernel of {} images is singular: the network is far too narrow for its infinite width to say "
           "anything of it",
-          learned_images);
-      return result;
+          learned_images));
     }
     const double strayed = training_gap(subject, random);
     result.evidence["width_gap"] = narrow;

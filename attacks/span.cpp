@@ -102,8 +102,8 @@ SpanSearch find_row_span(const Tensor& initial, const Tensor& trained) {
     return {
         std::nullopt,
         fmt::format("the spectrum of the first layer's change has no fall: its {} singular values go from {:.3g} to "
-                    "{:.3g} with no two neighbours more than {:.2f} apart, so it has full rank, as under Adam or with "
-                    "as many images as pixels",
+                    "{:.3g} and fall nowhere to what could be rounding by more than {:.2f}, so it has full rank, as "
+                    "under Adam or with as many images as pixels",
                     found.values.size(), found.values.front(), found.values.back(), found.fall.gap),
         found.values, over_all_pixels(found.spectrum.rows)};
   }

@@ -72,8 +72,7 @@ void prepare(const CompareRequest& request) {
 }
 
 // What was refused leaves nothing in a folder that held nothing before, unless some run had come to its end.
-void withdraw(const fs::path& out, const CompareSpec& spec, bool held_nothing, bool is_new) {
-  if (!held_nothing) return;
+void withdraw(const fs::path& out, const CompareSpec& spec, bool is_new) {
   const auto places = places_of(spec);
   if (std::any_of(places.begin(), places.end(),
                   [&](const Place& place) { return fs::exists(out / place.folder / "report" / "report.json"); })) {
@@ -225,19 +224,18 @@ DefenseComparison run_comparison(const CompareRequest& request, const Context& c
     open.push_back(std::move(job));
     place_of_job.push_back(i);
   }
+  bool refused = false;
   const auto ended = [&](std::size_t index, const JobResult& result) {
     const std::string& name = open[index].name;
+    refused = result.exit_code == bad_usage || result.exit_code == bad_input;
     if (result.exit_code == bad_usage) throw UsageError(fmt::format("{}: {}", name, result.message));
     if (result.exit_code == bad_input) throw InputError(fmt::format("{}: {}", name, result.message));
     failures[place_of_job[index]] = result.message;
   };
   try {
     run_jobs(open, jobs, *context.progress, ended);
-  } catch (const UsageError&) {
-    withdraw(request.out, spec, held_nothing, is_new);
-    throw;
-  } catch (const InputError&) {
-    withdraw(request.out, spec, held_nothing, is_new);
+  } catch (...) {
+    if (refused && held_nothing) withdraw(request.out, spec, is_new);
     throw;
   }
 

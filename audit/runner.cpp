@@ -47,26 +47,6 @@ Status status_of(Conclusion conclusion) {
   throw std::logic_error("unknown conclusion");
 }
 
-// What is audited.
-std::string fingerprint_of(const Case& subject) {
-  std::string text;
-  for (const auto& input : subject.facts.inputs) text += "|" + input.sha256;
-  text += fmt::format("|{}|{}", subject.facts.data.control_samples, subject.facts.data.task);
-  // A checkpoint may hold several state dicts: the file alone does not say which was read.
-  for (const Parameters* parameters : {&subject.subject.initial, &subject.subject.trained}) {
-    for (const auto& [name, tensor] : parameters->entries()) text += "|" + digest_of(tensor);
-  }
-  // Of a network of infinite width there are no weights, but what it learned, and its kernel.
-  text += "|" + digest_of(subject.truth.training) + "|" + digest_of(subject.targets);
-  if (subject.subject.infinite) {
-    for (const auto& layer : subject.subject.infinite->kernel.layers()) {
-      text +=
-          fmt::format("|{}|{}|{}|{}", layer.weight_variance, layer.bias_variance, layer.weight_gain, layer.bias_gain);
-    }
-  }
-  return text;
-}
-
 std::string fingerprint_of(const Handed& handed) {
   std::string text = handed.complete ? "complete" : "";
   for (const Tensor* images : {&handed.confirmed, &handed.candidates}) {
@@ -152,9 +132,28 @@ std::optional<std::string> beyond_capacity(const Case& subject, const Finding& f
 
 }  // namespace
 
-std::string fingerprint_of(const Case& subject, const Handed& handed, const std::string& attack,
+std::string fingerprint_of(const Case& subject) {
+  std::string text;
+  for (const auto& input : subject.facts.inputs) text += "|" + input.sha256;
+  text += fmt::format("|{}|{}", subject.facts.data.control_samples, subject.facts.data.task);
+  // A checkpoint may hold several state dicts: the file alone does not say which was read.
+  for (const Parameters* parameters : {&subject.subject.initial, &subject.subject.trained}) {
+    for (const auto& [name, tensor] : parameters->entries()) text += "|" + digest_of(tensor);
+  }
+  // Of a network of infinite width there are no weights, but what it learned, and its kernel.
+  text += "|" + digest_of(subject.truth.training) + "|" + digest_of(subject.targets);
+  if (subject.subject.infinite) {
+    for (const auto& layer : subject.subject.infinite->kernel.layers()) {
+      text +=
+          fmt::format("|{}|{}|{}|{}", layer.weight_variance, layer.bias_variance, layer.weight_gain, layer.bias_gain);
+    }
+  }
+  return sha256_of(text);
+}
+
+std::string fingerprint_of(const std::string& subject, const Handed& handed, const std::string& attack,
                            const std::map<std::string, std::string>& options, const Context& context) {
-  return sha256_of(fingerprint_text(context, attack, options) + fingerprint_of(subject) + fingerprint_of(handed));
+  return sha256_of(fingerprint_text(context, attack, options) + "|" + subject + fingerprint_of(handed));
 }
 
 Finding run_attack(const Attack& attack, const Case& subject, const Handed& handed,
@@ -239,13 +238,14 @@ Report run_audit(const Case& subject, const AuditRequest& request, const Context
   Report report = subject.facts;
   report.tool = context.tool();
   Handed handed;
+  const std::string audited = fingerprint_of(subject);
   for (const auto& name : names) {
     const Stopwatch stopwatch;
     const auto begin_no_more = [&, &name = name](const std::string& reason) {
       write_claim(request.out / (name + ".npz"), {});
       return not_begun(name, reason);
     };
-    const auto print = fingerprint_of(subject, handed, name, request.options, context);
+    const auto print = fingerprint_of(audited, handed, name, request.options, context);
     auto finding = request.resume ? leftovers.finding(name, print) : std::nullopt;
     if (!finding && context.progress->out_of_time()) {
       finding = begin_no_more(out_of_time);

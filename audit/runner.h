@@ -29,9 +29,11 @@ struct AuditRequest {
 // Names of the attacks that a request runs, in order. Throws UsageError on one that is unknown, or a wrong option.
 std::vector<std::string> attacks_of(const AuditRequest& request);
 
-// Everything that decides a finding, as a hash: a finding or a state that an interrupted run left may be used again
-// only where it is the same.
-std::string fingerprint_of(const Case& subject, const Handed& handed, const std::string& attack,
+// What is audited, as a hash; its weights are read for that.
+std::string fingerprint_of(const Case& subject);
+// Everything that decides a finding, as a hash, of `subject` that of what is audited: a finding or a state that an
+// interrupted run left may be used again only where it is the same.
+std::string fingerprint_of(const std::string& subject, const Handed& handed, const std::string& attack,
                            const std::map<std::string, std::string>& options, const Context& context);
 
 // One attack, scored, from where `checkpoint` has it. Writes NAME.npz (claimed images, coefficients, scores) into

@@ -60,14 +60,13 @@ nlohmann::ordered_json evidence_of(const Plan& plan, double sampling_rate, bool 
   evidence["epsilon"] = nullptr;
   if (!std::isfinite(spent.epsilon)) {
     evidence["reason"] = "no noise was added: there is no guarantee";
-  } else if (mean_of_images) {
-    evidence["reason"] =
-        "the mean that was taken off is of the training images or came with the data, and by it one image moves all "
-        "inputs: there is no guarantee; give --mean public, --mean none or --normalize";
-    evidence["epsilon_of_steps"] = spent.epsilon;
-    evidence["renyi_order"] = spent.order;
   } else {
-    evidence["epsilon"] = spent.epsilon;
+    if (mean_of_images) {
+      evidence["reason"] =
+          "the mean that was taken off is of the training images or came with the data, and by it one image moves all "
+          "inputs: there is no guarantee; give --mean public, --mean none or --normalize";
+    }
+    evidence[mean_of_images ? "epsilon_of_steps" : "epsilon"] = spent.epsilon;
     evidence["renyi_order"] = spent.order;
   }
   evidence["delta"] = plan.delta;

@@ -107,8 +107,8 @@ bool Deflation::is_known(const Tensor& coordinates, double within) const {
   return (distances(coordinates) < within).any().item<bool>();
 }
 
-void Deflation::keep(Tensor& others, const Tensor& coordinates, const ImageSize& size) {
-  const bool resembles = (size.relative_distances(others, coordinates) < same_image).any().item<bool>();
+void Deflation::keep(Tensor& others, const Tensor& coordinates) const {
+  const bool resembles = (size_.relative_distances(others, coordinates) < same_image).any().item<bool>();
   if (!resembles) others = at::cat({others, coordinates.unsqueeze(0)});
 }
 
@@ -171,11 +171,11 @@ std::int64_t Deflation::take(const VertexSet& vertices) {
         vertices.firmness[i] < least_relative_firmness * known_firmness_.median().item<double>())
       continue;
     if (fits.defined() && !fits[row].item<bool>()) {
-      if (found() == 0) keep(unfitted_, image, size_);
+      if (found() == 0) keep(unfitted_, image);
       continue;
     }
     if (coarse && vertices.misfit[i] > largest_misfit) {
-      keep(doubtful_, image, size_);
+      keep(doubtful_, image);
       continue;
     }
     if (is_known(image, same_image)) {

@@ -70,7 +70,8 @@ class Deflation {
   // Tries candidates that resemble a known image and go as far again where no known image goes, until some are new.
   std::int64_t sweep_beside_known(Generator& random, Progress& progress);
   Tensor distances(const Tensor& coordinates) const;
-  static void keep(Tensor& others, const Tensor& coordinates, const ImageSize& size);
+  // Adds it to `others` [n, r], unless it resembles one of them.
+  void keep(Tensor& others, const Tensor& coordinates) const;
   // An image with little weight in the first layer's change is off in the span by several times as much as most are, so
   // that it lies outside the bounds with their usual slack. Returns whether they were not wide yet.
   bool widen();

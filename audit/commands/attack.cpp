@@ -87,7 +87,7 @@ Finding attack_into(const std::filesystem::path& out, const Attack& attack, cons
   const OutputFolder folder(out, options.resume, longest_step);
   take_over(out, attack);
   const Leftovers leftovers(out);
-  const auto fingerprint = fingerprint_of(subject, {}, attack.name(), options.given, context);
+  const auto fingerprint = fingerprint_of(fingerprint_of(subject), {}, attack.name(), options.given, context);
   FileCheckpoint checkpoint(leftovers.state_file(attack.name()), fingerprint, options.resume);
   Finding finding = run_attack(attack, subject, {}, options.given, context, out, checkpoint);
   leftovers.clear();
