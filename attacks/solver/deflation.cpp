@@ -26,7 +26,7 @@ constexpr double wide_slacks = 5, largest_wide_slack = 7e-4;
 // vertices that are none (Fashion-MNIST, N = 200).
 constexpr double largest_misfit = 0.8;
 constexpr double accepted_slacks = 3;  // within which a bound is active at an image that another attack confirmed
-constexpr std::int64_t sweep_batch = 40, smallest_sweep_batch = 8, offer_batch = 16;
+constexpr std::int64_t sweep_batch = 40, smallest_sweep_batch = 8, offer_batch = 32;
 // Directions in a row that lead nowhere, times dimensions: programmes are cheap where those are few.
 constexpr std::int64_t most_fruitless_in_dimensions = 4000;
 constexpr std::int64_t most_fruitless = 48;  // candidates in a row that lead nowhere: those after them are weaker yet

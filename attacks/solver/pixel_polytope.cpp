@@ -20,9 +20,11 @@ constexpr double smallest_slack = 1e-6;  // below it the programme's own toleran
 constexpr double still_pixel = 1e-6;     // a pixel whose row of the basis is shorter does not move
 constexpr double active_in_slacks = 3;
 constexpr int refits = 4;
-constexpr int most_programmes = 4;              // for one candidate
-constexpr std::int64_t programmes_at_once = 4;  // candidates a thread between two looks at the clock
-constexpr double near = 0.4;                    // of the range: pixels nearer to a bound push towards it
+constexpr int most_vertices = 4;                                                             // for one candidate
+constexpr std::int64_t candidates_a_group = 16, groups_at_once = 4, programmes_at_once = 4;  // a thread, between two
+// looks at the clock
+constexpr double stride_of_norm = 0.025;  // of an image's norm
+constexpr double near = 0.4;              // of the range: pixels nearer to a bound push towards it
 
 // What rounding moves a pixel of an image in the span by, standard deviation. A basis vector k is off by e / s_k in
 // each pixel, e being the noise of one weight. An image whose energy is spread evenly over the directions is moved by
@@ -50,21 +52,22 @@ const double* data(const Tensor& tensor) { return tensor.data_ptr<double>(); }
 // candidate starts afresh and only its own programmes follow one another.
 class PixelPolytope::Programme {
  public:
-  Programme(const Tensor& rows, const Tensor& lower, const Tensor& upper) {
-    const auto pixels = static_cast<int>(rows.size(0)), rank = static_cast<int>(rows.size(1));
+  explicit Programme(const Box& box) {
+    const auto pixels = static_cast<int>(box.rows.size(0)), rank = static_cast<int>(box.rows.size(1));
     std::vector<int> row, column;
     std::vector<double> value, free_low(rank, -COIN_DBL_MAX), free_high(rank, COIN_DBL_MAX), objective(rank, 0.0);
     for (int i = 0; i < pixels; ++i) {
       for (int j = 0; j < rank; ++j) {
         row.push_back(i);
         column.push_back(j);
-        value.push_back(data(rows)[static_cast<std::ptrdiff_t>(i) * rank + j]);
+        value.push_back(data(box.rows)[static_cast<std::ptrdiff_t>(i) * rank + j]);
       }
     }
     const CoinPackedMatrix matrix(true, row.data(), column.data(), value.data(),
                                   static_cast<CoinBigIndex>(value.size()));
     model_.setLogLevel(0);
-    model_.loadProblem(matrix, free_low.data(), free_high.data(), objective.data(), data(lower), data(upper));
+    model_.loadProblem(matrix, free_low.data(), free_high.data(), objective.data(), data(box.lowest),
+                       data(box.highest));
     constexpr double maximise = -1;
     model_.setOptimizationDirection(maximise);
   }
@@ -89,16 +92,15 @@ PixelPolytope::PixelPolytope(const RowSpan& span, const InputBounds& bounds, dou
     : basis_(span.basis.contiguous()) {
   const double range = bounds.range();
   live_ = at::nonzero(basis_.norm(2, 0) > still_pixel).squeeze(1);
-  live_basis_ = basis_.index_select(1, live_).t().contiguous();
+  box_.rows = basis_.index_select(1, live_).t().contiguous();
   const double norm = typical_deviation * range * std::sqrt(static_cast<double>(live_.numel()));
+  stride_ = stride_of_norm * norm;
   slack_ = slacks * std::max(slack_in_deviations * rounding_of_a_pixel(span, norm), smallest_slack * range);
   const InputBounds precise = bounds.to(at::kDouble);
   lower_ = precise.lower().index_select(0, live_);
   upper_ = precise.upper().index_select(0, live_);
-  const Tensor lowest = (lower_ - slack_).contiguous(), highest = (upper_ + slack_).contiguous();
-  for (int i = 0; i < at::get_num_threads(); ++i) {
-    programmes_.push_back(std::make_unique<Programme>(live_basis_, lowest, highest));
-  }
+  box_.lowest = (lower_ - slack_).contiguous();
+  box_.highest = (upper_ + slack_).contiguous();
 }
 
 PixelPolytope::~PixelPolytope() = default;
@@ -148,10 +150,10 @@ Fit fit_bounds(const Tensor& vertex, const Tensor& rows, const Tensor& lower, co
 
 // The sum of the normals of the bounds that the pixels of one image [r] are near, each by how near: [r].
 Tensor PixelPolytope::outward(const Tensor& coordinates) const {
-  const Tensor pixels = at::mv(live_basis_, coordinates), range = upper_ - lower_;
+  const Tensor pixels = at::mv(box_.rows, coordinates), range = upper_ - lower_;
   const Tensor up = (1 - (upper_ - pixels) / (near * range)).clamp(0, 1);
   const Tensor down = (1 - (pixels - lower_) / (near * range)).clamp(0, 1);
-  return at::mv(live_basis_.t(), up - down);
+  return at::mv(box_.rows.t(), up - down);
 }
 
 namespace {
@@ -171,47 +173,107 @@ void put(VertexSet& vertices, std::int64_t row, const Fit& fit, double slack) {
   vertices.misfit[i] = fit.misfit / slack;
 }
 
+// `work` for each of `count` parts and the number of its thread, `at_once` a thread between two calls of `look` with
+// how many are done.
+template <class Work, class Look>
+void each_on_a_thread(std::int64_t count, std::int64_t at_once, const Work& work, const Look& look) {
+  const std::int64_t threads = at::get_num_threads();
+  for (std::int64_t first = 0; first < count; first += threads * at_once) {
+    const std::int64_t end = std::min(count, first + threads * at_once);
+    std::atomic<std::int64_t> next = first;
+    at::parallel_for(0, threads, 1, [&](std::int64_t begin, std::int64_t last) {
+      for (std::int64_t thread = begin; thread < last; ++thread) {
+        for (std::int64_t i = next++; i < end; i = next++) work(i, thread);
+      }
+    });
+    look(end);
+  }
+}
+
+void replace(VertexSet& vertices, std::int64_t row, const VertexSet& others, std::int64_t other) {
+  const auto to = static_cast<std::size_t>(row), from = static_cast<std::size_t>(other);
+  vertices.coordinates[row].copy_(others.coordinates[other]);
+  vertices.leverage[to] = others.leverage[from];
+  vertices.active[to] = others.active[from];
+  vertices.firmness[to] = others.firmness[from];
+  vertices.misfit[to] = others.misfit[from];
+}
+
 }  // namespace
 
 VertexSet PixelPolytope::refit(const Tensor& coordinates, double slacks) const {
   VertexSet found = vertices_of(coordinates.size(0), rank());
   for (std::int64_t i = 0; i < coordinates.size(0); ++i) {
-    put(found, i, fit_bounds(coordinates[i], live_basis_, lower_, upper_, slacks * slack_, active_in_slacks * slack_),
+    put(found, i, fit_bounds(coordinates[i], box_.rows, lower_, upper_, slacks * slack_, active_in_slacks * slack_),
         slack_);
   }
   return found;
 }
 
-VertexSet PixelPolytope::snap(const Tensor& candidates, bool along, Progress& progress) {
+void PixelPolytope::snap_group(const Tensor& candidates, std::int64_t first, VertexSet& found) const {
+  Tensor points = candidates, rows = at::arange(first, first + candidates.size(0));
+  for (int vertices = 0; vertices < most_vertices && points.size(0) > 0; ++vertices) {
+    Tensor directions = at::empty_like(points);
+    for (std::int64_t i = 0; i < points.size(0); ++i) directions[i].copy_(outward(points[i]));
+    const Tensor led_to = furthest_by_splitting(box_, points, directions, stride_, slack_);
+    std::vector<std::int64_t> going;
+    for (std::int64_t i = 0; i < points.size(0); ++i) {
+      const double tolerance = active_in_slacks * slack_;
+      const Fit fit = fit_bounds(led_to[i], box_.rows, lower_, upper_, tolerance, tolerance);
+      put(found, rows[i].item<std::int64_t>(), fit, slack_);
+      const bool stays = ((led_to[i] - points[i]).norm() < 1e-6 * led_to[i].norm()).item<bool>();
+      if (fit.leverage >= largest_leverage && !stays) going.push_back(i);
+    }
+    const Tensor kept = at::tensor(going, at::kLong);
+    points = led_to.index_select(0, kept);
+    rows = rows.index_select(0, kept);
+  }
+}
+
+VertexSet PixelPolytope::snap(const Tensor& candidates, Progress& progress) const {
   const c10::NoGradGuard no_gradients;
   const SerialProducts serial;
   const Tensor starts = candidates.to(at::kDouble).contiguous();
-  const std::int64_t count = starts.size(0), workers = static_cast<std::int64_t>(programmes_.size());
+  const std::int64_t count = starts.size(0), groups = (count + candidates_a_group - 1) / candidates_a_group;
   VertexSet found = vertices_of(count, rank());
-  const auto snap_one = [&](std::int64_t i, Programme& programme) {
-    Tensor at = starts[i], vertex = at::empty({rank()}, at::kDouble);
-    programme.start_afresh();
-    for (int programmes = 0; programmes < most_programmes; ++programmes) {
-      const Tensor direction = (along && programmes == 0 ? at : outward(at)).contiguous();
-      if (!programme.furthest(data(direction), vertex.data_ptr<double>())) return;
-      const bool stays = ((vertex - at).norm() < 1e-6 * vertex.norm()).item<bool>();
-      at = vertex.clone();
-      const double tolerance = active_in_slacks * slack_;
-      const Fit fit = fit_bounds(at, live_basis_, lower_, upper_, tolerance, tolerance);
-      put(found, i, fit, slack_);
-      if (fit.leverage < largest_leverage || stays) return;
-    }
-  };
-  for (std::int64_t first = 0; first < count; first += workers * programmes_at_once) {
-    const std::int64_t end = std::min(count, first + workers * programmes_at_once);
-    std::atomic<std::int64_t> next = first;
-    at::parallel_for(0, workers, 1, [&](std::int64_t begin, std::int64_t last) {
-      for (std::int64_t worker = begin; worker < last; ++worker) {
-        for (std::int64_t i = next++; i < end; i = next++) snap_one(i, *programmes_[static_cast<std::size_t>(worker)]);
-      }
-    });
-    progress.step(end, count, "linear programmes");
+  each_on_a_thread(
+      groups, groups_at_once,
+      [&](std::int64_t group, std::int64_t) {
+        const std::int64_t first = group * candidates_a_group;
+        snap_group(starts.narrow(0, first, std::min(candidates_a_group, count - first)), first, found);
+      },
+      [&](std::int64_t done) { progress.step(std::min(count, done * candidates_a_group), count, "vertices"); });
+  return found;
+}
+
+// [n, r]; zero where a programme does not end at an optimum.
+Tensor PixelPolytope::furthest_along(const Tensor& directions, Progress& progress) {
+  const Tensor objectives = directions.to(at::kDouble).contiguous();
+  Tensor vertices = at::zeros_like(objectives);
+  const std::int64_t count = objectives.size(0);
+  programmes_.resize(std::max(programmes_.size(), static_cast<std::size_t>(at::get_num_threads())));
+  each_on_a_thread(
+      count, programmes_at_once,
+      [&](std::int64_t i, std::int64_t thread) {
+        auto& programme = programmes_[static_cast<std::size_t>(thread)];
+        if (!programme) programme = std::make_unique<Programme>(box_);
+        programme->start_afresh();
+        programme->furthest(data(objectives[i]), vertices[i].data_ptr<double>());
+      },
+      [&](std::int64_t done) { progress.step(done, count, "linear programmes"); });
+  return vertices;
+}
+
+VertexSet PixelPolytope::snap_along(const Tensor& directions, Progress& progress) {
+  const c10::NoGradGuard no_gradients;
+  const Tensor vertices = furthest_along(directions, progress);
+  VertexSet found = refit(vertices, active_in_slacks);
+  std::vector<std::int64_t> going;
+  for (std::int64_t i = 0; i < found.size(); ++i) {
+    if (found.leverage[static_cast<std::size_t>(i)] >= largest_leverage) going.push_back(i);
   }
+  const VertexSet led_to = snap(vertices.index_select(0, at::tensor(going, at::kLong)), progress);
+  for (std::size_t i = 0; i < going.size(); ++i) replace(found, going[i], led_to, static_cast<std::int64_t>(i));
   return found;
 }
 

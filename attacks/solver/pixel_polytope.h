@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "attacks/attack.h"
+#include "attacks/solver/box_splitting.h"
 #include "attacks/span.h"
 
 namespace afterimage {
@@ -47,25 +48,29 @@ class PixelPolytope {
   // (linearizations of a convex function that is largest where pixels are at a bound). The sum of a point's active
   // normals lies inside its normal cone, so that a candidate whose near pixels are right leads to its image however far
   // off the others are: at N = 100 from 100 % off 16 of 16, where the programme towards the candidate itself finds 3;
-  // at N = 200 from 60 % off 8 of 8, where it finds none. Candidates are spread over the threads there are;
-  // what one leads to does not depend on the others. A candidate whose programme fails has leverage 1. Throws
-  // Interrupted.
-  VertexSet snap(const Tensor& candidates, Progress& progress) { return snap(candidates, false, progress); }
-  // Likewise, but each candidate says a direction, not where pixels are: the first programme goes along it.
-  VertexSet snap_along(const Tensor& directions, Progress& progress) { return snap(directions, true, progress); }
+  // at N = 200 from 60 % off 8 of 8, where it finds none. Found by splitting (box_splitting.h). Candidates are spread
+  // over the threads there are, in groups that do not depend on how many these are; what one leads to depends on the
+  // others by rounding only. One that leads nowhere has leverage 1. Throws Interrupted.
+  VertexSet snap(const Tensor& candidates, Progress& progress) const;
+  // Likewise from directions [n, r], which say nothing of where pixels are: each goes to the furthest vertex along it
+  // first, by a linear programme.
+  VertexSet snap_along(const Tensor& directions, Progress& progress);
   // The fit to the bounds that are active at each of these images [n, r] already, within `slacks` times the slack.
   VertexSet refit(const Tensor& coordinates, double slacks) const;
 
  private:
   class Programme;
-  VertexSet snap(const Tensor& candidates, bool along, Progress& progress);
   Tensor outward(const Tensor& coordinates) const;
+  // Of candidates [n, r] that one thread takes together, into the rows of `found` from `first` on.
+  void snap_group(const Tensor& candidates, std::int64_t first, VertexSet& found) const;
+  Tensor furthest_along(const Tensor& directions, Progress& progress);
+
   Tensor basis_;          // [r, d] float64
   Tensor live_;           // [p] pixels that the span moves
-  Tensor live_basis_;     // [p, r]
-  Tensor lower_, upper_;  // [p] bounds on what the span adds to the mean
-  double slack_ = 0;
-  std::vector<std::unique_ptr<Programme>> programmes_;  // one for each thread
+  Box box_;               // of what the span adds to the mean there, [p, r], with slack
+  Tensor lower_, upper_;  // [p] without
+  double slack_ = 0, stride_ = 0;
+  std::vector<std::unique_ptr<Programme>> programmes_;  // one for each thread that ever needed one
 };
 
 }  // namespace afterimage

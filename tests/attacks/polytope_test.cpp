@@ -76,4 +76,42 @@ TEST_CASE("a vertex has every bound within the slack, and the slack follows the 
   }
 }
 
+TEST_CASE("splitting comes to the vertex that the linear programme along the same direction has") {
+  for (const std::uint64_t seed : {1, 2, 3}) {
+    const Pictures pictures(false, seed);
+    const Tensor low = -pictures.mean, high = 1 - pictures.mean;
+    const Box box{pictures.span.basis.t().contiguous(), low, high};
+    // At each picture the sum of the normals of the bounds that it is at: the picture is the furthest along that.
+    const Tensor truth = pictures.coordinates(), shown = at::mm(truth, box.rows.t());
+    const Tensor up = (high - shown < 1e-6).to(at::kDouble), down = (shown - low < 1e-6).to(at::kDouble);
+    const Tensor directions = at::mm(up - down, box.rows);
+    Generator random = seeded(seed + 20);
+    const Tensor found = furthest_by_splitting(box, noisy(truth, 0.5, random), directions, 0.1, 1e-8);
+    CHECK(((found - truth).norm(2, 1) / truth.norm(2, 1)).max().item<double>() < 1e-4);
+    PixelPolytope polytope(pictures.span, pictures.bounds);
+    Silent silent;
+    const VertexSet programmed = polytope.snap_along(directions, silent);
+    CHECK(((found - programmed.coordinates).norm(2, 1) / truth.norm(2, 1)).max().item<double>() < 1e-3);
+  }
+}
+
+TEST_CASE("what a candidate leads to does not depend on how many go with it, nor on the threads") {
+  const Pictures pictures(false);
+  PixelPolytope polytope(pictures.span, pictures.bounds);
+  Generator random = seeded(4);
+  Silent silent;
+  const Tensor candidates = noisy(pictures.coordinates().repeat({3, 1}), 0.4, random);
+  const VertexSet together = polytope.snap(candidates, silent);
+  for (std::int64_t i = 0; i < candidates.size(0); i += 7) {
+    const VertexSet alone = polytope.snap(candidates.narrow(0, i, 1), silent);
+    CHECK((alone.coordinates[0] - together.coordinates[i]).norm().item<double>() <
+          1e-9 * together.coordinates[i].norm().item<double>());
+  }
+  const int threads = at::get_num_threads();
+  at::set_num_threads(threads == 1 ? 2 : 1);
+  const VertexSet otherwise = polytope.snap(candidates, silent);
+  at::set_num_threads(threads);
+  CHECK(at::equal(otherwise.coordinates, together.coordinates));
+}
+
 }  // namespace afterimage
