@@ -325,7 +325,7 @@ Estimate Flow::estimate(const Subject& subject, std::int64_t images, const Optio
   const auto segments = static_cast<double>(settings.plan.segments), count = static_cast<double>(images);
   const Estimate there = cost_of_path(sizes_of(subject), count, segments, segments + 6);
   const double sweeps = static_cast<double>(settings.steps * settings.rounds) / 2;  // rounds that are fruitless end it
-  return {3 * there.products * sweeps, seconds_of_programmes(count, count), there.bytes};
+  return {3 * there.products * sweeps, seconds_of_snaps(count, count), there.bytes};
 }
 
 Reconstruction Flow::run(const Subject& subject, const Handed& handed, const OptionValues& options, Generator&,

@@ -277,7 +277,7 @@ Estimate Kkt::estimate(const Subject& subject, std::int64_t images, const Option
   const double steps = in_span ? usual_rounds * static_cast<double>(std::min(round_steps, settings.plan.steps))
                                : static_cast<double>(settings.plan.steps * settings.restarts);
   Estimate estimate = cost_of_span(sizes) + cost_of_search(sizes, candidates, 1, in_span ? count : sizes.pixels, steps);
-  if (in_span) estimate.programme_seconds = seconds_of_programmes(usual_rounds * count, count);
+  if (in_span) estimate.programme_seconds = seconds_of_snaps(usual_rounds * count, count);
   return estimate;
 }
 

@@ -251,6 +251,24 @@ std::unique_ptr<TangentTarget> Mlp::tangents_at(const std::vector<Parameters>& p
   return std::make_unique<MlpTangents>(weight_scales(), points, drift, basis);
 }
 
+std::unique_ptr<TangentTarget> Mlp::tangents_of_neurons(const Tensor& neurons, const std::vector<Parameters>& points,
+                                                        const Parameters& drift, const Tensor& basis) const {
+  const auto last = static_cast<std::size_t>(2 * (layers() - 1)), hidden = last - 2;
+  const auto part_of = [&](const Parameters& whole) {
+    std::vector<Parameters::Entry> entries = whole.entries();
+    entries[hidden].second = entries[hidden].second.index_select(0, neurons);
+    entries[hidden + 1].second = entries[hidden + 1].second.index_select(0, neurons);
+    entries[last].second = entries[last].second.index_select(1, neurons);
+    return entries;
+  };
+  std::vector<Parameters> parts;
+  for (const auto& point : points) parts.emplace_back(part_of(point));
+  // What the layers below changed by hangs on all neurons: as layers that stood still, they are left out.
+  std::vector<Parameters::Entry> change = part_of(drift);
+  for (std::size_t i = 0; i < hidden; ++i) change[i].second = at::zeros_like(change[i].second);
+  return std::make_unique<MlpTangents>(weight_scales(), parts, Parameters(std::move(change)), basis);
+}
+
 std::unique_ptr<Network> make_network(const std::string& architecture, const std::string& parameterization,
                                       std::int64_t inputs, std::int64_t outputs) {
   constexpr std::string_view mlp = "mlp:";

@@ -45,6 +45,10 @@ class Mlp final : public Network {
   std::unique_ptr<TangentTarget> tangents_at(const std::vector<Parameters>& points, const Parameters& drift,
                                              const Tensor& basis = {}) const override;
 
+  std::int64_t last_hidden_neurons() const override { return sizes_[sizes_.size() - 2]; }
+  std::unique_ptr<TangentTarget> tangents_of_neurons(const Tensor& neurons, const std::vector<Parameters>& points,
+                                                     const Parameters& drift, const Tensor& basis = {}) const override;
+
   std::int64_t layers() const { return static_cast<std::int64_t>(sizes_.size()) - 1; }
   double weight_scale(std::int64_t layer) const;  // s_l, layer from 0
   static std::string weight_name(std::int64_t layer);

@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <stdexcept>
+
 #include "models/base/error.h"
 
 namespace afterimage {
@@ -10,6 +12,11 @@ Parameters Network::clipped_pullback(const Parameters&, const Tensor&, const std
                                      double, const std::vector<bool>&) const {
   throw UsageError(fmt::format(
       "{}: gradients are clipped image by image in dense networks only; use mlp:WIDTH,WIDTH,...", architecture()));
+}
+
+std::unique_ptr<TangentTarget> Network::tangents_of_neurons(const Tensor&, const std::vector<Parameters>&,
+                                                            const Parameters&, const Tensor&) const {
+  throw std::logic_error("only fully connected networks have neurons to take tangent features of");
 }
 
 std::unique_ptr<TangentTarget> Network::tangents(const Parameters& initial, const Parameters& trained,

@@ -70,6 +70,14 @@ class Network {
   // [r, d] of orthonormal rows, images are given by coordinates [M, r] in it.
   virtual std::unique_ptr<TangentTarget> tangents_at(const std::vector<Parameters>& points, const Parameters& drift,
                                                      const Tensor& basis = {}) const = 0;
+  // Neurons of the last hidden layer of a fully connected network; 0 for others.
+  virtual std::int64_t last_hidden_neurons() const { return 0; }
+  // Likewise, of all parameters only those of `neurons` [k] int64 of the last hidden layer: their weights and biases,
+  // and the last layer, where it reads them. The squared norm is that part's. A step costs k / last_hidden_neurons() of
+  // one of all parameters. Throws std::logic_error where there are no such neurons.
+  virtual std::unique_ptr<TangentTarget> tangents_of_neurons(const Tensor& neurons,
+                                                             const std::vector<Parameters>& points,
+                                                             const Parameters& drift, const Tensor& basis = {}) const;
   // Whether features_at() and in_basis() are there: what following training needs. Where not, they throw NotApplicable.
   virtual bool follows_training() const { return true; }
   // One line on activations that a search cannot smooth; empty where all are.

@@ -16,6 +16,7 @@ constexpr double copies_of_first_layer = 7;                      // float64: bot
 constexpr double buffers_a_row = 6;                              // of tangents, for each unit
 // Measured with Clp: 6 ms in 20 dimensions, 60 in 100, 190 in 200.
 constexpr double programme_in_20 = 6e-3, programme_exponent = 1.5;
+constexpr double snap_in_200 = 60e-3;  // of one thread; it grows with the rows of a product, and so with the dimensions
 
 }  // namespace
 
@@ -80,6 +81,8 @@ Estimate cost_of_search_by_autograd(const Subject& subject, const std::vector<do
 double seconds_of_programmes(double count, double rank) {
   return count * programme_in_20 * std::pow(rank / 20, programme_exponent);
 }
+
+double seconds_of_snaps(double count, double rank) { return count * snap_in_200 * rank / 200; }
 
 Estimate cost_of_path(const Sizes& sizes, double images, double segments, double copies) {
   return {segments * images * 6 * sizes.parameters, 0, copies * float32 * sizes.parameters};

@@ -23,8 +23,10 @@ Estimate cost_of_search(const Sizes& sizes, double candidates, double points, do
 // that has no more than `largest_kernel` rows.
 Estimate cost_of_search_by_autograd(const Subject& subject, const std::vector<double>& points, std::int64_t candidates,
                                     double steps, std::int64_t largest_kernel);
-// So many programmes in so many dimensions.
+// So many linear programmes along directions in so many dimensions.
 double seconds_of_programmes(double count, double rank);
+// So many candidates led to vertices by splitting, in so many dimensions.
+double seconds_of_snaps(double count, double rank);
 // Gradient flow of so many images, forwards, with `copies` tensors of the parameters' size alive at a time.
 Estimate cost_of_path(const Sizes& sizes, double images, double segments, double copies);
 

@@ -84,6 +84,7 @@ SearchResult search(TangentTarget& target, PixelBounds& bounds, std::int64_t pix
       static_cast<std::int64_t>((plan.until_settled ? longest : 1) * static_cast<double>(plan.steps));
   for (auto step = static_cast<std::int64_t>(losses.size()); step < most_steps; ++step) {
     if (checkpoint.due()) keep();
+    target.begin_step(step);
     const double share = static_cast<double>(step) / static_cast<double>(plan.steps);
     const Smoothing relu{annealed(plan.beta_start, plan.beta_end, share)};
     coefficients.of(result.candidates, result.searched, result.coefficients);

@@ -31,6 +31,8 @@ class TangentTarget {
 
   // <h, h>.
   virtual double squared_norm() const = 0;
+  // A solver is about to take this step: a target that is drawn anew from time to time is drawn by it.
+  virtual void begin_step(std::int64_t /*step*/) {}
   // Images [M, d] -> <h, phi_f(x_j)>, [M, F].
   virtual Tensor inner(const Tensor& images, Smoothing relu) = 0;
   // Images [M, d] -> <phi_f(x_i), phi_g(x_j)>, [M F, M F], image-major.

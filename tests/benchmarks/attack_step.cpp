@@ -1,12 +1,13 @@
 // One step of the tangent attack (loss and both gradients at one point): the closed form against LibTorch's double
-// backward, with denormals flushed in both, as a ratio in one run; and the closed form's share of this machine's
-// matrix-product rate.
+// backward, with denormals flushed in both, as a ratio in one run; the same for a quarter of the neurons at a time; and
+// the closed form's share of this machine's matrix-product rate.
 //
 // Arguments: width, images. Two hidden layers, 784 inputs, one output, tangents at the trained end, beta = 200 (where
 // denormals would hurt most). Rates count the products that METHODS 1 names: 6 width x width x M and 4 d x width x M.
 #include <benchmark/benchmark.h>
 #include <sys/resource.h>
 
+#include "attacks/solver/sampled_tangents.h"
 #include "models/compute.h"
 #include "models/mlp.h"
 #include "models/tangent/autograd.h"
@@ -74,6 +75,18 @@ void closed_form(benchmark::State& state) {
   }
 }
 
+// A step of a quarter of the neurons, with its share of drawing them.
+void sampled(benchmark::State& state) {
+  const Problem problem(state.range(0), state.range(1));
+  SampledTangents target(problem.network, {problem.trained}, problem.trained.minus(problem.initial), {},
+                         state.range(0) / 4, 1);
+  std::int64_t step = 0;
+  for (auto _ : state) {
+    target.begin_step(step++);
+    benchmark::DoNotOptimize(target.loss(problem.images, problem.coefficients, relu).value);
+  }
+}
+
 void double_backward(benchmark::State& state) {
   const Problem problem(state.range(0), state.range(1));
   for (auto _ : state) {
@@ -99,6 +112,7 @@ void matrix_product(benchmark::State& state) {
 
 const std::vector<std::vector<std::int64_t>> sizes = {{512, 1024, 2048}, {40, 200}};
 BENCHMARK(closed_form)->ArgsProduct(sizes)->Unit(benchmark::kMillisecond)->UseRealTime();
+BENCHMARK(sampled)->ArgsProduct(sizes)->Unit(benchmark::kMillisecond)->UseRealTime();
 BENCHMARK(matrix_product)->ArgsProduct(sizes)->Unit(benchmark::kMillisecond)->UseRealTime();
 BENCHMARK(double_backward)->ArgsProduct(sizes)->Unit(benchmark::kMillisecond)->UseRealTime();
 

@@ -248,4 +248,44 @@ TEST_CASE("pushforward and pullback are adjoint") {
   CHECK(pulled.inner(drift) == Approx((pushed * cotangents).sum().item<double>()).epsilon(1e-12));
 }
 
+TEST_CASE("the loss of some neurons is what the explicit features leave of their parameters' change") {
+  const auto depth = GENERATE(1, 2, 3);
+  const auto outputs = GENERATE(1, 3);
+  const auto points = GENERATE(from_range(point_lists));
+  CAPTURE(depth, outputs, points);
+  const Problem problem(depth, outputs, points, Parameterization::ntk, at::kDouble);
+  const Parameters drift = problem.trained.minus(problem.initial);
+  std::vector<Parameters> at_points;
+  Parameters rest = drift.clone();
+  for (std::size_t p = 0; p < points.size(); ++p) {
+    at_points.push_back(problem.initial.plus(drift, points[p]));
+    const Tensor some = problem.coefficients.narrow(1, static_cast<std::int64_t>(p) * outputs, outputs);
+    rest = rest.minus(problem.network.pullback(at_points.back(), problem.images, [&](const Tensor&) { return some; }));
+  }
+  const Tensor neurons = at::tensor(std::vector<std::int64_t>{3, 11, 12, 0});
+  const auto last = static_cast<std::size_t>(2 * depth);
+  const auto part = [&](const Parameters& whole) {
+    return (whole[last - 2].index_select(0, neurons).square().sum() +
+            whole[last - 1].index_select(0, neurons).square().sum() +
+            whole[last].index_select(1, neurons).square().sum() + whole[last + 1].square().sum())
+        .item<double>();
+  };
+  const auto target = problem.network.tangents_of_neurons(neurons, at_points, drift);
+  CHECK(target->squared_norm() == Approx(part(drift)).epsilon(1e-10));
+  CHECK(target->loss(problem.images, problem.coefficients, {}).value == Approx(part(rest)).epsilon(1e-9));
+
+  // The gradients, at a smooth activation, against differences.
+  constexpr double step = 1e-6;
+  Generator random = seeded(3);
+  const Tensor along = at::randn(problem.images.sizes(), random, at::kDouble),
+               along_too = at::randn(problem.coefficients.sizes(), random, at::kDouble);
+  const auto value_at = [&](double t) {
+    return target->loss(problem.images + t * along, problem.coefficients + t * along_too, {11}).value;
+  };
+  const double difference = (value_at(step) - value_at(-step)) / (2 * step);
+  const auto& loss = target->loss(problem.images, problem.coefficients, {11});
+  const double slope = ((loss.by_images * along).sum() + (loss.by_coefficients * along_too).sum()).item<double>();
+  CHECK(slope == Approx(difference).epsilon(1e-6));
+}
+
 }  // namespace afterimage

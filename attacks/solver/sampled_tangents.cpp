@@ -1,0 +1,47 @@
+#include "attacks/solver/sampled_tangents.h"
+
+namespace afterimage {
+namespace {
+
+constexpr std::int64_t steps_of_a_draw = 25;  // drawing costs about as much as a fifth of a step
+
+}  // namespace
+
+SampledTangents::SampledTangents(const Network& network, std::vector<Parameters> points, Parameters drift, Tensor basis,
+                                 std::int64_t neurons, std::uint64_t seed)
+    : network_(network),
+      points_(std::move(points)),
+      drift_(std::move(drift)),
+      basis_(std::move(basis)),
+      neurons_(neurons),
+      seed_(seed),
+      squared_norm_(drift_.squared_norm()) {
+  draw(0);
+}
+
+void SampledTangents::draw(std::int64_t number) {
+  Generator random = seeded(seed_ + static_cast<std::uint64_t>(number));
+  const Tensor neurons = at::randperm(network_.last_hidden_neurons(), random, at::kLong).narrow(0, 0, neurons_);
+  part_ = network_.tangents_of_neurons(neurons, points_, drift_, basis_);
+  if (held_.defined()) part_->hold(held_);
+  drawn_ = number;
+}
+
+void SampledTangents::begin_step(std::int64_t step) {
+  if (const std::int64_t number = step / steps_of_a_draw; number != drawn_) draw(number);
+}
+
+const TangentTarget::Loss& SampledTangents::loss(const Tensor& images, const Tensor& coefficients, Smoothing relu) {
+  const Loss& part = part_->loss(images, coefficients, relu);
+  loss_.value = part.value * scale();
+  loss_.by_images = part.by_images * scale();
+  loss_.by_coefficients = part.by_coefficients * scale();
+  return loss_;
+}
+
+void SampledTangents::hold(const Tensor& images) {
+  held_ = images;
+  part_->hold(images);
+}
+
+}  // namespace afterimage

@@ -1,0 +1,49 @@
+// Tangent features of a few neurons at a time, in place of all parameters.
+//
+// A wide network says the same thing many times over: N images in r dimensions are N (r + 1) unknowns, and a part of
+// the last hidden layer's neurons has many times as many equations. What a step costs falls with the part; as another
+// part is drawn every few steps, all parameters have their say in the end.
+#pragma once
+
+#include <vector>
+
+#include "models/network.h"
+
+namespace afterimage {
+
+class SampledTangents final : public TangentTarget {
+ public:
+  // `drift` against the features at `points`, in `basis`, as Network::tangents_at() takes them, of `neurons` neurons of
+  // the last hidden layer at a time. Which they are follows from `seed` and the step alone, so that an interrupted
+  // search goes on with the same. The network must outlive this.
+  SampledTangents(const Network& network, std::vector<Parameters> points, Parameters drift, Tensor basis,
+                  std::int64_t neurons, std::uint64_t seed);
+
+  std::int64_t dimension() const override { return part_->dimension(); }
+  std::int64_t features_per_image() const override { return part_->features_per_image(); }
+  at::ScalarType dtype() const override { return part_->dtype(); }
+  double squared_norm() const override { return squared_norm_; }  // of all parameters
+  void begin_step(std::int64_t step) override;
+  // Of the neurons that are drawn now, scaled to the squared norm of all parameters: an estimate of the whole.
+  Tensor inner(const Tensor& images, Smoothing relu) override { return part_->inner(images, relu).mul_(scale()); }
+  Tensor gram(const Tensor& images, Smoothing relu) override { return part_->gram(images, relu).mul_(scale()); }
+  const Loss& loss(const Tensor& images, const Tensor& coefficients, Smoothing relu) override;
+  void hold(const Tensor& images) override;
+
+ private:
+  double scale() const { return squared_norm_ / part_->squared_norm(); }
+  void draw(std::int64_t number);
+
+  const Network& network_;
+  std::vector<Parameters> points_;
+  Parameters drift_;
+  Tensor basis_, held_;
+  std::int64_t neurons_;
+  std::uint64_t seed_;
+  double squared_norm_;
+  std::int64_t drawn_ = 0;
+  std::unique_ptr<TangentTarget> part_;
+  Loss loss_;
+};
+
+}  // namespace afterimage
