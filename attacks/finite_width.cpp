@@ -31,17 +31,19 @@ constexpr double dense_smoothness = 0.5, other_smoothness = 0.2, smooth_image_ra
 constexpr double unexplained = 0.5;
 // Rounds of deflation (METHODS 3): many short ones beat one long search.
 constexpr std::int64_t round_steps = 150;
-// Where the last hidden layer is wide, the searches of a round take a part of its neurons at a time: more steps in less
-// time. (MNIST, N = 200, one core: 45 of 200 in the first round's 45 s at width 1024, where all neurons give 30 in
-// 130 s; at width 2048, 102 in 85 s where it was 45 in 300 s.)
-constexpr std::int64_t sampled_share = 4, fewest_sampled = 256, sampled_round_steps = 400;
+// Where the last hidden layer is wide, the searches of a round take a part of its neurons at a time, and more steps.
+// MNIST, N = 200, one core, found in the first round: at width 1024 45 in 45 s, where all neurons gave 30 in 130 s; at
+// width 2048, 102 in 85 s where it was 45 in 300 s; at width 512, a half at a time, 23 where it was 15, and 104 after
+// 300 s where it was 92 after 600. There a part has 3.3 equations for each unknown, fewer were not tried.
+constexpr std::int64_t sampled_share = 4, fewest_sampled = 256, sampled_round_steps = 400, equations_an_unknown = 3;
+constexpr std::int64_t points_of_rounds = 4;  // that the path is followed to, once images are known
 constexpr double later_coefficient_rate = 1e-4, later_initial_coefficient = 0.15;
 constexpr std::int64_t most_fruitless = 2;
 constexpr std::int64_t rest_steps = 1000;  // for what the rounds left, beside what is held
 constexpr std::int64_t most_directions = 400;
 // For estimates: seen over N = 20 to 200.
 constexpr double usual_rounds = 2, usual_rounds_an_image = 0.05, usual_vertices = 1.5;
-constexpr double tensors_of_path = 17, points_of_rounds = 4;  // of the parameters' size, while a path is followed
+constexpr double tensors_of_path = 17;             // of the parameters' size, while a path is followed
 constexpr std::int64_t largest_projection = 4000;  // rows of the kernel that gives the claimed images' coefficients
 // That the trained network fits a candidate is no confirmation: of 6 that a small convolutional network fitted, 1 was
 // right.
@@ -88,12 +90,22 @@ std::int64_t candidates_of(const Subject& subject, const Settings& settings, std
       std::clamp<double>(capacity_of(subject).images() / 2, fewest_candidates, candidates_without_rank));
 }
 
-// Neurons of the last hidden layer whose features a round's searches take at a time; 0: all parameters'. Where some
-// parameters stood still, the others may be too few.
-std::int64_t sampled_neurons(const Subject& subject) {
-  const std::int64_t all = subject.network->last_hidden_neurons(),
-                     neurons = std::max(all / sampled_share, fewest_sampled);
-  return all < 2 * neurons || subject.some_still() ? 0 : neurons;
+// Neurons of the last hidden layer whose features a round's searches for `images` take at a time; 0: all parameters'.
+// Not where they have too few equations, or where some parameters stood still, as in a network without biases.
+std::int64_t sampled_neurons(const Subject& subject, std::int64_t images) {
+  const auto [all, inputs] = subject.network->last_hidden_layer();
+  const std::int64_t neurons = std::max(all / sampled_share, fewest_sampled);
+  const std::int64_t features = points_of_rounds * subject.network->outputs();
+  const std::int64_t seen = inputs == subject.network->inputs() ? std::min(inputs, images) : inputs;  // in the span
+  const bool enough = neurons * seen >= equations_an_unknown * images * (images + features);
+  return all < 2 * neurons || !enough || subject.some_still() ? 0 : neurons;
+}
+
+// Of the products of a step with all parameters.
+double sampled_products(const Subject& subject, std::int64_t neurons) {
+  const auto [all, inputs] = subject.network->last_hidden_layer();
+  const double left_out = static_cast<double>((all - neurons) * (inputs + subject.network->outputs()));
+  return 1 - left_out / static_cast<double>(subject.trained.count());
 }
 
 std::uint64_t any_seed(Generator& random) {
@@ -146,7 +158,7 @@ class Search {
         random_(random),
         progress_(progress),
         checkpoint_(checkpoint),
-        neurons_(sampled_neurons(subject)),
+        neurons_(span ? sampled_neurons(subject, span->rank + 1) : 0),
         seed_of_samples_(neurons_ > 0 ? any_seed(random) : 0) {
     if (in_span_ && settings.rounds > 0 && span->rank <= largest_rank) deflation_.emplace(subject, *span);
     plan_ = settings.plan;
@@ -288,6 +300,7 @@ class Search {
     result_.evidence["candidates"] = plan_.candidates;
     result_.evidence["space"] = in_span_ ? "span" : "pixels";
     result_.evidence["tangents"] = settings_.points;
+    if (neurons_ > 0) result_.evidence["neurons_at_a_time"] = neurons_;
     if (const auto line = subject_.network->unsmoothed(); !line.empty()) result_.evidence["unsmoothed"] = line;
     if (deflation_) {
       result_.evidence["confirmed_by_round"] = history_.found_by_round;
@@ -388,16 +401,14 @@ Estimate FiniteWidth::estimate(const Subject& subject, std::int64_t images, cons
   if (in_span) {
     // The first round, those after it with tangents at four points, and the flow of what is known between them.
     const double rounds = std::min(static_cast<double>(settings.rounds), usual_rounds + count * usual_rounds_an_image);
-    const std::int64_t neurons = sampled_neurons(subject);
+    const std::int64_t neurons = sampled_neurons(subject, images);
     const double steps =
         static_cast<double>(std::min(neurons > 0 ? sampled_round_steps : round_steps, settings.plan.steps));
     const Estimate path = cost_of_path(sizes, count, static_cast<double>(FlowPlan{}.segments), tensors_of_path);
     Estimate searches = cost_of_search(sizes, candidates, points, count, steps) +
                         cost_of_search(sizes, candidates, points_of_rounds, count, steps * (rounds - 1));
-    if (neurons > 0) {
-      searches.products *= static_cast<double>(neurons) / static_cast<double>(subject.network->last_hidden_neurons());
-    }
-    searches.bytes += points_of_rounds * path.bytes / tensors_of_path;
+    if (neurons > 0) searches.products *= sampled_products(subject, neurons);
+    searches.bytes += static_cast<double>(points_of_rounds) * path.bytes / tensors_of_path;
     estimate = estimate + searches + path;
     estimate.programme_seconds += seconds_of_snaps(rounds * usual_vertices * std::min(count, 100.0), count);
   } else {

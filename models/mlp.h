@@ -45,7 +45,7 @@ class Mlp final : public Network {
   std::unique_ptr<TangentTarget> tangents_at(const std::vector<Parameters>& points, const Parameters& drift,
                                              const Tensor& basis = {}) const override;
 
-  std::int64_t last_hidden_neurons() const override { return sizes_[sizes_.size() - 2]; }
+  HiddenLayer last_hidden_layer() const override { return {sizes_[sizes_.size() - 2], sizes_[sizes_.size() - 3]}; }
   std::unique_ptr<TangentTarget> tangents_of_neurons(const Tensor& neurons, const std::vector<Parameters>& points,
                                                      const Parameters& drift, const Tensor& basis = {}) const override;
 

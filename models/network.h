@@ -70,11 +70,14 @@ class Network {
   // [r, d] of orthonormal rows, images are given by coordinates [M, r] in it.
   virtual std::unique_ptr<TangentTarget> tangents_at(const std::vector<Parameters>& points, const Parameters& drift,
                                                      const Tensor& basis = {}) const = 0;
-  // Neurons of the last hidden layer of a fully connected network; 0 for others.
-  virtual std::int64_t last_hidden_neurons() const { return 0; }
-  // Likewise, of all parameters only those of `neurons` [k] int64 of the last hidden layer: their weights and biases,
-  // and the last layer, where it reads them. The squared norm is that part's. A step costs k / last_hidden_neurons() of
-  // one of all parameters. Throws std::logic_error where there are no such neurons.
+  // The last hidden layer of a fully connected network; none of others.
+  struct HiddenLayer {
+    std::int64_t neurons = 0, inputs = 0;
+  };
+  virtual HiddenLayer last_hidden_layer() const { return {}; }
+  // As tangents_at(), of all parameters only those of `neurons` [k] int64 of the last hidden layer: their weights and
+  // biases, and the last layer, where it reads them. The squared norm is that part's. Of a step's products, those with
+  // the two layers' weights fall to the share of the neurons. Throws std::logic_error where there is no such layer.
   virtual std::unique_ptr<TangentTarget> tangents_of_neurons(const Tensor& neurons,
                                                              const std::vector<Parameters>& points,
                                                              const Parameters& drift, const Tensor& basis = {}) const;

@@ -26,7 +26,8 @@ Tensor furthest_by_splitting(const Box& box, const Tensor& starts, const Tensor&
     at::mm_out(pixels, x, across);
     if (step % steps_between_looks == 0) {
       const double moved = (pixels - before).abs().max().item<double>();
-      if (moved < tolerance) break;
+      const double outside = (pixels - inside).abs().max().item<double>();
+      if (moved < tolerance && outside < tolerance) break;
       before.copy_(pixels);
     }
     point.add_(pixels.sub_(inside), relaxation);

@@ -16,7 +16,7 @@ constexpr double copies_of_first_layer = 7;                      // float64: bot
 constexpr double buffers_a_row = 6;                              // of tangents, for each unit
 // Measured with Clp: 6 ms in 20 dimensions, 60 in 100, 190 in 200.
 constexpr double programme_in_20 = 6e-3, programme_exponent = 1.5;
-constexpr double snap_in_200 = 60e-3;  // of one thread; it grows with the rows of a product, and so with the dimensions
+constexpr double snap_in_200 = 35e-3;  // on one thread; it grows with the rows of a product, and so with the dimensions
 
 }  // namespace
 

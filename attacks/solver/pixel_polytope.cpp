@@ -19,12 +19,15 @@ constexpr double slack_in_deviations = 4;
 constexpr double smallest_slack = 1e-6;  // below it the programme's own tolerance rules
 constexpr double still_pixel = 1e-6;     // a pixel whose row of the basis is shorter does not move
 constexpr double active_in_slacks = 3;
+// A fit that leaves the range by more is none: training images with little weight in the first layer's change lie 2 to
+// 9 slacks outside.
+constexpr double most_outside_in_slacks = 20;
 constexpr int refits = 4;
-constexpr int most_vertices = 4;                                                             // for one candidate
-constexpr std::int64_t candidates_a_group = 16, groups_at_once = 4, programmes_at_once = 4;  // a thread, between two
-// looks at the clock
-constexpr double stride_of_norm = 0.025;  // of an image's norm
-constexpr double near = 0.4;              // of the range: pixels nearer to a bound push towards it
+constexpr int most_vertices = 4;  // for one candidate
+constexpr std::int64_t candidates_a_group = 16;
+constexpr std::int64_t groups_at_once = 1, programmes_at_once = 4;  // a thread, between two looks at the clock
+constexpr double stride_of_norm = 0.025;                            // of an image's norm
+constexpr double near = 0.4;  // of the range: pixels nearer to a bound push towards it
 
 // What rounding moves a pixel of an image in the span by, standard deviation. A basis vector k is off by e / s_k in
 // each pixel, e being the noise of one weight. An image whose energy is spread evenly over the directions is moved by
@@ -47,9 +50,8 @@ const double* data(const Tensor& tensor) { return tensor.data_ptr<double>(); }
 
 }  // namespace
 
-// One simplex model, used for one objective after the other: the last vertex is where the next search starts. From one
-// candidate's vertex to another's is further than from none (90 against 53 ms a programme at N = 100), so that each
-// candidate starts afresh and only its own programmes follow one another.
+// One simplex model, used for one direction after the other. From one direction's vertex to another's is further than
+// from none (90 against 53 ms a programme at N = 100), so that each starts afresh.
 class PixelPolytope::Programme {
  public:
   explicit Programme(const Box& box) {
@@ -140,6 +142,9 @@ Fit fit_bounds(const Tensor& vertex, const Tensor& rows, const Tensor& lower, co
     left = at::mv(equations, fit.coordinates) - targets.squeeze(1);
   }
   if (fit.leverage < largest_leverage) {
+    const Tensor pixels = at::mv(rows, fit.coordinates);
+    const double outside = at::maximum(lower - pixels, pixels - upper).max().item<double>();
+    if (outside > most_outside_in_slacks / active_in_slacks * later_tolerance) return {vertex, 1, fit.active};
     fit.firmness = at::linalg_svdvals(triangle).min().item<double>();
     fit.misfit = left.norm().item<double>() / std::sqrt(std::max<double>(1, left.numel() - triangle.size(0)));
   }
@@ -221,7 +226,7 @@ void PixelPolytope::snap_group(const Tensor& candidates, std::int64_t first, Ver
       const double tolerance = active_in_slacks * slack_;
       const Fit fit = fit_bounds(led_to[i], box_.rows, lower_, upper_, tolerance, tolerance);
       put(found, rows[i].item<std::int64_t>(), fit, slack_);
-      const bool stays = ((led_to[i] - points[i]).norm() < 1e-6 * led_to[i].norm()).item<bool>();
+      const bool stays = at::mv(box_.rows, led_to[i] - points[i]).abs().max().item<double>() < slack_;
       if (fit.leverage >= largest_leverage && !stays) going.push_back(i);
     }
     const Tensor kept = at::tensor(going, at::kLong);
@@ -246,31 +251,33 @@ VertexSet PixelPolytope::snap(const Tensor& candidates, Progress& progress) cons
   return found;
 }
 
-// [n, r]; zero where a programme does not end at an optimum.
-Tensor PixelPolytope::furthest_along(const Tensor& directions, Progress& progress) {
-  const Tensor objectives = directions.to(at::kDouble).contiguous();
-  Tensor vertices = at::zeros_like(objectives);
-  const std::int64_t count = objectives.size(0);
-  programmes_.resize(std::max(programmes_.size(), static_cast<std::size_t>(at::get_num_threads())));
-  each_on_a_thread(
-      count, programmes_at_once,
-      [&](std::int64_t i, std::int64_t thread) {
-        auto& programme = programmes_[static_cast<std::size_t>(thread)];
-        if (!programme) programme = std::make_unique<Programme>(box_);
-        programme->start_afresh();
-        programme->furthest(data(objectives[i]), vertices[i].data_ptr<double>());
-      },
-      [&](std::int64_t done) { progress.step(done, count, "linear programmes"); });
-  return vertices;
-}
-
 VertexSet PixelPolytope::snap_along(const Tensor& directions, Progress& progress) {
   const c10::NoGradGuard no_gradients;
-  const Tensor vertices = furthest_along(directions, progress);
-  VertexSet found = refit(vertices, active_in_slacks);
+  const Tensor objectives = directions.to(at::kDouble).contiguous();
+  const std::int64_t count = objectives.size(0);
+  VertexSet found = vertices_of(count, rank());
+  Tensor vertices = at::zeros_like(objectives);
+  std::vector<char> ended(static_cast<std::size_t>(count));  // at an optimum; not bool: threads write beside each other
+  programmes_.resize(std::max(programmes_.size(), static_cast<std::size_t>(at::get_num_threads())));
+  {
+    const SerialProducts serial;
+    each_on_a_thread(
+        count, programmes_at_once,
+        [&](std::int64_t i, std::int64_t thread) {
+          auto& programme = programmes_[static_cast<std::size_t>(thread)];
+          if (!programme) programme = std::make_unique<Programme>(box_);
+          programme->start_afresh();
+          if (!programme->furthest(data(objectives[i]), vertices[i].data_ptr<double>())) return;
+          ended[static_cast<std::size_t>(i)] = 1;
+          const double tolerance = active_in_slacks * slack_;
+          put(found, i, fit_bounds(vertices[i], box_.rows, lower_, upper_, tolerance, tolerance), slack_);
+        },
+        [&](std::int64_t done) { progress.step(done, count, "linear programmes"); });
+  }
   std::vector<std::int64_t> going;
-  for (std::int64_t i = 0; i < found.size(); ++i) {
-    if (found.leverage[static_cast<std::size_t>(i)] >= largest_leverage) going.push_back(i);
+  for (std::int64_t i = 0; i < count; ++i) {
+    const auto k = static_cast<std::size_t>(i);
+    if (ended[k] != 0 && found.leverage[k] >= largest_leverage) going.push_back(i);
   }
   const VertexSet led_to = snap(vertices.index_select(0, at::tensor(going, at::kLong)), progress);
   for (std::size_t i = 0; i < going.size(); ++i) replace(found, going[i], led_to, static_cast<std::int64_t>(i));

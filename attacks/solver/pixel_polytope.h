@@ -48,9 +48,10 @@ class PixelPolytope {
   // (linearizations of a convex function that is largest where pixels are at a bound). The sum of a point's active
   // normals lies inside its normal cone, so that a candidate whose near pixels are right leads to its image however far
   // off the others are: at N = 100 from 100 % off 16 of 16, where the programme towards the candidate itself finds 3;
-  // at N = 200 from 60 % off 8 of 8, where it finds none. Found by splitting (box_splitting.h). Candidates are spread
-  // over the threads there are, in groups that do not depend on how many these are; what one leads to depends on the
-  // others by rounding only. One that leads nowhere has leverage 1. Throws Interrupted.
+  // at N = 200 from 60 % off 8 of 8, where it finds none. (So it was with a linear programme for each; splitting,
+  // box_splitting.h, leads to the same.) Candidates are spread over the threads there are, in groups that do not depend
+  // on how many these are; one ends its way within the slack of where it would alone. One that leads nowhere has
+  // leverage 1. Throws Interrupted.
   VertexSet snap(const Tensor& candidates, Progress& progress) const;
   // Likewise from directions [n, r], which say nothing of where pixels are: each goes to the furthest vertex along it
   // first, by a linear programme.
@@ -63,7 +64,6 @@ class PixelPolytope {
   Tensor outward(const Tensor& coordinates) const;
   // Of candidates [n, r] that one thread takes together, into the rows of `found` from `first` on.
   void snap_group(const Tensor& candidates, std::int64_t first, VertexSet& found) const;
-  Tensor furthest_along(const Tensor& directions, Progress& progress);
 
   Tensor basis_;          // [r, d] float64
   Tensor live_;           // [p] pixels that the span moves

@@ -1,8 +1,9 @@
-// Tangent features of a few neurons at a time, in place of all parameters.
+// Tangent features of a few neurons of the last hidden layer at a time, in place of all parameters.
 //
-// A wide network says the same thing many times over: N images in r dimensions are N (r + 1) unknowns, and a part of
-// the last hidden layer's neurons has many times as many equations. What a step costs falls with the part; as another
-// part is drawn every few steps, all parameters have their say in the end.
+// A wide network says the same thing many times over. What a step costs falls with the part, and as another part is
+// drawn every few steps, all neurons have their say in the end. Layers below the last hidden one are left out: what
+// they changed by is no sum over a part of the neurons. Whoever uses this sees to it that a part has more equations (k
+// times the layer's inputs) than the images have unknowns.
 #pragma once
 
 #include <vector>
@@ -14,8 +15,9 @@ namespace afterimage {
 class SampledTangents final : public TangentTarget {
  public:
   // `drift` against the features at `points`, in `basis`, as Network::tangents_at() takes them, of `neurons` neurons of
-  // the last hidden layer at a time. Which they are follows from `seed` and the step alone, so that an interrupted
-  // search goes on with the same. The network must outlive this.
+  // the last hidden layer at a time. Which they are follows from `seed` and the step alone (and from how much is held:
+  // where drawing is dear, the first are kept), so that an interrupted search goes on with the same. The network must
+  // outlive this.
   SampledTangents(const Network& network, std::vector<Parameters> points, Parameters drift, Tensor basis,
                   std::int64_t neurons, std::uint64_t seed);
 
@@ -24,7 +26,7 @@ class SampledTangents final : public TangentTarget {
   at::ScalarType dtype() const override { return part_->dtype(); }
   double squared_norm() const override { return squared_norm_; }  // of all parameters
   void begin_step(std::int64_t step) override;
-  // Of the neurons that are drawn now, scaled to the squared norm of all parameters: an estimate of the whole.
+  // Of the neurons that are drawn now, scaled to the squared norm of all parameters.
   Tensor inner(const Tensor& images, Smoothing relu) override { return part_->inner(images, relu).mul_(scale()); }
   Tensor gram(const Tensor& images, Smoothing relu) override { return part_->gram(images, relu).mul_(scale()); }
   const Loss& loss(const Tensor& images, const Tensor& coefficients, Smoothing relu) override;

@@ -76,7 +76,7 @@ TEST_CASE("a vertex has every bound within the slack, and the slack follows the 
   }
 }
 
-TEST_CASE("splitting comes to the vertex that the linear programme along the same direction has") {
+TEST_CASE("splitting comes to the picture that is furthest along a direction, as a linear programme does") {
   for (const std::uint64_t seed : {1, 2, 3}) {
     const Pictures pictures(false, seed);
     const Tensor low = -pictures.mean, high = 1 - pictures.mean;
@@ -95,7 +95,42 @@ TEST_CASE("splitting comes to the vertex that the linear programme along the sam
   }
 }
 
-TEST_CASE("what a candidate leads to does not depend on how many go with it, nor on the threads") {
+TEST_CASE("in many dimensions what is confirmed is an image inside the range, however little time a candidate had") {
+  // Splitting ends after so many steps, at a vertex or not: from far off most candidates come to none.
+  constexpr std::int64_t many = 90, wide = 400;
+  Generator random = seeded(31);
+  const Tensor all = at::rand({many, wide}, random, at::kDouble).mul(at::rand({many, wide}, random, at::kDouble) > 0.6);
+  const Tensor mean = all.mean(0), images = all - mean;
+  const auto [u, s, basis] = at::linalg_svd(images, false);
+  RowSpan span;
+  span.rank = many - 1;
+  span.basis = basis.narrow(0, 0, span.rank).contiguous();
+  span.singular_values = to_doubles(s);
+  span.rounding = 1e-6;
+  const PixelPolytope polytope(span, {mean.to(at::kFloat), 0, 1, {}});
+  const Tensor truth = at::mm(images, span.basis.t());
+  Silent silent;
+  const Tensor far = noisy(truth, 3.0, random), between = 0.5 * (truth + truth.roll(1, 0));
+  std::int64_t confirmed = 0, not_confirmed = 0;
+  for (const Tensor& candidates : {noisy(truth, 0.5, random), far, between, at::randn_like(truth)}) {
+    const VertexSet found = polytope.snap(candidates, silent);
+    for (std::int64_t i = 0; i < found.size(); ++i) {
+      if (found.leverage[static_cast<std::size_t>(i)] > largest_leverage) {
+        ++not_confirmed;
+        continue;
+      }
+      ++confirmed;
+      CHECK(((truth - found.coordinates[i]).norm(2, 1) / truth.norm(2, 1)).min().item<double>() < 0.02);
+      const Tensor shown = at::mv(polytope.basis().t(), found.coordinates[i]) + mean;
+      CHECK(shown.min().item<double>() > -20 * polytope.slack());
+      CHECK(shown.max().item<double>() < 1 + 20 * polytope.slack());
+    }
+  }
+  CHECK(confirmed >= many - 1);
+  CHECK(not_confirmed > 0);
+}
+
+TEST_CASE("which image a candidate leads to does not depend on how many go with it, nor anything on the threads") {
   const Pictures pictures(false);
   PixelPolytope polytope(pictures.span, pictures.bounds);
   Generator random = seeded(4);

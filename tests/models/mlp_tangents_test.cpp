@@ -274,6 +274,12 @@ TEST_CASE("the loss of some neurons is what the explicit features leave of their
   CHECK(target->squared_norm() == Approx(part(drift)).epsilon(1e-10));
   CHECK(target->loss(problem.images, problem.coefficients, {}).value == Approx(part(rest)).epsilon(1e-9));
 
+  // By coordinates in a basis, as the attack asks for it.
+  const auto [u, sizes, basis] = at::linalg_svd(problem.images, false);
+  const auto in_basis = problem.network.tangents_of_neurons(neurons, at_points, drift, basis);
+  const Tensor coordinates = at::mm(problem.images, basis.t());
+  CHECK(in_basis->loss(coordinates, problem.coefficients, {}).value == Approx(part(rest)).epsilon(1e-9));
+
   // The gradients, at a smooth activation, against differences.
   constexpr double step = 1e-6;
   Generator random = seeded(3);
