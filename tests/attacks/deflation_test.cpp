@@ -147,4 +147,34 @@ TEST_CASE("where slack is so wide that dim pixels count as black, only what roun
   for (std::int64_t i = 0; i < deflation.found(); ++i) CHECK(pictures.distance(deflation.known()[i]) < 0.01);
 }
 
+TEST_CASE("on slack that was widened, too, only what rounding explains is confirmed") {
+  const bool dim = GENERATE(false, true);
+  Pictures pictures(false);
+  Generator random = seeded(8);
+  constexpr double narrow = 1.2e-4, wider = 5;
+  if (dim) {  // a third of the pixels lie within three of the widened slacks of black
+    const Tensor all = pictures.images + pictures.mean;
+    pictures.set(at::where(at::rand({count, pixels}, random, at::kDouble) < 1.0 / 3,
+                           3 * wider * narrow * at::rand({count, pixels}, random, at::kDouble), all));
+  }
+  pictures.span.rounding = 1e-5;  // enough to rule the slack
+  pictures.span.rounding *= narrow / PixelPolytope(pictures.span, pictures.bounds).slack();
+  const Subject subject = subject_of(pictures);
+  Deflation deflation(subject, pictures.span);
+  const State before = deflation.state();
+  State widened = State().set("fewest_active", std::int64_t{0}).set("wide", std::int64_t{1});
+  for (const char* name : {"known", "known_leverage", "known_firmness", "doubtful", "unfitted"}) {
+    widened.set(name, before.tensor(name));
+  }
+  deflation.restore(widened);
+  REQUIRE(deflation.polytope().slack() == Approx(wider * narrow));
+  Silent silent;
+  Forgetful forgetful;
+  deflation.offer(noisy(pictures.coordinates(), 0.3, random), silent, forgetful);
+  CHECK((deflation.doubtful_images().size(0) > 0) == dim);
+  CHECK(deflation.found() >= (dim ? 0 : count - 2));
+  const VertexSet held = deflation.polytope().refit(deflation.known(), 3);
+  for (const double misfit : held.misfit) CHECK(misfit < 0.6);
+}
+
 }  // namespace afterimage
