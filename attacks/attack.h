@@ -65,7 +65,7 @@ Reconstruction not_applicable(std::string reason);
 // What an attack takes at most, as far as can be said before it is begun.
 struct Estimate {
   double products = 0;           // multiplications in matrix products
-  double programme_seconds = 0;  // of linear programmes, on one core of some 2020 machine
+  double programme_seconds = 0;  // of linear programmes and splitting, on one core of some 2020 machine
   double bytes = 0;              // at its peak, beside the subject itself
   double seconds = 0;            // of work that was tried on this machine, with the threads that there are
 };

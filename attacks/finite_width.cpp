@@ -157,10 +157,12 @@ class Search {
         trained_(subject.trained.to(settings.dtype)),
         random_(random),
         progress_(progress),
-        checkpoint_(checkpoint),
-        neurons_(span ? sampled_neurons(subject, span->rank + 1) : 0),
-        seed_of_samples_(neurons_ > 0 ? any_seed(random) : 0) {
-    if (in_span_ && settings.rounds > 0 && span->rank <= largest_rank) deflation_.emplace(subject, *span);
+        checkpoint_(checkpoint) {
+    if (in_span_ && settings.rounds > 0 && span->rank <= largest_rank) {
+      deflation_.emplace(subject, *span);
+      neurons_ = sampled_neurons(subject, span->rank + 1);
+      if (neurons_ > 0) seed_of_samples_ = any_seed(random);
+    }
     plan_ = settings.plan;
     plan_.candidates = candidates_of(subject, settings, span ? std::optional(span->rank) : std::nullopt);
     const InputBounds range = subject.bounds.to(settings.dtype);
@@ -197,9 +199,7 @@ class Search {
 
   // The tangent features at the present points, with what is known held.
   std::unique_ptr<TangentTarget> target() const {
-    auto tangents = subject_.network->tangents_at(points_, trained_.minus(initial_), basis_);
-    if (known() > 0) tangents->hold(deflation_->known().to(settings_.dtype));
-    return tangents;
+    return holding_known(subject_.network->tangents_at(points_, trained_.minus(initial_), basis_));
   }
 
   // Likewise, for the searches of a round: of a part of the neurons, where that is enough.
@@ -207,8 +207,11 @@ class Search {
     if (neurons_ == 0) return target();
     // Each round's draws have seeds of their own.
     const auto seed = seed_of_samples_ + static_cast<std::uint64_t>(history_.rounds() * sampled_round_steps);
-    auto tangents =
-        std::make_unique<SampledTangents>(*subject_.network, points_, trained_.minus(initial_), basis_, neurons_, seed);
+    return holding_known(std::make_unique<SampledTangents>(*subject_.network, points_, trained_.minus(initial_), basis_,
+                                                           neurons_, seed));
+  }
+
+  std::unique_ptr<TangentTarget> holding_known(std::unique_ptr<TangentTarget> tangents) const {
     if (known() > 0) tangents->hold(deflation_->known().to(settings_.dtype));
     return tangents;
   }
@@ -347,8 +350,8 @@ class Search {
   Generator& random_;
   Progress& progress_;
   Checkpoint& checkpoint_;
-  std::int64_t neurons_;  // of a round's searches; 0: all
-  std::uint64_t seed_of_samples_;
+  std::int64_t neurons_ = 0;  // of a round's searches; 0: all
+  std::uint64_t seed_of_samples_ = 0;
   State kept_;  // of an interrupted run, until it is taken up
   SearchPlan plan_;
   std::optional<Deflation> deflation_;
@@ -360,24 +363,24 @@ class Search {
 }  // namespace
 
 std::vector<OptionSpec> FiniteWidth::options() const {
-  return {{"tangents", "points of the segment from initial (0) to trained (1) parameters that features are taken at",
-           "0,1"},
-          {"space", "where to search: pixels, span (of the first layer's change), or auto (span where there is one)",
-           "auto"},
-          {"candidates",
-           "images to search with; 0: two for each training image that the span counts, without a span half as many as "
-           "the parameters can determine",
-           "0"},
-          {"steps", "Adam steps a restart; up to half as many more until the loss settles", "2500"},
-          {"rounds",
-           "short searches in the span at most, each followed by linear programmes that confirm exact images; 0: none",
-           "12"},
-          {"smoothness",
-           "weight of the candidates' total variation in a search of pixels, where they are pictures, in units of the "
-           "parameters' squared change; auto: 0.5 for dense networks, 0.2 for others",
-           "auto"},
-          {"restarts", "searches from different random images, of which the one that explains most is kept", "1"},
-          {"dtype", "float32 or float64", "float32"}};
+  return {
+      {"tangents", "points of the segment from initial (0) to trained (1) parameters that features are taken at",
+       "0,1"},
+      {"space", "where to search: pixels, span (of the first layer's change), or auto (span where there is one)",
+       "auto"},
+      {"candidates",
+       "images to search with; 0: two for each training image that the span counts, without a span half as many as "
+       "the parameters can determine",
+       "0"},
+      {"steps", "Adam steps a restart; up to half as many more until the loss settles", "2500"},
+      {"rounds",
+       "short searches in the span at most, each followed by what leads its candidates to exact images; 0: none", "12"},
+      {"smoothness",
+       "weight of the candidates' total variation in a search of pixels, where they are pictures, in units of the "
+       "parameters' squared change; auto: 0.5 for dense networks, 0.2 for others",
+       "auto"},
+      {"restarts", "searches from different random images, of which the one that explains most is kept", "1"},
+      {"dtype", "float32 or float64", "float32"}};
 }
 
 void FiniteWidth::validate(const OptionValues& options) const { static_cast<void>(parse(options)); }

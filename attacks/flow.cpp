@@ -207,7 +207,7 @@ class Polish {
   // Vertices of the pixel polytope that the polished images lead to: exact, where they agree.
   Tensor snap() {
     if (!deflation_ || progress_.out_of_time()) return images_.slice(0, 0, 0);
-    progress_.stage("flow: linear programmes towards what is polished");
+    progress_.stage("flow: vertices near what is polished");
     deflation_->accept(bounds_.to_images(images_.narrow(0, 0, exact_)));
     const std::int64_t before = deflation_->found();
     Forgetful forgetful;
@@ -314,7 +314,7 @@ class Polish {
 std::vector<OptionSpec> Flow::options() const {
   return {{"segments", "exponential segments that training is followed in", "8"},
           {"flow-steps", "Adam steps of a round", "150"},
-          {"flow-rounds", "rounds of polishing at most, each followed by linear programmes for exact images", "4"}};
+          {"flow-rounds", "rounds of polishing at most, each followed by what leads candidates to exact images", "4"}};
 }
 
 void Flow::validate(const OptionValues& options) const { static_cast<void>(parse(options)); }

@@ -164,6 +164,7 @@ std::int64_t Deflation::take(const VertexSet& vertices) {
   std::stable_sort(order.begin(), order.end(),
                    [&](std::size_t a, std::size_t b) { return vertices.leverage[a] < vertices.leverage[b]; });
   const bool coarse = polytope_->slack() > largest_wide_slack * subject_.bounds.range();
+  const double most_misfit = coarse ? largest_misfit : wide_ ? largest_wide_misfit : no_limit;
   const std::int64_t before = found();
   for (const auto i : order) {
     if (vertices.leverage[i] > leverage_) break;
@@ -179,7 +180,7 @@ std::int64_t Deflation::take(const VertexSet& vertices) {
       if (found() == 0) keep(unfitted_, image);
       continue;
     }
-    if (vertices.misfit[i] > (coarse ? largest_misfit : wide_ ? largest_wide_misfit : no_limit)) {
+    if (vertices.misfit[i] > most_misfit) {
       keep(doubtful_, image);
       continue;
     }

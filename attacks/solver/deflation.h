@@ -25,8 +25,8 @@ class Deflation {
   std::int64_t found() const { return known_.size(0); }
   const Tensor& known() const { return known_; }  // [K, r] coordinates, float64
   Tensor known_images() const;                    // [K, d] float32
-  // [D, d] float32: vertices whose bounds agree, but on slack so coarse that this proves nothing; none resembles
-  // another or a known image.
+  // [D, d] float32: vertices whose bounds agree, but on slack so coarse, or widened, that this proves nothing; none
+  // resembles another or a known image.
   Tensor doubtful_images() const;
   // The known images, which are confirmed, then the doubtful ones and `others` [n, d] float32, which are not. Where the
   // network fits none of the images whose bounds agree, it says nothing of them (it was trained towards other targets,
@@ -36,10 +36,10 @@ class Deflation {
   // Fewest bounds active at a confirmed image; 0 while there is none.
   std::int64_t fewest_active() const { return fewest_active_; }
 
-  // The vertex that each candidate [n, r] leads to is confirmed when its bounds agree (and, on coarse slack, miss by no
-  // more than rounding), the trained network fits it as it fits its training images (squared loss; others say nothing
-  // of their outputs), and it is not yet known. Returns how many are new. Give the most promising first: candidates
-  // that are near what is known, or that come after many that led nowhere, cost no programme.
+  // The vertex that each candidate [n, r] leads to is confirmed when its bounds agree (and, on coarse or widened slack,
+  // miss by no more than rounding), the trained network fits it as it fits its training images (squared loss; others
+  // say nothing of their outputs), and it is not yet known. Returns how many are new. Give the most promising first:
+  // candidates that are near what is known, or that come after many that led nowhere, cost no programme.
   std::int64_t offer(const Tensor& candidates, Progress& progress, Checkpoint& checkpoint);
   // What is known, and back to it.
   State state() const {

@@ -221,13 +221,12 @@ void PixelPolytope::snap_group(const Tensor& candidates, std::int64_t first, Ver
     Tensor directions = at::empty_like(points);
     for (std::int64_t i = 0; i < points.size(0); ++i) directions[i].copy_(outward(points[i]));
     const Tensor led_to = furthest_by_splitting(box_, points, directions, stride_, slack_);
+    const VertexSet fits = refit(led_to, active_in_slacks);
     std::vector<std::int64_t> going;
     for (std::int64_t i = 0; i < points.size(0); ++i) {
-      const double tolerance = active_in_slacks * slack_;
-      const Fit fit = fit_bounds(led_to[i], box_.rows, lower_, upper_, tolerance, tolerance);
-      put(found, rows[i].item<std::int64_t>(), fit, slack_);
+      replace(found, rows[i].item<std::int64_t>(), fits, i);
       const bool stays = at::mv(box_.rows, led_to[i] - points[i]).abs().max().item<double>() < slack_;
-      if (fit.leverage >= largest_leverage && !stays) going.push_back(i);
+      if (fits.leverage[static_cast<std::size_t>(i)] >= largest_leverage && !stays) going.push_back(i);
     }
     const Tensor kept = at::tensor(going, at::kLong);
     points = led_to.index_select(0, kept);
@@ -257,7 +256,6 @@ VertexSet PixelPolytope::snap_along(const Tensor& directions, Progress& progress
   const std::int64_t count = objectives.size(0);
   VertexSet found = vertices_of(count, rank());
   Tensor vertices = at::zeros_like(objectives);
-  std::vector<char> ended(static_cast<std::size_t>(count));  // at an optimum; not bool: threads write beside each other
   programmes_.resize(std::max(programmes_.size(), static_cast<std::size_t>(at::get_num_threads())));
   {
     const SerialProducts serial;
@@ -268,16 +266,15 @@ VertexSet PixelPolytope::snap_along(const Tensor& directions, Progress& progress
           if (!programme) programme = std::make_unique<Programme>(box_);
           programme->start_afresh();
           if (!programme->furthest(data(objectives[i]), vertices[i].data_ptr<double>())) return;
-          ended[static_cast<std::size_t>(i)] = 1;
-          const double tolerance = active_in_slacks * slack_;
-          put(found, i, fit_bounds(vertices[i], box_.rows, lower_, upper_, tolerance, tolerance), slack_);
+          replace(found, i, refit(vertices.narrow(0, i, 1), active_in_slacks), 0);
         },
         [&](std::int64_t done) { progress.step(done, count, "linear programmes"); });
   }
   std::vector<std::int64_t> going;
   for (std::int64_t i = 0; i < count; ++i) {
     const auto k = static_cast<std::size_t>(i);
-    if (ended[k] != 0 && found.leverage[k] >= largest_leverage) going.push_back(i);
+    const bool ended = found.active[k] > 0;  // the programme, at a vertex
+    if (ended && found.leverage[k] >= largest_leverage) going.push_back(i);
   }
   const VertexSet led_to = snap(vertices.index_select(0, at::tensor(going, at::kLong)), progress);
   for (std::size_t i = 0; i < going.size(); ++i) replace(found, going[i], led_to, static_cast<std::int64_t>(i));

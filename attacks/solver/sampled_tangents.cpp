@@ -19,6 +19,8 @@ SampledTangents::SampledTangents(const Network& network, std::vector<Parameters>
       seed_(seed),
       squared_norm_(drift_.squared_norm()) {
   draw(0);
+  loss_.by_images = at::empty({0}, at::TensorOptions().dtype(dtype()));
+  loss_.by_coefficients = at::empty_like(loss_.by_images);
 }
 
 void SampledTangents::draw(std::int64_t number) {
@@ -36,9 +38,12 @@ void SampledTangents::begin_step(std::int64_t step) {
 
 const TangentTarget::Loss& SampledTangents::loss(const Tensor& images, const Tensor& coefficients, Smoothing relu) {
   const Loss& part = part_->loss(images, coefficients, relu);
+  const Tensor factor = at::scalar_tensor(scale(), part.by_images.options());
   loss_.value = part.value * scale();
-  loss_.by_images = part.by_images * scale();
-  loss_.by_coefficients = part.by_coefficients * scale();
+  loss_.by_images.resize_as_(part.by_images);
+  loss_.by_coefficients.resize_as_(part.by_coefficients);
+  at::mul_out(loss_.by_images, part.by_images, factor);
+  at::mul_out(loss_.by_coefficients, part.by_coefficients, factor);
   return loss_;
 }
 

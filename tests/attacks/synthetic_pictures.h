@@ -9,7 +9,7 @@ inline constexpr std::int64_t pixels = 200, count = 15;
 
 // The span of random pictures, half of whose pixels are black (or, for `grey` ones, none at a bound).
 struct Pictures {
-  Tensor images, mean;  // [count, pixels] less the mean; [pixels]
+  Tensor images, mean;  // [count, pixels] less the mean, unless set; [pixels]
   RowSpan span;
   InputBounds bounds;
 
@@ -23,12 +23,12 @@ struct Pictures {
     }
     set(all, scale);
   }
-  // These pixels [count, pixels] in place of the random ones.
+  // These pixels, of any number and size, in place of the random ones.
   void set(const Tensor& all, const Tensor& scale = {}) {
     mean = all.mean(0);
     images = over(all - mean, scale);
     const auto [u, s, vh] = at::linalg_svd(images, false);
-    span.rank = count - 1;
+    span.rank = all.size(0) - 1;
     span.basis = vh.narrow(0, 0, span.rank).contiguous();
     span.singular_values = to_doubles(s);
     span.rounding = 1e-7;
@@ -36,10 +36,10 @@ struct Pictures {
   }
   // These pixels, of which no mean was taken off.
   void set_as_they_are(const Tensor& all) {
-    mean = at::zeros({pixels}, at::kDouble);
+    mean = at::zeros({all.size(1)}, at::kDouble);
     images = all;
     const auto [u, s, vh] = at::linalg_svd(images, false);
-    span.rank = count;
+    span.rank = all.size(0);
     span.basis = vh.narrow(0, 0, span.rank).contiguous();
     span.singular_values = to_doubles(s);
     bounds = {mean.to(at::kFloat), 0, 1, {}};

@@ -8,9 +8,9 @@
 #include <sys/resource.h>
 
 #include "attacks/solver/sampled_tangents.h"
-#include "models/compute.h"
 #include "models/mlp.h"
 #include "models/tangent/autograd.h"
+#include "tests/benchmarks/run_benchmarks.h"
 #include "tests/models/tangent_reference.h"
 
 namespace {
@@ -118,9 +118,4 @@ BENCHMARK(double_backward)->ArgsProduct(sizes)->Unit(benchmark::kMillisecond)->U
 
 }  // namespace
 
-int main(int argc, char** argv) {
-  restart_without_spinning(argv);
-  set_up_compute(0);
-  benchmark::Initialize(&argc, argv);
-  benchmark::RunSpecifiedBenchmarks();
-}
+int main(int argc, char** argv) { return run_benchmarks(argc, argv, 0); }

@@ -5,9 +5,9 @@
 // the images are clipped.
 #include <benchmark/benchmark.h>
 
-#include "models/compute.h"
 #include "models/mlp.h"
 #include "models/training.h"
+#include "tests/benchmarks/run_benchmarks.h"
 
 namespace {
 
@@ -64,9 +64,4 @@ BENCHMARK(noise)->ArgsProduct(sizes)->Unit(benchmark::kMillisecond);
 
 }  // namespace
 
-int main(int argc, char** argv) {
-  restart_without_spinning(argv);
-  set_up_compute(1);
-  benchmark::Initialize(&argc, argv);
-  benchmark::RunSpecifiedBenchmarks();
-}
+int main(int argc, char** argv) { return run_benchmarks(argc, argv, 1); }

@@ -5,8 +5,8 @@
 // Arguments: images N. Random pictures of 784 pixels, two thirds of them black, known exactly; candidates are 60 % off.
 #include <benchmark/benchmark.h>
 
-#include "models/compute.h"
 #include "tests/attacks/synthetic_pictures.h"
+#include "tests/benchmarks/run_benchmarks.h"
 
 namespace {
 
@@ -16,26 +16,19 @@ constexpr std::int64_t pixels = 784;
 constexpr double off = 0.6, right = 0.1;
 
 struct Problem {
+  synthetic::Pictures pictures{false};
   Tensor images, candidates, normals;  // [N, r], in the basis
-  RowSpan span;
-  InputBounds bounds;
 
   explicit Problem(std::int64_t count) {
     Generator random = seeded(1);
     const Tensor all =
         at::rand({count, pixels}, random, at::kDouble).mul(at::rand({count, pixels}, random, at::kDouble) > 2.0 / 3);
-    const Tensor mean = all.mean(0);
-    const auto [u, s, basis] = at::linalg_svd(all - mean, false);
-    span.rank = count - 1;
-    span.basis = basis.narrow(0, 0, span.rank).contiguous();
-    span.singular_values = to_doubles(s);
-    span.rounding = 1e-7;
-    bounds = {mean.to(at::kFloat), 0, 1, {}};
-    images = at::mm(all - mean, span.basis.t());
+    pictures.set(all);
+    images = pictures.coordinates();
     candidates = synthetic::noisy(images, off, random);
     // Of the bounds that the pictures are at: where a programme has to go to come to them.
     const Tensor black = (all == 0).to(at::kDouble);
-    normals = at::mm(-black, span.basis.t());
+    normals = at::mm(-black, pictures.span.basis.t());
   }
 
   double share_right(const VertexSet& found) const {
@@ -47,7 +40,7 @@ struct Problem {
 template <class Snap>
 void measure(benchmark::State& state, const Snap& snap) {
   const Problem problem(state.range(0));
-  PixelPolytope polytope(problem.span, problem.bounds);
+  PixelPolytope polytope(problem.pictures.span, problem.pictures.bounds);
   Silent silent;
   double found = 0;
   for (auto _ : state) found = problem.share_right(snap(polytope, problem, silent));
@@ -73,9 +66,4 @@ BENCHMARK(programmes)->Arg(20)->Arg(50)->Arg(100)->Arg(200)->Unit(benchmark::kMi
 
 }  // namespace
 
-int main(int argc, char** argv) {
-  restart_without_spinning(argv);
-  set_up_compute(1);
-  benchmark::Initialize(&argc, argv);
-  benchmark::RunSpecifiedBenchmarks();
-}
+int main(int argc, char** argv) { return run_benchmarks(argc, argv, 1); }
