@@ -165,7 +165,7 @@ std::int64_t Deflation::take(const VertexSet& vertices) {
                    [&](std::size_t a, std::size_t b) { return vertices.leverage[a] < vertices.leverage[b]; });
   const bool coarse = polytope_->slack() > largest_wide_slack * subject_.bounds.range();
   const double most_misfit = coarse ? largest_misfit : wide_ ? largest_wide_misfit : no_limit;
-  const std::int64_t before = found();
+  std::int64_t taken = 0;
   for (const auto i : order) {
     if (vertices.leverage[i] > leverage_) break;
     const auto row = static_cast<std::int64_t>(i);
@@ -173,9 +173,7 @@ std::int64_t Deflation::take(const VertexSet& vertices) {
     const Tensor pixels = subject_.bounds.pixels(at::mv(polytope_->basis().t(), image));
     const double contrast = (pixels.max() - pixels.min()).item<double>();
     if (contrast < least_contrast * (subject_.bounds.high - subject_.bounds.low)) continue;
-    if (found() >= fewest_to_compare_with &&
-        vertices.firmness[i] < least_relative_firmness * known_firmness_.median().item<double>())
-      continue;
+    if (vertices.firmness[i] < least_firmness()) continue;
     if (fits.defined() && !fits[row].item<bool>()) {
       if (found() == 0) keep(unfitted_, image);
       continue;
@@ -189,9 +187,17 @@ std::int64_t Deflation::take(const VertexSet& vertices) {
       continue;
     }
     add(image, vertices.leverage[i], vertices.firmness[i]);
+    ++taken;
     fewest_active_ = fewest_active_ == 0 ? vertices.active[i] : std::min(fewest_active_, vertices.active[i]);
   }
-  return found() - before;
+  // Of the first few some may have been taken before there were others to compare them with.
+  retain((known_firmness_ >= least_firmness()).logical_or(known_leverage_ > leverage_));
+  return taken;
+}
+
+double Deflation::least_firmness() const {
+  if (found() < fewest_to_compare_with) return 0;
+  return least_relative_firmness * known_firmness_.median().item<double>();
 }
 
 void Deflation::improve(const Tensor& image, double leverage, double firmness) {

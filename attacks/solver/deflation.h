@@ -76,6 +76,8 @@ class Deflation {
   // that it lies outside the bounds with their usual slack. Returns whether they were not wide yet.
   bool widen();
   bool is_known(const Tensor& coordinates, double within) const;
+  // Of a vertex that is confirmed, beside those that are known.
+  double least_firmness() const;
   void add(const Tensor& coordinates, double leverage, double firmness);
   // Puts `image` in the place of the known one that it resembles, if its bounds agree better.
   void improve(const Tensor& image, double leverage, double firmness);

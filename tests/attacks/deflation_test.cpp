@@ -77,6 +77,30 @@ TEST_CASE("of two finds that resemble each other the one whose bounds agree bett
   for (std::int64_t i = 0; i < deflation.found(); ++i) CHECK(pictures.distance(deflation.known()[i]) < 1e-3);
 }
 
+TEST_CASE(
+    "one that was taken before there were others to compare it with goes when they show how firmly images are held") {
+  const Pictures pictures(false);
+  const Subject subject = subject_of(pictures);
+  Deflation deflation(subject, pictures.span);
+  Generator random = seeded(4);
+  Silent silent;
+  Forgetful forgetful;
+  deflation.accept(as_images(pictures).narrow(0, 0, 6));
+  // In the place of one of them something a fifth off, whose bounds agree as well but hold it far less firmly.
+  const State before = deflation.state();
+  const Tensor known = before.tensor("known"), firmness = before.tensor("known_firmness");
+  known.select(0, 3).copy_(noisy(known.narrow(0, 3, 1), 0.2, random).squeeze(0));
+  firmness.select(0, 3).mul_(1e-3);
+  State changed = State().set("fewest_active", std::int64_t{0}).set("wide", std::int64_t{0});
+  changed.set("known", known).set("known_firmness", firmness);
+  for (const char* name : {"known_leverage", "doubtful", "unfitted"}) changed.set(name, before.tensor(name));
+  deflation.restore(changed);
+  REQUIRE(pictures.distance(deflation.known()[3]) > 0.1);
+  deflation.offer(noisy(pictures.coordinates().narrow(0, 6, count - 6), 0.3, random), silent, forgetful);
+  CHECK(deflation.found() == count);  // the last follows from the others
+  for (std::int64_t i = 0; i < deflation.found(); ++i) CHECK(pictures.distance(deflation.known()[i]) < 1e-3);
+}
+
 TEST_CASE("drawings on white of which no mean was taken off are told apart by their contrast") {
   Generator random = seeded(9);
   Pictures pictures(false);
