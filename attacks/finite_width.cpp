@@ -36,10 +36,13 @@ constexpr std::int64_t round_steps = 150;
 // width 2048, 102 in 85 s where it was 45 in 300 s; at width 512, a half at a time, 23 where it was 15, and 104 after
 // 300 s where it was 92 after 600. There a part has 3.3 equations for each unknown, fewer were not tried.
 constexpr std::int64_t sampled_share = 4, fewest_sampled = 256, sampled_round_steps = 400, equations_an_unknown = 3;
+// The search for what the rounds left then takes more steps too. Fashion-MNIST, N = 200, width 1024, images that a
+// candidate is within relative L2 0.3 of: none after 400 steps, 65 after 2000, 114 after 5000.
+constexpr std::int64_t sampled_steps_a_step = 2;
 constexpr std::int64_t points_of_rounds = 4;  // that the path is followed to, once images are known
 constexpr double later_coefficient_rate = 1e-4, later_initial_coefficient = 0.15;
 constexpr std::int64_t most_fruitless = 2;
-constexpr std::int64_t rest_steps = 1000;  // for what the rounds left, beside what is held
+constexpr std::int64_t rest_steps = 1000;  // of all parameters, for what the rounds left, beside what is held
 constexpr std::int64_t most_directions = 400;
 // For estimates: seen over N = 20 to 200.
 constexpr double usual_rounds = 2, usual_rounds_an_image = 0.05, usual_vertices = 1.5;
@@ -181,9 +184,10 @@ class Search {
     if (deflation_) deflation_->accept(handed.confirmed);
     kept_ = checkpoint_.take();
     if (!kept_.empty()) restore(kept_, history_, random_, deflation_);
-    if (deflation_) rounds();
-    const bool enough = known() > 0 && progress_.out_of_time();
-    if (!enough && (!deflation_ || deflation_->missing() > 0)) search_for_the_rest();
+    do {
+      if (deflation_) rounds();
+    } while (something_is_missing() && search_for_the_rest());
+    if (deflation_ && deflation_->missing() == 0) history_.best.reset();  // of a search before the last was found
     return conclude();
   }
 
@@ -202,8 +206,8 @@ class Search {
     return holding_known(subject_.network->tangents_at(points_, trained_.minus(initial_), basis_));
   }
 
-  // Likewise, for the searches of a round: of a part of the neurons, where that is enough.
-  std::unique_ptr<TangentTarget> target_of_round() const {
+  // Likewise, for a search: of a part of the neurons, where that is enough.
+  std::unique_ptr<TangentTarget> target_of_search() const {
     if (neurons_ == 0) return target();
     // Each round's draws have seeds of their own.
     const auto seed = seed_of_samples_ + static_cast<std::uint64_t>(history_.rounds() * sampled_round_steps);
@@ -217,6 +221,12 @@ class Search {
   }
 
   std::int64_t known() const { return deflation_ ? deflation_->found() : 0; }
+
+  // And there is time to search for it, or nothing to show yet.
+  bool something_is_missing() const {
+    if (deflation_ && deflation_->missing() == 0) return false;
+    return (known() == 0 && !history_.best) || !progress_.out_of_time();
+  }
 
   SearchResult search_with(TangentTarget& target, const SearchPlan& plan) {
     StageCheckpoint checkpoint(checkpoint_, state_of(history_, random_, deflation_), "search",
@@ -244,8 +254,8 @@ class Search {
            history_.fruitless_rounds() < most_fruitless && !progress_.out_of_time()) {
       progress_.stage(fmt::format("finite-width: round {}, {} known, searching for {}", history_.rounds() + 1, known(),
                                   deflation_->missing()));
-      std::int64_t confirmed =
-          offer(was_offering() ? kept_.tensor("offered") : by_weight(search_with(*target_of_round(), plan_of_round())));
+      std::int64_t confirmed = offer(was_offering() ? kept_.tensor("offered")
+                                                    : by_weight(search_with(*target_of_search(), plan_of_round())));
       confirmed += deflation_->sweep(most_directions, random_, progress_);
       history_.found_by_round.push_back(confirmed);
       if (known() == 0) break;
@@ -270,23 +280,44 @@ class Search {
     points_ = points_of_path(subject_, initial_, trained_, deflation_->known_images().to(settings_.dtype));
   }
 
-  void search_for_the_rest() {
-    SearchPlan plan = plan_;
-    if (known() > 0) {
-      plan.candidates = 2 * deflation_->missing();
-      plan.steps = std::min(rest_steps, plan.steps);
-    }
+  // A long search for what the rounds left. Returns whether its candidates led to something, with which rounds can go
+  // on.
+  bool search_for_the_rest() {
+    if (history_.restarts == 0) history_.best.reset();
     history_.restarts = std::max<std::int64_t>(history_.restarts, 1);
     if (!was_offering()) {
-      const auto tangents = target();
+      const SearchPlan plan = plan_of_the_rest();
+      const auto tangents = target_of_search();
       for (; history_.restarts <= settings_.restarts && !(history_.best && progress_.out_of_time());
            ++history_.restarts) {
         progress_.stage(fmt::format("finite-width: search {} of {}, {} candidates in {}", history_.restarts,
                                     settings_.restarts, plan.candidates, in_span_ ? "the span" : "pixels"));
-        history_.keep_if_better(search_with(*tangents, plan));
+        history_.keep_if_better(with_all_parameters(search_with(*tangents, plan)));
       }
     }
-    if (known() > 0) offer(by_weight(*history_.best));
+    if (!deflation_) return false;
+    const std::int64_t confirmed = offer(by_weight(*history_.best));
+    if (confirmed == 0) return false;
+    history_.found_by_round.push_back(confirmed);
+    history_.restarts = 0;
+    return true;
+  }
+
+  // Its loss as that of all parameters, where it was a part's.
+  SearchResult with_all_parameters(SearchResult found) const {
+    if (neurons_ > 0)
+      found.loss_final = target()->loss(found.candidates, found.coefficients, Smoothing{plan_.beta_end}).value;
+    return found;
+  }
+
+  SearchPlan plan_of_the_rest() const {
+    SearchPlan plan = plan_;
+    if (neurons_ > 0) plan.steps *= sampled_steps_a_step;
+    if (known() > 0) {
+      plan.candidates = 2 * deflation_->missing();
+      if (neurons_ == 0) plan.steps = std::min(rest_steps, plan.steps);
+    }
+    return plan;
   }
 
   Reconstruction conclude() {
@@ -374,7 +405,7 @@ std::vector<OptionSpec> FiniteWidth::options() const {
        "0"},
       {"steps", "Adam steps a restart; up to half as many more until the loss settles", "2500"},
       {"rounds",
-       "short searches in the span at most, each followed by what leads its candidates to exact images; 0: none", "12"},
+       "short searches in the span at most, each followed by what leads its candidates to exact images; 0: none", "30"},
       {"smoothness",
        "weight of the candidates' total variation in a search of pixels, where they are pictures, in units of the "
        "parameters' squared change; auto: 0.5 for dense networks, 0.2 for others",

@@ -22,12 +22,13 @@ struct Trained {
 };
 
 Trained trained_network(const Recipe& recipe, std::int64_t outputs = 1,
-                        const std::vector<std::int64_t>& widths = {256, 256}) {
+                        const std::vector<std::int64_t>& widths = {256, 256}, bool grey = false) {
   Generator random = seeded(11);
   const auto network = std::make_shared<Mlp>(pixels, widths, outputs, Parameterization::standard);
   const auto pictures = [&](std::int64_t count) {
-    // Half black, as pictures are.
-    return at::rand({count, pixels}, random, at::kFloat).mul_(at::rand({count, pixels}, random, at::kFloat) > 0.5);
+    const Tensor all = at::rand({count, pixels}, random, at::kFloat);
+    if (grey) return all.mul(0.8).add_(0.1);
+    return all.mul(at::rand({count, pixels}, random, at::kFloat) > 0.5);  // half black, as pictures are
   };
   const Tensor training = pictures(images_count), mean = training.mean(0);
   const Tensor targets = outputs == 1
@@ -140,7 +141,9 @@ TEST_CASE("an attack that is interrupted at any step goes on to the same end") {
   // Of the wide layer a part of the neurons is drawn anew every few steps.
   const std::vector<std::int64_t> widths =
       GENERATE(std::vector<std::int64_t>{256, 256}, std::vector<std::int64_t>{32, 1024});
-  const Trained trained = trained_network(squared_recipe(), 1, widths);
+  // Nothing is confirmed of grey images, and what follows the rounds is interrupted too.
+  const bool grey = GENERATE(false, true);
+  const Trained trained = trained_network(squared_recipe(), 1, widths, grey);
   for (const std::map<std::string, std::string>& options :
        {std::map<std::string, std::string>{{"steps", "60"}, {"rounds", "2"}},
         {{"steps", "40"}, {"rounds", "0"}, {"restarts", "2"}},
@@ -277,6 +280,18 @@ TEST_CASE("the finite-width attack gives the training images back, with one outp
     CHECK(*found.relative_loss < 0.1);
     CHECK(*found.loss_final < *found.loss_initial);
   }
+}
+
+TEST_CASE("grey images, of which no vertex tells, come back from a part of the neurons at a time") {
+  const Trained trained = trained_network(squared_recipe(), 1, {32, 1024}, true);
+  const Reconstruction found = attack("finite-width", trained.subject);
+  CHECK(found.evidence.contains("neurons_at_a_time"));
+  CHECK(found.evidence["confirmed_by_round"] == std::vector<int>{0});
+  CHECK_FALSE(found.complete);
+  CHECK(*found.relative_loss < 0.1);  // of all parameters
+  const Score result = scored(found, trained.truth);
+  CHECK(result.reconstructed->count == images_count);
+  CHECK(result.control->rate <= 0.02);
 }
 
 TEST_CASE("weight decay is taken off what was trained, and not off what was frozen") {
