@@ -42,7 +42,8 @@ constexpr std::int64_t sampled_steps_a_step = 2;
 constexpr std::int64_t points_of_rounds = 4;  // that the path is followed to, once images are known
 constexpr double later_coefficient_rate = 1e-4, later_initial_coefficient = 0.15;
 constexpr std::int64_t most_fruitless = 2;
-constexpr std::int64_t rest_steps = 1000;  // of all parameters, for what the rounds left, beside what is held
+constexpr double worth_more_rounds = 0.05;  // found by the search for the rest, of what was missing
+constexpr std::int64_t rest_steps = 1000;   // of all parameters, for what the rounds left, beside what is held
 constexpr std::int64_t most_directions = 400;
 // For estimates: seen over N = 20 to 200.
 constexpr double usual_rounds = 2, usual_rounds_an_image = 0.05, usual_vertices = 1.5;
@@ -280,8 +281,8 @@ class Search {
     points_ = points_of_path(subject_, initial_, trained_, deflation_->known_images().to(settings_.dtype));
   }
 
-  // A long search for what the rounds left. Returns whether its candidates led to something, with which rounds can go
-  // on.
+  // A long search for what the rounds left. Returns whether its candidates led to so much that rounds can go on with
+  // it.
   bool search_for_the_rest() {
     if (history_.restarts == 0) history_.best.reset();
     history_.restarts = std::max<std::int64_t>(history_.restarts, 1);
@@ -296,9 +297,10 @@ class Search {
       }
     }
     if (!deflation_) return false;
+    const auto missing = static_cast<double>(deflation_->missing());
     const std::int64_t confirmed = offer(by_weight(*history_.best));
-    if (confirmed == 0) return false;
-    history_.found_by_round.push_back(confirmed);
+    if (confirmed > 0) history_.found_by_round.push_back(confirmed);
+    if (static_cast<double>(confirmed) <= worth_more_rounds * missing) return false;
     history_.restarts = 0;
     return true;
   }
