@@ -201,4 +201,31 @@ TEST_CASE("on slack that was widened, too, only what rounding explains is confir
   for (const double misfit : held.misfit) CHECK(misfit < 0.6);
 }
 
+TEST_CASE("on slack that is not small a vertex that hangs on single bounds is confirmed where rounding explains it") {
+  const bool dim = GENERATE(false, true);
+  Pictures pictures(true);
+  Generator random = seeded(9);
+  constexpr double slack = 5e-4;
+  // Grey pictures with few black pixels; in dim ones, half of these are only nearly black.
+  const Tensor black = at::rand({count, pixels}, random, at::kDouble) < 0.13;
+  const Tensor nearly = at::rand({count, pixels}, random, at::kDouble) < (dim ? 0.5 : 0);
+  const Tensor dark = 3 * slack * at::rand({count, pixels}, random, at::kDouble) * nearly;
+  pictures.set(at::where(black, dark, pictures.images + pictures.mean));
+  pictures.span.rounding = 1e-5;  // enough to rule the slack
+  pictures.span.rounding *= slack / PixelPolytope(pictures.span, pictures.bounds).slack();
+  const Subject subject = subject_of(pictures);
+  Deflation deflation(subject, pictures.span);
+  REQUIRE(deflation.polytope().slack() == Approx(slack));
+  const VertexSet there = deflation.polytope().refit(pictures.coordinates(), 3);
+  std::int64_t hanging = 0;
+  for (const double leverage : there.leverage) hanging += leverage > 0.9 && leverage < 0.97;
+  REQUIRE(hanging > 0);
+  Silent silent;
+  Forgetful forgetful;
+  deflation.offer(pictures.coordinates(), silent, forgetful);
+  CHECK((deflation.doubtful_images().size(0) > 0) == dim);
+  const VertexSet held = deflation.polytope().refit(deflation.known(), 3);
+  for (std::size_t i = 0; i < held.leverage.size(); ++i) CHECK((held.leverage[i] <= 0.9 || held.misfit[i] <= 0.8));
+}
+
 }  // namespace afterimage
