@@ -1,11 +1,9 @@
 #include "attacks/capacity.h"
 
-#include <algorithm>
+#include "attacks/last_layer.h"
 
 namespace afterimage {
 namespace {
-
-constexpr std::size_t last_layer = 2;  // its weight and its bias
 
 std::int64_t changed_entries(const Tensor& initial, const Tensor& trained) {
   return initial.ne(trained).sum().item<std::int64_t>();
@@ -24,13 +22,10 @@ std::int64_t moved_pixels(const Subject& subject) {
 
 Capacity capacity_of(const Subject& subject) {
   Capacity capacity;
-  bool below = false;
   for (std::size_t i = 0; i < subject.initial.size(); ++i) {
-    const std::int64_t changed = changed_entries(subject.initial[i], subject.trained[i]);
-    capacity.equations += changed;
-    below = below || (changed > 0 && i + last_layer < subject.initial.size());
+    capacity.equations += changed_entries(subject.initial[i], subject.trained[i]);
   }
-  capacity.last_layer_only = capacity.equations > 0 && !below;
+  capacity.last_layer_only = trained_last_layer(subject).has_value();
   capacity.unknowns = moved_pixels(subject) + subject.network->outputs();
   return capacity;
 }

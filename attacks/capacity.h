@@ -12,11 +12,12 @@ struct Capacity {
   // Of one image: the pixels that the first layer's change moves (all, where that layer did not change or is not
   // dense), and a coefficient for each output.
   std::int64_t unknowns = 1;
-  bool last_layer_only = false;  // nothing below the last weight and its bias changed
+  bool last_layer_only = false;  // nothing but a last dense layer changed
 
   double images() const { return static_cast<double>(equations) / static_cast<double>(unknowns); }
 };
 
+// The subject has to be a network whose start is known; throws std::out_of_range where it is not.
 Capacity capacity_of(const Subject& subject);
 
 }  // namespace afterimage

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <stdexcept>
 
 #include "attacks/capacity.h"
 #include "attacks/solver/cost.h"
@@ -49,6 +50,9 @@ constexpr std::int64_t most_directions = 400;
 constexpr double usual_rounds = 2, usual_rounds_an_image = 0.05, usual_vertices = 1.5;
 constexpr double tensors_of_path = 17;             // of the parameters' size, while a path is followed
 constexpr std::int64_t largest_projection = 4000;  // rows of the kernel that gives the claimed images' coefficients
+// Rows of the kernel of what is held, for each image, output and point one: four such kernels in float64, 2 GiB.
+constexpr std::int64_t largest_held = 8000;
+constexpr double copies_of_held = 4;
 // That the trained network fits a candidate is no confirmation: of 6 that a small convolutional network fitted, 1 was
 // right.
 constexpr const char* nothing_to_confirm_by =
@@ -97,17 +101,17 @@ std::int64_t candidates_of(const Subject& subject, const Settings& settings, std
 // Neurons of the last hidden layer whose features a round's searches for `images` take at a time; 0: all parameters'.
 // Not where they have too few equations, or where some parameters stood still, as in a network without biases.
 std::int64_t sampled_neurons(const Subject& subject, std::int64_t images) {
-  const auto [all, inputs] = subject.network->last_hidden_layer();
+  const auto [all, inputs, is_first] = subject.network->last_hidden_layer();
   const std::int64_t neurons = std::max(all / sampled_share, fewest_sampled);
   const std::int64_t features = points_of_rounds * subject.network->outputs();
-  const std::int64_t seen = inputs == subject.network->inputs() ? std::min(inputs, images) : inputs;  // in the span
+  const std::int64_t seen = is_first ? std::min(inputs, images) : inputs;  // in the span
   const bool enough = neurons * seen >= equations_an_unknown * images * (images + features);
   return all < 2 * neurons || !enough || subject.some_still() ? 0 : neurons;
 }
 
 // Of the products of a step with all parameters.
 double sampled_products(const Subject& subject, std::int64_t neurons) {
-  const auto [all, inputs] = subject.network->last_hidden_layer();
+  const auto [all, inputs, is_first] = subject.network->last_hidden_layer();
   const double left_out = static_cast<double>((all - neurons) * (inputs + subject.network->outputs()));
   return 1 - left_out / static_cast<double>(subject.trained.count());
 }
@@ -127,18 +131,31 @@ Parameters decayed(const Subject& subject, double factor) {
   return Parameters(std::move(entries));
 }
 
+// Points at which the tangent features of so many known images may be held; 0: there are too many outputs.
+std::int64_t points_for(const Subject& subject, std::int64_t known) {
+  const std::int64_t at_a_point = known * subject.network->outputs();
+  return at_a_point * points_of_rounds <= largest_held ? points_of_rounds : at_a_point <= largest_held ? 1 : 0;
+}
+
 // Points of the path that training took, as far as the images that are known tell: the start, two early points of the
 // flow that the known images alone would have followed, moved by what the end of that flow misses, and the end. For
 // other losses than the squared one, whose flow is another, and where parameters were frozen, points of the straight
-// segment. All in one dtype.
+// segment, as where the flow diverges. The start alone where the network has too many outputs for more. All in one
+// dtype.
 std::vector<Parameters> points_of_path(const Subject& subject, const Parameters& initial, const Parameters& trained,
                                        const Tensor& known) {
+  if (points_for(subject, known.size(0)) < points_of_rounds) return {initial};
   const Parameters drift = trained.minus(initial);
-  if (subject.loss != LossKind::squared || subject.some_still()) {
-    return {initial, initial.plus(drift, 1.0 / 3), initial.plus(drift, 2.0 / 3), trained};
+  const auto straight = [&] {
+    return std::vector<Parameters>{initial, initial.plus(drift, 1.0 / 3), initial.plus(drift, 2.0 / 3), trained};
+  };
+  if (subject.loss != LossKind::squared || subject.some_still()) return straight();
+  std::vector<Parameters> path;
+  try {
+    path = gradient_flow(*subject.network, initial, known, fitted_targets(subject.network->evaluate(trained, known)));
+  } catch (const std::runtime_error&) {
+    return straight();
   }
-  const auto path =
-      gradient_flow(*subject.network, initial, known, fitted_targets(subject.network->evaluate(trained, known)));
   const Parameters followed = path.back().minus(initial), missed = trained.minus(path.back());
   const double length = followed.squared_norm();
   std::vector<Parameters> points{initial};
@@ -210,18 +227,19 @@ class Search {
   // Likewise, for a search: of a part of the neurons, where that is enough.
   std::unique_ptr<TangentTarget> target_of_search() const {
     if (neurons_ == 0) return target();
-    // Each round's draws have seeds of their own.
+    // Each round's draws have seeds of their own (a search of many thousand steps may come to those of the next).
     const auto seed = seed_of_samples_ + static_cast<std::uint64_t>(history_.rounds() * sampled_round_steps);
     return holding_known(std::make_unique<SampledTangents>(*subject_.network, points_, trained_.minus(initial_), basis_,
                                                            neurons_, seed));
   }
 
   std::unique_ptr<TangentTarget> holding_known(std::unique_ptr<TangentTarget> tangents) const {
-    if (known() > 0) tangents->hold(deflation_->known().to(settings_.dtype));
+    if (holds_known()) tangents->hold(deflation_->known().to(settings_.dtype));
     return tangents;
   }
 
   std::int64_t known() const { return deflation_ ? deflation_->found() : 0; }
+  bool holds_known() const { return known() > 0 && points_for(subject_, known()) > 0; }
 
   // And there is time to search for it, or nothing to show yet.
   bool something_is_missing() const {
@@ -259,7 +277,7 @@ class Search {
                                                     : by_weight(search_with(*target_of_search(), plan_of_round())));
       confirmed += deflation_->sweep(most_directions, random_, progress_);
       history_.found_by_round.push_back(confirmed);
-      if (known() == 0) break;
+      if (!holds_known()) break;
       follow_path();  // even where nothing new is known: a run that is resumed here follows what is known too
     }
   }
@@ -268,7 +286,7 @@ class Search {
     SearchPlan plan = plan_;
     plan.until_settled = false;
     plan.steps = std::min(neurons_ > 0 ? sampled_round_steps : round_steps, plan_.steps);
-    if (known() > 0) {
+    if (holds_known()) {
       plan.candidates = 3 * deflation_->missing() + 5;
       plan.coefficient_rate = later_coefficient_rate * static_cast<double>(plan.candidates);
       plan.initial_coefficient = later_initial_coefficient;
@@ -277,7 +295,7 @@ class Search {
   }
 
   void follow_path() {
-    if (known() == 0) return;
+    if (!holds_known()) return;
     points_ = points_of_path(subject_, initial_, trained_, deflation_->known_images().to(settings_.dtype));
   }
 
@@ -315,7 +333,7 @@ class Search {
   SearchPlan plan_of_the_rest() const {
     SearchPlan plan = plan_;
     if (neurons_ > 0) plan.steps *= sampled_steps_a_step;
-    if (known() > 0) {
+    if (holds_known()) {
       plan.candidates = 2 * deflation_->missing();
       if (neurons_ == 0) plan.steps = std::min(rest_steps, plan.steps);
     }
@@ -327,11 +345,11 @@ class Search {
     history_.tell(result_);
     if (history_.best) {
       result_.loss_final = history_.best->loss_final;
-    } else {
+    } else if (holds_known()) {
       const auto tangents = subject_.network->tangents_at(points_, trained_.minus(initial_), basis_);
       result_.loss_final = norm * project(*tangents, deflation_->known().to(settings_.dtype), {}).relative_residual;
     }
-    result_.relative_loss = *result_.loss_final / norm;
+    if (result_.loss_final) result_.relative_loss = *result_.loss_final / norm;
     claim();
     result_.evidence["candidates"] = plan_.candidates;
     result_.evidence["space"] = in_span_ ? "span" : "pixels";
@@ -342,7 +360,12 @@ class Search {
       result_.evidence["confirmed_by_round"] = history_.found_by_round;
       result_.evidence["slack"] = deflation_->polytope().slack();
     }
-    if (!(*result_.relative_loss < unexplained)) {
+    if (result_.loss_final && !std::isfinite(*result_.loss_final)) {
+      result_.conclusion = Conclusion::inconclusive;
+      result_.reason = "the search diverged: the loss of its candidates is not a number";
+      result_.loss_final.reset();
+      result_.relative_loss.reset();
+    } else if (result_.relative_loss && !(*result_.relative_loss < unexplained)) {
       result_.conclusion = Conclusion::inconclusive;
       result_.reason = fmt::format(
           "the candidates leave {:.0f} % of the parameters' change unexplained: training went too far "
@@ -358,8 +381,9 @@ class Search {
 
   // What is known, then what may be, then what the last search came to.
   void claim() {
-    const Tensor searched = history_.best ? bounds_->to_images(history_.best->candidates).to(at::kFloat)
-                                          : at::zeros({0, subject_.network->inputs()}, at::kFloat);
+    Tensor searched = history_.best ? bounds_->to_images(history_.best->candidates).to(at::kFloat)
+                                    : at::zeros({0, subject_.network->inputs()}, at::kFloat);
+    searched = searched.index_select(0, at::nonzero(at::isfinite(searched).all(1)).squeeze(1));
     if (deflation_) {
       result_.complete = deflation_->missing() == 0;
       result_.claim = deflation_->claim(searched);
@@ -367,6 +391,7 @@ class Search {
       result_.claim.images = searched;
       result_.evidence["confirmation"] = nothing_to_confirm_by;
     }
+    if (result_.claim.images.size(0) == 0) return;
     const auto tangents = subject_.network->tangents_at(segment(), trained_.minus(initial_));
     if (result_.claim.images.size(0) * tangents->features_per_image() <= largest_projection) {
       result_.coefficients =
@@ -441,10 +466,12 @@ Estimate FiniteWidth::estimate(const Subject& subject, std::int64_t images, cons
     const double steps =
         static_cast<double>(std::min(neurons > 0 ? sampled_round_steps : round_steps, settings.plan.steps));
     const Estimate path = cost_of_path(sizes, count, static_cast<double>(FlowPlan{}.segments), tensors_of_path);
+    const std::int64_t held = points_for(subject, images) * images * subject.network->outputs();
     Estimate searches = cost_of_search(sizes, candidates, points, count, steps) +
                         cost_of_search(sizes, candidates, points_of_rounds, count, steps * (rounds - 1));
     if (neurons > 0) searches.products *= sampled_products(subject, neurons);
-    searches.bytes += static_cast<double>(points_of_rounds) * path.bytes / tensors_of_path;
+    searches.bytes += static_cast<double>(points_of_rounds) * path.bytes / tensors_of_path +
+                      copies_of_held * static_cast<double>(sizeof(double) * held * held);
     estimate = estimate + searches + path;
     estimate.programme_seconds += seconds_of_snaps(rounds * usual_vertices * std::min(count, 100.0), count);
   } else {

@@ -45,7 +45,9 @@ class Mlp final : public Network {
   std::unique_ptr<TangentTarget> tangents_at(const std::vector<Parameters>& points, const Parameters& drift,
                                              const Tensor& basis = {}) const override;
 
-  HiddenLayer last_hidden_layer() const override { return {sizes_[sizes_.size() - 2], sizes_[sizes_.size() - 3]}; }
+  HiddenLayer last_hidden_layer() const override {
+    return {sizes_[sizes_.size() - 2], sizes_[sizes_.size() - 3], sizes_.size() == 3};
+  }
   std::unique_ptr<TangentTarget> tangents_of_neurons(const Tensor& neurons, const std::vector<Parameters>& points,
                                                      const Parameters& drift, const Tensor& basis = {}) const override;
 

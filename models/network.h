@@ -73,6 +73,7 @@ class Network {
   // The last hidden layer of a fully connected network; none of others.
   struct HiddenLayer {
     std::int64_t neurons = 0, inputs = 0;
+    bool is_first = false;  // its inputs are the images themselves
   };
   virtual HiddenLayer last_hidden_layer() const { return {}; }
   // As tangents_at(), of all parameters only those of `neurons` [k] int64 of the last hidden layer: their weights and

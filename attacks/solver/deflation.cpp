@@ -54,6 +54,7 @@ Deflation::Deflation(const Subject& subject, const RowSpan& span, double leverag
       known_(at::zeros({0, span.rank}, at::kDouble)),
       known_leverage_(at::zeros({0}, at::kDouble)),
       known_firmness_(at::zeros({0}, at::kDouble)),
+      known_active_(at::zeros({0}, at::kLong)),
       doubtful_(at::zeros({0, span.rank}, at::kDouble)),
       unfitted_(at::zeros({0, span.rank}, at::kDouble)) {}
 
@@ -70,7 +71,7 @@ std::int64_t Deflation::sweep(std::int64_t most, Generator& random, Progress& pr
     const Tensor directions = unknown_directions(batch, random);
     const std::int64_t found_new = take_all(polytope_->snap_along(directions, progress), progress);
     fruitless = found_new > 0 ? 0 : fruitless + batch;
-    if (fruitless < most_fruitless_in_dimensions / rank()) continue;
+    if (fruitless < std::min(most_fruitless_in_dimensions / rank(), most / 2)) continue;
     if (sweep_beside_known(random, progress) == 0) {
       if (!widen()) break;
       take_last(progress);
@@ -88,7 +89,8 @@ Tensor Deflation::unknown_directions(std::int64_t count, Generator& random) cons
   // With one or two dimensions unknown there are few such directions: something of the known ones varies them.
   const Tensor part = at::rand({count, 1}, random, at::kDouble),
                other = at::randn({count, rank()}, random, at::kDouble);
-  return unknown / unknown.norm(2, 1, true) + part * other / other.norm(2, 1, true);
+  const Tensor length = unknown.norm(2, 1, true).clamp_min(std::numeric_limits<double>::min());
+  return unknown / length + part * other / other.norm(2, 1, true);
 }
 
 std::int64_t Deflation::sweep_beside_known(Generator& random, Progress& progress) {
@@ -144,14 +146,15 @@ void Deflation::accept(const Tensor& images) {
   for (std::int64_t i = 0; i < coordinates.size(0); ++i) {
     if (is_known(coordinates[i], same_image)) continue;
     const VertexSet fit = polytope_->refit(coordinates.narrow(0, i, 1), accepted_slacks);
-    add(coordinates[i], fit.leverage.front(), fit.firmness.front());
+    add(coordinates[i], fit, 0);
   }
 }
 
-void Deflation::add(const Tensor& coordinates, double leverage, double firmness) {
+void Deflation::add(const Tensor& coordinates, const VertexSet& vertices, std::size_t row) {
   known_ = at::cat({known_, coordinates.unsqueeze(0)});
-  known_leverage_ = at::cat({known_leverage_, at::full({1}, leverage, at::kDouble)});
-  known_firmness_ = at::cat({known_firmness_, at::full({1}, firmness, at::kDouble)});
+  known_leverage_ = at::cat({known_leverage_, at::full({1}, vertices.leverage[row], at::kDouble)});
+  known_firmness_ = at::cat({known_firmness_, at::full({1}, vertices.firmness[row], at::kDouble)});
+  known_active_ = at::cat({known_active_, at::full({1}, vertices.active[row], at::kLong)});
 }
 
 void Deflation::retain(const Tensor& which) {
@@ -159,7 +162,10 @@ void Deflation::retain(const Tensor& which) {
   known_ = known_.index_select(0, kept);
   known_leverage_ = known_leverage_.index_select(0, kept);
   known_firmness_ = known_firmness_.index_select(0, kept);
+  known_active_ = known_active_.index_select(0, kept);
 }
+
+std::int64_t Deflation::fewest_active() const { return found() == 0 ? 0 : known_active_.min().item<std::int64_t>(); }
 
 std::int64_t Deflation::take(const VertexSet& vertices) {
   const Tensor fits = fitted(subject_, at::mm(vertices.coordinates, polytope_->basis()).to(at::kFloat), fit_tolerance);
@@ -174,7 +180,7 @@ std::int64_t Deflation::take(const VertexSet& vertices) {
     if (wide_) return largest_wide_misfit;
     return slack > mild_slack && leverage > well_supported ? largest_hanging_misfit : no_limit;
   };
-  std::int64_t taken = 0;
+  const std::int64_t before = found();
   for (const auto i : order) {
     if (vertices.leverage[i] > leverage_) break;
     const auto row = static_cast<std::int64_t>(i);
@@ -192,16 +198,15 @@ std::int64_t Deflation::take(const VertexSet& vertices) {
       continue;
     }
     if (is_known(image, same_image)) {
-      improve(image, vertices.leverage[i], vertices.firmness[i]);
-      continue;
+      improve(image, vertices, i);
+    } else if (missing() > 0) {
+      add(image, vertices, i);
     }
-    add(image, vertices.leverage[i], vertices.firmness[i]);
-    ++taken;
-    fewest_active_ = fewest_active_ == 0 ? vertices.active[i] : std::min(fewest_active_, vertices.active[i]);
   }
   // Of the first few some may have been taken before there were others to compare them with.
-  retain((known_firmness_ >= least_firmness()).logical_or(known_leverage_ > leverage_));
-  return taken;
+  const Tensor stays = (known_firmness_ >= least_firmness()).logical_or(known_leverage_ > leverage_);
+  retain(stays);
+  return stays.slice(0, before).sum().item<std::int64_t>();
 }
 
 double Deflation::least_firmness() const {
@@ -209,12 +214,13 @@ double Deflation::least_firmness() const {
   return least_relative_firmness * known_firmness_.median().item<double>();
 }
 
-void Deflation::improve(const Tensor& image, double leverage, double firmness) {
+void Deflation::improve(const Tensor& image, const VertexSet& vertices, std::size_t row) {
   const auto nearest = distances(image).argmin().item<std::int64_t>();
-  if (leverage >= known_leverage_[nearest].item<double>()) return;
+  if (vertices.leverage[row] >= known_leverage_[nearest].item<double>()) return;
   known_.select(0, nearest).copy_(image);
-  known_leverage_[nearest] = leverage;
-  known_firmness_[nearest] = firmness;
+  known_leverage_[nearest] = vertices.leverage[row];
+  known_firmness_[nearest] = vertices.firmness[row];
+  known_active_[nearest] = vertices.active[row];
 }
 
 std::int64_t Deflation::offer(const Tensor& candidates, Progress& progress, Checkpoint& checkpoint) {
@@ -247,7 +253,7 @@ void Deflation::restore(const State& state) {
   known_firmness_ = state.tensor("known_firmness");
   doubtful_ = state.tensor("doubtful");
   unfitted_ = state.tensor("unfitted");
-  fewest_active_ = state.whole("fewest_active");
+  known_active_ = state.tensor("known_active");
   if (state.whole("wide") != 0) widen();
 }
 

@@ -3,6 +3,8 @@
 // proposes, what is confirmed is shared.
 #pragma once
 
+#include <algorithm>
+
 #include "attacks/solver/image_size.h"
 #include "attacks/solver/pixel_polytope.h"
 
@@ -19,9 +21,9 @@ class Deflation {
   Deflation(const Subject& subject, const RowSpan& span, double leverage = largest_leverage);
 
   std::int64_t rank() const { return span_.rank; }
-  // Images that may be missing yet. There are rank + 1 where the mean of the training set itself was taken off, and
-  // rank where it was not; the attacker takes the larger.
-  std::int64_t missing() const { return rank() + 1 - found(); }
+  // Images that may be missing yet, not below zero. There are rank + 1 where the mean of the training set itself was
+  // taken off, and rank where it was not; the attacker takes the larger.
+  std::int64_t missing() const { return std::max<std::int64_t>(rank() + 1 - found(), 0); }
   std::int64_t found() const { return known_.size(0); }
   const Tensor& known() const { return known_; }  // [K, r] coordinates, float64
   Tensor known_images() const;                    // [K, d] float32
@@ -33,13 +35,13 @@ class Deflation {
   // or not to the end): all of these are doubtful then.
   Claim claim(const Tensor& others) const;
   const PixelPolytope& polytope() const { return *polytope_; }
-  // Fewest bounds active at a confirmed image; 0 while there is none.
-  std::int64_t fewest_active() const { return fewest_active_; }
+  // Fewest bounds active at a known image; 0 while there is none.
+  std::int64_t fewest_active() const;
 
   // The vertex that each candidate [n, r] leads to is confirmed when its bounds agree (and, on coarse or widened slack,
   // miss by no more than rounding), the trained network fits it as it fits its training images (squared loss; others
-  // say nothing of their outputs), and it is not yet known. Returns how many are new. Give the most promising first:
-  // candidates that are near what is known, or that come after many that led nowhere, cost no programme.
+  // say nothing of their outputs), and it is not yet known. Returns by how many more are known. Give the most promising
+  // first: candidates that are near what is known, or that come after many that led nowhere, cost no programme.
   std::int64_t offer(const Tensor& candidates, Progress& progress, Checkpoint& checkpoint);
   // What is known, and back to it.
   State state() const {
@@ -47,13 +49,13 @@ class Deflation {
         .set("known", known_)
         .set("known_leverage", known_leverage_)
         .set("known_firmness", known_firmness_)
-        .set("fewest_active", fewest_active_)
+        .set("known_active", known_active_)
         .set("doubtful", doubtful_)
         .set("unfitted", unfitted_)
         .set("wide", std::int64_t{wide_});
   }
   void restore(const State& state);
-  // Images that another attack confirmed, [K, d].
+  // Images that another attack confirmed, [K, d], all of them, by what the span holds of them.
   void accept(const Tensor& images);
   // Takes back all known images but those that `which` [K] bool names.
   void retain(const Tensor& which);
@@ -61,7 +63,8 @@ class Deflation {
   // few left to find, these few stand out there; with many, none is tried. Where no direction leads anywhere by itself,
   // known images show what an image is like: one of them with such a direction added is often near enough to lead to an
   // unknown one (MNIST, N = 100: 99 images where 96 were found). What is missing then may lie a
-  // little outside the bounds: all is tried again with more slack. Returns how many are new.
+  // little outside the bounds: the directions that are left are tried with more slack. Returns by how many more are
+  // known.
   std::int64_t sweep(std::int64_t most, Generator& random, Progress& progress);
 
  private:
@@ -78,11 +81,13 @@ class Deflation {
   bool is_known(const Tensor& coordinates, double within) const;
   // Of a vertex that is confirmed, beside those that are known.
   double least_firmness() const;
-  void add(const Tensor& coordinates, double leverage, double firmness);
+  // As known; what is said of it is row `row` of `vertices`.
+  void add(const Tensor& coordinates, const VertexSet& vertices, std::size_t row);
   // Puts `image` in the place of the known one that it resembles, if its bounds agree better.
-  void improve(const Tensor& image, double leverage, double firmness);
+  void improve(const Tensor& image, const VertexSet& vertices, std::size_t row);
+  // Those that can be confirmed, the surest first, for as long as any may be missing.
   std::int64_t take(const VertexSet& vertices);
-  // Those that can be confirmed, then the last image if it follows from them. Both return how many are new.
+  // Those that can be confirmed, then the last image if it follows from them. All three return how many are new.
   std::int64_t take_all(const VertexSet& vertices, Progress& progress);
   // Where the training set's own mean was taken off, its images sum to zero: the last follows from the others, as far
   // off as all of them together, near enough to lead to it.
@@ -94,9 +99,8 @@ class Deflation {
   ImageSize size_;
   bool wide_ = false;
   double leverage_;
-  Tensor known_, known_leverage_, known_firmness_;  // [K, r], [K], [K]
-  Tensor doubtful_, unfitted_;                      // [D, r]: on coarse slack; by the trained network
-  std::int64_t fewest_active_ = 0;
+  Tensor known_, known_leverage_, known_firmness_, known_active_;  // [K, r], [K], [K], [K]
+  Tensor doubtful_, unfitted_;                                     // [D, r]: on coarse slack; by the trained network
 };
 
 }  // namespace afterimage

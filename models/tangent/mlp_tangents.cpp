@@ -399,7 +399,8 @@ Tensor MlpTangents::inner(const Tensor& images, Smoothing relu) {
   return rows_.back()
       .change.view({point_count(), count, outputs()})
       .transpose(0, 1)
-      .reshape({count, features_per_image()});
+      .clone(at::MemoryFormat::Contiguous)  // the buffers are the next call's
+      .view({count, features_per_image()});
 }
 
 // Backward signals of each output in turn, [points x images, n_l] for each layer and output, after a forward pass of

@@ -9,18 +9,23 @@ namespace {
 
 constexpr double softplus_threshold = 45;  // beyond it softplus and the identity differ by less than float64 can tell
 
-// The Cholesky factor of a kernel with a ridge of `ridge` times its mean diagonal, or of the least larger power of ten
-// with which it has one: rounding in float32 leaves a kernel of more rows than parameters, or of images that are nearly
-// alike, indefinite.
-Tensor factor_of(Tensor kernel, double ridge) {
+struct Ridged {
+  Tensor factor;     // Cholesky
+  double ridge = 0;  // that was added to the diagonal
+};
+
+// Of a kernel with a ridge of `ridge` times its mean diagonal, or of the least larger power of ten with which it has a
+// factor: rounding in float32 leaves a kernel of more rows than parameters, or of images that are nearly alike,
+// indefinite.
+Ridged ridged(Tensor kernel, double ridge) {
   constexpr double smallest = 1e-12, largest = 0.1, step = 10;
   const double mean = kernel.diagonal().mean().item<double>();
   for (double before = 0; ridge < largest; before = std::exchange(ridge, std::max(ridge * step, smallest))) {
     kernel.diagonal().add_((ridge - before) * mean);
     const auto [factor, failed] = at::linalg_cholesky_ex(kernel);
-    if (failed.item<std::int64_t>() == 0) return factor;
+    if (failed.item<std::int64_t>() == 0) return {factor, ridge * mean};
   }
-  return at::linalg_cholesky(kernel);  // throws: it is no kernel
+  return {at::linalg_cholesky(kernel), 0};  // throws: it is no kernel
 }
 
 }  // namespace
@@ -40,14 +45,16 @@ void TangentTarget::hold(const Tensor&) { throw std::logic_error("this target ho
 
 Tensor held_factor(Tensor kernel) {
   constexpr double held_ridge = 1e-6;
-  return factor_of(std::move(kernel), held_ridge);
+  return ridged(std::move(kernel), held_ridge).factor;
 }
 
 Projection project(TangentTarget& target, const Tensor& images, Smoothing relu, double ridge) {
   Tensor kernel = target.gram(images, relu).to(at::kDouble);
   const Tensor b = target.inner(images, relu).to(at::kDouble).reshape({-1, 1});
-  const Tensor a = at::cholesky_solve(b, factor_of(std::move(kernel), ridge));
-  const double explained = (a * b).sum().item<double>();
+  const auto [factor, added] = ridged(std::move(kernel), ridge);
+  const Tensor a = at::cholesky_solve(b, factor);
+  // a^T (2 b - K a), with K a = b - ridge a.
+  const double explained = (a * b).sum().item<double>() + added * a.square().sum().item<double>();
   const double residual = 1 - explained / target.squared_norm();
   return {a.reshape({images.size(0), target.features_per_image()}), std::clamp(residual, 0.0, 1.0)};
 }

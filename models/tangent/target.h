@@ -33,7 +33,7 @@ class TangentTarget {
   virtual double squared_norm() const = 0;
   // A solver is about to take this step: a target that is drawn anew from time to time is drawn by it.
   virtual void begin_step(std::int64_t /*step*/) {}
-  // Images [M, d] -> <h, phi_f(x_j)>, [M, F].
+  // Images [M, d] -> <h, phi_f(x_j)>, [M, F], the caller's own.
   virtual Tensor inner(const Tensor& images, Smoothing relu) = 0;
   // Images [M, d] -> <phi_f(x_i), phi_g(x_j)>, [M F, M F], image-major.
   virtual Tensor gram(const Tensor& images, Smoothing relu) = 0;
@@ -57,8 +57,10 @@ class TangentTarget {
 // held images that are nearly alike have coefficients too.
 Tensor held_factor(Tensor kernel);
 
-// The best coefficients for fixed images, K a = b, solved in float64 with a relative ridge of `ridge` times the mean
-// diagonal (variable projection, METHODS 1).
+// The best coefficients for fixed images, K a = b, solved in float64 with a ridge of `ridge` times the mean diagonal
+// (variable projection, METHODS 1), or of the least larger power of ten of that with which the kernel, which is of
+// float32 sums, has a Cholesky factor. Throws c10::Error where none up to a tenth of the diagonal gives it one, as of
+// images that are not finite.
 struct Projection {
   Tensor coefficients;           // [M, F], float64
   double relative_residual = 1;  // ||h - sum a phi||^2 / ||h||^2 at them, in [0, 1]

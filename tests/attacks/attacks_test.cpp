@@ -1,3 +1,4 @@
+#include <catch2/catch.hpp>
 #include <cmath>
 #include <limits>
 
@@ -95,6 +96,8 @@ TEST_CASE("vertices finds training images exactly, and what it confirms is right
     CHECK(found.conclusion == Conclusion::ok);
     const Score score = scored(found, trained.truth);
     CHECK(score.reconstructed->count >= images_count - 1);
+    REQUIRE(score.confirmed);
+    CHECK(*score.confirmed >= images_count - 1);
     CHECK(score.confirmed_right == score.confirmed);
     CHECK(*score.mean_relative_distance < 0.01);
   }
@@ -243,11 +246,13 @@ TEST_CASE("under Adam there is no row space: the probe says so, counts nothing, 
   Recipe recipe = squared_recipe();
   recipe.optimizer = Optimizer::adam;
   recipe.learning_rate = 1e-3;
-  const Reconstruction found = attack("span", trained_network(recipe).subject);
+  const Trained trained = trained_network(recipe);
+  const Reconstruction found = attack("span", trained.subject);
   CHECK(found.conclusion == Conclusion::ok);
   CHECK(found.evidence["rank"].is_null());
   CHECK(found.evidence["no_rank"].get<std::string>().find("singular values") != std::string::npos);
   REQUIRE(found.claim.membership);
+  CHECK(scored(found, trained.truth).membership->auc > 0.9);
 }
 
 TEST_CASE("the distance to leading directions is the mean of logarithms of what is left, rank by rank") {
@@ -309,7 +314,7 @@ TEST_CASE("weight decay is taken off what was trained, and not off what was froz
 TEST_CASE("more tangent points explain more of the change, and pixels are searched where asked") {
   const Trained trained = trained_network(squared_recipe());
   const auto one = attack("finite-width", trained.subject, {{"tangents", "1"}, {"rounds", "0"}});
-  const auto two = attack("finite-width", trained.subject, {{"tangents", "0,1"}, {"rounds", "0"}, {"restarts", "2"}});
+  const auto two = attack("finite-width", trained.subject, {{"tangents", "0,1"}, {"rounds", "0"}});
   CHECK(*two.relative_loss < *one.relative_loss);
   CHECK(two.coefficients.size(1) == 2);
   CHECK(attack("finite-width", trained.subject, {{"space", "pixels"}, {"steps", "50"}}).evidence["space"] == "pixels");
@@ -326,6 +331,17 @@ TEST_CASE("a change that is noise is not explained, and the attack says that it 
       attack("finite-width", trained.subject, {{"space", "pixels"}, {"candidates", "10"}, {"steps", "300"}});
   CHECK(found.conclusion == Conclusion::inconclusive);
   CHECK(found.reason.find("unexplained") != std::string::npos);
+}
+
+TEST_CASE("a search that diverges says so and claims no image that is none") {
+  Trained trained = trained_network(squared_recipe());
+  trained.subject.trained = trained.subject.trained.times(1e15F);  // finite, but products of three layers are not
+  const Reconstruction found =
+      attack("finite-width", trained.subject, {{"space", "pixels"}, {"candidates", "4"}, {"steps", "20"}});
+  CHECK(found.conclusion == Conclusion::inconclusive);
+  CHECK(found.reason.find("diverged") != std::string::npos);
+  CHECK_FALSE(found.loss_final);
+  CHECK(at::isfinite(found.claim.images).all().item<bool>());
 }
 
 TEST_CASE("an attack option that is wrong is refused by name") {

@@ -1,5 +1,7 @@
 #include "attacks/solver/deflation.h"
 
+#include <catch2/catch.hpp>
+
 #include "attacks/synthetic_pictures.h"
 
 namespace afterimage {
@@ -74,6 +76,7 @@ TEST_CASE("of two finds that resemble each other the one whose bounds agree bett
   REQUIRE(pictures.distance(deflation.known()[0]) > 0.1);
   deflation.offer(noisy(truth, 0.6, random), silent, forgetful);
   CHECK(deflation.found() <= count);
+  CHECK(deflation.found() >= count - 1);
   for (std::int64_t i = 0; i < deflation.found(); ++i) CHECK(pictures.distance(deflation.known()[i]) < 1e-3);
 }
 
@@ -91,9 +94,10 @@ TEST_CASE(
   const Tensor known = before.tensor("known"), firmness = before.tensor("known_firmness");
   known.select(0, 3).copy_(noisy(known.narrow(0, 3, 1), 0.2, random).squeeze(0));
   firmness.select(0, 3).mul_(1e-3);
-  State changed = State().set("fewest_active", std::int64_t{0}).set("wide", std::int64_t{0});
+  State changed = State().set("wide", std::int64_t{0});
   changed.set("known", known).set("known_firmness", firmness);
-  for (const char* name : {"known_leverage", "doubtful", "unfitted"}) changed.set(name, before.tensor(name));
+  for (const char* name : {"known_leverage", "known_active", "doubtful", "unfitted"})
+    changed.set(name, before.tensor(name));
   deflation.restore(changed);
   REQUIRE(pictures.distance(deflation.known()[3]) > 0.1);
   deflation.offer(noisy(pictures.coordinates().narrow(0, 6, count - 6), 0.3, random), silent, forgetful);
@@ -186,8 +190,8 @@ TEST_CASE("on slack that was widened, too, only what rounding explains is confir
   const Subject subject = subject_of(pictures);
   Deflation deflation(subject, pictures.span);
   const State before = deflation.state();
-  State widened = State().set("fewest_active", std::int64_t{0}).set("wide", std::int64_t{1});
-  for (const char* name : {"known", "known_leverage", "known_firmness", "doubtful", "unfitted"}) {
+  State widened = State().set("wide", std::int64_t{1});
+  for (const char* name : {"known", "known_leverage", "known_firmness", "known_active", "doubtful", "unfitted"}) {
     widened.set(name, before.tensor(name));
   }
   deflation.restore(widened);
@@ -199,6 +203,7 @@ TEST_CASE("on slack that was widened, too, only what rounding explains is confir
   CHECK(deflation.found() >= (dim ? 0 : count - 2));
   const VertexSet held = deflation.polytope().refit(deflation.known(), 3);
   for (const double misfit : held.misfit) CHECK(misfit < 0.6);
+  for (std::int64_t i = 0; i < deflation.found(); ++i) CHECK(pictures.distance(deflation.known()[i]) < 0.01);
 }
 
 TEST_CASE("on slack that is not small a vertex that hangs on single bounds is confirmed where rounding explains it") {
@@ -226,6 +231,38 @@ TEST_CASE("on slack that is not small a vertex that hangs on single bounds is co
   CHECK((deflation.doubtful_images().size(0) > 0) == dim);
   const VertexSet held = deflation.polytope().refit(deflation.known(), 3);
   for (std::size_t i = 0; i < held.leverage.size(); ++i) CHECK((held.leverage[i] <= 0.9 || held.misfit[i] <= 0.3));
+  for (std::int64_t i = 0; i < deflation.found(); ++i) CHECK(pictures.distance(deflation.known()[i]) < 0.01);
+}
+
+TEST_CASE("what another attack is sure of may be more than the span has room for: then nothing is missing") {
+  const Pictures pictures(false);
+  const Subject subject = subject_of(pictures);
+  Deflation deflation(subject, pictures.span);
+  Generator random = seeded(5);
+  Silent silent;
+  Forgetful forgetful;
+  const Tensor images = as_images(pictures);
+  deflation.accept(at::cat({images, (images.narrow(0, 0, 2) - images.narrow(0, 2, 2)) / 2}));
+  REQUIRE(deflation.found() > deflation.rank() + 1);
+  CHECK(deflation.missing() == 0);
+  const std::int64_t held = deflation.found();
+  CHECK(deflation.offer(noisy(pictures.coordinates(), 0.3, random), silent, forgetful) == 0);
+  CHECK(deflation.sweep(40, random, silent) == 0);
+  CHECK(deflation.found() == held);
+}
+
+TEST_CASE("of two images one known leaves no direction unknown: the other follows from it") {
+  constexpr std::int64_t pair = 2;
+  Pictures pictures(false);
+  pictures.set((pictures.images + pictures.mean).narrow(0, 0, pair));
+  const Subject subject = subject_of(pictures);
+  Deflation deflation(subject, pictures.span);
+  REQUIRE(deflation.rank() == 1);
+  Generator random = seeded(6);
+  Silent silent;
+  deflation.accept(as_images(pictures).narrow(0, 0, 1));
+  CHECK(deflation.sweep(40, random, silent) == 1);
+  CHECK(pictures.distance(deflation.known()[1]) < 1e-3);
 }
 
 }  // namespace afterimage
