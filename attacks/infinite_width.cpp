@@ -3,12 +3,12 @@
 #include <ATen/ATen.h>
 #include <fmt/format.h>
 
-#include <algorithm>
 #include <cmath>
 #include <limits>
 
 #include "attacks/solver/cost.h"
 #include "attacks/solver/frank_wolfe.h"
+#include "models/mlp.h"
 
 namespace afterimage {
 namespace {
@@ -19,7 +19,8 @@ constexpr double unexplained = 0.1;
 // Above this, what the analytic kernel says of the network is of the size of what training changed.
 constexpr double largest_gap = 0.3;
 constexpr std::int64_t learned_images = 40, asked_images = 100;
-constexpr std::int64_t most_outputs = 40;  // the kernel of that many at these images takes 240 MiB
+constexpr auto nothing_learned =
+    "what training changed of the outputs at random images is nothing, or not finite: there is no function to explain";
 
 Tensor random_images(std::int64_t count, const InputBounds& bounds, Generator& random) {
   const Tensor pixels = at::rand({count, bounds.mean.numel()}, random, at::kFloat);
@@ -28,15 +29,20 @@ Tensor random_images(std::int64_t count, const InputBounds& bounds, Generator& r
 
 // How far kernel regression on random images with the network's own tangent kernel at the start is from that with the
 // analytic one, relative L2 of the two at others: what its finite width alone makes of a function like the learned one.
-// Infinite where the parameters are so few that a kernel is singular.
+// Infinite where the parameters are so few that a kernel is singular; not a number where weights overflow.
 double width_gap(const Subject& subject, const AnalyticNtk& analytic, Generator& random) {
   const Tensor images = random_images(learned_images + asked_images, subject.bounds, random).to(at::kDouble);
   const Tensor labels = at::randn({learned_images, 1}, random, at::kDouble);
-  const Parameters start = subject.initial.to(at::kDouble);
-  const Tensor all = subject.network->tangents(start, start, {0.0})->gram(images, {});
-  const std::int64_t outputs = subject.network->outputs();
-  const std::int64_t count = images.size(0);
-  const Tensor empirical = all.view({count, outputs, count, outputs}).select(3, 0).select(1, 0);  // the first one's
+  // One output's, as the analytic one is: the kernel of all grows with their square. Networks with an analytic kernel
+  // are fully connected, and the last two parameters are the weight and bias that outputs have a row of each.
+  const auto one =
+      make_network(subject.network->architecture(), subject.network->parameterization(), subject.network->inputs(), 1);
+  std::vector<Parameters::Entry> entries = subject.initial.entries();
+  for (std::size_t i = entries.size() - 2; i < entries.size(); ++i) {
+    entries[i].second = entries[i].second.narrow(0, 0, 1);
+  }
+  const Parameters start = Parameters(std::move(entries)).to(at::kDouble);
+  const Tensor empirical = one->tangents(start, start, {0.0})->gram(images, {});
   const auto regression = [&](const Tensor& kernel) {
     const Tensor learned = kernel.narrow(0, 0, learned_images).narrow(1, 0, learned_images);
     const Tensor between = kernel.narrow(0, learned_images, asked_images).narrow(1, 0, learned_images);
@@ -49,7 +55,7 @@ double width_gap(const Subject& subject, const AnalyticNtk& analytic, Generator&
 }
 
 // How far what training changed of the outputs at random images is from what the tangent features at the start say of
-// it, relative L2.
+// it, relative L2. Not finite where training changed nothing there, or outputs overflow.
 double training_gap(const Subject& subject, Generator& random) {
   const Tensor images = random_images(asked_images, subject.bounds, random);
   const Tensor change =
@@ -79,7 +85,7 @@ Estimate InfiniteWidth::estimate(const Subject& subject, std::int64_t images, co
   const FrankWolfePlan plan = parse(options);
   const auto count = static_cast<double>(images), climbers = static_cast<double>(plan.climbers);
   if (subject.network) {
-    // Whether it applies: the network's tangent kernel at its start, in float64. Hardly any network is wide enough.
+    // Whether it applies: the tangent kernel of one output at the start, in float64. Hardly any network is wide enough.
     const Sizes sizes = sizes_of(subject);
     Estimate check = cost_of_search(sizes, learned_images + asked_images, 1, sizes.pixels, 1);
     check.bytes = 2 * (check.bytes + 4 * sizes.parameters);
@@ -110,22 +116,18 @@ Reconstruction InfiniteWidth::run(const Subject& subject, const Handed& handed, 
     if (!kernel) {
       return not_applicable(subject.network->architecture() + " has no infinite-width kernel in closed form");
     }
-    if (subject.network->outputs() > most_outputs) {
-      return not_applicable(fmt::format(
-          "whether a network is wide enough is measured with {} outputs at most, for the kernel of all of them is held",
-          most_outputs));
-    }
     const double narrow = width_gap(subject, *kernel, random);
     if (!std::isfinite(narrow)) {
-      return not_applicable(fmt::format(
-          "the tangent kernel of {} images is singular: the network is far too narrow for its infinite width to say "
-          "anything of it",
-          learned_images));
+      return not_applicable(
+          fmt::format("the tangent kernel of {} images is singular or not finite: the network is far too narrow, or "
+                      "its weights too large, for its infinite width to say anything of it",
+                      learned_images));
     }
     const double strayed = training_gap(subject, random);
+    if (!std::isfinite(strayed)) return not_applicable(nothing_learned);
     result.evidence["width_gap"] = narrow;
     result.evidence["training_gap"] = strayed;
-    if (std::max(narrow, strayed) > largest_gap) {
+    if (!(narrow <= largest_gap && strayed <= largest_gap)) {
       result.conclusion = Conclusion::not_applicable;
       result.reason = fmt::format(
           "the network is not close to one of infinite width: its width moves outputs by {:.0f} %, and training left "
@@ -137,10 +139,11 @@ Reconstruction InfiniteWidth::run(const Subject& subject, const Handed& handed, 
   }
   const Measure found =
       frank_wolfe(*learned, *kernel, subject.bounds, handed.confirmed, plan, random, progress, checkpoint);
+  if (!std::isfinite(found.residuals.back())) return not_applicable(nothing_learned);
   result.iterations = found.iterations;
   result.relative_loss = found.residuals.back();
   result.evidence["unexplained_by_round"] = found.residuals;
-  if (*result.relative_loss > unexplained && !progress.out_of_time()) {
+  if (!(*result.relative_loss <= unexplained) && !progress.out_of_time()) {
     result.conclusion = Conclusion::not_applicable;
     result.reason = fmt::format(
         "{:.0f} % of what training changed of the outputs is not explained by the analytic kernel: the network is too "

@@ -137,9 +137,10 @@ class Solver {
   }
 
   // Mean |r|^2 at the probes, in float64: near the end r is much smaller than what it is the difference of.
-  double unexplained() const {
-    const Tensor explained = at::mm(kernel_(probes_, result_.images.to(at::kDouble)), result_.coefficients);
-    return (probe_values_ - explained).square().mean().item<double>();
+  double unexplained() const { return unexplained(kernel_(probes_, result_.images.to(at::kDouble))); }
+  // `at_probes`: the kernel of probes and support, which does not change with the coefficients.
+  double unexplained(const Tensor& at_probes) const {
+    return (probe_values_ - at::mm(at_probes, result_.coefficients)).square().mean().item<double>();
   }
 
   Tensor weights() const { return result_.coefficients.to(result_.images.scalar_type()); }
@@ -239,12 +240,13 @@ class Solver {
   // one.
   void choose_ridge() {
     const Tensor images = result_.images.to(at::kDouble);
-    const Tensor kernel = kernel_(images, images), values = learned_.values(images);
+    const Tensor kernel = kernel_(images, images), at_probes = kernel_(probes_, images);
+    const Tensor values = learned_.values(images);
     double least = std::numeric_limits<double>::infinity(), best = ridges.front();
     for (const double candidate : ridges) {
       ridge_ = candidate;
       solve(kernel, values);
-      const double left = unexplained();
+      const double left = unexplained(at_probes);
       if (left < about_as_well * least) best = candidate;
       least = std::min(least, left);
     }
@@ -275,6 +277,10 @@ class Solver {
   void polish(double highest) {
     progress_.stage(fmt::format("infinite-width: {} images in float64", result_.images.size(0)));
     prune(highest);
+    if (result_.images.size(0) == 0) {  // no summit was added, or none has finite coefficients
+      result_.images = result_.images.to(at::kDouble);
+      return;
+    }
     choose_ridge();
     result_.images = result_.images.to(at::kDouble);
     const auto slide_while_it_gains = [&] {
@@ -283,11 +289,11 @@ class Solver {
         const Tensor images = result_.images.clone();
         slide(polished_rate);
         const double after = unexplained();
-        if (after > before) {
+        if (!(after <= before)) {
           result_.images = images;
           solve();
         }
-        if (after > worth_polishing * before) break;
+        if (!(after <= worth_polishing * before)) break;
       }
     };
     slide_while_it_gains();
@@ -298,11 +304,13 @@ class Solver {
     choose_ridge();
   }
 
-  // Drops images that explain less than a new one would, and all but the worthiest of those that have become one.
+  // Drops images that explain less than a new one would, and all but the worthiest of those that have become one. The
+  // worthiest of all stays: images that are nearly alike explain little beside each other, and much together.
   void prune(double highest) {
     if (result_.images.size(0) == 0) return;
-    const Tensor rows = distinct(result_.images, worths(), worth_keeping * highest * highest, same_image,
-                                 result_.images.narrow(0, 0, 0));
+    const Tensor worth = worths();
+    const double least = std::min(worth_keeping * highest * highest, worth.max().item<double>());
+    const Tensor rows = distinct(result_.images, worth, least, same_image, result_.images.narrow(0, 0, 0));
     if (rows.numel() == result_.images.size(0)) return;
     result_.images = result_.images.index_select(0, rows);
     rates_ = rates_.index_select(0, rows);

@@ -10,10 +10,11 @@ namespace afterimage {
 class RegressionCoefficients final : public Coefficients {
  public:
   // `labels` [M, C] to begin with, float64; they stay unless `learned`. `ridge` times the mean diagonal of K_SS is
-  // added to it.
+  // added to it. Candidates have to be float64 as well.
   RegressionCoefficients(AnalyticNtk kernel, const Tensor& labels, double ridge, bool learned);
 
   Tensor initial(const TangentTarget& target, const SearchPlan& plan, Generator& random) const override;
+  // Throws c10::LinAlgError when K_SS with its ridge is not positive definite: candidates that coincide need one.
   void of(const Tensor& candidates, const Tensor& searched, Tensor& coefficients) override;
   void pull_back(const Tensor& candidates, const Tensor& searched, const Tensor& by_coefficients, Tensor& by_searched,
                  Tensor& by_candidates) override;

@@ -20,11 +20,12 @@ constexpr std::int64_t rows_a_block = 128;
 template <class T>
 constexpr T smallest_sine = std::is_same_v<T, double> ? T(1e-7) : T(1e-4);
 
-// acos for values in [-1, 1]. In float32 by the polynomial of Abramowitz and Stegun 4.4.46 (absolute error 2e-8), which
-// keeps the square root at 1 and vectorises.
 // Built-ins: calls of std:: functions are not inlined into loops that are compiled for other machines.
 [[gnu::always_inline]] inline double root_of(double x) { return __builtin_sqrt(x); }
 [[gnu::always_inline]] inline float root_of(float x) { return __builtin_sqrtf(x); }
+
+// acos for values in [-1, 1]. In float32 by the polynomial of Abramowitz and Stegun 4.4.46 (absolute error 2e-8), which
+// keeps the square root at 1 and vectorises.
 inline double angle_of(double x) { return std::acos(x); }
 [[gnu::always_inline]] inline float angle_of(float x) {
   const float u = __builtin_fabsf(x);
@@ -182,7 +183,8 @@ template <int fixed_hidden, class T>
 #if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__) && !defined(__SANITIZE_ADDRESS__)
 [[gnu::target_clones("arch=skylake-avx512", "arch=haswell", "default")]]
 #endif
-void kernel_row(const Own<float>& rows, std::int64_t row, const Own<float>& columns, const std::vector<Constants<float>>& layers, float* kernel) {
+void kernel_row(const Own<float>& rows, std::int64_t row, const Own<float>& columns,
+                const std::vector<Constants<float>>& layers, float* kernel) {
   switch (layers.size()) {
     case 2:
       return kernels<1>(rows, row, columns, layers, kernel);
@@ -198,8 +200,9 @@ void kernel_row(const Own<float>& rows, std::int64_t row, const Own<float>& colu
 #if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__) && !defined(__SANITIZE_ADDRESS__)
 [[gnu::target_clones("arch=skylake-avx512", "arch=haswell", "default")]]
 #endif
-float slope_row(const Own<float>& rows, std::int64_t row, const Own<float>& columns, const std::vector<Constants<float>>& layers,
-            std::int64_t from, std::int64_t to, float* kernel, float* weight) {
+float slope_row(const Own<float>& rows, std::int64_t row, const Own<float>& columns,
+                const std::vector<Constants<float>>& layers, std::int64_t from, std::int64_t to, float* kernel,
+                float* weight) {
   switch (layers.size()) {
     case 2:
       return slopes<1>(rows, row, columns, layers, from, to, kernel, weight);

@@ -32,7 +32,8 @@ class AnalyticNtk {
   // `hidden` ReLU layers in NTK parameterization, all alike; sigma_b = 0: no biases.
   static AnalyticNtk uniform(std::int64_t hidden, double weight_variance, double bias_variance);
 
-  // [M, d], [N, d] -> [M, N], in the dtype of `a` (float32 or float64).
+  // [M, d], [N, d] -> [M, N], all of one dtype (float32 or float64). Throws std::invalid_argument when `a` and `b` are
+  // no matrices, or differ in d or dtype.
   Tensor operator()(const Tensor& a, const Tensor& b) const;
   Tensor diagonal(const Tensor& a) const;           // k(x, x), [M]
   Tensor diagonal_gradient(const Tensor& a) const;  // of k(x, x) by x, [M, d]
@@ -40,7 +41,8 @@ class AnalyticNtk {
   // K(a, b) right, [M, C], and the gradient by a, b held fixed, of sum_ic left_ic (K(a, b) right)_ic, [M, d]. Blocks of
   // rows are shared among threads, so that no M x N matrix is held. When `b` is `a` itself, the diagonal's part of the
   // gradient is half of that of k(x, x), which unlike k(x, x') is smooth there: twice the result is then the gradient
-  // of the quadratic form when left is right.
+  // of the quadratic form when left is right. `right` [N, C] and `left` [M, C] have the images' dtype. Throws
+  // std::invalid_argument as operator() does, and when their shapes do not fit.
   struct Product {
     Tensor values, gradient;
   };

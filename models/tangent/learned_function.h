@@ -27,7 +27,8 @@ class LearnedFunction {
   virtual std::optional<double> squared_norm() const = 0;
 };
 
-// The change of a trained network of finite width.
+// The change of a trained network of finite width. Its parameters are float32, and so is all that is known of it, in
+// whichever dtype it is asked for.
 class NetworkChange final : public LearnedFunction {
  public:
   NetworkChange(std::shared_ptr<const Network> network, const Parameters& initial, const Parameters& trained);
@@ -48,7 +49,8 @@ class NetworkChange final : public LearnedFunction {
 class KernelRegression final : public LearnedFunction {
  public:
   // `images` [N, d] float32, `targets` [N, C]. Solved in float64, with a ridge of `ridge` times the mean diagonal.
-  // Throws std::invalid_argument on shapes that do not fit.
+  // Throws std::invalid_argument on shapes that do not fit, and c10::LinAlgError when the kernel with its ridge is not
+  // positive definite: images that coincide need a ridge.
   KernelRegression(const AnalyticNtk& kernel, const Tensor& images, const Tensor& targets, double ridge = 1e-9);
   std::int64_t inputs() const override { return images_.size(1); }
   std::int64_t outputs() const override { return coefficients_.size(1); }

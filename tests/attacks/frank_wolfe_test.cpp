@@ -74,6 +74,7 @@ TEST_CASE("a search that is interrupted between rounds goes on to the same end")
   const Measure resumed = run(from);
   CHECK(at::equal(resumed.images, whole.images));
   CHECK(resumed.residuals == whole.residuals);
+  CHECK(from.states.size() < recorder.states.size());
 }
 
 TEST_CASE("images with several dual coefficients each are found as well") {
@@ -96,6 +97,40 @@ TEST_CASE("images that are handed in stay, and the rest is found beside them") {
   const Measure found = frank_wolfe(*setting.learned, kernel, {at::zeros({24}), 0, 1}, setting.images.narrow(0, 0, 5),
                                     {}, random, progress, forgetful);
   CHECK(errors(found, setting).images.max().item<double>() < 1e-3);
+}
+
+TEST_CASE("of two images that are one but for rounding, each of little worth beside the other, one stays") {
+  Generator random = seeded(7);
+  const auto kernel = AnalyticNtk::uniform(2, 2, 0.1);
+  const Setting setting = learn(kernel, 1, 1, random);
+  const Tensor other = at::rand({1, 24}, random, at::kFloat);
+  Silent progress;
+  FrankWolfePlan plan;
+  plan.climbers = 12;
+  plan.rounds = 2;
+  plan.enough = 0;  // the second round is begun, and what there is before it kept
+  Recorder recorder;
+  frank_wolfe(*setting.learned, kernel, {at::zeros({24}), 0, 1}, at::cat({other, other + 1e-4}), plan, random, progress,
+              recorder);
+  REQUIRE(recorder.states.size() == 1);
+  const Tensor support = recorder.states.front().tensor("images");
+  // Its rate is a fiftieth of a new image's: it is still near where it began.
+  CHECK(at::cdist(support, other).min().item<double>() < 0.3 * at::cdist(setting.images, other).item<double>());
+}
+
+TEST_CASE("a search that adds no image ends with an empty support, and all is left") {
+  Generator random = seeded(8);
+  const auto kernel = AnalyticNtk::uniform(2, 2, 0.1);
+  const Setting setting = learn(kernel, 3, 2, random);
+  Silent progress;
+  Forgetful forgetful;
+  FrankWolfePlan plan;
+  plan.rounds = 0;
+  const Measure found =
+      frank_wolfe(*setting.learned, kernel, {at::zeros({24}), 0, 1}, {}, plan, random, progress, forgetful);
+  CHECK(found.images.sizes() == at::IntArrayRef({0, 24}));
+  CHECK(found.coefficients.sizes() == at::IntArrayRef({0, 2}));
+  CHECK(found.residuals == std::vector<double>{1});
 }
 
 TEST_CASE("a function that is not the kernel's is not explained by a few images") {
