@@ -55,6 +55,38 @@ TEST_CASE("a network's empirical kernel tends to its analytic one as it widens")
   CHECK(wide < narrow / 2.5);
 }
 
+TEST_CASE("the part of every weight and bias in a network's empirical kernel is that of its gain in the analytic one") {
+  Generator random = seeded(7);
+  const auto parameterization = GENERATE(Parameterization::standard, Parameterization::ntk);
+  const auto widths = GENERATE(std::vector<std::int64_t>{300}, std::vector<std::int64_t>{200, 400, 300});
+  constexpr int networks = 64;
+  const Tensor images = at::randn({12, 30}, random, at::kDouble) + 1;  // half alike: pairs count as the diagonal does
+  const Mlp network(30, widths, 1, parameterization);
+  // Layers of unlike widths, so that no fan-in passes for another; many networks in place of wide ones, for the mean
+  // tends to the analytic kernel as one does.
+  std::vector<Tensor> parts(static_cast<std::size_t>(2 * network.layers()));
+  for (Tensor& part : parts) part = at::zeros({12, 12}, at::kDouble);
+  for (int i = 0; i < networks; ++i) {
+    const Parameters start = network.initial(random).to(at::kDouble);
+    for (std::size_t tensor = 0; tensor < parts.size(); ++tensor) {
+      // Of tensors that do not move, features say nothing.
+      const Parameters trained = start.clone();
+      trained[tensor].add_(1);
+      parts[tensor].add_(network.tangents(start, trained, {0.0})->gram(images, {}), 1.0 / networks);
+    }
+  }
+  const std::vector<AnalyticNtk::Layer> layers = network.infinite_kernel()->layers();
+  for (std::size_t tensor = 0; tensor < parts.size(); ++tensor) {
+    std::vector<AnalyticNtk::Layer> alone = layers;
+    for (auto& layer : alone) layer.weight_gain = layer.bias_gain = 0;
+    const bool weight = tensor % 2 == 0;
+    const std::size_t l = tensor / 2;
+    (weight ? alone[l].weight_gain : alone[l].bias_gain) = weight ? layers[l].weight_gain : layers[l].bias_gain;
+    CAPTURE(parameterization, widths, tensor);
+    CHECK(relative(parts[tensor], AnalyticNtk(alone)(images, images)) < 0.1);  // up to 0.055 over seeds
+  }
+}
+
 TEST_CASE("gradients of kernel products agree with finite differences") {
   Generator random = seeded(6);
   const auto hidden = GENERATE(1, 2, 5);

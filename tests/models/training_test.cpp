@@ -1,5 +1,6 @@
 #include "models/training.h"
 
+#include <catch2/catch.hpp>
 #include <set>
 #include <tuple>
 

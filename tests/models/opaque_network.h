@@ -1,0 +1,49 @@
+// A fully connected network behind the interface alone, as a network from elsewhere is.
+#pragma once
+
+#include <stdexcept>
+
+#include "models/mlp.h"
+
+namespace afterimage {
+
+// No closed form of its kernel is known, and its features are taken to be formed one by one. `inside` has to outlive
+// it.
+class Opaque final : public Network {
+ public:
+  using Cotangents = std::function<Tensor(const Tensor&)>;
+  explicit Opaque(const Mlp& inside) : inside_(inside) {}
+  std::string architecture() const override { return "opaque"; }
+  std::string parameterization() const override { return "ntk"; }
+  std::int64_t inputs() const override { return inside_.inputs(); }
+  std::int64_t outputs() const override { return inside_.outputs(); }
+  FirstLayer first_layer() const override { return {}; }
+  bool follows_training() const override { return false; }
+  Parameters initial(Generator& random) const override { return inside_.initial(random); }
+  Parameters arranged(const Parameters& parameters, const std::string&) const override { return parameters; }
+  Tensor evaluate(const Parameters& point, const Tensor& images) const override {
+    return inside_.evaluate(point, images);
+  }
+  Sloped input_gradient(const Parameters&, const Tensor&, const Tensor&) const override { throw unused(); }
+  Parameters pullback(const Parameters&, const Tensor&, const Cotangents&) const override { throw unused(); }
+  Tensor pushforward(const Parameters& point, const Parameters& direction, const Tensor& images) const override {
+    return inside_.pushforward(point, direction, images);
+  }
+  std::unique_ptr<TangentFeatures> features_at(const Parameters&, const Tensor&, Smoothing) const override {
+    throw unused();
+  }
+  Parameters in_basis(const Parameters&, const Tensor&) const override { throw unused(); }
+  std::unique_ptr<TangentTarget> tangents_at(const std::vector<Parameters>& points, const Parameters& drift,
+                                             const Tensor& basis) const override {
+    return inside_.tangents_at(points, drift, basis);
+  }
+
+ private:
+  static std::logic_error unused() {
+    return std::logic_error("a network of which nothing is known does not give this");
+  }
+
+  const Mlp& inside_;
+};
+
+}  // namespace afterimage
