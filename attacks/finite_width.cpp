@@ -158,6 +158,7 @@ std::vector<Parameters> points_of_path(const Subject& subject, const Parameters&
   }
   const Parameters followed = path.back().minus(initial), missed = trained.minus(path.back());
   const double length = followed.squared_norm();
+  if (!(length > 0)) return straight();
   std::vector<Parameters> points{initial};
   for (const std::size_t k : {2, 4}) {
     points.push_back(path[k].plus(missed, path[k].minus(initial).inner(followed) / length));

@@ -39,6 +39,8 @@ constexpr double necessary = 1.5, trusted_mismatch = 0.05;
 constexpr double idle = 1.15;           // times the mismatch: less, and an image does nothing
 constexpr double worth_going_on = 0.9;  // of the mismatch before: less of a fall in a round, and it is the last
 constexpr double unexplained = 0.5;     // above this mismatch, the candidates say nothing of the training
+// Rows of the kernel of what follows, one for each image and output, that is decomposed in every segment of every step.
+constexpr std::int64_t largest_kernel = 4000;
 
 struct Settings {
   FlowPlan plan;
@@ -78,12 +80,11 @@ class Polish {
   Reconstruction run(const Handed& handed) {
     const Tensor sure = handed.confirmed.defined() ? handed.confirmed : handed.candidates.slice(0, 0, 0);
     kept_ = checkpoint_.take();
-    if (kept_.empty()) {
-      arrange(bounds_.from_images(at::cat({sure, handed.candidates})), sure.size(0));
-    } else {
+    if (!kept_.empty()) {
       restore(kept_);
+    } else if (!arrange(bounds_.from_images(at::cat({sure, handed.candidates})), sure.size(0))) {
+      return not_applicable("the trained network fits none of the images that were handed on");
     }
-    if (followers() == 0) return not_applicable("the trained network fits none of the images that were handed on");
     if (moving().size(0) == 0) return not_applicable("all images that were handed on are exact");
     for (;; ++round_) {
       progress_.stage(fmt::format("flow: round {}, {} images are exact, {} follow, {} are free", round_ + 1, exact_,
@@ -92,10 +93,16 @@ class Polish {
       polish();
       judge();
       snapped_ = snap();
-      const bool fruitless = snapped_.size(0) == 0 && mismatch_ > worth_going_on * before;
+      // Where the first round's flow diverges, the next goes on without the images that made it so.
+      const bool fruitless = snapped_.size(0) == 0 && round_ > 0 && !(mismatch_ < worth_going_on * before);
       if (round_ + 1 == settings_.rounds || fruitless || progress_.out_of_time()) break;
       const Tensor exact = at::cat({images_.narrow(0, 0, exact_), snapped_});
-      arrange(at::cat({exact, needed()}), exact.size(0));
+      if (!arrange(at::cat({exact, needed()}), exact.size(0))) break;  // what was judged last is what there is
+      if (moving().size(0) == 0) {
+        snapped_ = images_.slice(0, 0, 0);  // they are among the exact ones now
+        judge();
+        break;
+      }
     }
     return conclude();
   }
@@ -107,35 +114,42 @@ class Polish {
   std::int64_t followers() const { return exact_ + following_; }
   std::int64_t free() const { return images_.size(0) - followers(); }
   Tensor moving() { return images_.narrow(0, exact_, images_.size(0) - exact_); }
+  std::int64_t most_following() const { return std::min(most_, largest_kernel / subject_.network->outputs()); }
   FlowImages present() const { return {images_, targets_, coefficients_}; }
 
   // Those of the first `sure` ones that the trained network fits exactly stay where they are; others that it fits
-  // follow the flow, the best first and as many as may be missing; what is left is free. One for each image.
-  void arrange(const Tensor& images, std::int64_t sure) {
+  // follow the flow, the best first and as many as may be missing; what is left is free. One for each image. Where none
+  // would be exact or follow, there is no flow: returns false, and all is as it was.
+  bool arrange(const Tensor& images, std::int64_t sure) {
+    if (images.size(0) == 0) return false;
     const Tensor outputs = subject_.network->features_at(trained_, images, {})->outputs();
     const Tensor targets = fitted_targets(outputs), misfit = (outputs - targets).abs().amax(1);
     const Tensor exact = (misfit < exact_misfit).logical_and(at::arange(images.size(0)) < sure);
     const Tensor order = at::argsort(misfit - exact.to(misfit.scalar_type()));
-    std::vector<Tensor> taken, taken_targets;
-    exact_ = following_ = 0;
+    const Tensor taken = at::empty(images.sizes(), images.options());
+    std::vector<Tensor> taken_targets;
+    std::int64_t count = 0, exact_count = 0, following_count = 0;
     for (std::int64_t i = 0; i < order.size(0); ++i) {
       const auto row = order[i].item<std::int64_t>();
-      if (is_near_any(taken, images[row])) continue;
-      taken.push_back(images[row]);
+      if (is_near_any(taken.narrow(0, 0, count), images[row])) continue;
+      taken[count++].copy_(images[row]);
       if (exact[row].item<bool>()) {
-        ++exact_;
-      } else if (misfit[row].item<double>() < fit_tolerance && followers() < most_) {
-        ++following_;
+        ++exact_count;
+      } else if (misfit[row].item<double>() < fit_tolerance && exact_count + following_count < most_following()) {
+        ++following_count;
       } else {
         continue;
       }
       taken_targets.push_back(targets[row]);
     }
-    images_ = at::stack(taken).contiguous();
-    if (followers() == 0) return;
+    if (taken_targets.empty()) return false;
+    images_ = taken.narrow(0, 0, count);
+    exact_ = exact_count;
+    following_ = following_count;
     targets_ = at::stack(taken_targets);
     coefficients_ =
         free() > 0 ? at::zeros({settings_.plan.segments, free(), targets_.size(1)}, images_.options()) : Tensor();
+    return true;
   }
 
   // What there is between steps of a round.
@@ -187,8 +201,8 @@ class Polish {
       }
       const double share = static_cast<double>(step) / static_cast<double>(settings_.steps);
       const auto loss = flow_loss(*subject_.network, initial_, trained_, present(), settings_.plan, sharpened(share));
-      if (!result_.loss_initial) result_.loss_initial = loss.value * norm_;
       if (std::isinf(loss.value)) return;
+      if (!result_.loss_initial) result_.loss_initial = loss.value * norm_;
       if (free() > 0 && !coefficient_steps) {
         coefficient_steps.emplace(coefficients_);
         coefficient_rate = coefficient_share * loss.coefficients.narrow(1, 0, followers()).abs().mean().item<double>();
@@ -209,17 +223,23 @@ class Polish {
     if (!deflation_ || progress_.out_of_time()) return images_.slice(0, 0, 0);
     progress_.stage("flow: vertices near what is polished");
     deflation_->accept(bounds_.to_images(images_.narrow(0, 0, exact_)));
-    const std::int64_t before = deflation_->found();
+    const Tensor before = deflation_->known().to(at::kFloat);
     Forgetful forgetful;
     deflation_->offer(moving().to(at::kDouble), progress_, forgetful);
-    return deflation_->known().slice(0, before).to(at::kFloat);
+    const Tensor after = deflation_->known().to(at::kFloat);  // some of those before may be gone, or better now
+    std::vector<Tensor> found{after.slice(0, 0, 0)};
+    for (std::int64_t i = 0; i < after.size(0); ++i) {
+      if (!is_near_any(before, after[i])) found.push_back(after.narrow(0, i, 1));
+    }
+    return at::cat(found);
   }
 
   double mismatch_of(const FlowImages& set) const {
     return flow_mismatch(*subject_.network, initial_, trained_, set, settings_.plan, sharpened(1));
   }
 
-  // How many times the mismatch is what it is without each of those that follow.
+  // How many times the mismatch is what it is without each of those that follow; nothing where one follows alone, for
+  // without it there is no flow.
   void judge() {
     progress_.stage("flow: with and without each image");
     necessity_.clear();
@@ -231,37 +251,33 @@ class Polish {
     }
   }
 
-  // What moves, without those that follow the flow to no effect: they take the place of others.
+  // What moves, without those that follow the flow to no effect: they take the place of others. Those of which nothing
+  // is known stay: one that follows alone, or one with which and without which the flow diverges.
   Tensor needed() {
     std::vector<Tensor> images{moving().slice(0, following_)};
-    for (std::size_t i = 0; i < necessity_.size(); ++i) {
-      const auto row = exact_ + static_cast<std::int64_t>(i);
-      if (necessity_[i] > idle) images.push_back(images_.narrow(0, row, 1));
+    for (std::int64_t i = 0; i < following_; ++i) {
+      const bool is_idle = !necessity_.empty() && necessity_[static_cast<std::size_t>(i)] <= idle;
+      if (!is_idle) images.push_back(images_.narrow(0, exact_ + i, 1));
     }
     return at::cat(images);
   }
 
-  // Two images that sit together with opposite coefficients need each other, whatever they show.
-  bool stands_alone(std::int64_t row) const {
-    std::vector<Tensor> others;
-    for (std::int64_t i = 0; i < images_.size(0); ++i) {
-      if (i != row) others.push_back(images_[i]);
-    }
-    for (std::int64_t i = 0; i < snapped_.size(0); ++i) others.push_back(snapped_[i]);  // what it led to counts once
-    return !is_near_any(others, images_[row]);
+  // Two images that sit together with opposite coefficients need each other, whatever they show; and what is claimed
+  // beside a vertex that it led to counts once.
+  bool stands_alone(const Tensor& images, std::int64_t row) const {
+    return !is_near_any(images.slice(0, 0, row), images[row]) && !is_near_any(images.slice(0, row + 1), images[row]);
   }
 
   Reconstruction conclude() {
-    result_.relative_loss = mismatch_;
-    result_.loss_final = mismatch_ * norm_;
-    result_.claim.images = bounds_.to_images(at::cat({images_, snapped_}));
+    const Tensor claimed = at::cat({images_, snapped_});
+    result_.claim.images = bounds_.to_images(claimed);
     Tensor confirmed = at::zeros({result_.claim.images.size(0)}, at::kBool);
     confirmed.slice(0, 0, exact_).fill_(true);
     confirmed.slice(0, images_.size(0)).fill_(true);
     if (mismatch_ < trusted_mismatch) {
       for (std::size_t i = 0; i < necessity_.size(); ++i) {
         const auto row = exact_ + static_cast<std::int64_t>(i);
-        confirmed[row] = necessity_[i] > necessary && stands_alone(row);
+        confirmed[row] = necessity_[i] > necessary && stands_alone(claimed, row);
       }
     }
     result_.claim.confirmed = confirmed;
@@ -272,7 +288,16 @@ class Polish {
     result_.evidence["free"] = free();
     result_.evidence["snapped"] = snapped_.size(0);
     result_.evidence["mismatch_without_over_with"] = necessity_;
-    if (!(mismatch_ < unexplained)) {
+    if (std::isinf(mismatch_)) {
+      result_.conclusion = Conclusion::inconclusive;
+      result_.reason =
+          "training on the images that were handed on diverges: they are too far off, or the weights before training "
+          "are not those that it began with";
+      return std::move(result_);
+    }
+    result_.relative_loss = mismatch_;
+    result_.loss_final = mismatch_ * norm_;
+    if (mismatch_ >= unexplained) {
       result_.conclusion = Conclusion::inconclusive;
       result_.reason = fmt::format(
           "training on the images that were handed on ends {:.0f} % of the parameters' change away from where it did: "
@@ -282,9 +307,8 @@ class Polish {
     return std::move(result_);
   }
 
-  bool is_near_any(const std::vector<Tensor>& images, const Tensor& image) const {
-    if (images.empty()) return false;
-    return (size_.relative_distances(at::stack(images), image) < same_image).any().item<bool>();
+  bool is_near_any(const Tensor& images, const Tensor& image) const {
+    return (size_.relative_distances(images, image) < same_image).any().item<bool>();
   }
 
   const Subject& subject_;
@@ -348,6 +372,13 @@ Reconstruction Flow::run(const Subject& subject, const Handed& handed, const Opt
   }
   if (!handed.candidates.defined() || handed.candidates.size(0) == 0) {
     return not_applicable("no attack before it handed candidates on; run it after finite-width");
+  }
+  const std::int64_t sure = handed.confirmed.defined() ? handed.confirmed.size(0) : 0;
+  if (sure * subject.network->outputs() > largest_kernel || subject.network->outputs() > largest_kernel) {
+    return not_applicable(
+        fmt::format("the kernel of {} images that are sure, with {} outputs each, is decomposed in every step, and has "
+                    "more than {} rows",
+                    sure, subject.network->outputs(), largest_kernel));
   }
   progress.stage("flow: row space of the first layer's change");
   return Polish(subject, settings, row_span_of(subject).span, progress, checkpoint).run(handed);

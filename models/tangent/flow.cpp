@@ -1,5 +1,6 @@
 #include "models/tangent/flow.h"
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 #include <optional>
@@ -102,29 +103,35 @@ void require_flow(const FlowImages& set, const FlowPlan& plan) {
 }
 
 struct Followed {
-  std::vector<Segment> segments;  // ends early where the flow diverges
-  Parameters end;
-  double mismatch = 0;
+  std::vector<Segment> segments;  // ends early where the flow diverges; what follows is not set then
+  Parameters missed;              // the end less what it is held against
+  double norm = 0;                // ||theta_f - theta_0||^2
+  double mismatch = std::numeric_limits<double>::infinity();
 };
 
 Followed follow(const Network& network, const Parameters& start, const Parameters& trained, const FlowImages& images,
                 const FlowPlan& plan, Smoothing relu, const std::vector<double>& times) {
   require_flow(images, plan);
   Followed flow;
-  flow.end = start;
+  Parameters end = start;
   for (std::int64_t k = 0; k < plan.segments; ++k) {
     const double time = times.empty() ? 0 : times.at(static_cast<std::size_t>(k));
-    auto segment = segment_at(network, flow.end, images, plan, relu, k, time);
-    if (!segment) {
-      flow.mismatch = std::numeric_limits<double>::infinity();
-      return flow;
-    }
-    flow.end = flow.end.plus(segment->features->combined(segment->coefficients));
+    auto segment = segment_at(network, end, images, plan, relu, k, time);
+    if (!segment) return flow;
+    end = end.plus(segment->features->combined(segment->coefficients));
     flow.segments.push_back(std::move(*segment));
   }
-  flow.mismatch = flow.end.minus(trained).squared_norm() / trained.minus(start).squared_norm();
-  if (!std::isfinite(flow.mismatch)) flow.mismatch = std::numeric_limits<double>::infinity();
+  flow.missed = end.minus(trained);
+  flow.norm = trained.minus(start).squared_norm();
+  const double mismatch = flow.missed.squared_norm() / flow.norm;
+  if (std::isfinite(mismatch)) flow.mismatch = mismatch;
   return flow;
+}
+
+bool is_finite(const Parameters& parameters) {
+  const auto& entries = parameters.entries();
+  return std::all_of(entries.begin(), entries.end(),
+                     [](const Parameters::Entry& entry) { return entry.second.isfinite().all().item<bool>(); });
 }
 
 }  // namespace
@@ -139,6 +146,7 @@ std::vector<Parameters> gradient_flow(const Network& network, const Parameters& 
     if (!segment) throw std::runtime_error("the flow diverges");
     path.push_back(path.back().plus(segment->features->combined(segment->coefficients)));
   }
+  if (!is_finite(path.back())) throw std::runtime_error("the flow diverges");
   return path;
 }
 
@@ -162,7 +170,7 @@ FlowLoss flow_loss(const Network& network, const Parameters& start, const Parame
     coefficients.push_back(segment.coefficients);
   }
   loss.coefficients = at::stack(coefficients);
-  Parameters adjoint = flow.end.minus(trained).times(2 / trained.minus(start).squared_norm());
+  Parameters adjoint = flow.missed.times(2 / flow.norm);
   for (std::int64_t k = plan.segments - 1; k >= 0; --k) {
     const Segment& segment = flow.segments[static_cast<std::size_t>(k)];
     const auto gradient = segment.features->gradient(adjoint, segment.coefficients, [&](const Tensor& along) {

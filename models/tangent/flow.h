@@ -19,7 +19,7 @@ struct FlowPlan {
 // [n, d] at theta_k and r_k = y - f(x; theta_k), theta_{k+1} = theta_k + sum_j c_j phi(x_j), c = tau phi_1(-K_k tau)
 // r_k with phi_1(z) = (e^z - 1) / z; tau is chosen so that |r|^2 falls to `keep` of itself. `targets` [n, C]. Kernels
 // are decomposed in float64. Throws std::invalid_argument when there are no images or no segments,
-// std::runtime_error when parameters grow without bound.
+// std::runtime_error when the flow diverges: the kernel of a segment or the parameters at the end are not finite.
 std::vector<Parameters> gradient_flow(const Network& network, const Parameters& start, const Tensor& images,
                                       const Tensor& targets, const FlowPlan& plan = {});
 

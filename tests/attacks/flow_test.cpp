@@ -4,8 +4,10 @@
 
 #include "attacks/recorder.h"
 #include "attacks/scoring/score.h"
+#include "attacks/solver/fit.h"
 #include "models/base/error.h"
 #include "models/mlp.h"
+#include "models/tangent/flow.h"
 
 namespace afterimage {
 namespace {
@@ -118,7 +120,61 @@ TEST_CASE("of candidates among which some are wrong, only right ones are confirm
   const Reconstruction found = trained.attack({{}, candidates});
   const Tensor errors = trained.errors(found.claim.images).masked_select(found.claim.confirmed);
   CAPTURE(errors, found.evidence.dump(), *found.relative_loss);
+  REQUIRE(errors.numel() >= 3);
   CHECK((errors < 0.3).all().item<bool>());
+}
+
+TEST_CASE("a candidate that follows the flow alone is polished again in each round") {
+  const Trained trained;
+  const Tensor candidate = trained.blurred(0.25).slice(0, 4, 5);
+  const Reconstruction found = trained.attack({{}, candidate}, {{"flow-steps", "1"}, {"flow-rounds", "2"}});
+  CHECK(found.iterations == 2);
+  CHECK(found.claim.images.size(0) == 1);
+  CHECK(found.evidence["followed"] == 1);
+}
+
+TEST_CASE("a round ends the polish when the network fits none of its images any more") {
+  const Trained trained;
+  // Alone, it grows towards what all images together did to the network: |f| comes to 1.6.
+  const Tensor candidate = trained.blurred(0.25).slice(0, 3, 4);
+  const Reconstruction found = trained.attack({{}, candidate}, {{"flow-steps", "12"}, {"flow-rounds", "3"}});
+  const Tensor outputs = trained.subject.network->evaluate(trained.subject.trained, found.claim.images);
+  REQUIRE((outputs.abs() > 1.4).all().item<bool>());
+  CHECK(found.iterations == 12);
+  CHECK(found.claim.images.size(0) == 1);
+  CHECK(found.evidence["followed"] == 1);
+}
+
+TEST_CASE("when only exact images are left, there is nothing to polish") {
+  const Trained trained;
+  const Tensor exact = trained.training.slice(0, 0, images_count - 1);
+  // The flow does better without the picture that it never saw.
+  const Reconstruction found = trained.attack({exact, trained.fitting_others().slice(0, 0, 1)}, {{"flow-steps", "1"}});
+  CHECK(found.iterations == 1);
+  CHECK(found.evidence["exact"] == images_count - 1);
+  CHECK(found.evidence["followed"] == 0);
+  CHECK(found.claim.images.size(0) == images_count - 1);
+  CHECK(found.claim.confirmed.all().item<bool>());
+  const Subject& subject = trained.subject;
+  const FlowImages left{exact, fitted_targets(subject.network->evaluate(subject.trained, exact)), {}};
+  const double mismatch =
+      flow_mismatch(*subject.network, subject.initial, subject.trained, left, {8, 0.5, 1e-5}, {200});
+  CHECK(*found.relative_loss == Approx(mismatch).epsilon(1e-2));
+}
+
+TEST_CASE("where the flow diverges, the attack says so, and candidates stay as they are") {
+  Trained trained;
+  trained.subject.initial = trained.subject.initial.clone();
+  trained.subject.initial.at("fc2.weight").mul_(1e30);  // the kernel there is beyond float32
+  const Reconstruction found = trained.attack({{}, trained.blurred(0.25)});
+  CHECK(found.conclusion == Conclusion::inconclusive);
+  CHECK_THAT(found.reason, Catch::Contains("diverges"));
+  CHECK(found.iterations == 0);
+  CHECK_FALSE(found.relative_loss);
+  CHECK(found.evidence["followed"] == images_count);
+  CHECK(found.claim.images.size(0) == images_count);
+  CHECK_FALSE(found.claim.confirmed.any().item<bool>());
+  CHECK(trained.errors(found.claim.images).max().item<double>() < 0.25);
 }
 
 TEST_CASE("the same candidates give the same polish, bit for bit") {
@@ -145,6 +201,7 @@ TEST_CASE("a polish that is interrupted goes on to the same end") {
     CHECK(at::equal(resumed.claim.images, whole.claim.images));
     CHECK(resumed.evidence == whole.evidence);
     CHECK(resumed.iterations == whole.iterations);
+    CHECK(from.states.size() < recorder.states.size());
   }
 }
 
