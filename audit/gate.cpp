@@ -82,12 +82,13 @@ struct Measured {
   std::int64_t of = 0;      // images behind it
   std::int64_t count = -1;  // of those, -1 where the value is no count
   std::string missing;      // why there is no value
+  bool has_control = true;  // it says by itself how often chance would come to it
 };
 
 Measured reconstructed_rate(const Finding& finding, bool upper) {
   if (!finding.reconstructed) return {std::nullopt, 0, -1, finding.attack + " reconstructs no images"};
   const Rate& rate = *finding.reconstructed;
-  return {upper ? rate.ci95_high : rate.rate, rate.of, rate.count, ""};
+  return {upper ? rate.ci95_high : rate.rate, rate.of, rate.count, "", finding.control.has_value()};
 }
 
 Measured membership_rate(const Finding& finding, std::int64_t members, bool upper) {
@@ -117,6 +118,9 @@ RuleResult judge(const std::string& rule, const Finding& finding, const Measured
   } else if (!measured.value) {
     result.outcome = Outcome::inconclusive;
     result.reason = measured.missing;
+  } else if (!measured.has_control) {
+    result.outcome = Outcome::inconclusive;
+    result.reason = finding.attack + " was held against no control images: whether its count says anything is unknown";
   } else if (measured.count == 0 && limit > 0 && limit * static_cast<double>(measured.of) < 1) {
     result.outcome = Outcome::inconclusive;
     result.reason = fmt::format("with {} images the limit of {} cannot be told from zero", measured.of, percent(limit));
@@ -285,7 +289,12 @@ Policy read_policy(const Json& document, const std::string& name) {
     if (!required->is_array()) throw UsageError(name + ": require_attacks has to be a list of attack names");
     for (const auto& attack : *required) {
       if (!attack.is_string()) throw UsageError(name + ": require_attacks has to be a list of attack names");
-      policy.require_attacks.push_back(attack.get<std::string>());
+      const auto& name_of_attack = attack.get_ref<const std::string&>();
+      if (std::count(policy.require_attacks.begin(), policy.require_attacks.end(), name_of_attack) > 0) {
+        throw UsageError(
+            fmt::format("{}: require_attacks names {} twice; name each once", name, printable(name_of_attack)));
+      }
+      policy.require_attacks.push_back(name_of_attack);
     }
   }
   if (const auto minimum = document.find(least_control); minimum != document.end()) {

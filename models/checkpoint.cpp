@@ -30,7 +30,8 @@ State& State::set(const std::string& name, const State& part) {
 
 Tensor State::tensor(const std::string& name) const {
   const Array* array = find(arrays_, name);
-  if (array == nullptr) throw InputError(fmt::format("what was kept of the interrupted run has no {}", name));
+  if (array == nullptr)
+    throw InputError(fmt::format("what was kept of the interrupted run has no {}; start again without --resume", name));
   return to_tensor(*array);
 }
 
@@ -41,14 +42,16 @@ std::int64_t State::whole(const std::string& name) const { return wholes(name).a
 std::vector<std::int64_t> State::wholes(const std::string& name) const {
   const Tensor values = tensor(name);
   if (values.scalar_type() != at::kLong)
-    throw InputError(fmt::format("what was kept of the interrupted run: {} are not whole numbers", name));
+    throw InputError(fmt::format(
+        "what was kept of the interrupted run: {} are not whole numbers; start again without --resume", name));
   return {values.data_ptr<std::int64_t>(), values.data_ptr<std::int64_t>() + values.numel()};
 }
 
 std::vector<double> State::numbers(const std::string& name) const {
   const Tensor values = tensor(name);
   if (values.scalar_type() != at::kDouble)
-    throw InputError(fmt::format("what was kept of the interrupted run: {} are not numbers", name));
+    throw InputError(
+        fmt::format("what was kept of the interrupted run: {} are not numbers; start again without --resume", name));
   return to_doubles(values);
 }
 

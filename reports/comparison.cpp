@@ -140,7 +140,7 @@ Json to_json(const ComparisonRun& run) {
   return {{"seed", run.seed},
           {"folder", run.folder},
           {"status", name_of(run.status)},
-          {"reason", run.reason},
+          {"reason", json::utf8(run.reason)},
           {"train_accuracy", json::number(run.train_accuracy)},
           {"test_accuracy", json::number(run.test_accuracy)},
           {"test_samples", run.test_samples},

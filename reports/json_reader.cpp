@@ -14,7 +14,8 @@ Reader Reader::operator[](const char* key) const {
   if (!value_.is_object()) fail("has to be an object");
   static const Json missing = nullptr;
   const auto found = value_.find(key);
-  return {found == value_.end() ? missing : *found, file_, path_.empty() ? key : path_ + "." + key};
+  const std::string here = path();
+  return {found == value_.end() ? missing : *found, place_->file, here.empty() ? key : here + "." + key};
 }
 
 Reader Reader::present(const char* key) const {
@@ -50,19 +51,6 @@ bool Reader::boolean() const {
   return value_.get<bool>();
 }
 
-std::vector<Reader> Reader::list() const {
-  std::vector<Reader> items;
-  if (is_null()) return items;
-  if (!value_.is_array()) fail("has to be a list");
-  for (std::size_t i = 0; i < value_.size(); ++i) items.emplace_back(value_[i], file_, fmt::format("{}[{}]", path_, i));
-  return items;
-}
-
-std::vector<Reader> Reader::list_that_is_there() const {
-  if (is_null()) fail("has to be a list");
-  return list();
-}
-
 std::pair<double, double> Reader::two() const {
   const auto items = list();
   if (items.size() != 2) fail("has to be two numbers");
@@ -70,7 +58,14 @@ std::pair<double, double> Reader::two() const {
 }
 
 void Reader::fail(const std::string& what) const {
-  throw InputError(fmt::format("{}: {} {}", file_, path_.empty() ? "the document" : printable(path_), what));
+  const std::string here = path();
+  throw InputError(fmt::format("{}: {} {}", place_->file, here.empty() ? "the document" : printable(here), what));
+}
+
+std::string Reader::path() const { return item_ ? fmt::format("{}[{}]", place_->path, *item_) : place_->path; }
+
+std::shared_ptr<const Reader::Place> Reader::list_place() const {
+  return item_ ? std::make_shared<const Place>(Place{place_->file, path()}) : place_;
 }
 
 std::optional<Rate> read_rate(const Reader& in) {

@@ -1,6 +1,9 @@
 // Reading what json_parts.h writes: places in a document, and the parts that a report and a comparison share.
 #pragma once
 
+#include <memory>
+#include <optional>
+#include <ranges>
 #include <stdexcept>
 #include <string>
 #include <utility>
@@ -31,7 +34,7 @@ std::string name_in(const Names<Enum>& names, Enum value) {
 class Reader {
  public:
   Reader(const Json& value, std::string file, std::string path = "")
-      : value_(value), file_(std::move(file)), path_(std::move(path)) {}
+      : Reader(value, std::make_shared<const Place>(Place{std::move(file), std::move(path)})) {}
 
   Reader operator[](const char* key) const;  // null where the object has no such key
   Reader present(const char* key) const;     // the object has to have the key, if only with null
@@ -47,8 +50,16 @@ class Reader {
   std::int64_t whole() const;
   bool boolean() const;
   Json object_or_empty() const { return value_.is_object() ? value_ : Json::object(); }
-  std::vector<Reader> list() const;  // empty where there is null
-  std::vector<Reader> list_that_is_there() const;
+  // A range of readers, empty where there is null.
+  auto list() const {
+    if (!is_null() && !value_.is_array()) fail("has to be a list");
+    const auto item = [&list = value_, place = list_place()](std::size_t i) { return Reader(list[i], place, i); };
+    return std::views::iota(std::size_t{0}, value_.size()) | std::views::transform(item);
+  }
+  auto list_that_is_there() const {
+    if (is_null()) fail("has to be a list");
+    return list();
+  }
   std::pair<double, double> two() const;
   template <class Enum>
   Enum one_of(const Names<Enum>& names) const {
@@ -62,8 +73,18 @@ class Reader {
   [[noreturn]] void fail(const std::string& what) const;
 
  private:
+  // Of a list's items, which may be many, the list's own is kept, and the text made where it is asked for.
+  struct Place {
+    std::string file, path;
+  };
+  Reader(const Json& value, std::shared_ptr<const Place> place, std::optional<std::size_t> item = std::nullopt)
+      : value_(value), place_(std::move(place)), item_(item) {}
+  std::string path() const;
+  std::shared_ptr<const Place> list_place() const;
+
   const Json& value_;
-  std::string file_, path_;
+  std::shared_ptr<const Place> place_;
+  std::optional<std::size_t> item_;  // which of the list at `place_`
 };
 
 std::optional<Rate> read_rate(const Reader& in);

@@ -42,7 +42,8 @@ bool is_idx(const std::filesystem::path& path) {
   return name.find("ubyte") != std::string::npos || name.find(".idx") != std::string::npos;
 }
 
-void inspect_json(const std::filesystem::path& path) {
+// Each prints `heading`, and what follows, once the file is read: of one that is refused nothing is said.
+void inspect_json(const std::filesystem::path& path, const std::string& heading) {
   constexpr std::uint64_t largest = 1ULL << 30;
   const Json document = parse_json(read_file(path, largest), path.string());
   const std::string schema = document.is_object() && document.contains("schema") && document["schema"].is_string()
@@ -50,22 +51,22 @@ void inspect_json(const std::filesystem::path& path) {
                                  : "";
   if (schema.starts_with("afterimage.report/")) {
     const Report report = report_from_json(document, path.string());
-    fmt::print("report by {} {}, seed {}\n", printable(report.tool.name), printable(report.tool.version),
+    fmt::print("{}report by {} {}, seed {}\n", heading, printable(report.tool.name), printable(report.tool.version),
                report.tool.seed);
     print_summary(report, "");
     return;
   }
-  fmt::print("JSON{}\n", schema.empty() ? "" : ", schema " + printable(schema));
+  fmt::print("{}JSON{}\n", heading, schema.empty() ? "" : ", schema " + printable(schema));
   if (!document.is_object()) return;
   for (const auto& [key, value] : document.items()) {
     fmt::print("  {}: {}\n", printable(key), printable(value.dump(-1, ' ', true, Json::error_handler_t::replace)));
   }
 }
 
-void inspect_pytorch(const std::filesystem::path& path, const std::string& key) {
+void inspect_pytorch(const std::filesystem::path& path, const std::string& key, const std::string& heading) {
   const bool script = is_torchscript(path);
   const PytorchWeights weights = script ? read_torchscript_parameters(path) : read_pytorch(path, key);
-  fmt::print("{}\n", script ? "TorchScript archive" : "PyTorch state dict");
+  fmt::print("{}{}\n", heading, script ? "TorchScript archive" : "PyTorch state dict");
   for (const auto& note : weights.notes) fmt::print("  {}\n", note);
   print_arrays(weights.arrays);
 }
@@ -74,23 +75,25 @@ int inspect(const std::string& file, const std::string& key) {
   const std::filesystem::path path(file);
   const auto extension = path.extension();
   require_keys({path}, key);
-  fmt::print("{}: {} bytes, SHA-256 {}\n", file, bytes_in(path), digest_of(path).sha256);
+  const std::string heading = fmt::format("{}: {} bytes, SHA-256 {}\n", file, bytes_in(path), digest_of(path).sha256);
   if (extension == ".safetensors") {
     const Safetensors content = read_safetensors(path);
-    fmt::print("safetensors\n");
+    fmt::print("{}safetensors\n", heading);
     for (const auto& [name, value] : content.metadata)
       fmt::print("  metadata {}: {}\n", printable(name), printable(value));
     print_arrays(content.arrays);
   } else if (extension == ".npz") {
-    fmt::print("NumPy archive\n");
-    print_arrays(read_npz(path));
+    const NamedArrays arrays = read_npz(path);
+    fmt::print("{}NumPy archive\n", heading);
+    print_arrays(arrays);
   } else if (extension == ".pt" || extension == ".pth") {
-    inspect_pytorch(path, key);
+    inspect_pytorch(path, key, heading);
   } else if (extension == ".json") {
-    inspect_json(path);
+    inspect_json(path, heading);
   } else if (is_idx(path)) {
-    fmt::print("IDX\n");
-    print_arrays({{"data", read_idx(path)}});
+    const NamedArrays arrays = {{"data", read_idx(path)}};
+    fmt::print("{}IDX\n", heading);
+    print_arrays(arrays);
   } else {
     throw InputError(file + ": unknown kind of file; .safetensors, .pt, .npz, .json and IDX files can be inspected");
   }

@@ -96,11 +96,14 @@ std::optional<double> number_in(std::string_view text) {
   if (text.starts_with('+') && !text.starts_with("+-")) text.remove_prefix(1);
   double value = 0;
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-  if (error != std::errc() || end != text.data() + text.size()) return std::nullopt;
+  if (end != text.data() + text.size()) return std::nullopt;
+  if (error == std::errc::result_out_of_range) return HUGE_VAL;  // a number still, but none that can be used
+  if (error != std::errc()) return std::nullopt;
   return value;
 }
 
-// Where the label is, by the first line; and whether that is a header: it names a label, or a value is no number.
+// Where the label is, by the first line; and whether that is a header: it names a label, or its values are text with no
+// number among them. A gap or a text beside numbers is a fault of the first sample.
 struct Layout {
   std::size_t columns, label;
   bool header;
@@ -108,10 +111,11 @@ struct Layout {
 
 Layout layout_of(const std::vector<std::string>& first, const Lines& lines) {
   if (first.size() < 2) lines.fail("has one field; each line needs values and a label, separated by commas");
-  Layout layout{first.size(), first.size() - 1, false};
-  const auto named = std::find(first.begin(), first.end(), "label");
-  layout.header = named != first.end();
-  for (std::size_t i = 0; i + 1 < first.size(); ++i) layout.header = layout.header || !number_in(first[i]);
+  const auto named = std::find(first.begin(), first.end(), "label"), values_end = first.end() - 1;
+  const bool has_number =
+      std::any_of(first.begin(), values_end, [](const auto& field) { return number_in(field).has_value(); });
+  const bool has_text = std::any_of(first.begin(), values_end, [](const auto& field) { return !field.empty(); });
+  Layout layout{first.size(), first.size() - 1, named != first.end() || (has_text && !has_number)};
   if (named == first.end()) return layout;
   if (std::find(named + 1, first.end(), "label") != first.end()) lines.fail("names two columns label; rename one");
   layout.label = static_cast<std::size_t>(named - first.begin());

@@ -1,16 +1,19 @@
-// JSON from files that may be hostile: bounded depth, no duplicate keys.
+// JSON from files that may be hostile: bounded depth and size, no duplicate keys.
 #pragma once
 
-#include <limits>
 #include <nlohmann/json.hpp>
 #include <string>
 #include <string_view>
 
 namespace afterimage {
 
-// Throws InputError naming `file`: not JSON, nested deeper than 64, a key twice in one object, or more than
-// `most_values` values and names, each of which takes many times the memory of its text.
+// Each value takes many times the memory of its text: these take some two gigabytes at most.
+inline constexpr std::size_t most_json_values = 20'000'000;
+
+// Throws InputError naming `file`: not JSON, nested deeper than 64, a key twice in one object, an object of more than
+// 16384 names, or more than `most_values` values and names. Takes time in proportion to the text, but for the sorting
+// of an object's names.
 nlohmann::ordered_json parse_json(std::string_view text, const std::string& file,
-                                  std::size_t most_values = std::numeric_limits<std::size_t>::max());
+                                  std::size_t most_values = most_json_values);
 
 }  // namespace afterimage

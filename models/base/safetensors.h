@@ -16,7 +16,7 @@ struct Safetensors {
   std::map<std::string, std::string> metadata;
 };
 
-// Throws InputError: header longer than the file or 100 MB, not JSON, duplicate names, unknown dtype, a shape that
+// Throws InputError: header longer than the file or 8 MiB, not JSON, duplicate names, unknown dtype, a shape that
 // overflows or does not fit its offsets, offsets that overlap, leave holes or pass the end.
 Safetensors read_safetensors(const std::filesystem::path& path);
 

@@ -1,4 +1,5 @@
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include "models/base/error.h"
 #include "models/base/idx.h"
@@ -20,29 +21,6 @@ Tensor checked_pixels(const Tensor& raw, const std::string& file) {
                                  file, low, high));
   }
   return images;
-}
-
-Tensor checked_labels(const Tensor& raw, std::int64_t images, const std::string& file) {
-  Tensor labels = raw;
-  if (labels.dim() == 2 && labels.size(0) == images && labels.numel() > 0) {
-    const Tensor ones = labels == 1, zeros = labels == 0;
-    if (!ones.logical_or(zeros).all().item<bool>() || !(ones.sum(1) == 1).all().item<bool>()) {
-      throw InputError(file + ": labels of rank 2 have to be one-hot; give one class for each image");
-    }
-    labels = ones.to(at::kByte).argmax(1);
-  }
-  if (labels.dim() != 1 || labels.size(0) != images) {
-    throw InputError(fmt::format("{}: has {} labels for {} images; each image needs one", file,
-                                 raw.dim() == 0 ? 0 : raw.size(0), images));
-  }
-  Tensor whole = labels.to(at::kLong);
-  if (labels.is_floating_point() && !at::equal(whole.to(labels.scalar_type()), labels)) {
-    throw InputError(file + ": labels have to be whole numbers");
-  }
-  if (images > 0 && (whole.min().item<std::int64_t>() < 0 || whole.max().item<std::int64_t>() > 65535)) {
-    throw InputError(file + ": labels have to be classes from 0 to 65535");
-  }
-  return whole;
 }
 
 Tensor finite_floats(const Array& array, const char* name, const std::string& file) {
@@ -77,6 +55,29 @@ void read_distilled(LabelledImages& set, const NamedArrays& arrays, const std::s
 }
 
 }  // namespace
+
+Tensor checked_labels(const Tensor& raw, std::int64_t images, const std::string& file) {
+  Tensor labels = raw;
+  if (labels.dim() == 2 && labels.size(0) == images && labels.numel() > 0) {
+    const Tensor ones = labels == 1, zeros = labels == 0;
+    if (!ones.logical_or(zeros).all().item<bool>() || !(ones.sum(1) == 1).all().item<bool>()) {
+      throw InputError(file + ": labels of rank 2 have to be one-hot; give one class for each image");
+    }
+    labels = ones.to(at::kByte).argmax(1);
+  }
+  if (labels.dim() != 1 || labels.size(0) != images) {
+    throw InputError(fmt::format("{}: labels are [{}] for {} images; each image needs one class, or a one-hot row",
+                                 file, fmt::join(raw.sizes(), ", "), images));
+  }
+  Tensor whole = labels.to(at::kLong);
+  if (labels.is_floating_point() && !at::equal(whole.to(labels.scalar_type()), labels)) {
+    throw InputError(file + ": labels have to be whole numbers");
+  }
+  if (images > 0 && (whole.min().item<std::int64_t>() < 0 || whole.max().item<std::int64_t>() > 65535)) {
+    throw InputError(file + ": labels have to be classes from 0 to 65535");
+  }
+  return whole;
+}
 
 LabelledImages load_idx(const std::string& images_file, const std::string& labels_file) {
   const Array images = read_idx(images_file), labels = read_idx(labels_file);

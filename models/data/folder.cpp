@@ -13,7 +13,6 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr std::int64_t largest_total = std::int64_t{1} << 33;  // bytes of all pictures together
 constexpr std::size_t most_files = 10'000'000;
 
 bool is_within(const fs::path& path, const fs::path& folder) {
@@ -89,15 +88,9 @@ LabelledImages load_folder(const std::string& folder, const Preprocessing& prepr
       }
       const Tensor picture = picture_in(file, preprocessing);
       if (!first.defined()) {
-        if (count > largest_total / picture.numel()) {
-          throw InputError(fmt::format("{}: {} pictures of {} are more than 8 GiB; give a smaller --resize", folder,
-                                       count, shape_of(picture)));
-        }
+        loaded.images = room_for(count, picture, folder);
         first = picture;
         first_file = file;
-        std::vector<std::int64_t> shape = picture.sizes().vec();
-        shape.insert(shape.begin(), count);
-        loaded.images = at::empty(shape, at::kFloat);
       }
       require_same_shape(first, first_file, picture, file);
       loaded.images.select(0, static_cast<std::int64_t>(labels.size())).copy_(picture);

@@ -1,6 +1,7 @@
 #include "models/data/labelled_images.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <charconv>
@@ -74,9 +75,7 @@ LabelledImages load_source(const std::string& data, const Preprocessing& preproc
 
 Tensor all_prepared(const Tensor& images, const Preprocessing& preprocessing, const std::string& file) {
   const Tensor first = prepared(images[0], preprocessing, file);
-  std::vector<std::int64_t> shape = first.sizes().vec();
-  shape.insert(shape.begin(), images.size(0));
-  Tensor result = at::empty(shape, at::kFloat);
+  Tensor result = room_for(images.size(0), first, file);
   for (std::int64_t i = 0; i < images.size(0); ++i) {
     result.select(0, i).copy_(prepared(images[i], preprocessing, file));
   }
@@ -94,6 +93,17 @@ LabelledImages load_images(const std::string& data, const Preprocessing& preproc
   if (preprocessing.any()) loaded.images = all_prepared(loaded.images, preprocessing, loaded.files.front());
   loaded.source = data;
   return loaded;
+}
+
+Tensor room_for(std::int64_t count, const Tensor& first, const std::string& file) {
+  constexpr std::int64_t most_numbers = (std::int64_t{1} << 33) / sizeof(float);
+  if (count > most_numbers / first.numel()) {
+    throw InputError(fmt::format("{}: {} pictures of {} pixels take more than 8 GiB; give a smaller --resize", file,
+                                 count, fmt::join(first.sizes(), " x ")));
+  }
+  std::vector<std::int64_t> shape = first.sizes().vec();
+  shape.insert(shape.begin(), count);
+  return at::empty(shape, at::kFloat);
 }
 
 std::vector<std::int64_t> classes_of(const std::vector<std::string>& names, const std::string& file) {

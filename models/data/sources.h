@@ -27,8 +27,16 @@ LabelledImages load_folder(const std::string& folder, const Preprocessing& prepr
 // MNIST). The first line may be a header; the label is in the column that it calls "label", else in the last one.
 LabelledImages load_csv(const std::string& file);
 
+// Room for `count` images like `first`: float32 [count, ...]. Throws InputError that names `file` where they take more
+// than 8 GiB.
+Tensor room_for(std::int64_t count, const Tensor& first, const std::string& file);
+
 // Classes of names: the numbers themselves where all are whole ones, else places among the sorted names. Throws
 // InputError that names `file` on numbers above 65535.
 std::vector<std::int64_t> classes_of(const std::vector<std::string>& names, const std::string& file);
+
+// Classes [n], int64, of `raw`: [n] whole numbers from 0 to 65535, or one-hot rows [n, c], of any dtype. Throws
+// InputError that names `file` on anything else.
+Tensor checked_labels(const Tensor& raw, std::int64_t images, const std::string& file);
 
 }  // namespace afterimage

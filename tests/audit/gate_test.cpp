@@ -1,5 +1,7 @@
 #include "audit/gate.h"
 
+#include <catch2/catch.hpp>
+
 #include "models/base/error.h"
 
 namespace afterimage {
@@ -14,6 +16,7 @@ Finding finding_with(const std::string& attack, std::int64_t count, std::int64_t
   finding.attack = attack;
   finding.status = status;
   finding.reconstructed = rate_of(count, of);
+  finding.control = rate_of(0, 1000);
   return finding;
 }
 
@@ -53,6 +56,7 @@ TEST_CASE("a policy with anything wrong in it is refused in one line") {
                              R"(, "require_attacks": ["span"], "on_inconclusive": "inconclusive")",  // nothing can fail
                              R"(, "max_reconstructed_rate": 0, "attacks": {"span": 0})",             //
                              R"(, "max_reconstructed_rate": 0, "require_attacks": "span")",          //
+                             R"(, "require_attacks": ["span", "kkt", "span"])",                      // a name twice
                              R"(, "max_reconstructed_rate": 0, "minimum_control_samples": 1.5)",     //
                              R"(, "max_reconstructed_rate": 0, "reasons": [])",                      //
                              R"(, "max_reconstructed_rate": 0, "reasons": {"require_attacks": "x"})",
@@ -87,6 +91,15 @@ TEST_CASE("a rate is held against its limit, and the worst attack decides") {
         Verdict::fail);
   CHECK(verdict(R"(, "max_reconstructed_rate": 0.1)", {finding_with("a", 2, 20)}) == Verdict::pass);
   CHECK(verdict(R"(, "max_reconstructed_rate": 0.1)", {finding_with("a", 3, 20)}) == Verdict::fail);
+}
+
+TEST_CASE("a count that was held against no control images passes nothing, and still fails") {
+  Finding finding = finding_with("a", 0, 20);
+  finding.control.reset();
+  const std::string open = R"(, "max_reconstructed_rate": 0.0, "on_inconclusive": "inconclusive")";
+  CHECK(verdict(open, {finding}) == Verdict::inconclusive);
+  finding.reconstructed = rate_of(1, 20);
+  CHECK(verdict(open, {finding}) == Verdict::fail);
 }
 
 TEST_CASE("an attack's own limit replaces the common one for it alone") {

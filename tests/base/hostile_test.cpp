@@ -4,6 +4,8 @@
 #include <zlib.h>
 
 #include <algorithm>
+#include <catch2/catch.hpp>
+#include <chrono>
 #include <cstring>
 #include <filesystem>
 #include <fstream>
@@ -14,6 +16,7 @@
 #include "models/base/error.h"
 #include "models/base/files.h"
 #include "models/base/idx.h"
+#include "models/base/json.h"
 #include "models/base/npz.h"
 #include "models/base/safetensors.h"
 
@@ -204,6 +207,64 @@ TEST_CASE("no hostile safetensors file is read") {
   }
   CHECK(read_safetensors(folder.write("good.safetensors", safetensors("{\"a\":" + good + "}", eight))).arrays.size() ==
         1);
+}
+
+TEST_CASE("no hostile JSON is read, and none of more values than memory holds") {
+  const Folder folder;
+  const auto refused = [&](const std::string& what, const std::string& named, const std::string& text,
+                           std::size_t most_values = most_json_values) {
+    const auto message = check_refused(what, folder.write("t.json", text), [&](const fs::path& path) {
+      parse_json(read_file(path, 1 << 24), path.string(), most_values);
+    });
+    CAPTURE(what, message);
+    CHECK(message.find(named) != std::string::npos);
+  };
+  const auto nested = [](std::size_t depth, const std::string& inmost) {
+    return std::string(depth, '[') + inmost + std::string(depth, ']');
+  };
+  refused("empty", "not valid JSON", "");
+  refused("cut off", "not valid JSON", R"({"a": [1, 2)");
+  refused("text after the document", "not valid JSON", "{} {}");
+  refused("NaN", "not valid JSON", "[NaN]");
+  refused("Infinity", "not valid JSON", "[-Infinity]");
+  refused("a number that no double holds", "not valid JSON", "[1e400]");
+  refused("bytes that are not UTF-8", "not valid JSON", "\"\xff\"");
+  refused("a name twice", "the name \"a\" twice", R"({"a": 1, "b": {"a": 2}, "a": 3})");
+  refused("lists in lists", "deeper than 64", nested(65, "0"));
+  refused("objects in objects", "deeper than 64", repeated("{\"a\":", 100'000));
+  refused("an object of many names", "more than 16384 names", [] {
+    std::string text = "{";
+    for (int i = 0; i < 16385; ++i) text += "\"" + std::to_string(i) + "\":0,";
+    return text + "\"x\":0}";
+  }());
+  refused("a list of five values", "more than 5 values and names", "[0,0,0,0,0]", 5);
+  refused("two names and their values in an object", "more than 4 values and names", R"({"a":0,"b":0})", 4);
+  refused("a million lists", "more than 100000 values", "[" + repeated("[],", 1'000'000) + "0]", 100'000);
+  CHECK(parse_json(nested(64, "0"), "t.json") == nlohmann::ordered_json::parse(nested(64, "0")));
+  CHECK(parse_json("[0,0,0,0]", "t.json", 5).size() == 4);
+  const std::string good =
+      R"({"z": [1, -2, 2.5e3, 18446744073709551615], "a": {"b": {}, "": [[], [{"c": "\u00e9\n"}]]}, "k": [null]})";
+  CHECK(parse_json(good, "t.json").dump() == nlohmann::ordered_json::parse(good).dump());
+}
+
+TEST_CASE("the time that JSON takes grows with its length, not with the square of it") {
+  const auto shortest = [](const std::string& text) {
+    double seconds = 1e9;
+    for (int i = 0; i < 3; ++i) {
+      const auto start = std::chrono::steady_clock::now();
+      parse_json(text, "t.json");
+      seconds = std::min(seconds, std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());
+    }
+    return seconds;
+  };
+  const auto objects = [](std::size_t count) { return "[" + repeated("{},", count) + "{}]"; };
+  CHECK(shortest(objects(200'000)) < 40 * shortest(objects(20'000)));
+  const auto names = [](int count) {
+    std::string text = "{";
+    for (int i = 0; i < count; ++i) text += "\"name " + std::to_string(i) + "\":0,";
+    return text + "\"x\":0}";
+  };
+  CHECK(shortest(names(16'000)) < 60 * shortest(names(1'600)));
 }
 
 TEST_CASE("no hostile NumPy archive is read") {

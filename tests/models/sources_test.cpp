@@ -140,6 +140,25 @@ TEST_CASE("preprocessing leaves alone what is grey and of that size already, and
   CHECK(says(refusal(write(at::rand({2, 3, 4, 2})), {true, std::nullopt}), "--grey"));
 }
 
+TEST_CASE("pictures that would take more than 8 GiB as float32 are refused before that is taken") {
+  constexpr std::int64_t count = 2049;  // of 4 MiB each
+  const Folder folder;
+  put(folder, "pictures/a/0.png", "grey.png");
+  for (std::int64_t i = 1; i < count; ++i) {
+    fs::create_symlink("0.png", folder.at("pictures/a/" + std::to_string(i) + ".png"));
+  }
+  write_npz(folder.at("data.npz"), {{"images", to_array(at::zeros({count, 2, 2}, at::kByte))},
+                                    {"labels", to_array(at::zeros({count}, at::kLong))}});
+  for (const std::string& data :
+       {"folder:" + folder.at("pictures").string(), "npz:" + folder.at("data.npz").string()}) {
+    CAPTURE(data);
+    const std::string message = refusal(data, {false, std::pair{1024, 1024}});
+    CHECK(says(message, data.substr(data.find(':') + 1) + ": 2049 pictures of 1024 x 1024 pixels"));
+    CHECK(says(message, "--resize"));
+    CHECK(refusal(data, {false, std::pair{4, 4}}).empty());
+  }
+}
+
 TEST_CASE("CIFAR's records are red, green and blue planes after their label, training before test images") {
   const Folder folder;
   for (int i = 1; i <= 5; ++i) folder.write("data_batch_" + std::to_string(i) + ".bin", cifar_records(1, {i, i + 1}));
@@ -178,6 +197,7 @@ TEST_CASE("a CSV table has its label where the header says, else last, and its c
     CHECK(at::equal(images.images, wanted));
     CHECK(labels_of(images) == std::vector<std::int64_t>{3, 7});
   }
+  CHECK(load("a,,class\n0.5,0.25,3\n").size() == 1);
   CHECK(labels_of(load("0.5,virginica\n0,setosa\n1,\"virginica\"\n")) == std::vector<std::int64_t>{1, 0, 1});
   CHECK(at::equal(load("label,p0,p1\n5,0,255\n0,51,0\n").images, at::tensor({0.0F, 1.0F, 0.2F, 0.0F}).reshape({2, 2})));
 }
@@ -190,6 +210,10 @@ TEST_CASE("a CSV table with gaps, uneven lines or values out of range is refused
   CHECK(says(refused("0.5,1\n0.5\n"), "line 2 has 1 fields where the first has 2"));
   CHECK(says(refused("0.5,1\n,1\n"), "line 2 has \"\""));
   CHECK(says(refused("0.5,1\n0.5,\n"), "line 2 has no label"));
+  CHECK(says(refused("0.5,,1\n0.5,0.5,1\n"), "line 1 has \"\""));  // no header: one would be left out
+  CHECK(says(refused(",1\n0.5,1\n"), "line 1 has \"\""));
+  CHECK(says(refused("0.5,x,1\n0.5,0.5,1\n"), "line 1 has \"x\""));
+  CHECK(says(refused("1e999,1\n0.5,1\n"), "line 1 has \"1e999\""));
   CHECK(says(refused("0.5,1\nnan,1\n"), "line 2"));
   CHECK(says(refused("0.5,1\n+-0.5,1\n"), "line 2"));
   CHECK(says(refused("0.5,1\n1e999,1\n"), "line 2"));
