@@ -23,6 +23,7 @@ namespace fs = std::filesystem;
 
 constexpr std::size_t most_pictures = 20;
 constexpr std::uint64_t largest_record = 64 << 20;
+constexpr const char* spec_file = "spec.json";  // what a comparison writes first
 
 struct Place {
   std::size_t setting = 0;
@@ -59,10 +60,21 @@ Job job_of(const CompareSpec& spec, const Place& place, const fs::path& out, int
   return job;
 }
 
-// A folder that holds another comparison's runs is not gone on with.
+// Nothing, or a spec that was being written when a program was killed.
+bool holds_nothing(const fs::path& folder) {
+  return std::all_of(fs::directory_iterator(folder), fs::directory_iterator(),
+                     [](const auto& entry) { return whole_name(entry.path()) == spec_file; });
+}
+
+// A folder that holds another comparison's runs, or files of anything else, is not gone on with.
 void prepare(const CompareRequest& request) {
-  const fs::path kept = request.out / "spec.json";
+  const fs::path kept = request.out / spec_file;
   const std::string text = request.spec.document.dump(1) + "\n";
+  if (!fs::exists(kept) && !holds_nothing(request.out)) {
+    throw UsageError(
+        fmt::format("--out {}: holds files but no {}, so no comparison began there; give a new or empty folder",
+                    request.out.string(), spec_file));
+  }
   if (request.resume && fs::exists(kept) && read_file(kept, largest_record) != text) {
     throw UsageError(
         fmt::format("--resume: {} holds a comparison of another spec; name a new folder, or give the same spec",
@@ -79,7 +91,7 @@ void withdraw(const fs::path& out, const CompareSpec& spec, bool is_new) {
     return;
   }
   for (std::size_t i = 0; i < spec.settings.size(); ++i) fs::remove_all(out / setting_folder(i));
-  fs::remove(out / "spec.json");
+  fs::remove(out / spec_file);
   if (is_new) fs::remove(out);
 }
 
@@ -122,7 +134,7 @@ void read_findings(ComparisonRun& run, const Report& report) {
   if (report.verdict != Verdict::inconclusive) return;
   run.status = Status::inconclusive;
   for (const auto& finding : report.findings) {
-    if (finding.status != Status::inconclusive) continue;
+    if (finding.status != Status::inconclusive && finding.status != Status::failed) continue;
     run.reason += fmt::format("{}{}: {}", run.reason.empty() ? "" : "; ", finding.attack, finding.reason);
   }
   if (run.reason.empty()) run.reason = "no attack applied";
@@ -210,7 +222,7 @@ DefenseComparison run_comparison(const CompareRequest& request, const Context& c
   const CompareSpec& spec = request.spec;
   const bool is_new = !fs::exists(request.out);
   const OutputFolder folder(request.out, request.resume);
-  const bool held_nothing = fs::is_empty(request.out);
+  const bool held_nothing = holds_nothing(request.out);
   prepare(request);
   const std::int64_t jobs = request.jobs > 0 ? request.jobs : context.threads;
   const int threads = std::max(1, context.threads / static_cast<int>(jobs));

@@ -30,10 +30,17 @@ Tensor active_bounds(const Tensor& images, const InputBounds& bounds) {
   return (pixels < bounds.low + slack).logical_or(pixels > bounds.high - slack).sum(1);
 }
 
+// Not by matrix products, of which rounding leaves copies apart; some rows at a time, for the whole would be N x N.
 Tensor nearest_neighbours(const Tensor& images) {
-  Tensor distances = at::cdist(images, images);
-  distances.fill_diagonal_(std::numeric_limits<double>::infinity());
-  return distances.amin(1) / images.norm(2, 1).clamp_min(smallest_norm);
+  constexpr std::int64_t rows_at_a_time = 256, by_differences = 2;
+  Tensor nearest = at::empty({images.size(0)}, images.options());
+  for (std::int64_t first = 0; first < images.size(0); first += rows_at_a_time) {
+    const std::int64_t rows = std::min(rows_at_a_time, images.size(0) - first);
+    Tensor distances = at::cdist(images.narrow(0, first, rows), images, 2, by_differences);
+    distances.diagonal(first).fill_(std::numeric_limits<double>::infinity());
+    nearest.narrow(0, first, rows).copy_(distances.amin(1));
+  }
+  return nearest / images.norm(2, 1).clamp_min(smallest_norm);
 }
 
 std::vector<double> losses(LossKind loss, const Tensor& outputs, const Tensor& targets) {
@@ -48,7 +55,7 @@ std::vector<double> losses(LossKind loss, const Tensor& outputs, const Tensor& t
 std::vector<double> exposures(const Finding& finding, std::size_t images) {
   std::vector<double> result(images, -std::numeric_limits<double>::infinity());
   for (const auto& sample : finding.samples) {
-    if (sample.relative_distance) result[static_cast<std::size_t>(sample.index)] = -*sample.relative_distance;
+    if (sample.relative_distance) result.at(static_cast<std::size_t>(sample.index)) = -*sample.relative_distance;
   }
   return result;
 }

@@ -16,7 +16,7 @@ namespace afterimage {
 //   active_bounds      pixels that are black or white
 //   nearest_neighbour  relative L2 to the nearest other training image
 //   loss               of the image, after training
-// Null when no attack made images.
+// Null when no attack made images. Throws std::out_of_range on samples that are no training images.
 std::optional<Exposure> exposure_of(const Case& subject, const Tensor& coefficients,
                                     const std::vector<Finding>& findings);
 

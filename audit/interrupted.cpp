@@ -3,18 +3,66 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
 
+#include "attacks/attack.h"
+#include "models/base/error.h"
 #include "models/base/files.h"
 #include "models/base/json.h"
 #include "models/base/safetensors.h"
+#include "models/base/text.h"
+#include "reports/json_reader.h"
 
 namespace afterimage {
 namespace {
 
 namespace fs = std::filesystem;
-constexpr std::uint64_t largest_finding = 1ULL << 30;
+constexpr std::uint64_t largest_finding = 1ULL << 30, largest_report = 1ULL << 30;
 constexpr auto often_enough = std::chrono::seconds(1);
 constexpr int time_per_write = 30;  // as long as a write took, at least, until the next
+constexpr const char* report_file = "report.json";
+constexpr std::array<const char*, 4> results = {report_file, "report.html", "contact-sheet.png", "scoring.npz"};
+constexpr std::array<const char*, 2> of_one_attack = {"reconstruction.npz", "result.json"};  // `attack` writes them
+constexpr std::array<const char*, 3> by_attack = {".npz", ".partial.json", ".state.safetensors"};
+
+bool is_written_by_audits(const std::string& name) {
+  if (std::count(results.begin(), results.end(), name) == 1) return true;
+  return std::any_of(all_attacks().begin(), all_attacks().end(), [&](const auto& attack) {
+    return std::any_of(by_attack.begin(), by_attack.end(),
+                       [&](const char* ending) { return name == attack->name() + ending; });
+  });
+}
+
+// Other programs have files of that name. Of any version: it is replaced.
+bool is_report(const fs::path& file) {
+  try {
+    const Json document = parse_json(read_file(file, largest_report), file.string());
+    const std::string schema = json::Reader(document, file.string())["schema"].text();
+    return schema.starts_with("afterimage.report/");
+  } catch (const InputError&) {
+    return false;
+  }
+}
+
+// Where output is sent into the folder itself; an audit leaves it alone.
+bool is_log(const std::string& name) { return name == "log.txt" || name.ends_with(".log"); }
+
+void require_its_own(const Finding& finding, const std::string& attack, std::int64_t images, const fs::path& file) {
+  const auto reject = [&](const std::string& what) {
+    throw InputError(fmt::format("{}: {}; delete the file, and the attack is run again", file.string(), what));
+  };
+  if (finding.attack != attack) reject(fmt::format("has a finding of {}", printable(finding.attack)));
+  std::vector<bool> is_there(static_cast<std::size_t>(images));
+  for (const auto& sample : finding.samples) {
+    if (sample.index < 0 || sample.index >= images) {
+      reject(fmt::format("finding.samples has the index {}, and there are {} training images", sample.index, images));
+    }
+    if (is_there[static_cast<std::size_t>(sample.index)]) {
+      reject(fmt::format("finding.samples has the index {} twice", sample.index));
+    }
+    is_there[static_cast<std::size_t>(sample.index)] = true;
+  }
+}
 
 }  // namespace
 
@@ -40,26 +88,46 @@ void Leftovers::keep_finding(const Finding& finding, const std::string& fingerpr
   fs::remove(state_file(finding.attack));
 }
 
-std::optional<Finding> Leftovers::finding(const std::string& attack, const std::string& fingerprint) const {
+std::optional<Finding> Leftovers::finding(const std::string& attack, const std::string& fingerprint,
+                                          std::int64_t images) const {
   const auto file = finding_file(attack);
   if (!fs::exists(file)) return std::nullopt;
   const Json partial = parse_json(read_file(file, largest_finding), file.string());
-  if (!partial.is_object() || partial.value("fingerprint", "") != fingerprint || !partial.contains("finding"))
-    return std::nullopt;
-  return finding_from_json(partial["finding"], file.string());
+  const json::Reader in(partial, file.string());
+  if (in["fingerprint"].text() != fingerprint) return std::nullopt;
+  Finding finding = finding_from_json(in.present("finding").raw(), file.string());
+  require_its_own(finding, attack, images, file);
+  return finding;
+}
+
+void Leftovers::take_over() const {
+  for (const auto& entry : fs::directory_iterator(folder_)) {
+    const std::string name = entry.path().filename().string();
+    const std::string whole = whole_name(name);
+    const bool own = entry.is_regular_file() && (is_log(name) || is_written_by_audits(whole.empty() ? name : whole)) &&
+                     (name != report_file || is_report(entry.path()));
+    if (!own) {
+      throw UsageError(fmt::format("--out {}: holds {}, which no audit has written; give a new or empty folder",
+                                   folder_.string(), printable(name)));
+    }
+  }
+  clear_half_written();
 }
 
 void Leftovers::clear() const {
-  for (const auto& entry : fs::directory_iterator(folder_)) {
-    const std::string name = entry.path().filename().string();
-    if (name.ends_with(".partial.json") || name.ends_with(".state.safetensors")) fs::remove(entry.path());
+  for (const auto& attack : all_attacks()) {
+    fs::remove(finding_file(attack->name()));
+    fs::remove(state_file(attack->name()));
   }
   clear_half_written();
 }
 
 void Leftovers::clear_half_written() const {
   for (const auto& entry : fs::directory_iterator(folder_)) {
-    if (is_half_written(entry.path())) fs::remove(entry.path());
+    const std::string whole = whole_name(entry.path());
+    if (is_written_by_audits(whole) || std::count(of_one_attack.begin(), of_one_attack.end(), whole) == 1) {
+      fs::remove(entry.path());
+    }
   }
 }
 

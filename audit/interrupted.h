@@ -26,8 +26,13 @@ class Leftovers {
  public:
   explicit Leftovers(std::filesystem::path folder) : folder_(std::move(folder)) {}
 
+  // For an audit that goes on in the folder: what was being written when a program was killed is deleted. Throws
+  // UsageError, and deletes nothing, where the folder holds what no audit writes, log files aside.
+  void take_over() const;
   void keep_finding(const Finding& finding, const std::string& fingerprint) const;
-  std::optional<Finding> finding(const std::string& attack, const std::string& fingerprint) const;
+  // Of an audit of `images` training images. Throws InputError where what was kept is damaged: as a finding, or with
+  // samples that are no such images.
+  std::optional<Finding> finding(const std::string& attack, const std::string& fingerprint, std::int64_t images) const;
   std::filesystem::path state_file(const std::string& attack) const;
   // The audit is done: nothing is left, nor any file that was being written.
   void clear() const;

@@ -99,11 +99,11 @@ Deviation without_initial() {
   return deviation;
 }
 
-Finding not_begun(const std::string& attack, const std::string& reason) {
+Finding without_result(const std::string& attack, Status status, const std::string& reason) {
   Finding finding;
   finding.attack = attack;
-  finding.status = Status::inconclusive;
-  finding.reason = reason;
+  finding.status = status;
+  finding.reason = reason.substr(0, reason.find('\n'));  // below LibTorch's errors there are stack traces
   return finding;
 }
 
@@ -129,6 +129,151 @@ std::optional<std::string> beyond_capacity(const Case& subject, const Finding& f
       "{} were trained on; other images explain the change as well",
       capacity.equations, std::floor(capacity.images()), capacity.unknowns, images);
 }
+
+// A control set may be too small for the lowest rates.
+std::optional<std::string> unresolved_rates(const Finding& finding, std::int64_t control) {
+  if (!finding.membership || finding.membership->tpr_at_fpr_0_001) return std::nullopt;
+  return fmt::format("{} control images are too few for membership at a false-positive rate of {}", control,
+                     finding.membership->tpr_at_fpr_0_01 ? "0.001" : "0.01 or less");
+}
+
+struct Scored {
+  Finding finding;
+  StoredClaim claim;
+};
+
+// One attack, scored, from where `checkpoint` has it.
+Scored scored_attack(const Attack& attack, const Case& subject, const Handed& handed,
+                     const std::map<std::string, std::string>& options, const Context& context,
+                     Checkpoint& checkpoint) {
+  if (lacks_initial(subject.subject) && !attack.works_without_initial()) {
+    return {without_result(attack.name(), Status::not_applicable,
+                           "the weights before training are not known, which this attack needs"),
+            {}};
+  }
+  Generator random = seeded(stage_seed(context.seed, attack.name()));
+  const Reconstruction found = attack.run(subject.subject, handed, OptionValues(attack.options(), options), random,
+                                          *context.progress, checkpoint);
+  Finding finding;
+  finding.attack = attack.name();
+  finding.status = status_of(found.conclusion);
+  finding.reason = found.reason;
+  finding.iterations = found.iterations;
+  finding.loss_initial = found.loss_initial;
+  finding.loss_final = found.loss_final;
+  finding.relative_loss = found.relative_loss;
+  finding.evidence = found.evidence;
+  if (found.conclusion != Conclusion::not_applicable && !found.complete && context.progress->out_of_time()) {
+    finding.status = Status::inconclusive;
+    finding.reason = out_of_time;
+  }
+  if (found.complete) finding.evidence[all_found] = true;
+  StoredClaim claim{found.claim.images, found.claim.confirmed, found.coefficients, {}, {}};
+  if (found.claim.membership) {
+    claim.membership_training = found.claim.membership(subject.truth.training);
+    claim.membership_control = found.claim.membership(subject.truth.control);
+  }
+  if (claim.images.defined() || claim.membership_training.defined()) {
+    context.progress->stage(attack.name() + ": scoring");
+    fill_scores(finding, claim, subject.truth, subject.labels, context.seed);
+  }
+  if (const auto reason = beyond_capacity(subject, finding)) {
+    finding.status = Status::inconclusive;
+    finding.reason = *reason;
+  }
+  if (finding.reason.empty()) {
+    finding.reason = unresolved_rates(finding, subject.truth.control.size(0)).value_or("");
+  }
+  return {std::move(finding), std::move(claim)};
+}
+
+template <class... Errors>
+bool is_any_of(const std::exception& error) {
+  return (... || (dynamic_cast<const Errors*>(&error) != nullptr));
+}
+
+// What was given is wrong, the user asked to stop, or the machine is at its limits: no other attack would fare better.
+bool ends_audit(const std::exception& error) {
+  return is_any_of<UsageError, InputError, Interrupted, WriteError, fs::filesystem_error>(error) ||
+         is_out_of_memory(error);
+}
+
+// The attacks of one audit, in turn: each is handed what those before it found.
+class Attacks {
+ public:
+  Attacks(const Case& subject, const AuditRequest& request, const Context& context, std::vector<Forecast> forecasts)
+      : subject_(subject),
+        request_(request),
+        context_(context),
+        forecasts_(std::move(forecasts)),
+        leftovers_(request.out),
+        audited_(fingerprint_of(subject)) {}
+
+  // Leaves what the attack claims, and how it ended, in NAME.npz.
+  Finding next(const std::string& name) {
+    const auto fingerprint = fingerprint_of(audited_, handed_, name, request_.options, context_);
+    auto kept = kept_finding(name, fingerprint);
+    Finding finding = kept ? std::move(*kept) : new_finding(name, fingerprint);
+    hand_on(handed_, read_claim(claim_file(name)));
+    handed_.complete = handed_.complete || finding.evidence.contains(all_found);
+    return finding;
+  }
+
+ private:
+  fs::path claim_file(const std::string& name) const { return request_.out / (name + ".npz"); }
+
+  std::optional<Finding> kept_finding(const std::string& name, const std::string& fingerprint) const {
+    if (!request_.resume) return std::nullopt;
+    auto finding = leftovers_.finding(name, fingerprint, subject_.truth.training.size(0));
+    const bool has_images = finding && (finding->reconstructed || !finding->samples.empty());
+    if (has_images && !read_claim(claim_file(name)).images.defined()) {
+      throw InputError(fmt::format(
+          "{}: has no images, but the finding that was kept speaks of some; delete {}.partial.json beside it, and the "
+          "attack is run again",
+          claim_file(name).string(), name));
+    }
+    return finding;
+  }
+
+  Finding new_finding(const std::string& name, const std::string& fingerprint) const {
+    const auto written = [&](Scored scored) {
+      scored.claim.status = scored.finding.status;
+      write_claim(claim_file(name), scored.claim);
+      return std::move(scored.finding);
+    };
+    const auto not_begun = [&](const std::string& reason) {
+      return written({without_result(name, Status::inconclusive, reason), {}});
+    };
+    if (context_.progress->out_of_time()) return not_begun(out_of_time);
+    if (const auto reason = too_large(forecasts_, name, request_.memory_limit)) return not_begun(*reason);
+    FileCheckpoint checkpoint(leftovers_.state_file(name), fingerprint, request_.resume);
+    Finding finding = written(attempt(attack_named(name), checkpoint));
+    // One that failed is run again when the audit goes on, as is one that was cut short.
+    const bool is_done = finding.status != Status::failed && !context_.progress->out_of_time();
+    if (is_done) leftovers_.keep_finding(finding, fingerprint);
+    return finding;
+  }
+
+  // A fault in one attack is a finding: others may tell more.
+  Scored attempt(const Attack& attack, Checkpoint& checkpoint) const {
+    try {
+      return scored_attack(attack, subject_, handed_, request_.options, context_, checkpoint);
+    } catch (const NotApplicable& error) {
+      return {without_result(attack.name(), Status::not_applicable, error.what()), {}};
+    } catch (const std::exception& error) {
+      if (ends_audit(error)) throw;
+      return {without_result(attack.name(), Status::failed, error.what()), {}};
+    }
+  }
+
+  const Case& subject_;
+  const AuditRequest& request_;
+  const Context& context_;
+  std::vector<Forecast> forecasts_;
+  Leftovers leftovers_;
+  std::string audited_;
+  Handed handed_;
+};
 
 }  // namespace
 
@@ -159,44 +304,9 @@ std::string fingerprint_of(const std::string& subject, const Handed& handed, con
 Finding run_attack(const Attack& attack, const Case& subject, const Handed& handed,
                    const std::map<std::string, std::string>& options, const Context& context, const fs::path& out,
                    Checkpoint& checkpoint) {
-  Finding finding;
-  finding.attack = attack.name();
-  if (lacks_initial(subject.subject) && !attack.works_without_initial()) {
-    finding.status = Status::not_applicable;
-    finding.reason = "the weights before training are not known, which this attack needs";
-    write_claim(out / (attack.name() + ".npz"), {});
-    return finding;
-  }
-  Generator random = seeded(stage_seed(context.seed, attack.name()));
-  const Reconstruction found = attack.run(subject.subject, handed, OptionValues(attack.options(), options), random,
-                                          *context.progress, checkpoint);
-  finding.status = status_of(found.conclusion);
-  finding.reason = found.reason;
-  finding.iterations = found.iterations;
-  finding.loss_initial = found.loss_initial;
-  finding.loss_final = found.loss_final;
-  finding.relative_loss = found.relative_loss;
-  finding.evidence = found.evidence;
-  if (found.conclusion != Conclusion::not_applicable && !found.complete && context.progress->out_of_time()) {
-    finding.status = Status::inconclusive;
-    finding.reason = out_of_time;
-  }
-  if (found.complete) finding.evidence[all_found] = true;
-  StoredClaim claim{found.claim.images, found.claim.confirmed, found.coefficients, {}, {}};
-  if (found.claim.membership) {
-    claim.membership_training = found.claim.membership(subject.truth.training);
-    claim.membership_control = found.claim.membership(subject.truth.control);
-  }
-  if (claim.images.defined() || claim.membership_training.defined()) {
-    context.progress->stage(attack.name() + ": scoring");
-    fill_scores(finding, claim, subject.truth, subject.labels, context.seed);
-  }
-  if (const auto reason = beyond_capacity(subject, finding)) {
-    finding.status = Status::inconclusive;
-    finding.reason = *reason;
-  }
-  write_claim(out / (attack.name() + ".npz"), claim);
-  return finding;
+  Scored scored = scored_attack(attack, subject, handed, options, context, checkpoint);
+  write_claim(out / (attack.name() + ".npz"), scored.claim);
+  return std::move(scored.finding);
 }
 
 Deviation deviation_of(const Case& subject) {
@@ -208,7 +318,8 @@ Verdict ungated_verdict(const std::vector<Finding>& findings) {
   const auto any = [&](Status status) {
     return std::any_of(findings.begin(), findings.end(), [&](const Finding& f) { return f.status == status; });
   };
-  return any(Status::inconclusive) || !any(Status::ok) ? Verdict::inconclusive : Verdict::not_gated;
+  const bool unclear = any(Status::inconclusive) || any(Status::failed) || !any(Status::ok);
+  return unclear ? Verdict::inconclusive : Verdict::not_gated;
 }
 
 std::vector<std::string> attacks_of(const AuditRequest& request) {
@@ -232,33 +343,15 @@ Report run_audit(const Case& subject, const AuditRequest& request, const Context
   const auto forecasts = request.memory_limit ? forecast(subject, request, context) : std::vector<Forecast>{};
   const OutputFolder folder(request.out, request.resume, longest_step);
   const Leftovers leftovers(request.out);
-  leftovers.clear_half_written();
+  leftovers.take_over();
 
   if (request.time_limit) context.progress->end_after(std::chrono::duration<double>(*request.time_limit));
   Report report = subject.facts;
   report.tool = context.tool();
-  Handed handed;
-  const std::string audited = fingerprint_of(subject);
+  Attacks attacks(subject, request, context, forecasts);
   for (const auto& name : names) {
     const Stopwatch stopwatch;
-    const auto begin_no_more = [&, &name = name](const std::string& reason) {
-      write_claim(request.out / (name + ".npz"), {});
-      return not_begun(name, reason);
-    };
-    const auto print = fingerprint_of(audited, handed, name, request.options, context);
-    auto finding = request.resume ? leftovers.finding(name, print) : std::nullopt;
-    if (!finding && context.progress->out_of_time()) {
-      finding = begin_no_more(out_of_time);
-    } else if (const auto reason = too_large(forecasts, name, request.memory_limit); !finding && reason) {
-      finding = begin_no_more(*reason);
-    } else if (!finding) {
-      FileCheckpoint checkpoint(leftovers.state_file(name), print, request.resume);
-      finding = run_attack(attack_named(name), subject, handed, request.options, context, request.out, checkpoint);
-      if (!context.progress->out_of_time()) leftovers.keep_finding(*finding, print);
-    }
-    report.findings.push_back(std::move(*finding));
-    hand_on(handed, read_claim(request.out / (name + ".npz")));
-    handed.complete = handed.complete || report.findings.back().evidence.contains(all_found);
+    report.findings.push_back(attacks.next(name));
     report.timing["attacks"][name] = stopwatch.seconds();
   }
   context.progress->stage("deviation from the tangent kernel");

@@ -43,12 +43,14 @@ Finding run_attack(const Attack& attack, const Case& subject, const Handed& hand
                    const std::filesystem::path& out, Checkpoint& checkpoint);
 
 // The whole audit: attacks, deviation, gate. Writes report.json, report.html, contact-sheet.png and the arrays that
-// `verify` recomputes scores from.
+// `verify` recomputes scores from. An attack that throws is a finding, and the others go on, but for UsageError,
+// InputError, Interrupted, and where the disk or the memory is full.
 Report run_audit(const Case& subject, const AuditRequest& request, const Context& context);
 
 Deviation deviation_of(const Case& subject);
 
-// The verdict of a report without a policy: "not-gated", or "inconclusive" when an attack was, or none applied.
+// The verdict of a report without a policy: "not-gated", or "inconclusive" when an attack was or failed, or none
+// applied.
 Verdict ungated_verdict(const std::vector<Finding>& findings);
 
 }  // namespace afterimage

@@ -109,7 +109,7 @@ void write_sheet_of(const Finding& finding, const StoredClaim& claim, const Trut
   const Score score = afterimage::score(Claim{claim.images, claim.confirmed, {}}, truth, random);
   std::vector<std::pair<Picture, Picture>> pairs;
   for (const auto& sample : finding.samples) {
-    const auto partner = score.matches[sample.index].candidate;
+    const auto partner = score.matches.at(static_cast<std::size_t>(sample.index)).candidate;
     if (partner < 0 || pairs.size() == sheet_pictures) continue;
     pairs.emplace_back(picture_of(pixels_of(truth.training[sample.index], truth), truth.image_shape),
                        picture_of(pixels_of(score.clipped[partner], truth), truth.image_shape));

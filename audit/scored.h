@@ -20,7 +20,7 @@ void fill_scores(Finding& finding, const StoredClaim& stored, const Truth& truth
 Json compare_coefficients(const StoredClaim& claim, const Truth& truth, const Tensor& coefficients);
 
 // contact-sheet.png: originals beside what the claim has for them, most exposed first. Nothing when there are no
-// pictures.
+// pictures. Throws std::out_of_range where the finding is of other images.
 void write_sheet_of(const Finding& finding, const StoredClaim& claim, const Truth& truth,
                     const std::filesystem::path& out);
 

@@ -11,6 +11,10 @@ std::string text(const Number& value, const char* format = "{:.4g}") {
   return value ? fmt::format(fmt::runtime(format), *value) : "unknown";
 }
 
+std::string text(const std::optional<Rate>& rate) {
+  return rate ? fmt::format("{} of {}", rate->count, rate->of) : "unknown";
+}
+
 }  // namespace
 
 void print_finding(const Finding& finding) {
@@ -18,10 +22,9 @@ void print_finding(const Finding& finding) {
   if (!finding.reason.empty()) fmt::print(" ({})", on_one_line(finding.reason));
   fmt::print("\n");
   if (finding.reconstructed) {
-    fmt::print(
-        "  reconstructed {} of {} training images (control {} of {}, p = {}), mean relative L2 {}, mean SSIM {}\n",
-        finding.reconstructed->count, finding.reconstructed->of, finding.control->count, finding.control->of,
-        text(finding.p_value, "{:.2g}"), text(finding.mean_relative_distance), text(finding.mean_ssim));
+    fmt::print("  reconstructed {} training images (control {}, p = {}), mean relative L2 {}, mean SSIM {}\n",
+               text(finding.reconstructed), text(finding.control), text(finding.p_value, "{:.2g}"),
+               text(finding.mean_relative_distance), text(finding.mean_ssim));
     if (finding.relative_loss) {
       fmt::print("  relative loss {} after {} steps\n", text(finding.relative_loss), finding.iterations);
     }

@@ -18,7 +18,7 @@ namespace afterimage {
 namespace {
 
 // The network that was audited beside one that was trained on six distilled images in place of the twenty.
-CompareRequest compared(const TrainRequest& train, bool full, const std::filesystem::path& out) {
+CompareRequest compared(const TrainRequest& train, bool full, std::int64_t seed, const std::filesystem::path& out) {
   const std::int64_t per_class = full ? 10 : 3;
   CompareRequest request;
   request.spec = spec_from_json({{"schema", "afterimage.compare/1"},
@@ -27,6 +27,7 @@ CompareRequest compared(const TrainRequest& train, bool full, const std::filesys
                                  {"samples", train.samples},
                                  {"architecture", train.architecture},
                                  {"audit", {{"attacks", "span,vertices,finite-width"}}},
+                                 {"seeds", Json::array({seed})},
                                  {"settings",
                                   {{{"name", "undefended"}, {"defense", "none"}},
                                    {{"name", fmt::format("KIP, {} images a class", per_class)},
@@ -101,7 +102,7 @@ void add_demo(CLI::App& app, Context& context, Action& action) {
       const Case subject = load_case(files_of_run(train.out), {}, context.seed);
       const Report report = run_audit(subject, request, context);
       print_summary(report, request.out);
-      CompareRequest comparison = compared(train, options->full, out / "comparison");
+      CompareRequest comparison = compared(train, options->full, context.seed, out / "comparison");
       comparison.resume = goes_on;
       print_comparison(run_comparison(comparison, context), comparison.out);
       return exit_code(report.verdict);

@@ -9,14 +9,13 @@
 #include <cstring>
 #include <fstream>
 #include <memory>
+#include <regex>
 #include <vector>
 
 #include "models/base/error.h"
 
 namespace afterimage {
 namespace {
-
-constexpr const char* half_written = ".tmp-";
 
 namespace fs = std::filesystem;
 
@@ -73,9 +72,17 @@ std::string read_file(const fs::path& path, std::uint64_t limit) {
   return bytes;
 }
 
-fs::path temporary_name(const fs::path& path) { return path.string() + fmt::format("{}{}", half_written, ::getpid()); }
+fs::path temporary_name(const fs::path& path) { return path.string() + fmt::format(".tmp-{}", ::getpid()); }
 
-bool is_half_written(const fs::path& path) { return path.filename().string().find(half_written) != std::string::npos; }
+std::string whole_name(const fs::path& path) {
+  // libzip writes beside the name that it is given, with a dot and six letters or digits more.
+  static const std::regex pattern(R"((.+)\.tmp-[0-9]+(\.[A-Za-z0-9]{6})?)");
+  const std::string name = path.filename().string();
+  std::smatch parts;
+  return std::regex_match(name, parts, pattern) ? parts[1].str() : "";
+}
+
+bool is_half_written(const fs::path& path) { return !whole_name(path).empty(); }
 
 void write_file(const fs::path& path, std::string_view bytes) {
   const fs::path temporary = temporary_name(path);
@@ -87,7 +94,7 @@ void write_file(const fs::path& path, std::string_view bytes) {
       const std::string why = std::strerror(errno);
       std::error_code ignored;
       fs::remove(temporary, ignored);
-      throw std::runtime_error(fmt::format("{}: cannot be written ({})", path.string(), why));
+      throw WriteError(fmt::format("{}: cannot be written ({})", path.string(), why));
     }
   }
   std::error_code error;
@@ -95,7 +102,7 @@ void write_file(const fs::path& path, std::string_view bytes) {
   if (error) {
     std::error_code ignored;
     fs::remove(temporary, ignored);
-    throw std::runtime_error(fmt::format("{}: cannot be written ({})", path.string(), error.message()));
+    throw WriteError(fmt::format("{}: cannot be written ({})", path.string(), error.message()));
   }
 }
 

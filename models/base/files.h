@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <stdexcept>
 #include <string>
 #include <string_view>
 
@@ -14,12 +15,19 @@ std::string read_file(const std::filesystem::path& path, std::uint64_t limit);
 // Bytes of a regular file. Throws InputError when there is none.
 std::uint64_t bytes_in(const std::filesystem::path& path);
 
+// A file cannot be written, e.g. when the disk is full: exit 5.
+class WriteError : public std::runtime_error {
+  using std::runtime_error::runtime_error;
+};
+
 // Writes to a temporary name in the same folder and renames, so that a reader never sees half a file.
-// Throws std::runtime_error that names the file (exit 5), e.g. when the disk is full.
+// Throws WriteError that names the file.
 void write_file(const std::filesystem::path& path, std::string_view bytes);
 
-// The name that a file is written under in this process until it is whole; and whether a file has such a name.
+// The name that a file is written under in this process until it is whole; and the other way, from such a name the
+// file's own, without its folder: empty where `path` has no such name.
 std::filesystem::path temporary_name(const std::filesystem::path& path);
+std::string whole_name(const std::filesystem::path& path);
 bool is_half_written(const std::filesystem::path& path);
 
 struct FileDigest {

@@ -1,9 +1,13 @@
 // The program in the background, for tests that kill it.
 #pragma once
 
+#include <sys/wait.h>
 #include <unistd.h>
 
+#include <chrono>
+#include <filesystem>
 #include <string>
+#include <thread>
 #include <vector>
 
 namespace afterimage::test {
@@ -16,6 +20,28 @@ inline pid_t start(const std::vector<std::string>& arguments) {
   words.push_back(nullptr);
   ::execv(PROGRAM, words.data());
   ::_exit(127);
+}
+
+// Its exit code once it has ended; -1 where a signal ended it.
+inline int code_of(pid_t child) {
+  int status = 0;
+  ::waitpid(child, &status, 0);
+  return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+}
+
+// Whether the file comes to be while the child still runs, or within two minutes.
+inline bool appears(const std::string& file, pid_t child) {
+  const auto end = std::chrono::steady_clock::now() + std::chrono::minutes(2);
+  while (!std::filesystem::exists(file)) {
+    siginfo_t ended{};
+    // Left to be waited for: code_of() still has its exit code.
+    if (::waitid(P_PID, static_cast<id_t>(child), &ended, WEXITED | WNOHANG | WNOWAIT) != 0 || ended.si_pid == child) {
+      return std::filesystem::exists(file);
+    }
+    if (std::chrono::steady_clock::now() > end) return false;
+    std::this_thread::sleep_for(std::chrono::milliseconds(10));
+  }
+  return true;
 }
 
 }  // namespace afterimage::test

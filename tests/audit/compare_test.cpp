@@ -73,8 +73,7 @@ TEST_CASE("a comparison that is killed goes on with --resume to the same end, an
   REQUIRE(run("compare " + spec + " --quiet --threads 1 --jobs 1 --out " + (folder / "whole")).code == 0);
   const std::string out = folder / "killed";
   const pid_t child = start({"compare", spec, "--quiet", "--threads", "1", "--jobs", "1", "--out", out});
-  while (!fs::exists(out + "/setting-1/seed-1/report/report.json"))
-    std::this_thread::sleep_for(std::chrono::milliseconds(10));
+  REQUIRE(appears(out + "/setting-1/seed-1/report/report.json", child));
   ::kill(child, SIGKILL);
   ::waitpid(child, nullptr, 0);
   std::this_thread::sleep_for(std::chrono::milliseconds(200));  // its own child ends with it
@@ -101,6 +100,32 @@ TEST_CASE("a comparison that cannot go on leaves what there was: an interrupted 
   CHECK(contents(kept) == "of hours");
 }
 
+TEST_CASE("a folder in which no comparison began is not gone on with, and stays as it is") {
+  const Folder folder;
+  auto spec = small_spec();
+  spec["data"] = "npz:/nowhere.npz";
+  const auto resumed = [&](const std::string& out) {
+    return run("compare " + written(folder, spec) + " --quiet --resume --out " + out);
+  };
+  for (const std::string mine : {"notes", "setting-1/seed-1/run/weights", "setting-1/seed-1/report/report.json"}) {
+    const fs::path out = folder / ("with-" + fs::path(mine).filename().string()), file = out / mine;
+    fs::create_directories(file.parent_path());
+    write(file.string(), "mine");
+    const Result refused = resumed(out.string());
+    CAPTURE(mine, refused.err);
+    CHECK(refused.code == 2);
+    CHECK(lines_in(refused.err) == 1);
+    CHECK(refused.err.find("--out " + out.string()) != std::string::npos);
+    CHECK(contents(file.string()) == "mine");
+    CHECK_FALSE(fs::exists(out / "spec.json"));
+  }
+  // One that was killed while it wrote its first file did begin: what stops it now is its data.
+  const std::string killed = folder / "killed";
+  fs::create_directories(killed);
+  write(killed + "/spec.json.tmp-12", "{");
+  CHECK(resumed(killed).code == 4);
+}
+
 TEST_CASE("a comparison in which no audit came to a result is inconclusive") {
   const Folder folder;
   auto spec = small_spec();
@@ -115,12 +140,9 @@ TEST_CASE("an interrupted comparison stops its runs and exits with 130") {
   const Folder folder;
   const std::string spec = written(folder, small_spec()), out = folder / "out";
   const pid_t child = start({"compare", spec, "--quiet", "--out", out});
-  while (!fs::exists(out + "/setting-1/seed-1/log.txt")) std::this_thread::sleep_for(std::chrono::milliseconds(10));
+  REQUIRE(appears(out + "/setting-1/seed-1/log.txt", child));
   ::kill(child, SIGINT);
-  int status = 0;
-  ::waitpid(child, &status, 0);
-  CHECK(WIFEXITED(status));
-  CHECK(WEXITSTATUS(status) == 130);
+  CHECK(code_of(child) == 130);
   CHECK_FALSE(fs::exists(out + "/comparison.json"));
 }
 

@@ -1,16 +1,91 @@
-// Audits that end early, are killed, or are not begun.
+// Audits that end early, are killed, or are not begun, and those in which an attack fails.
 #include <signal.h>
 
 #include <catch2/catch.hpp>
 #include <chrono>
+#include <functional>
 #include <memory>
+#include <new>
 #include <thread>
 
+#include "audit/interrupted.h"
+#include "audit/runner.h"
+#include "audit/stored.h"
+#include "models/base/error.h"
+#include "models/base/files.h"
 #include "models/base/folder_lock.h"
 #include "tests/audit/background.h"
 #include "tests/audit/program.h"
 
 namespace afterimage::test {
+namespace {
+
+// Another network, but for its first layer, which is what `first_layer` gives or throws.
+class Guarded final : public Network {
+ public:
+  Guarded(std::shared_ptr<const Network> network, std::function<FirstLayer()> first_layer)
+      : network_(std::move(network)), first_layer_(std::move(first_layer)) {}
+
+  FirstLayer first_layer() const override { return first_layer_(); }
+  std::string architecture() const override { return network_->architecture(); }
+  std::string parameterization() const override { return network_->parameterization(); }
+  std::int64_t inputs() const override { return network_->inputs(); }
+  std::int64_t outputs() const override { return network_->outputs(); }
+  std::optional<AnalyticNtk> infinite_kernel() const override { return network_->infinite_kernel(); }
+  Parameters initial(Generator& random) const override { return network_->initial(random); }
+  Parameters arranged(const Parameters& parameters, const std::string& file) const override {
+    return network_->arranged(parameters, file);
+  }
+  Tensor evaluate(const Parameters& parameters, const Tensor& images) const override {
+    return network_->evaluate(parameters, images);
+  }
+  Sloped input_gradient(const Parameters& parameters, const Tensor& images, const Tensor& cotangents) const override {
+    return network_->input_gradient(parameters, images, cotangents);
+  }
+  Parameters pullback(const Parameters& parameters, const Tensor& images,
+                      const std::function<Tensor(const Tensor&)>& cotangents) const override {
+    return network_->pullback(parameters, images, cotangents);
+  }
+  Tensor pushforward(const Parameters& parameters, const Parameters& direction, const Tensor& images) const override {
+    return network_->pushforward(parameters, direction, images);
+  }
+  std::unique_ptr<TangentFeatures> features_at(const Parameters& parameters, const Tensor& images,
+                                               Smoothing relu) const override {
+    return network_->features_at(parameters, images, relu);
+  }
+  Parameters in_basis(const Parameters& parameters, const Tensor& basis) const override {
+    return network_->in_basis(parameters, basis);
+  }
+  std::unique_ptr<TangentTarget> tangents_at(const std::vector<Parameters>& points, const Parameters& drift,
+                                             const Tensor& basis) const override {
+    return network_->tangents_at(points, drift, basis);
+  }
+
+ private:
+  std::shared_ptr<const Network> network_;
+  std::function<FirstLayer()> first_layer_;
+};
+
+// An audit in which the first attack throws as `fault` does, and the second comes to a result.
+Report audit_with(const std::function<void()>& fault, const std::string& run_folder, const std::string& out) {
+  Case subject = load_case(files_of_run(run_folder), {}, 0);
+  const auto network = subject.subject.network;
+  bool is_first = true;
+  subject.subject.network = std::make_shared<Guarded>(network, [&, network] {
+    if (std::exchange(is_first, false)) fault();
+    return network->first_layer();
+  });
+  AuditRequest request;
+  request.attacks = {"span", "vertices"};
+  request.out = out;
+  Context context;
+  context.threads = 1;
+  context.progress = std::make_unique<Silent>();
+  return run_audit(subject, request, context);
+}
+
+}  // namespace
+
 TEST_CASE("an audit that runs out of time ends soon, with what it has, and says so") {
   const Folder folder;
   const std::string run_folder = small_run(folder);
@@ -52,27 +127,64 @@ TEST_CASE("a dry run says what attacks would take and writes nothing; a memory l
   CHECK(wrong.err.find("--memory-limit much: has to be a size") != std::string::npos);
 }
 
-TEST_CASE("Ctrl-C exits 130, and with --resume the same audit goes on to the same report") {
+TEST_CASE("Ctrl-C exits 130, and with --resume the same audit goes on to the same report with what it had") {
   const Folder folder;
   const std::string run_folder = small_run(folder);
-  const std::string out = folder / "r";
-  const pid_t child = start({"audit", run_folder, "--quiet", "--attacks", "span,finite-width", "--rounds", "0",
-                             "--steps", "1000000", "--out", out});
-  for (int i = 0; i < 200 && !fs::exists(out + "/span.partial.json"); ++i) {
-    std::this_thread::sleep_for(std::chrono::milliseconds(50));
-  }
-  REQUIRE(fs::exists(out + "/span.partial.json"));
-  std::this_thread::sleep_for(std::chrono::milliseconds(200));
+  const std::string out = folder / "r", state = out + "/finite-width.state.safetensors";
+  const auto audit = [&](const std::string& into) {
+    return std::vector<std::string>{"audit",    run_folder, "--quiet", "--attacks", "span,finite-width",
+                                    "--rounds", "0",        "--steps", "4000",      "--space",
+                                    "pixels",   "--out",    into};
+  };
+  const pid_t child = start(audit(out));
+  REQUIRE(appears(state, child));
   ::kill(child, SIGINT);
-  int status = 0;
-  ::waitpid(child, &status, 0);
-  REQUIRE(WIFEXITED(status));
-  CHECK(WEXITSTATUS(status) == 130);
+  CHECK(code_of(child) == 130);
+  REQUIRE(fs::exists(state));
   CHECK_FALSE(fs::exists(out + "/report.json"));
-  CHECK(run("audit " + run_folder + " --quiet --out " + out).code == 2);  // without --resume the folder is not empty
-  CHECK(run("audit " + run_folder + " --quiet --resume --out " + out).code == 0);
-  REQUIRE(run("audit " + run_folder + " --quiet --out " + (folder / "whole")).code == 0);
-  CHECK(without_timing(out + "/report.json") == without_timing(folder / "whole/report.json"));
+  CHECK(code_of(start(audit(out))) == 2);  // without --resume the folder is not empty
+  // What was kept is what the report says: a mark in it comes through. Another seed's is not taken.
+  auto kept = json_in(out + "/span.partial.json");
+  REQUIRE(kept["finding"].contains("iterations"));
+  kept["finding"]["iterations"] = 12345;
+  write(out + "/span.partial.json", kept.dump());
+  const std::string other = folder / "other";
+  fs::copy(out, other);
+  const auto resumed = [&](const std::string& into, std::vector<std::string> more) {
+    auto words = audit(into);
+    words.emplace_back("--resume");
+    words.insert(words.begin(), more.begin(), more.end());
+    return code_of(start(words));
+  };
+  // Damaged, it is refused with the name of what has to go.
+  const auto refused = [&](const std::vector<nlohmann::json>& samples, const std::string& named) {
+    auto spoiled = kept;
+    spoiled["finding"]["samples"] = samples;
+    const std::string damaged = folder / "damaged";
+    fs::copy(out, damaged, fs::copy_options::overwrite_existing | fs::copy_options::recursive);
+    write(damaged + "/span.partial.json", spoiled.dump());
+    std::string line;
+    for (const auto& word : audit(damaged)) line += word + " ";
+    const Result result = run(line + "--resume");
+    CAPTURE(result.err, named);
+    CHECK(result.code == 4);
+    CHECK(lines_in(result.err) == 1);
+    CHECK(result.err.find("damaged/" + named) != std::string::npos);
+  };
+  const auto sample = [](std::int64_t index) {
+    return nlohmann::json{{"index", index}, {"label", "1"}, {"relative_distance", 0.1}, {"reconstructed", true}};
+  };
+  refused({sample(1'000'000'000'000)}, "span.partial.json: finding.samples has the index 1000000000000");
+  refused({sample(1), sample(1)}, "span.partial.json: finding.samples has the index 1 twice");
+  refused({sample(1)}, "span.npz: has no images");
+  REQUIRE(resumed(other, {"--seed", "9"}) != 5);
+  CHECK(json_in(other + "/report.json")["findings"][0]["iterations"] != 12345);
+  REQUIRE(resumed(out, {}) != 5);
+  REQUIRE(code_of(start(audit(folder / "whole"))) != 5);
+  auto report = without_timing(out + "/report.json"), whole = without_timing(folder / "whole/report.json");
+  CHECK(report["findings"][0]["iterations"] == 12345);
+  report["findings"][0]["iterations"] = whole["findings"][0]["iterations"];
+  CHECK(report == whole);
 }
 
 TEST_CASE("one attack alone goes on with --resume to the same result") {
@@ -83,15 +195,12 @@ TEST_CASE("one attack alone goes on with --resume to the same result") {
                                     "6000",   "--space",      "pixels",   "--threads", "1",        "--out", into};
   };
   const pid_t child = start(attack(out));
-  for (int i = 0; i < 400 && !fs::exists(state); ++i) std::this_thread::sleep_for(std::chrono::milliseconds(25));
+  REQUIRE(appears(state, child));
   ::kill(child, SIGKILL);
   ::waitpid(child, nullptr, 0);
-  REQUIRE(fs::exists(state));
   const auto finish = [](std::vector<std::string> words, bool resume) {
     if (resume) words.emplace_back("--resume");
-    int status = 0;
-    ::waitpid(start(words), &status, 0);
-    return WEXITSTATUS(status);
+    return code_of(start(words));
   };
   CHECK(finish(attack(out), false) == 2);  // the folder is not empty
   // What was kept is read: damaged, it is refused.
@@ -111,30 +220,30 @@ TEST_CASE("one attack alone goes on with --resume to the same result") {
   CHECK_FALSE(fs::exists(state));
 }
 
-TEST_CASE("a demo goes on with --resume: the network that was trained is not trained again") {
+TEST_CASE("a demo goes on with --resume: the network is not trained again, and is compared under its own seed") {
   const Folder folder;
   const std::string out = folder / "demo", model = out + "/run/model.json";
   const auto demo_until = [&](const std::string& file, std::vector<std::string> words) {
-    words.insert(words.begin(), {"demo", "--quiet", "--out", out});
+    words.insert(words.begin(), {"demo", "--quiet", "--seed", "3", "--out", out});
     const pid_t child = start(words);
-    while (!fs::exists(file) && ::waitpid(child, nullptr, WNOHANG) == 0)
-      std::this_thread::sleep_for(std::chrono::milliseconds(25));
+    const bool there = appears(file, child);
     ::kill(child, SIGKILL);
     ::waitpid(child, nullptr, 0);
-    return fs::exists(file);
+    return there;
   };
   REQUIRE(demo_until(model, {}));
   const auto trained_at = fs::last_write_time(model);
-  CHECK(run("demo --quiet --resume --full --out " + out).code == 2);
-  CHECK(run("demo --quiet --resume --seed 3 --out " + out).code == 2);
+  CHECK(run("demo --quiet --resume --seed 3 --full --out " + out).code == 2);
+  CHECK(run("demo --quiet --resume --seed 4 --out " + out).code == 2);
   {
     const FolderLock lock(out);
     CHECK(run("demo --quiet --out " + out).code == 2);
   }
   REQUIRE(fs::exists(model));
-  REQUIRE(demo_until(out + "/comparison/spec.json", {"--resume"}));
+  REQUIRE(demo_until(out + "/report/span.partial.json", {"--resume"}));
   CHECK(fs::last_write_time(model) == trained_at);
-  CHECK(fs::exists(out + "/report/report.json"));
+  REQUIRE(demo_until(out + "/comparison/spec.json", {"--resume"}));
+  CHECK(json_in(out + "/comparison/spec.json")["seeds"] == nlohmann::json{3});
 }
 
 TEST_CASE("attacks that an audit does not begin leave nothing of an earlier one in its folder") {
@@ -142,10 +251,103 @@ TEST_CASE("attacks that an audit does not begin leave nothing of an earlier one 
   const std::string out = folder / "r",
                     audit = "audit " + small_run(folder) + " --quiet --attacks span,vertices --out ";
   REQUIRE(run(audit + out).code == 0);
-  REQUIRE(fs::exists(out + "/vertices.npz"));
+  REQUIRE(read_claim(out + "/vertices.npz").images.defined());
   CHECK(run(audit + out + " --resume --memory-limit 1MiB").code == 3);
-  CHECK_FALSE(fs::exists(out + "/vertices.npz"));
+  CHECK_FALSE(read_claim(out + "/vertices.npz").images.defined());
   CHECK(run("verify " + out + "/report.json").code == 3);
+}
+
+TEST_CASE("an audit goes on in no folder that holds what no audit writes, and leaves that as it is") {
+  const Folder folder;
+  const std::string audit = "audit " + small_run(folder) + " --quiet --attacks span --resume --out ";
+  for (const std::string name : {"notes.tmp-2024.txt", "notes.txt.tmp-2024", "span.npz.tmp-12x", "mine.partial.json",
+                                 "runs-a.state.safetensors", "result.json", "report.json"}) {
+    const std::string out = folder / ("with-" + name);
+    fs::create_directory(out);
+    write(out + "/" + name, R"({"total": 3})");
+    const Result refused = run(audit + out);
+    CAPTURE(name, refused.err);
+    CHECK(refused.code == 2);
+    CHECK(lines_in(refused.err) == 1);
+    CHECK(refused.err.find("holds " + name) != std::string::npos);
+    CHECK(contents(out + "/" + name) == R"({"total": 3})");
+    CHECK(std::distance(fs::directory_iterator(out), fs::directory_iterator()) == 1);
+  }
+  // What an audit wrote or was writing is its own, and logs are left alone.
+  const std::string out = folder / "own";
+  REQUIRE(run(audit + out).code == 0);
+  for (const char* half : {"report.json.tmp-9", "span.npz.tmp-77.a1B2c3"}) write(out + "/" + half, "half");
+  for (const char* log : {"log.txt", "audit.log"}) write(out + "/" + log, "log");
+  CHECK(run(audit + out).code == 0);
+  for (const char* half : {"report.json.tmp-9", "span.npz.tmp-77.a1B2c3"}) CHECK_FALSE(fs::exists(out + "/" + half));
+  for (const char* log : {"log.txt", "audit.log"}) CHECK(contents(out + "/" + log) == "log");
+}
+
+TEST_CASE("a finding that was kept is refused where it is damaged, by the name of its file") {
+  const Folder folder;
+  const Leftovers leftovers(folder / "");
+  const auto kept = [&](const std::vector<std::int64_t>& indices) {
+    Finding finding;
+    finding.attack = "span";
+    for (const auto index : indices) {
+      finding.samples.emplace_back();
+      finding.samples.back().index = index;
+    }
+    leftovers.keep_finding(finding, "print");
+    return leftovers.finding("span", "print", 3);
+  };
+  const auto of_file = Catch::Matchers::Contains("span.partial.json");
+  CHECK(kept({0, 2, 1})->samples.size() == 3);
+  for (const auto& indices : std::vector<std::vector<std::int64_t>>{{3}, {-1}, {1'000'000'000'000}, {0, 1, 0}}) {
+    CHECK_THROWS_AS(kept(indices), InputError);
+    CHECK_THROWS_WITH(kept(indices), of_file);
+  }
+  const std::string file = folder / "span.partial.json";
+  const auto read = [&](const std::string& text) {
+    write(file, text);
+    return leftovers.finding("span", "print", 3);
+  };
+  CHECK_FALSE(read(R"({"fingerprint": "another"})"));
+  for (const char* text : {"[]", "{}", R"({"fingerprint": 5})", R"({"fingerprint": "print"})",
+                           R"({"fingerprint": "print", "finding": 5})"}) {
+    CAPTURE(text);
+    CHECK_THROWS_AS(read(text), InputError);
+    CHECK_THROWS_WITH(read(text), of_file);
+  }
+  // Its name leads to the file with its images.
+  Finding another;
+  another.attack = "../vertices";
+  CHECK_THROWS_AS(read(Json{{"fingerprint", "print"}, {"finding", to_json(another)}}.dump()), InputError);
+}
+
+TEST_CASE("an attack that fails, or turns out not to apply, is a finding with one line why, and the others go on") {
+  const Folder folder;
+  const std::string run_folder = small_run(folder);
+  const auto check = [&](const char* name, const std::function<void()>& fault, Status status, Verdict verdict,
+                         int code) {
+    CAPTURE(name);
+    const std::string out = folder / name;
+    const Report report = audit_with(fault, run_folder, out);
+    REQUIRE(report.findings.size() == 2);
+    CHECK(report.findings[0].status == status);
+    CHECK(report.findings[0].reason == "the first line");
+    CHECK(report.findings[1].status == Status::ok);
+    CHECK(report.verdict == verdict);
+    CHECK(run("verify " + out + "/report.json").code == code);
+  };
+  const auto fails = [] { throw std::runtime_error("the first line\nthe second"); };
+  const auto does_not_apply = [] { throw NotApplicable("the first line"); };
+  check("failed", fails, Status::failed, Verdict::inconclusive, 3);
+  check("no-case", does_not_apply, Status::not_applicable, Verdict::not_gated, 0);
+  const auto ended_by = [&](const std::function<void()>& fault) {
+    fs::remove_all(folder / "ended");
+    audit_with(fault, run_folder, folder / "ended");
+  };
+  CHECK_THROWS_AS(ended_by([] { throw UsageError("an option"); }), UsageError);
+  CHECK_THROWS_AS(ended_by([] { throw InputError("a file"); }), InputError);
+  CHECK_THROWS_AS(ended_by([] { throw Interrupted(); }), Interrupted);
+  CHECK_THROWS_AS(ended_by([] { throw WriteError("a full disk"); }), WriteError);
+  CHECK_THROWS_AS(ended_by([] { throw std::bad_alloc(); }), std::bad_alloc);
 }
 
 TEST_CASE("two runs do not write to one folder at a time: the second says so, and goes on once the first has ended") {
@@ -175,15 +377,18 @@ TEST_CASE("two runs do not write to one folder at a time: the second says so, an
 TEST_CASE("an audit killed at any moment goes on with --resume to the same report") {
   const Folder folder;
   const std::string run_folder = small_run(folder);
-  const std::string options = " --quiet --rounds 1 --attacks span,finite-width --steps 3000 --out ";
+  const std::string options = " --quiet --rounds 1 --attacks span,finite-width --space pixels --steps 6000 --out ";
   REQUIRE(run("audit " + run_folder + options + (folder / "whole")).code != 5);
-  for (const int milliseconds : {200, 1300, 2500}) {
+  // Moments from when the first finding is there; the search goes on for seconds.
+  for (const int milliseconds : {0, 700, 1800}) {
     const std::string out = folder / ("killed-" + std::to_string(milliseconds));
     const pid_t child = start({"audit", run_folder, "--quiet", "--rounds", "1", "--attacks", "span,finite-width",
-                               "--steps", "3000", "--out", out});
+                               "--space", "pixels", "--steps", "6000", "--out", out});
+    REQUIRE(appears(out + "/span.partial.json", child));
     std::this_thread::sleep_for(std::chrono::milliseconds(milliseconds));
     ::kill(child, SIGKILL);
     ::waitpid(child, nullptr, 0);
+    REQUIRE_FALSE(fs::exists(out + "/report.json"));
     run("audit " + run_folder + options + out + " --resume");
     CAPTURE(milliseconds);
     CHECK(without_timing(out + "/report.json") == without_timing(folder / "whole/report.json"));
