@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <exception>
 #include <memory>
 #include <string>
 
@@ -35,5 +36,8 @@ enum ExitCode {
   interrupted = 130
 };
 int exit_code(Verdict verdict);
+
+// Whether memory ran out: LibTorch throws an error of its own, which only its words tell from others.
+bool is_out_of_memory(const std::exception& error);
 
 }  // namespace afterimage

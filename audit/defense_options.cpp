@@ -10,7 +10,8 @@
 
 namespace afterimage {
 
-const Defense& checked_defense(const std::string& name, const std::map<std::string, std::string>& options) {
+const Defense& checked_defense(const std::string& name, const std::map<std::string, std::string>& options,
+                               const std::string& typed) {
   const Defense& defense = defense_named(name);
   const auto specs = defense.options();
   for (const auto& [option, value] : options) {
@@ -18,7 +19,7 @@ const Defense& checked_defense(const std::string& name, const std::map<std::stri
     if (known) continue;
     std::vector<std::string> names;
     for (const auto& spec : specs) names.push_back(spec.name);
-    throw UsageError(fmt::format("--defense-option {}: {} has no such option; {}", printable(option), name,
+    throw UsageError(fmt::format("{}{}: {} has no such option; {}", typed, printable(option), name,
                                  names.empty() ? "it has none" : fmt::format("there are {}", fmt::join(names, ", "))));
   }
   defense.validate(OptionValues(specs, options));

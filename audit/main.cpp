@@ -1,8 +1,10 @@
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
+#include <cerrno>
+#include <cstdio>
+#include <filesystem>
 #include <iostream>
-#include <new>
 #include <string>
 
 #include "audit/commands/commands.h"
@@ -51,27 +53,47 @@ int fail(int code, const std::string& message) {
   return code;
 }
 
+// Of a path that was given, unless the machine is at its limits.
+int fail_at_path(const std::filesystem::filesystem_error& error) {
+  const std::string path = error.path1().string(), why = error.code().message();
+  if (path.empty()) return fail(internal, error.what());
+  for (const int limit : {ENOSPC, EDQUOT, EIO, EMFILE, ENFILE, ENOMEM}) {
+    if (error.code().value() == limit) return fail(internal, fmt::format("{}: {}", path, why));
+  }
+  return fail(bad_usage, fmt::format("{}: cannot be used ({}); give another path", path, why));
+}
+
+// That a result was lost, as on a full disk, shows no earlier than when it leaves its buffer.
+void require_printed() {
+  if (std::fflush(stdout) == 0 && std::ferror(stdout) == 0) return;
+  throw std::runtime_error("stdout: the result cannot be written; make room on its disk, or send it elsewhere");
+}
+
 int guarded(const Action& action) {
   try {
-    return action();
+    const int code = action();
+    require_printed();
+    return code;
   } catch (const UsageError& error) {
     return fail(bad_usage, error.what());
   } catch (const InputError& error) {
     return fail(bad_input, error.what());
   } catch (const Interrupted&) {
     return fail(interrupted, "interrupted; what is finished is kept, and an audit goes on from there with --resume");
-  } catch (const std::bad_alloc&) {
-    return fail(internal, "out of memory; use fewer images or a smaller network");
+  } catch (const std::filesystem::filesystem_error& error) {
+    return fail_at_path(error);
   } catch (const std::exception& error) {
-    return fail(internal, error.what());
+    return fail(internal,
+                is_out_of_memory(error) ? "out of memory; use fewer images or a smaller network" : error.what());
   }
 }
 
-// "frobnicate: no such command; " where the first word is none.
-std::string unknown_command(const CLI::App& app, int argc, char** argv) {
-  if (argc < 2 || argv[1][0] == '-') return "";
-  const auto commands = app.get_subcommands([&](const CLI::App* command) { return command->get_name() == argv[1]; });
-  return commands.empty() ? printable(argv[1]) + ": no such command; " : "";
+// "frobnicate: no such command; " where no word is one, of the first that says nothing to the parser.
+std::string unknown_command(const CLI::App& app) {
+  const auto words = app.remaining();
+  if (!app.get_subcommands().empty() || words.empty()) return "";
+  return fmt::format("{}: no such {}; ", printable(words.front()),
+                     words.front().starts_with('-') ? "option" : "command");
 }
 
 // What a user should know before the work starts; on stderr, without colour.
@@ -100,12 +122,11 @@ int main(int argc, char** argv) {
   try {
     app.parse(argc, argv);
   } catch (const CLI::Success& help) {
-    return app.exit(help);
+    return guarded([&] { return app.exit(help); });
   } catch (const UsageError& error) {
     return fail(bad_usage, error.what());
   } catch (const CLI::ParseError& error) {
-    return fail(bad_usage, (app.get_subcommands().empty() ? unknown_command(app, argc, argv) : "") + error.what() +
-                               "; see --help");
+    return fail(bad_usage, unknown_command(app) + error.what() + "; see --help");
   }
   if (context.device == "cuda")
     return fail(bad_usage, "--device cuda: this version computes on the cpu only; use --device cpu");

@@ -131,7 +131,7 @@ CompareSpec spec_from_json(const Json& document, const std::string& file) {
                    spec["train"]);
   require_not_ours(
       result.audit,
-      {"--out", "--resume", "--dry-run", "--policy", "--initial", "--trained", "--model", "--training-set"},
+      {"--out", "--resume", "--dry-run", "--policy", "--initial", "--trained", "--model", "--training-set", "--task"},
       spec["audit"]);
   result.seeds = {0};
   if (spec.has("seeds")) {

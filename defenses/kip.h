@@ -1,4 +1,5 @@
-// Kernel distillation: KIP and RKIP (METHODS 7).
+// Kernel distillation: KIP and RKIP (METHODS 7). Releases with learned labels, which are any real numbers, throw
+// UsageError on a loss that takes probabilities, before anything is distilled.
 #pragma once
 
 #include "defenses/defense.h"
@@ -24,6 +25,8 @@ class Kip final : public Defense {
   void validate(const OptionValues& options) const override;
   SupportSet distill(const Undefended& undefended, const OptionValues& options, Generator& random, Progress& progress,
                      Checkpoint& checkpoint) const override;
+  Release release(const Undefended& undefended, const OptionValues& options, Generator& random, Progress& progress,
+                  Checkpoint& checkpoint) const override;
 };
 
 // Reconstruction KIP (Loo et al. 2024): the attack's own loss at infinite width with fewer images than were trained on,
@@ -43,6 +46,8 @@ class Rkip final : public Defense {
   void validate(const OptionValues& options) const override;
   SupportSet distill(const Undefended& undefended, const OptionValues& options, Generator& random, Progress& progress,
                      Checkpoint& checkpoint) const override;
+  Release release(const Undefended& undefended, const OptionValues& options, Generator& random, Progress& progress,
+                  Checkpoint& checkpoint) const override;
 };
 
 // RKIP at finite width: trains the network on the images, attacks it with fewer images than were trained on, and
@@ -61,6 +66,8 @@ class RkipFinite final : public Defense {
   void validate(const OptionValues& options) const override;
   SupportSet distill(const Undefended& undefended, const OptionValues& options, Generator& random, Progress& progress,
                      Checkpoint& checkpoint) const override;
+  Release release(const Undefended& undefended, const OptionValues& options, Generator& random, Progress& progress,
+                  Checkpoint& checkpoint) const override;
 };
 
 }  // namespace afterimage

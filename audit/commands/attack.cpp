@@ -4,6 +4,7 @@
 #include <array>
 #include <memory>
 
+#include "audit/commands/checks.h"
 #include "audit/commands/commands.h"
 #include "audit/commands/subject_options.h"
 #include "audit/interrupted.h"
@@ -47,19 +48,36 @@ struct Options {
   bool resume = false;
 };
 
+constexpr const char* infinite_group = "in place of RUN: a network of infinite width, which has no weights to load";
+
 void add_infinite_options(CLI::App& command, InfiniteRequest& request) {
-  const std::string group = "in place of RUN: a network of infinite width, which has no weights to load";
+  const std::string group = infinite_group;
   command.add_option("--data", request.data, "DATA that it learns; see train --help")->group(group);
   command.add_option("--samples", request.samples, "images that it learns")->group(group);
   add_input_options(command, request.inputs, group);
   command.add_option("--depth", request.depth, "hidden layers (default 2)")->check(CLI::Range(1, 31))->group(group);
   command
       .add_option("--weight-variance", request.weight_variance, "of the weights at the start, times fan-in (default 2)")
-      ->check(CLI::PositiveNumber)
+      ->check(positive_number())
       ->group(group);
   command.add_option("--bias-variance", request.bias_variance, "of the biases at the start (default 0.1)")
-      ->check(CLI::NonNegativeNumber)
+      ->check(nonnegative_number())
       ->group(group);
+}
+
+// What is attacked is a network that was trained or one of infinite width. Throws UsageError on an option of the one
+// that was given for the other, which would not hear it.
+void require_one_subject(const CLI::App& command, bool infinite) {
+  constexpr std::array<const char*, 5> of_both = {"NAME", "--task", "--control-samples", "--out", "--resume"};
+  for (const CLI::Option* option : command.get_options([](const CLI::Option* o) { return o->count() > 0; })) {
+    const std::string name = option->get_name();
+    if (!infinite && option->get_group() == infinite_group) {
+      throw UsageError(name + ": says what a network of infinite width learned, which takes --data; leave it out");
+    }
+    if (infinite && option->get_group() == "Options" && std::count(of_both.begin(), of_both.end(), name) == 0) {
+      throw UsageError(name + ": --data asks for a network of infinite width in place of it; leave one of them out");
+    }
+  }
 }
 
 constexpr std::array<const char*, 3> results = {"reconstruction.npz", "contact-sheet.png", "result.json"};
@@ -131,10 +149,12 @@ void add_attack(CLI::App& app, Context& context, Action& action) {
                       "new or empty folder for reconstruction.npz, contact-sheet.png and result.json");
   command->add_flag("--resume", options->resume, "go on where an interrupted attack on the same inputs stopped");
   add_attack_options(*command, options->given);
-  command->callback([options, &context, &action] {
+  command->callback([options, command, &context, &action] {
+    if (options->name != "list") require_one_subject(*command, !options->infinite.data.empty());
     action = [options, &context] {
       if (options->name == "list") return list_attacks();
       const Attack& attack = attack_named(options->name);
+      require_heard(options->given, {attack.name()});
       attack.validate(OptionValues(attack.options(), options->given));
       if (options->out.empty()) throw UsageError("--out: missing; name a new or empty folder");
       const Finding finding =

@@ -4,6 +4,7 @@
 #include <memory>
 #include <sstream>
 
+#include "audit/commands/checks.h"
 #include "audit/commands/commands.h"
 #include "audit/commands/subject_options.h"
 #include "audit/forecast.h"
@@ -57,7 +58,7 @@ void add_audit(CLI::App& app, Context& context, Action& action) {
   command
       ->add_option("--time-limit", options->request.time_limit,
                    "seconds for all attacks together; those that are not done by then are inconclusive (default: none)")
-      ->check(CLI::PositiveNumber);
+      ->check(positive_number());
   command->add_option("--memory-limit", options->memory_limit,
                       "as in 4GiB; attacks that would take more are not begun, and inconclusive (default: none)");
   command->add_flag("--dry-run", options->dry_run,
@@ -65,7 +66,9 @@ void add_audit(CLI::App& app, Context& context, Action& action) {
   add_attack_options(*command, options->request.options);
   command->callback([options, &context, &action] {
     options->request.attacks = split(options->attacks);
-    static_cast<void>(attacks_of(options->request));  // what is wrong in the options is said before anything is read
+    // What is wrong in the options is said before anything is read.
+    require_heard(options->request.options, attacks_of(options->request));
+    options->subject.validate();
     if (!options->memory_limit.empty()) {
       options->request.memory_limit = parse_bytes("--memory-limit", options->memory_limit);
     }

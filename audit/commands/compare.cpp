@@ -22,6 +22,9 @@ void require_understood(std::vector<std::string> words, const std::string& what)
   std::reverse(words.begin(), words.end());
   try {
     app.parse(words);
+  } catch (const CLI::Success& help) {  // they ask for words, and not for a run
+    throw UsageError(fmt::format("{}: may not have --{}; leave it out", what,
+                                 help.get_name() == "CallForVersion" ? "version" : "help"));
   } catch (const CLI::ParseError& error) {
     throw UsageError(fmt::format("{}: {}", what, error.what()));
   } catch (const UsageError& error) {

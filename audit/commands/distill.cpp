@@ -3,8 +3,10 @@
 #include <map>
 #include <memory>
 
+#include "audit/commands/checks.h"
 #include "audit/commands/commands.h"
 #include "audit/commands/subject_options.h"
+#include "audit/defense_options.h"
 #include "audit/defense_state.h"
 #include "audit/support_set.h"
 #include "models/base/error.h"
@@ -34,11 +36,11 @@ int distill(const DistillRequest& request, const Context& context) {
   if (!method.distills()) {
     throw UsageError(fmt::format("METHOD {}: makes no data; it acts on training or on the weights", request.method));
   }
+  static_cast<void>(checked_defense(request.method, request.options, "--"));
   const OptionValues options(method.options(), request.options);
-  method.validate(options);
   const std::filesystem::path out(request.out);
   if (!out.has_filename()) throw UsageError(fmt::format("--out {}: is a folder; name a new file in it", request.out));
-  if (std::filesystem::exists(out)) {
+  if (is_taken("--out", out)) {
     throw UsageError(fmt::format("--out {}: exists already; name a new file", request.out));
   }
   context.progress->stage(fmt::format("distill: reading {}", request.data));

@@ -4,6 +4,7 @@
 
 #include <memory>
 
+#include "audit/commands/checks.h"
 #include "audit/commands/commands.h"
 #include "audit/report_file.h"
 #include "models/base/files.h"
@@ -28,6 +29,10 @@ void add_gate(CLI::App& app, Context&, Action& action) {
   command->add_option("--junit", options->junit, "also write JUnit XML, one case a rule");
   command->callback([options, &action] {
     action = [options] {
+      // Both before either is written: what is refused leaves nothing.
+      for (const auto& [option, file] : {std::pair{"--sarif", options->sarif}, {"--junit", options->junit}}) {
+        if (!file.empty()) require_file_name(option, file);
+      }
       const Policy policy = read_policy_file(options->policy);
       Report report = read_report(options->report);
       report.gate = apply(policy, report);

@@ -2,6 +2,7 @@
 
 #include <memory>
 
+#include "audit/commands/checks.h"
 #include "audit/commands/commands.h"
 #include "audit/report_file.h"
 #include "models/base/files.h"
@@ -20,6 +21,7 @@ void add_render(CLI::App& app, Context&, Action& action) {
   command->add_option("--out", options->out, "the page")->required();
   command->callback([options, &action] {
     action = [options] {
+      require_file_name("--out", options->out);
       write_file(options->out, render_file(options->report));
       fmt::print("{}\n", options->out);
       return static_cast<int>(done);

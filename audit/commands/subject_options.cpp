@@ -1,6 +1,9 @@
 #include "audit/commands/subject_options.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
 
 #include "models/base/error.h"
 
@@ -44,17 +47,15 @@ void SubjectOptions::add_to(CLI::App& command) {
   command.add_option("--control-samples", control.count, "control images at most")->check(CLI::Range(20, 1000000));
 }
 
-Case SubjectOptions::load(std::int64_t seed) const {
+void SubjectOptions::validate() const {
   const bool any_file = !(files.initial + files.trained + files.model + files.training_set).empty();
   if (!run.empty() && any_file) throw UsageError("give either RUN or --initial, --trained, --model and --training-set");
   if (unknown_start && !files.initial.empty()) {
     throw UsageError("--unknown-start: --initial is given as well; leave one of them out");
   }
   if (!run.empty()) {
-    SubjectFiles in_run = files_of_run(run, !unknown_start);
-    in_run.allow_torchscript = files.allow_torchscript;
-    in_run.key = files.key;
-    return load_case(in_run, control, seed);
+    if (!files.task.empty()) throw UsageError("--task: RUN says it already; leave it out");
+    return;
   }
   for (const auto& [option, value] : {std::pair{"--trained", files.trained}, {"--training-set", files.training_set}}) {
     if (value.empty())
@@ -63,6 +64,16 @@ Case SubjectOptions::load(std::int64_t seed) const {
           option));
   }
   if (!files.model.empty() && !files.task.empty()) throw UsageError("--task: --model says it already; leave it out");
+}
+
+Case SubjectOptions::load(std::int64_t seed) const {
+  validate();
+  if (!run.empty()) {
+    SubjectFiles in_run = files_of_run(run, !unknown_start);
+    in_run.allow_torchscript = files.allow_torchscript;
+    in_run.key = files.key;
+    return load_case(in_run, control, seed);
+  }
   Case loaded = load_case(files, control, seed);
   if (files.model.empty()) {
     fmt::print(stderr, "inferred {}, ReLU, {} outputs, task {}; --model corrects it\n", loaded.model.architecture,
@@ -104,6 +115,20 @@ void add_declared(CLI::App& command, const std::vector<OptionSpec>& specs, const
 
 void add_attack_options(CLI::App& command, std::map<std::string, std::string>& given) {
   for (const auto& attack : all_attacks()) add_declared(command, attack->options(), attack->name(), given);
+}
+
+void require_heard(const std::map<std::string, std::string>& given, const std::vector<std::string>& attacks) {
+  for (const auto& [option, value] : given) {
+    std::vector<std::string> owners;
+    for (const auto& attack : all_attacks()) {
+      const auto specs = attack->options();
+      const bool own = std::any_of(specs.begin(), specs.end(), [&](const auto& spec) { return spec.name == option; });
+      if (own) owners.push_back(attack->name());
+    }
+    if (std::find_first_of(owners.begin(), owners.end(), attacks.begin(), attacks.end()) != owners.end()) continue;
+    throw UsageError(fmt::format("--{}: an option of {} but not of {}; leave it out", option,
+                                 fmt::join(owners, " and "), fmt::join(attacks, ", ")));
+  }
 }
 
 }  // namespace afterimage

@@ -17,7 +17,9 @@ struct SubjectOptions {
   bool unknown_start = false;  // of a run: its initial weights are left out
 
   void add_to(CLI::App& command);
-  Case load(std::int64_t seed) const;  // throws UsageError when neither a run nor its files are given
+  // Throws UsageError on options of which one leaves another unheard, or when neither a run nor its files are given.
+  void validate() const;
+  Case load(std::int64_t seed) const;  // validates first
 };
 
 // How the pictures of --data become what a network sees.
@@ -29,5 +31,7 @@ void add_declared(CLI::App& command, const std::vector<OptionSpec>& specs, const
                   std::map<std::string, std::string>& given);
 // The options of all attacks.
 void add_attack_options(CLI::App& command, std::map<std::string, std::string>& given);
+// Throws UsageError on an option that none of the attacks of these names has.
+void require_heard(const std::map<std::string, std::string>& given, const std::vector<std::string>& attacks);
 
 }  // namespace afterimage

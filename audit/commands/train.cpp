@@ -5,6 +5,7 @@
 #include <chrono>
 #include <filesystem>
 
+#include "audit/commands/checks.h"
 #include "audit/commands/commands.h"
 #include "audit/commands/subject_options.h"
 #include "audit/defense_options.h"
@@ -16,6 +17,7 @@
 #include "models/base/error.h"
 #include "models/base/files.h"
 #include "models/scripted_network.h"
+#include "reports/json_parts.h"
 
 namespace afterimage {
 namespace {
@@ -34,7 +36,7 @@ Json record_of(const TrainRequest& request, const Context& context, const Networ
   for (const auto& [step, loss] : training.curve) curve.push_back({step, loss});
   const Recipe& recipe = request.recipe;
   Json record = {{"schema", "afterimage.training/1"},
-                 {"data", request.data},
+                 {"data", json::utf8(request.data)},
                  {"samples", request.samples},
                  {"mean", mean},
                  {"seed", context.seed},
@@ -94,7 +96,7 @@ ModelDescription written_model(ModelDescription model, const fs::path& out) {
 void train_run(const TrainRequest& request, const Context& context) {
   const auto start = std::chrono::steady_clock::now();
   const Defense& defense = checked_defense(request.defense, request.defense_options);
-  if (fs::exists(request.out)) prepare_output_folder(request.out, false);
+  require_folder_name("--out", request.out);
   context.progress->stage(fmt::format("train: reading {}", request.data));
   const DrawnData data =
       draw_data(request.data, Task::parse(request.task), request.samples, request.inputs, context.seed);
@@ -112,6 +114,9 @@ void train_run(const TrainRequest& request, const Context& context) {
   const Parameters initial = initial_weights(*network, model, request.first_layer_scale, random);
   context.progress->stage(
       fmt::format("train: {} on {} images of {}", request.architecture, request.samples, request.task));
+  // A defence may take hours before it trains.
+  require_fit(request.recipe.loss, network->outputs());
+  static_cast<void>(trainable(initial, request.recipe.frozen));
   Recipe recipe = request.recipe;
   recipe.picture_shape = data.image_shape;
   const Undefended undefended = undefended_of(data, network, initial, recipe);
@@ -124,6 +129,7 @@ void train_run(const TrainRequest& request, const Context& context) {
   });
   const Training& training = release.training;
   const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  const Json record = record_of(request, context, *network, data, release, seconds);
 
   prepare_output_folder(request.out, false);
   const fs::path out(request.out);
@@ -133,7 +139,6 @@ void train_run(const TrainRequest& request, const Context& context) {
   if (release.support.images.defined()) {
     write_support_set(out / "support-set.npz", release.support, data);
   }
-  const Json record = record_of(request, context, *network, data, release, seconds);
   write_file(out / "training.json", record.dump(1) + "\n");
   write_file(out / "model.json", to_json(written_model(model, out)).dump(1) + "\n");
   state.clear();
@@ -177,10 +182,10 @@ void add_train(CLI::App& app, Context& context, Action& action) {
   add_input_options(*command, request.inputs);
   command->add_option("--loss", options->loss, "squared, logistic or cross-entropy (default squared)");
   command->add_option("--optimizer", options->optimizer, "sgd or adam (default sgd)");
-  command->add_option("--learning-rate", options->learning_rate, "step size (default 1e-3; ntk: 1)")
-      ->check(CLI::PositiveNumber);
-  command->add_option("--momentum", recipe.momentum, "of sgd (default 0.9)")->check(CLI::Range(0.0, 0.9999));
-  command->add_option("--weight-decay", recipe.weight_decay, "L2 (default 0)")->check(CLI::NonNegativeNumber);
+  command->add_option("--learning-rate", options->learning_rate, "step size (default 1e-3; sgd with ntk: 1)")
+      ->check(positive_number());
+  command->add_option("--momentum", recipe.momentum, "of sgd (default 0.9)")->check(number_from(0, 0.9999));
+  command->add_option("--weight-decay", recipe.weight_decay, "L2 (default 0)")->check(nonnegative_number());
   command->add_option("--batch", recipe.batch, "images a step; 0: all (default 0)")->check(CLI::NonNegativeNumber);
   command
       ->add_option("--augment", recipe.augment,
@@ -189,7 +194,7 @@ void add_train(CLI::App& app, Context& context, Action& action) {
       ->check(CLI::NonNegativeNumber);
   command->add_option("--steps", recipe.max_steps, "at most (default 100000)")->check(CLI::PositiveNumber);
   command->add_option("--until-loss", recipe.until_loss, "stop below this loss; 0: never (default 1e-7)")
-      ->check(CLI::NonNegativeNumber);
+      ->check(nonnegative_number());
   command->add_option("--patience", recipe.patience, "stop after so many steps without progress; 0: never (default 0)")
       ->check(CLI::NonNegativeNumber);
   command->add_flag(
@@ -199,7 +204,7 @@ void add_train(CLI::App& app, Context& context, Action& action) {
   command
       ->add_option("--first-layer-scale", request.first_layer_scale,
                    "times the first layer's initial weights (default 1)")
-      ->check(CLI::PositiveNumber);
+      ->check(positive_number());
   command->add_option(
       "--defense", request.defense,
       "how the training images are protected; an audit of the run still asks for them (see attack list; "
