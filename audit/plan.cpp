@@ -150,7 +150,7 @@ void set_data(Case& subject, const TrainingSet& training, const LabelledImages& 
 fs::path weights_in(const fs::path& folder, const std::string& name) {
   for (const char* extension : {".npz", ".pt", ".pth"}) {
     const fs::path other = folder / (name + extension);
-    if (fs::exists(other) && !fs::exists(folder / (name + ".safetensors"))) return other;
+    if (is_there(other) && !is_there(folder / (name + ".safetensors"))) return other;
   }
   return folder / (name + ".safetensors");
 }
@@ -174,7 +174,8 @@ std::vector<std::string> limitations(bool initial_known) {
 }  // namespace
 
 SubjectFiles files_of_run(const std::string& run, bool initial_known) {
-  if (!fs::is_directory(run)) throw InputError(run + ": no such run directory; `afterimage train` writes one");
+  std::error_code ignored;
+  if (!fs::is_directory(run, ignored)) throw InputError(run + ": no such run directory; `afterimage train` writes one");
   const fs::path folder(run);
   SubjectFiles files;
   if (initial_known) files.initial = weights_in(folder, "initial");
@@ -183,9 +184,9 @@ SubjectFiles files_of_run(const std::string& run, bool initial_known) {
   files.training_set = folder / "training-set.npz";
   files.training_record = folder / "training.json";
   for (const auto* file : {&files.initial, &files.trained, &files.model, &files.training_set}) {
-    if (!file->empty() && !fs::exists(*file)) throw InputError(*file + ": missing; a run directory has to hold it");
+    if (!file->empty() && !is_there(*file)) throw InputError(*file + ": missing; a run directory has to hold it");
   }
-  if (!fs::exists(files.training_record)) files.training_record.clear();
+  if (!is_there(files.training_record)) files.training_record.clear();
   return files;
 }
 

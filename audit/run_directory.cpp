@@ -10,6 +10,7 @@
 #include "models/base/json.h"
 #include "models/base/npz.h"
 #include "models/base/text.h"
+#include "models/data/sources.h"
 #include "models/dense_layers.h"
 #include "models/mlp.h"
 #include "models/scripted_network.h"
@@ -35,7 +36,25 @@ Tensor finite(const Tensor& tensor, const char* name, const std::string& file) {
   return values;
 }
 
-Preprocessing preprocessing_in(const Json& document, const std::string& file) {
+// Resized pictures have the network's height and width; of a shape [d] their product is a part. Checked where the file
+// is read, since every picture that the control set is drawn from is brought to the size that it names.
+void require_size_of(const std::vector<std::int64_t>& input_shape, std::int64_t height, std::int64_t width,
+                     const std::string& file) {
+  const bool fits = input_shape.size() == 1 ? input_shape[0] % (height * width) == 0
+                                            : input_shape[0] == height && input_shape[1] == width;
+  if (!fits) {
+    throw InputError(
+        fmt::format("{}: preprocessing resizes to [{}, {}] but input_shape is [{}]; give the height and width that the "
+                    "network takes",
+                    file, height, width, fmt::join(input_shape, ", ")));
+  }
+}
+
+// All tasks but that of all classes have one target an image.
+bool fits_outputs(const std::string& task, std::int64_t outputs) { return outputs == 1 || task == "multiclass"; }
+
+Preprocessing preprocessing_in(const Json& document, const std::vector<std::int64_t>& input_shape,
+                               const std::string& file) {
   const auto reject = [&] {
     throw InputError(file + ": preprocessing has to be like {\"grey\": true, \"resize\": [32, 32]}");
   };
@@ -49,6 +68,7 @@ Preprocessing preprocessing_in(const Json& document, const std::string& file) {
       const auto height = value[0].get<std::uint64_t>(), width = value[1].get<std::uint64_t>();
       if (height < 1 || width < 1 || height > 16384 || width > 16384) reject();
       preprocessing.size = {static_cast<std::int64_t>(height), static_cast<std::int64_t>(width)};
+      require_size_of(input_shape, preprocessing.size->first, preprocessing.size->second, file);
     } else {
       reject();
     }
@@ -86,6 +106,11 @@ std::unique_ptr<Network> ModelDescription::network() const {
     return std::make_unique<ScriptedNetwork>(file, architecture, input_shape, outputs);
   }
   return make_network(architecture, parameterization, inputs(), outputs);
+}
+
+bool is_there(const std::filesystem::path& path) {
+  std::error_code ignored;
+  return std::filesystem::exists(path, ignored);
 }
 
 Json to_json(const ModelDescription& model) {
@@ -138,7 +163,7 @@ ModelDescription read_model(const std::filesystem::path& path, bool allow_torchs
   }
   model.outputs = outputs->get<std::int64_t>();
   if (const auto found = document.find("preprocessing"); found != document.end()) {
-    model.preprocessing = preprocessing_in(*found, file);
+    model.preprocessing = preprocessing_in(*found, model.input_shape, file);
   }
   try {
     if (const auto loss = document.find("loss"); loss != document.end() && !loss->is_null()) {
@@ -148,6 +173,10 @@ ModelDescription read_model(const std::filesystem::path& path, bool allow_torchs
     static_cast<void>(Task::parse(model.task));
   } catch (const UsageError& error) {
     throw InputError(fmt::format("{}: {}", file, error.what()));
+  }
+  if (!fits_outputs(model.task, model.outputs)) {
+    throw InputError(fmt::format("{}: outputs is {} but task {} has one; give outputs 1, or the task multiclass", file,
+                                 model.outputs, model.task));
   }
   return model;
 }
@@ -178,6 +207,10 @@ ModelDescription infer_model(const Parameters& trained, const std::string& train
   }
   model.task = task.empty() ? "multiclass" : task;
   static_cast<void>(Task::parse(model.task));
+  if (!fits_outputs(model.task, model.outputs)) {
+    throw UsageError(fmt::format("--task {}: has one output, but the network in {} has {}; give --task multiclass",
+                                 model.task, trained_file, model.outputs));
+  }
   return model;
 }
 
@@ -214,15 +247,7 @@ TrainingSet training_set_of(const NamedArrays& arrays, const std::string& file, 
     set.scale = constant_in(*scale, "scale", model, file);
     if (set.scale.min().item<double>() <= 0) throw InputError(file + ": the scale has to be above zero everywhere");
   }
-  Tensor classes = to_tensor(*labels);
-  if (classes.dim() == 2) classes = classes.argmax(1);
-  if (classes.dim() != 1 || classes.size(0) != set.images.size(0)) {
-    throw InputError(fmt::format("{}: has {} labels for {} images", file, classes.numel(), set.images.size(0)));
-  }
-  set.labels = classes.to(at::kLong);
-  if (set.labels.min().item<std::int64_t>() < 0 || set.labels.max().item<std::int64_t>() > 65535) {
-    throw InputError(file + ": labels have to be classes from 0 to 65535");
-  }
+  set.labels = checked_labels(to_tensor(*labels), set.images.size(0), file);
   constexpr double slack = 1e-3;
   const Tensor pixels = set.pixels();
   if (pixels.min().item<double>() < -slack || pixels.max().item<double>() > 1 + slack) {

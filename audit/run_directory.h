@@ -32,20 +32,23 @@ struct ModelDescription {
   // cannot be loaded, or whose network does not fit.
   std::unique_ptr<Network> network() const;
 };
+// Whether there is such a file or folder; not where its name is none that a file can have.
+bool is_there(const std::filesystem::path& path);
 // Throws UsageError, naming the file, unless it may run the code that it holds.
 void require_torchscript_allowed(const std::string& file, bool allowed);
 Json to_json(const ModelDescription& model);
-ModelDescription read_model(const std::filesystem::path& path, bool allow_torchscript = false);  // throws InputError
+// Throws InputError: fields that are missing, no such thing, or do not fit each other.
+ModelDescription read_model(const std::filesystem::path& path, bool allow_torchscript = false);
 // A fully connected network as the shapes of its weights show it, that is supposed to have ReLUs, for images of the
 // shape that the training set's have and the given TASK, or all classes where that is empty and there are several
 // outputs. Throws InputError where the shapes show no such network or do not fit the images, UsageError where the task
-// is missing.
+// is missing or of another number of outputs.
 ModelDescription infer_model(const Parameters& trained, const std::string& trained_file,
                              const NamedArrays& training_set, const std::string& training_set_file,
                              const std::string& task);
 
-// training-set.npz: arrays images [n, ...] as the network saw them, labels [n], mean [...] and, where inputs were
-// divided, scale [...]; pixels = images * scale + mean.
+// training-set.npz: arrays images [n, ...] as the network saw them, labels [n] (or one-hot [n, c]), mean [...] and,
+// where inputs were divided, scale [...]; pixels = images * scale + mean.
 struct TrainingSet {
   Tensor images;      // [n, d] float32
   Tensor labels;      // [n] int64
@@ -57,9 +60,9 @@ struct TrainingSet {
 };
 void write_training_set(const std::filesystem::path& path, const TrainingSet& set,
                         const std::vector<std::int64_t>& shape);
-// Throws InputError: arrays missing, shapes that do not fit the model, NaN or infinity, labels that are no classes,
-// pixels outside of [0, 1]. Mean and scale may be one number, one for each channel or one for each pixel; a mean that
-// is missing is zero.
+// Throws InputError: arrays missing, shapes that do not fit the model, NaN or infinity, labels that are no classes
+// (checked_labels), pixels outside of [0, 1]. Mean and scale may be one number, one for each channel or one for each
+// pixel; a mean that is missing is zero.
 TrainingSet read_training_set(const std::filesystem::path& path, const ModelDescription& model);
 // Of the arrays that `file` holds.
 TrainingSet training_set_of(const NamedArrays& arrays, const std::string& file, const ModelDescription& model);

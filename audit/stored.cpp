@@ -9,6 +9,22 @@ namespace afterimage {
 
 namespace fs = std::filesystem;
 
+namespace {
+
+std::optional<Status> status_in(const NamedArrays& arrays, const fs::path& file) {
+  const Array* array = find(arrays, "status");
+  if (array == nullptr) return std::nullopt;
+  constexpr int last = static_cast<int>(Status::failed);
+  const bool one = array->dtype == DType::i8 && array->elements() == 1;
+  const int number = one ? to_tensor(*array).item<int>() : -1;
+  if (number < 0 || number > last) {
+    throw InputError(fmt::format("{}: status has to be one int8 from 0 to {}", file.string(), last));
+  }
+  return static_cast<Status>(number);
+}
+
+}  // namespace
+
 void write_claim(const fs::path& file, const StoredClaim& claim) {
   NamedArrays arrays;
   const auto add = [&](const char* name, const Tensor& tensor) {
@@ -19,6 +35,7 @@ void write_claim(const fs::path& file, const StoredClaim& claim) {
   add("coefficients", claim.coefficients);
   add("membership_training", claim.membership_training);
   add("membership_control", claim.membership_control);
+  if (claim.status) add("status", at::full({1}, static_cast<int>(*claim.status), at::kChar));
   if (arrays.empty()) {
     fs::remove(file);
   } else {
@@ -27,13 +44,53 @@ void write_claim(const fs::path& file, const StoredClaim& claim) {
 }
 
 StoredClaim read_claim(const fs::path& file) {
-  if (!fs::exists(file)) return {};  // an attack that did not apply claims nothing
+  if (!fs::exists(file)) return {};  // an attack that claims nothing may have left none
   const NamedArrays arrays = read_npz(file);
   const auto get = [&](const char* name) {
     const Array* array = find(arrays, name);
     return array == nullptr ? Tensor() : to_tensor(*array);
   };
-  return {get("images"), get("confirmed"), get("coefficients"), get("membership_training"), get("membership_control")};
+  return {get("images"),
+          get("confirmed"),
+          get("coefficients"),
+          get("membership_training"),
+          get("membership_control"),
+          status_in(arrays, file)};
+}
+
+void require_fitting(const StoredClaim& claim, const Truth& truth, const fs::path& file) {
+  const auto require = [&](bool holds, const char* array, const std::string& wanted) {
+    if (!holds) throw InputError(fmt::format("{}: {} has to be {}", file.string(), array, wanted));
+  };
+  const auto numbers = [](const Tensor& tensor) {
+    return at::isFloatingType(tensor.scalar_type()) && !tensor.isnan().any().item<bool>();
+  };
+  const auto scores = [&](const Tensor& tensor, const Tensor& images, const char* array) {
+    if (tensor.defined()) {
+      require(tensor.dim() == 1 && tensor.size(0) == images.size(0) && numbers(tensor), array,
+              fmt::format("a number for each of {} images", images.size(0)));
+    }
+  };
+  require(claim.membership_training.defined() == claim.membership_control.defined(), "membership",
+          "given of training and of control images");
+  scores(claim.membership_training, truth.training, "membership_training");
+  scores(claim.membership_control, truth.control, "membership_control");
+  require(claim.images.defined() || (!claim.confirmed.defined() && !claim.coefficients.defined()), "images",
+          "there where anything is said of them");
+  if (!claim.images.defined()) return;
+  require(claim.images.dim() == 2 && claim.images.size(1) == truth.training.size(1) && numbers(claim.images), "images",
+          fmt::format("rows of {} numbers", truth.training.size(1)));
+  const std::int64_t count = claim.images.size(0);
+  if (claim.confirmed.defined()) {
+    require(
+        claim.confirmed.dim() == 1 && claim.confirmed.size(0) == count && claim.confirmed.scalar_type() == at::kBool,
+        "confirmed", fmt::format("a truth value for each of {} images", count));
+  }
+  if (claim.coefficients.defined()) {
+    require(claim.coefficients.dim() == 2 && claim.coefficients.size(0) == count &&
+                at::isFloatingType(claim.coefficients.scalar_type()),
+            "coefficients", fmt::format("a row of numbers for each of {} images", count));
+  }
 }
 
 void write_truth(const fs::path& file, const Truth& truth, const Tensor& labels) {

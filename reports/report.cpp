@@ -109,6 +109,47 @@ Finding read_finding(const Reader& in) {
   return finding;
 }
 
+ModelFacts read_model(const Reader& in) {
+  ModelFacts model{in["architecture"].text(),
+                   in["parameterization"].text_or_empty(),
+                   in["parameters"].whole(),
+                   {},
+                   in["outputs"].whole()};
+  for (const auto& size : in["input_shape"].list()) model.input_shape.push_back(size.whole());
+  return model;
+}
+
+Deviation read_deviation(const Reader& in) {
+  return {in["kernel_distance"].real_or_null(),
+          in["initial_to_infinite"].real_or_null(),
+          in["final_to_infinite"].real_or_null(),
+          in["linearization_error"].real_or_null(),
+          in["linearization_error_control"].real_or_null(),
+          in["relative_parameter_change"].real_or_null(),
+          in["residual_at_truth"].real_or_null(),
+          in["residual_at_truth_final"].real_or_null(),
+          in["parameters_per_unknown"].real_or_null(),
+          in["reason"].text_or_empty()};
+}
+
+Exposure read_exposure(const Reader& in) {
+  Exposure exposure{in["attack"].text(), {}, in["reason"].text_or_empty()};
+  for (const auto& predictor : in["predictors"].list()) {
+    exposure.predictors.push_back({predictor["name"].text(), predictor["spearman"].real_or_null(),
+                                   predictor["p_value"].fraction_or_null(), read_numbers(predictor["values"])});
+  }
+  return exposure;
+}
+
+Gate read_gate(const Reader& in) {
+  Gate gate{in["policy"].raw(), {}};
+  for (const auto& rule : in["rules"].list()) {
+    gate.rules.push_back({rule["rule"].text(), rule["measured"].real_or_null(), rule["limit"].real_or_null(),
+                          rule["outcome"].one_of(outcomes), rule["reason"].text_or_empty()});
+  }
+  return gate;
+}
+
 }  // namespace
 
 const Finding* best_membership(const std::vector<Finding>& findings) {
@@ -224,30 +265,14 @@ Report report_from_json(const Json& document, const std::string& name) {
     report.inputs.push_back({input["role"].text(), input["name"].text(), input["format"].text(),
                              static_cast<std::uint64_t>(bytes), input["sha256"].text()});
   }
-  const auto model = in["model"];
-  report.model = {model["architecture"].text(),
-                  model["parameterization"].text_or_empty(),
-                  model["parameters"].whole(),
-                  {},
-                  model["outputs"].whole()};
-  for (const auto& size : model["input_shape"].list()) report.model.input_shape.push_back(size.whole());
+  report.model = read_model(in["model"]);
   report.data = read_data(in["data"]);
   report.threat_model = {read_texts(in["threat_model"]["knows"]), read_texts(in["threat_model"]["does_not_know"])};
   if (const auto training = in["training"]; !training.is_null()) {
     report.training = TrainingFacts{training["final_loss"].real_or_null(), training["train_accuracy"].real_or_null(),
                                     training["test_accuracy"].real_or_null()};
   }
-  const auto deviation = in["deviation"];
-  report.deviation = {deviation["kernel_distance"].real_or_null(),
-                      deviation["initial_to_infinite"].real_or_null(),
-                      deviation["final_to_infinite"].real_or_null(),
-                      deviation["linearization_error"].real_or_null(),
-                      deviation["linearization_error_control"].real_or_null(),
-                      deviation["relative_parameter_change"].real_or_null(),
-                      deviation["residual_at_truth"].real_or_null(),
-                      deviation["residual_at_truth_final"].real_or_null(),
-                      deviation["parameters_per_unknown"].real_or_null(),
-                      deviation["reason"].text_or_empty()};
+  report.deviation = read_deviation(in["deviation"]);
   for (const auto& finding : in["findings"].list_that_is_there()) {
     report.findings.push_back(read_finding(finding));
     const std::string& attack = report.findings.back().attack;
@@ -256,21 +281,8 @@ Report report_from_json(const Json& document, const std::string& name) {
       finding["attack"].fail("names an attack that has a finding already");
     }
   }
-  if (const auto exposure = in["exposure"]; !exposure.is_null()) {
-    report.exposure = Exposure{exposure["attack"].text(), {}, exposure["reason"].text_or_empty()};
-    for (const auto& predictor : exposure["predictors"].list()) {
-      report.exposure->predictors.push_back({predictor["name"].text(), predictor["spearman"].real_or_null(),
-                                             predictor["p_value"].fraction_or_null(),
-                                             read_numbers(predictor["values"])});
-    }
-  }
-  if (const auto gate = in["gate"]; !gate.is_null()) {
-    report.gate = Gate{gate["policy"].raw(), {}};
-    for (const auto& rule : gate["rules"].list()) {
-      report.gate->rules.push_back({rule["rule"].text(), rule["measured"].real_or_null(), rule["limit"].real_or_null(),
-                                    rule["outcome"].one_of(outcomes), rule["reason"].text_or_empty()});
-    }
-  }
+  if (const auto exposure = in["exposure"]; !exposure.is_null()) report.exposure = read_exposure(exposure);
+  if (const auto gate = in["gate"]; !gate.is_null()) report.gate = read_gate(gate);
   report.limitations = read_texts(in["limitations"]);
   report.timing = in["timing"].object_or_empty();
   return report;

@@ -18,7 +18,7 @@ using Json = nlohmann::ordered_json;
 using Number = std::optional<double>;
 
 enum class Verdict { pass, fail, inconclusive, not_gated };
-enum class Status { ok, not_applicable, inconclusive, failed };
+enum class Status { ok, not_applicable, inconclusive, failed };  // files beside a report hold these as 0, 1, 2, 3
 
 struct Tool {
   std::string name = "afterimage", version, libtorch, device = "cpu";
@@ -28,7 +28,7 @@ struct Tool {
 };
 
 struct InputFile {
-  std::string role;  // "initial", "trained", "model", "training-set", "control", "policy", ...
+  std::string role;  // "initial", "trained", "model", "network", "training-set", "training-record" or "control"
   std::string name;  // as given on the command line
   std::string format;
   std::uint64_t bytes = 0;

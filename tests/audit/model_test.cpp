@@ -3,6 +3,8 @@
 
 #include "audit/control_set.h"
 #include "audit/program.h"
+#include "audit/run_directory.h"
+#include "models/base/error.h"
 #include "models/base/npz.h"
 #include "models/base/safetensors.h"
 
@@ -119,6 +121,89 @@ TEST_CASE("a run directory may hold a PyTorch checkpoint with several state dict
   fs::remove(in + "/trained.pt");
   fs::copy_file(in + "/initial.pt", in + "/trained.pt");
   CHECK(run(command + " --key nothing").code == 2);
+}
+
+TEST_CASE("a task of two sides is refused for a network with more than one output, by whoever names it") {
+  const Folder folder;
+  const std::string in = folder / "run", out = folder / "report";
+  REQUIRE(
+      run("train --quiet --data fashion-mnist --task multiclass --samples 10 --architecture mlp:8 --steps 5 --out " +
+          in)
+          .code == 0);
+  write_control(in, folder / "control.npz");
+  const std::string named = "audit --initial " + in + "/initial.safetensors --trained " + in +
+                            "/trained.safetensors --training-set " + in +
+                            "/training-set.npz --control npz:" + (folder / "control.npz") +
+                            " --task odd-even --attacks span --quiet --out " + out;
+  auto model = json_in(in + "/model.json");
+  REQUIRE(model["outputs"] == 10);
+  model["task"] = "odd-even";
+  write(in + "/model.json", model.dump());
+  const std::string described = "audit " + in + " --attacks span --quiet --out " + out;
+  for (const auto& [arguments, code, source] :
+       {std::tuple{named, 2, "--task odd-even"}, {described, 4, "model.json"}}) {
+    const Result refused = run(arguments);
+    CAPTURE(arguments, refused.err);
+    CHECK(refused.code == code);
+    CHECK(lines_in(refused.err) == 1);
+    CHECK(refused.err.find(source) != std::string::npos);
+    CHECK(refused.err.find("10") != std::string::npos);
+    CHECK(refused.err.find("multiclass") != std::string::npos);
+    CHECK_FALSE(fs::exists(out));
+  }
+}
+
+TEST_CASE("pictures are resized to the height and width that the network takes, or model.json is refused") {
+  const Folder folder;
+  const std::string file = folder / "model.json";
+  const auto size_in = [&](const std::string& shape, const std::string& size) {
+    write(file, R"({"architecture": "mlp:4", "outputs": 1, "task": "odd-even", "input_shape": )" + shape +
+                    R"(, "preprocessing": {"resize": )" + size + "}}");
+    return read_model(file).preprocessing.size;
+  };
+  for (const char* shape : {"[12, 10]", "[12, 10, 3]", "[120]", "[360]"}) {
+    CAPTURE(shape);
+    CHECK(size_in(shape, "[12, 10]") == std::pair<std::int64_t, std::int64_t>(12, 10));
+  }
+  for (const auto& [shape, size] : {std::pair{"[4, 4]", "[16384, 16384]"},
+                                    {"[16]", "[16384, 16384]"},
+                                    {"[12, 10]", "[10, 12]"},
+                                    {"[12, 10]", "[12, 9]"},
+                                    {"[3, 12, 10]", "[12, 10]"},
+                                    {"[121]", "[12, 10]"}}) {
+    CAPTURE(shape, size);
+    CHECK_THROWS_AS(size_in(shape, size), InputError);
+  }
+}
+
+TEST_CASE("labels of a training set are classes or one-hot rows of any dtype, and nothing else is taken for them") {
+  ModelDescription model;
+  model.input_shape = {4};
+  const auto classes_in = [&](const Tensor& labels) {
+    const NamedArrays arrays = {{"images", to_array(at::zeros({3, 4}))}, {"labels", to_array(labels)}};
+    return to_doubles(training_set_of(arrays, "set.npz", model).labels);
+  };
+  const Tensor classes = at::tensor({1, 0, 2}, at::kLong), rows = at::one_hot(classes, 3);
+  for (const auto dtype : {at::kBool, at::kByte, at::kLong, at::kFloat}) {
+    CAPTURE(dtype);
+    CHECK(classes_in(rows.to(dtype)) == std::vector<double>{1, 0, 2});
+    if (dtype != at::kBool) CHECK(classes_in(classes.to(dtype)) == std::vector<double>{1, 0, 2});
+  }
+  Generator random = seeded(1);
+  for (const Tensor& wrong :
+       {at::zeros({3, 0}), at::zeros({3, 2}), at::ones({3, 2}), at::rand({3, 2}, random), at::full({3}, 0.5),
+        at::full({3}, NAN), at::full({3}, -1, at::kLong), at::full({3}, 65536, at::kLong), at::zeros({2}, at::kLong),
+        at::one_hot(at::zeros({2}, at::kLong), 3), at::zeros({3, 1, 1}), at::zeros({}, at::kLong)}) {
+    CAPTURE(wrong.sizes(), wrong.scalar_type());
+    CHECK_THROWS_AS(classes_in(wrong), InputError);
+  }
+}
+
+TEST_CASE("a run directory with a name longer than any file's is refused as one that is not there") {
+  const Folder folder;
+  const Result refused = run("audit " + std::string(300, 'x') + " --quiet --out " + (folder / "report"));
+  CHECK(refused.code == 4);
+  CHECK(refused.err.find("no such run directory") != std::string::npos);
 }
 
 }  // namespace afterimage::test
