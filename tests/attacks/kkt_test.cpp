@@ -1,5 +1,6 @@
 #include "attacks/kkt.h"
 
+#include <catch2/catch.hpp>
 #include <cmath>
 
 #include "attacks/recorder.h"

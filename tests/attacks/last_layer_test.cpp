@@ -1,6 +1,8 @@
 // Networks of which the last layer alone was trained: what its change says of the images.
 #include "attacks/last_layer.h"
 
+#include <catch2/catch.hpp>
+
 #include "attacks/scoring/score.h"
 #include "models/mlp.h"
 #include "models/scripted_network.h"

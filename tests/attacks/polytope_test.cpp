@@ -1,3 +1,6 @@
+#include <ATen/Parallel.h>
+
+#include <catch2/catch.hpp>
 #include <cmath>
 
 #include "attacks/synthetic_pictures.h"

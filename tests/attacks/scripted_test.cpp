@@ -1,4 +1,6 @@
 // Attacks on networks that only autograd takes derivatives of.
+#include <catch2/catch.hpp>
+
 #include "attacks/attack.h"
 #include "attacks/scoring/score.h"
 #include "attacks/solver/fit.h"

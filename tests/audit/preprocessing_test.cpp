@@ -22,7 +22,8 @@ Picture drawn(int number, bool discs) {
   std::vector<double> values(side * side * 3);
   const auto fill = [&](auto&& inside, auto&& colour) {
     for (int i = 0; i < side * side * 3; ++i) {
-      const double x = i / 3 % side / (side - 1.0), y = i / 3 / side / (side - 1.0);
+      const int pixel = i / 3, column = pixel % side, row = pixel / side;
+      const double x = column / (side - 1.0), y = row / (side - 1.0);
       if (inside(x, y)) values[static_cast<std::size_t>(i)] = colour(i % 3, x, y);
     }
   };

@@ -215,6 +215,7 @@ TEST_CASE(
     const Result result = run("inspect " + file);
     CHECK(result.code == 4);
     CHECK(lines_in(result.err) == 1);
+    CHECK(result.out.empty());
     CHECK(result.err.find(named) != std::string::npos);
     CHECK_FALSE(fs::exists(canary));
   }
@@ -225,6 +226,29 @@ TEST_CASE(
   CHECK(shown.code == 0);
   CHECK(shown.out.find("state dict at \"ema.model\"") != std::string::npos);
   CHECK(shown.out.find("1.running_var") != std::string::npos);
+}
+
+TEST_CASE("of a file that is refused, inspect says nothing on stdout") {
+  const Folder folder;
+  for (const auto& [name, text] : std::vector<std::pair<std::string, std::string>>{
+           {"a.safetensors", "hello"},
+           {"a.npz", "hello"},
+           {"a.pt", "hello"},
+           {"a.json", R"({"a": 1, "a": 2})"},
+           {"report.json", R"({"schema": "afterimage.report/1"})"},
+           {"images.idx", "hello"},
+           {"a.txt", "hello"},
+       }) {
+    CAPTURE(name);
+    write(folder / name, text);
+    const Result result = run("inspect " + (folder / name));
+    CHECK(result.code == 4);
+    CHECK(lines_in(result.err) == 1);
+    CHECK(result.err.find(name) != std::string::npos);
+    CHECK(result.out.empty());
+  }
+  write(folder / "b.json", R"({"a": 1})");
+  CHECK(lines_in(run("inspect " + (folder / "b.json")).out) == 3);  // the file, what it is, what it holds
 }
 
 }  // namespace afterimage::test

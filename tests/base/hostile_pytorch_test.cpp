@@ -1,4 +1,5 @@
 // Hostile PyTorch files: the tricks that scanners of pickles and zips publish, and those against this reader.
+#include <catch2/catch.hpp>
 #include <fstream>
 #include <functional>
 

@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <catch2/catch.hpp>
 #include <chrono>
 #include <filesystem>
 #include <fstream>
@@ -153,7 +154,7 @@ TEST_CASE("a hostile picture is refused before it takes more memory than its fil
   refused("its data end early, interlaced", "a.png", png(side, side, rows.substr(side), 8, 6, "", 1));
   refused("16 bits deep, of data that end early", "a.png",
           png(side, side / 2, rows.substr(0, rows.size() - side), 16, 6));
-  refused("filters that are none", "a.png", png(4096, 4096, std::string((1 + 3 * 4096) * 4096, '\7'), 8, 2));
+  refused("filters that are none", "a.png", png(4096, 4096, std::string((1 + 3 * 4096UL) * 4096, '\7'), 8, 2));
   const std::string bomb = test::deflated(std::string(100 << 20, 'x'), 15);
   refused("a text that is a bomb before a picture that is none", "a.png",
           png(1, 1, "", 8, 0, png_chunk("zTXt", std::string("a\0\0", 3) + bomb)));

@@ -2,6 +2,7 @@
 #include "models/base/pytorch.h"
 
 #include <algorithm>
+#include <catch2/catch.hpp>
 #include <cstring>
 #include <filesystem>
 

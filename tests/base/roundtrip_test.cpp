@@ -1,5 +1,9 @@
 #include <algorithm>
+#include <catch2/catch.hpp>
+#include <cstring>
 #include <filesystem>
+#include <map>
+#include <nlohmann/json.hpp>
 #include <numeric>
 #include <stdexcept>
 
@@ -74,6 +78,46 @@ TEST_CASE("safetensors files without empty arrays keep the order of their arrays
   const NamedArrays arrays = {{"b", pattern(DType::f32, {2})}, {"a", pattern(DType::f32, {3})}};
   write_safetensors(folder.at("a.safetensors"), {arrays, {}});
   CHECK(names_of(read_safetensors(folder.at("a.safetensors")).arrays) == names_of(arrays));
+}
+
+TEST_CASE("a safetensors file that the Python package wrote holds what the package was given") {
+  const Safetensors read = read_safetensors(TEST_DATA "/package.safetensors");
+  CHECK(read.metadata == std::map<std::string, std::string>{{"format", "pt"}, {"note", "two\nlines"}});
+  CHECK(read.arrays.size() == 6);
+  const auto check = [&](const std::string& name, DType dtype, const std::vector<std::int64_t>& shape,
+                         const auto& elements) {
+    CAPTURE(name);
+    const Array* array = find(read.arrays, name);
+    REQUIRE(array != nullptr);
+    CHECK(array->dtype == dtype);
+    CHECK(array->shape == shape);
+    REQUIRE(array->bytes.size() == elements.size() * sizeof(elements[0]));
+    auto found = elements;
+    std::memcpy(found.data(), array->bytes.data(), array->bytes.size());
+    CHECK(found == elements);
+  };
+  check("z.weight", DType::f32, {2, 3}, std::vector<float>{1.5F, -2.25F, 3e-5F, 0, 1e30F, -7});
+  check("half", DType::f16, {3}, std::vector<std::uint16_t>{0x3800, 0xbd00, 0x7bff});    // 0.5, -1.25, 65504
+  check("brain", DType::bf16, {3}, std::vector<std::uint16_t>{0x3f80, 0xc040, 0x7f7f});  // 1, -3, the largest
+  check("a.steps", DType::i64, {2}, std::vector<std::int64_t>{std::int64_t{1} << 40, -5});
+  check("flag", DType::boolean, {3}, std::vector<std::uint8_t>{1, 0, 1});
+  check("scalar", DType::f64, {}, std::vector<double>{2});
+}
+
+TEST_CASE("a safetensors file is written as the format says: length, JSON, bytes at their offsets") {
+  const Folder folder;
+  write_safetensors(folder.at("a.safetensors"),
+                    {{{"w", array_of({2}, std::vector<float>{1, -2})}}, {{"format", "pt"}}});
+  const std::string bytes = read_file(folder.at("a.safetensors"), 1 << 20);
+  std::uint64_t length = 0;
+  std::memcpy(&length, bytes.data(), sizeof(length));
+  REQUIRE(bytes.size() == sizeof(length) + length + 2 * sizeof(float));
+  const auto header = nlohmann::json::parse(bytes.substr(sizeof(length), length));
+  CHECK(header == nlohmann::json::parse(R"({"__metadata__": {"format": "pt"},
+                                            "w": {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]}})"));
+  std::vector<float> elements(2);
+  std::memcpy(elements.data(), bytes.data() + sizeof(length) + length, 2 * sizeof(float));
+  CHECK(elements == std::vector<float>{1, -2});
 }
 
 TEST_CASE("a safetensors file without tensors is read as none") {

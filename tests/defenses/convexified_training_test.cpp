@@ -1,5 +1,7 @@
 #include "defenses/convexified_training.h"
 
+#include <catch2/catch.hpp>
+
 #include "defenses/convolution_reference.h"
 
 namespace afterimage {

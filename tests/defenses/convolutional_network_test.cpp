@@ -1,5 +1,7 @@
 #include "defenses/convolutional_network.h"
 
+#include <catch2/catch.hpp>
+
 #include "defenses/convolution_reference.h"
 #include "defenses/network_pool.h"
 

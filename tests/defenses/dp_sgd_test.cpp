@@ -1,5 +1,6 @@
 #include "defenses/dp_sgd.h"
 
+#include <catch2/catch.hpp>
 #include <cmath>
 
 #include "defenses/privacy_accountant.h"

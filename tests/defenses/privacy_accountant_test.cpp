@@ -1,6 +1,7 @@
 #include "defenses/privacy_accountant.h"
 
 #include <algorithm>
+#include <catch2/catch.hpp>
 #include <cmath>
 #include <numbers>
 #include <numeric>

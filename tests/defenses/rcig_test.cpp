@@ -1,5 +1,6 @@
 #include "defenses/rcig.h"
 
+#include <catch2/catch.hpp>
 #include <cmath>
 
 #include "attacks/recorder.h"

@@ -1,5 +1,6 @@
 #include "reports/report.h"
 
+#include <catch2/catch.hpp>
 #include <cmath>
 #include <cstdlib>
 #include <limits>

@@ -1,0 +1,65 @@
+// Which of several findings a report speaks of first.
+#include <catch2/catch.hpp>
+
+#include "reports/report.h"
+
+namespace afterimage {
+namespace {
+
+Finding that_found(std::int64_t count, std::int64_t of) {
+  Finding finding;
+  finding.reconstructed = rate_of(count, of);
+  return finding;
+}
+
+Finding that_tells(double auc) {
+  Finding finding;
+  finding.membership = Membership{};
+  finding.membership->auc = auc;
+  return finding;
+}
+
+}  // namespace
+
+TEST_CASE("the best reconstruction is that of the largest share, not of the most images or the smallest distance") {
+  std::vector<Finding> findings = {that_found(10, 100), that_found(3, 4), that_found(2, 3)};
+  findings[0].mean_relative_distance = 0.01;
+  findings[0].p_value = 1e-9;
+  findings[0].mean_ssim = 0.99;
+  findings[0].membership = Membership{};
+  findings[0].membership->auc = 1;
+  findings[1].mean_relative_distance = 0.4;
+  findings[1].p_value = 0.5;
+  findings[1].status = Status::inconclusive;  // what an attack found counts, even where it came to no conclusion
+  CHECK(best_reconstruction(findings) == &findings[1]);
+}
+
+TEST_CASE("the best membership is that of the largest area, not of the highest rate at one point of the curve") {
+  std::vector<Finding> findings = {that_tells(0.8), that_tells(0.9), that_tells(0.1)};
+  findings[0].membership->tpr_at_fpr_0_01 = 0.7;
+  findings[0].membership->advantage = 0.7;
+  findings[0].reconstructed = rate_of(5, 5);
+  findings[1].membership->tpr_at_fpr_0_01 = 0.1;
+  findings[1].membership->advantage = 0.5;
+  CHECK(best_membership(findings) == &findings[1]);
+}
+
+TEST_CASE("of equal findings the first is the best") {
+  const std::vector<Finding> found = {that_found(1, 4), that_found(2, 4), that_found(1, 2), that_found(50, 100)};
+  CHECK(best_reconstruction(found) == &found[1]);
+  const std::vector<Finding> told = {that_tells(0.6), that_tells(0.75), that_tells(0.75)};
+  CHECK(best_membership(told) == &told[1]);
+}
+
+TEST_CASE("a finding without counts is never the best, and one that found nothing is where there is no better") {
+  const std::vector<Finding> findings = {Finding(), that_tells(0.2), Finding(), that_found(0, 20)};
+  CHECK(best_reconstruction(findings) == &findings[3]);
+  CHECK(best_membership(findings) == &findings[1]);
+  const std::vector<Finding> none = {Finding(), Finding()};
+  CHECK(best_reconstruction(none) == nullptr);
+  CHECK(best_membership(none) == nullptr);
+  CHECK(best_reconstruction({}) == nullptr);
+  CHECK(best_membership({}) == nullptr);
+}
+
+}  // namespace afterimage
