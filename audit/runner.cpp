@@ -125,8 +125,7 @@ std::optional<std::string> beyond_capacity(const Case& subject, const Finding& f
   if (static_cast<double>(images) <= capacity.images()) return std::nullopt;
   return fmt::format(
       "beyond capacity: the {} parameters that training changed determine at most {:.0f} images of {} unknowns each, "
-      "and "
-      "{} were trained on; other images explain the change as well",
+      "and {} were trained on; other images explain the change as well",
       capacity.equations, std::floor(capacity.images()), capacity.unknowns, images);
 }
 

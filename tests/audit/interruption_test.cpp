@@ -105,7 +105,7 @@ TEST_CASE("an audit that runs out of time ends soon, with what it has, and says 
   CHECK(run(audit + "0 --out " + (folder / "wrong")).code == 2);
 }
 
-TEST_CASE("a dry run says what attacks would take and writes nothing; a memory limit keeps them from being begun") {
+TEST_CASE("a dry run says what attacks would take and writes nothing, and a memory limit keeps them from being begun") {
   const Folder folder;
   const std::string run_folder = small_run(folder);
   const std::string out = folder / "r";
