@@ -171,7 +171,7 @@ TEST_CASE("a demo replaces an earlier demo alone: what else lies in its folder s
   }
 }
 
-TEST_CASE("a control set of the training images, each changed a little, is refused: it would hide what leaks") {
+TEST_CASE("a control set of the training images, each changed a little, is refused, for it would hide what leaks") {
   const Folder folder;
   const std::string run_folder = small_run(folder);
   const auto model = read_model(run_folder + "/model.json");

@@ -93,7 +93,7 @@ TEST_CASE("RKIP's loss is the quadratic form of the kernels, and its gradients a
   }
 }
 
-TEST_CASE("the attack's loss on a trained network's change and RKIP's with its kernel are one: they agree to 1e-6") {
+TEST_CASE("the attack's loss on a trained network's change and RKIP's with its kernel agree to 1e-6") {
   Generator random = seeded(2);
   const auto network = make_network("mlp:20,20", "standard", 6, 1);
   const Parameters start = network->initial(random).to(at::kDouble);

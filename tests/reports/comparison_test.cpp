@@ -88,7 +88,7 @@ TEST_CASE("each setting is told in one sentence that names what it costs and wha
 }
 
 TEST_CASE(
-    "with one seed the accuracy's interval is that of the test images; a failed run says why and is on no front") {
+    "with one seed the accuracy's interval is that of the test images, and a failed run says why and is on no front") {
   DefenseComparison comparison;
   comparison.settings.push_back(setting_of("one", "none", {run_of(1, 0.9, 10, 0)}));
   ComparisonRun failed;
@@ -110,7 +110,8 @@ TEST_CASE("a setting whose audits ended inconclusive says that more may leak tha
 }
 
 TEST_CASE(
-    "a setting whose audits were cut off beats none, but is beaten; the page says that its count is a lower bound") {
+    "a setting whose audits were cut off beats none, but is beaten, and the page says that its count is a lower "
+    "bound") {
   DefenseComparison comparison = sample();
   const auto cut_off = [&](std::size_t setting) {
     comparison.settings[setting].runs[1].status = Status::inconclusive;
