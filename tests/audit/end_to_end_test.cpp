@@ -175,7 +175,9 @@ TEST_CASE("one seed and one number of threads give one report, timing aside") {
     CHECK(contents(first + "/" + file) == contents(second + "/" + file));
   }
   // Without vertices, so that finite-width has something left to do.
-  const std::string audit = "audit " + first + " --quiet --seed 5 --threads 2 --attacks span,finite-width,flow --out ";
+  const std::string audit =
+      "audit " + first +
+      " --quiet --seed 5 --threads 2 --attacks span,finite-width,flow --steps 600 --flow-steps 40 --out ";
   REQUIRE(run(audit + (folder / "ra")).code == 0);
   REQUIRE(run(audit + (folder / "rb")).code == 0);
   const auto report = without_timing(folder / "ra/report.json");

@@ -377,13 +377,13 @@ TEST_CASE("two runs do not write to one folder at a time: the second says so, an
 TEST_CASE("an audit killed at any moment goes on with --resume to the same report") {
   const Folder folder;
   const std::string run_folder = small_run(folder);
-  const std::string options = " --quiet --rounds 1 --attacks span,finite-width --space pixels --steps 6000 --out ";
+  const std::string options = " --quiet --rounds 1 --attacks span,finite-width --space pixels --steps 4000 --out ";
   REQUIRE(run("audit " + run_folder + options + (folder / "whole")).code != 5);
   // Moments from when the first finding is there; the search goes on for seconds.
-  for (const int milliseconds : {0, 700, 1800}) {
+  for (const int milliseconds : {0, 600, 1300}) {
     const std::string out = folder / ("killed-" + std::to_string(milliseconds));
     const pid_t child = start({"audit", run_folder, "--quiet", "--rounds", "1", "--attacks", "span,finite-width",
-                               "--space", "pixels", "--steps", "6000", "--out", out});
+                               "--space", "pixels", "--steps", "4000", "--out", out});
     REQUIRE(appears(out + "/span.partial.json", child));
     std::this_thread::sleep_for(std::chrono::milliseconds(milliseconds));
     ::kill(child, SIGKILL);
