@@ -9,8 +9,8 @@
 #include "attacks/kkt.h"
 #include "attacks/span.h"
 #include "attacks/vertices.h"
-#include "models/base/error.h"
-#include "models/base/text.h"
+#include "models/foundations/error.h"
+#include "models/foundations/text.h"
 
 namespace afterimage {
 

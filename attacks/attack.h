@@ -11,9 +11,9 @@
 #include <vector>
 
 #include "attacks/claim.h"
-#include "models/base/options.h"
-#include "models/base/progress.h"
 #include "models/checkpoint.h"
+#include "models/foundations/options.h"
+#include "models/foundations/progress.h"
 #include "models/input_bounds.h"
 #include "models/network.h"
 #include "models/tangent/learned_function.h"

@@ -4,16 +4,15 @@
 
 #include <algorithm>
 #include <cmath>
-#include <stdexcept>
 
 #include "attacks/capacity.h"
 #include "attacks/solver/cost.h"
 #include "attacks/solver/deflation.h"
-#include "attacks/solver/fit.h"
 #include "attacks/solver/history.h"
+#include "attacks/solver/path_points.h"
 #include "attacks/solver/sampled_tangents.h"
 #include "attacks/solver/smooth_bounds.h"
-#include "models/base/error.h"
+#include "models/foundations/error.h"
 #include "models/picture_shape.h"
 #include "models/tangent/flow.h"
 
@@ -30,7 +29,7 @@ constexpr double pixel_penalty = 0.1;
 constexpr double dense_smoothness = 0.5, other_smoothness = 0.2, smooth_image_rate = 0.1;
 // Above this share of ||h||^2 left unexplained, the features say nothing of the images.
 constexpr double unexplained = 0.5;
-// Rounds of deflation (METHODS 3): many short ones beat one long search.
+// Rounds of deflation (docs/methods.md, section 3): many short ones beat one long search.
 constexpr std::int64_t round_steps = 150;
 // Where the last hidden layer is wide, the searches of a round take a part of its neurons at a time, and more steps.
 // MNIST, N = 200, one core, found in the first round: at width 1024 45 in 45 s, where all neurons gave 30 in 130 s; at
@@ -40,7 +39,6 @@ constexpr std::int64_t sampled_share = 4, fewest_sampled = 256, sampled_round_st
 // The search for what the rounds left then takes more steps too. Fashion-MNIST, N = 200, width 1024, images that a
 // candidate is within relative L2 0.3 of: none after 400 steps, 65 after 2000, 114 after 5000.
 constexpr std::int64_t sampled_steps_a_step = 2;
-constexpr std::int64_t points_of_rounds = 4;  // that the path is followed to, once images are known
 constexpr double later_coefficient_rate = 1e-4, later_initial_coefficient = 0.15;
 constexpr std::int64_t most_fruitless = 2;
 constexpr double worth_more_rounds = 0.05;  // found by the search for the rest, of what was missing
@@ -50,9 +48,7 @@ constexpr std::int64_t most_directions = 400;
 constexpr double usual_rounds = 2, usual_rounds_an_image = 0.05, usual_vertices = 1.5;
 constexpr double tensors_of_path = 17;             // of the parameters' size, while a path is followed
 constexpr std::int64_t largest_projection = 4000;  // rows of the kernel that gives the claimed images' coefficients
-// Rows of the kernel of what is held, for each image, output and point one: four such kernels in float64, 2 GiB.
-constexpr std::int64_t largest_held = 8000;
-constexpr double copies_of_held = 4;
+constexpr double copies_of_held = 4;               // kernels of its rows, in float64
 // That the trained network fits a candidate is no confirmation: of 6 that a small convolutional network fitted, 1 was
 // right.
 constexpr const char* nothing_to_confirm_by =
@@ -103,7 +99,7 @@ std::int64_t candidates_of(const Subject& subject, const Settings& settings, std
 std::int64_t sampled_neurons(const Subject& subject, std::int64_t images) {
   const auto [all, inputs, is_first] = subject.network->last_hidden_layer();
   const std::int64_t neurons = std::max(all / sampled_share, fewest_sampled);
-  const std::int64_t features = points_of_rounds * subject.network->outputs();
+  const std::int64_t features = points_of_path * subject.network->outputs();
   const std::int64_t seen = is_first ? std::min(inputs, images) : inputs;  // in the span
   const bool enough = neurons * seen >= equations_an_unknown * images * (images + features);
   return all < 2 * neurons || !enough || subject.some_still() ? 0 : neurons;
@@ -129,42 +125,6 @@ Parameters decayed(const Subject& subject, double factor) {
     if (!at::equal(entries[i].second, subject.trained[i])) entries[i].second = entries[i].second * factor;
   }
   return Parameters(std::move(entries));
-}
-
-// Points at which the tangent features of so many known images may be held; 0: there are too many outputs.
-std::int64_t points_for(const Subject& subject, std::int64_t known) {
-  const std::int64_t at_a_point = known * subject.network->outputs();
-  return at_a_point * points_of_rounds <= largest_held ? points_of_rounds : at_a_point <= largest_held ? 1 : 0;
-}
-
-// Points of the path that training took, as far as the images that are known tell: the start, two early points of the
-// flow that the known images alone would have followed, moved by what the end of that flow misses, and the end. For
-// other losses than the squared one, whose flow is another, and where parameters were frozen, points of the straight
-// segment, as where the flow diverges. The start alone where the network has too many outputs for more. All in one
-// dtype.
-std::vector<Parameters> points_of_path(const Subject& subject, const Parameters& initial, const Parameters& trained,
-                                       const Tensor& known) {
-  if (points_for(subject, known.size(0)) < points_of_rounds) return {initial};
-  const Parameters drift = trained.minus(initial);
-  const auto straight = [&] {
-    return std::vector<Parameters>{initial, initial.plus(drift, 1.0 / 3), initial.plus(drift, 2.0 / 3), trained};
-  };
-  if (subject.loss != LossKind::squared || subject.some_still()) return straight();
-  std::vector<Parameters> path;
-  try {
-    path = gradient_flow(*subject.network, initial, known, fitted_targets(subject.network->evaluate(trained, known)));
-  } catch (const std::runtime_error&) {
-    return straight();
-  }
-  const Parameters followed = path.back().minus(initial), missed = trained.minus(path.back());
-  const double length = followed.squared_norm();
-  if (!(length > 0)) return straight();
-  std::vector<Parameters> points{initial};
-  for (const std::size_t k : {2, 4}) {
-    points.push_back(path[k].plus(missed, path[k].minus(initial).inner(followed) / length));
-  }
-  points.push_back(trained);
-  return points;
 }
 
 class Search {
@@ -240,7 +200,7 @@ class Search {
   }
 
   std::int64_t known() const { return deflation_ ? deflation_->found() : 0; }
-  bool holds_known() const { return known() > 0 && points_for(subject_, known()) > 0; }
+  bool holds_known() const { return known() > 0 && held_points(subject_, known()) > 0; }
 
   // And there is time to search for it, or nothing to show yet.
   bool something_is_missing() const {
@@ -297,7 +257,7 @@ class Search {
 
   void follow_path() {
     if (!holds_known()) return;
-    points_ = points_of_path(subject_, initial_, trained_, deflation_->known_images().to(settings_.dtype));
+    points_ = path_points(subject_, initial_, trained_, deflation_->known_images().to(settings_.dtype));
   }
 
   // A long search for what the rounds left. Returns whether its candidates led to so much that rounds can go on with
@@ -467,11 +427,11 @@ Estimate FiniteWidth::estimate(const Subject& subject, std::int64_t images, cons
     const double steps =
         static_cast<double>(std::min(neurons > 0 ? sampled_round_steps : round_steps, settings.plan.steps));
     const Estimate path = cost_of_path(sizes, count, static_cast<double>(FlowPlan{}.segments), tensors_of_path);
-    const std::int64_t held = points_for(subject, images) * images * subject.network->outputs();
+    const std::int64_t held = held_points(subject, images) * images * subject.network->outputs();
     Estimate searches = cost_of_search(sizes, candidates, points, count, steps) +
-                        cost_of_search(sizes, candidates, points_of_rounds, count, steps * (rounds - 1));
+                        cost_of_search(sizes, candidates, points_of_path, count, steps * (rounds - 1));
     if (neurons > 0) searches.products *= sampled_products(subject, neurons);
-    searches.bytes += static_cast<double>(points_of_rounds) * path.bytes / tensors_of_path +
+    searches.bytes += static_cast<double>(points_of_path) * path.bytes / tensors_of_path +
                       copies_of_held * static_cast<double>(sizeof(double) * held * held);
     estimate = estimate + searches + path;
     estimate.programme_seconds += seconds_of_snaps(rounds * usual_vertices * std::min(count, 100.0), count);

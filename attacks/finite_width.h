@@ -1,6 +1,6 @@
 // Reconstruction from the change of all parameters, h = theta_f - theta_0, as a sum of tangent features of few images
-// (Loo et al. 2024, METHODS 1): features at any points of the segment between both, in pixels or, where there is one,
-// inside the row space of the first layer's change (METHODS 3).
+// (Loo et al. 2024, docs/methods.md, section 1): features at any points of the segment between both, in pixels or,
+// where there is one, inside the row space of the first layer's change (docs/methods.md, section 3).
 #pragma once
 
 #include "attacks/attack.h"

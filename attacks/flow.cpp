@@ -374,7 +374,7 @@ Reconstruction Flow::run(const Subject& subject, const Handed& handed, const Opt
     return not_applicable("no attack before it handed candidates on; run it after finite-width");
   }
   const std::int64_t sure = handed.confirmed.defined() ? handed.confirmed.size(0) : 0;
-  if (sure * subject.network->outputs() > largest_kernel || subject.network->outputs() > largest_kernel) {
+  if (std::max<std::int64_t>(sure, 1) * subject.network->outputs() > largest_kernel) {
     return not_applicable(
         fmt::format("the kernel of {} images that are sure, with {} outputs each, is decomposed in every step, and has "
                     "more than {} rows",

@@ -1,7 +1,7 @@
 // What other attacks came to, polished and judged by the training that it would have made: gradient flow of the squared
-// loss on the candidates, from the initial parameters to where it ends, differentiated through (METHODS 1, the flow).
-// Its mismatch with the trained parameters tells images from mixtures that look like them, which the tangent loss
-// cannot.
+// loss on the candidates, from the initial parameters to where it ends, differentiated through (docs/methods.md,
+// section 1). Its mismatch with the trained parameters tells images from mixtures that look like them, which the
+// tangent loss cannot.
 #pragma once
 
 #include "attacks/attack.h"

@@ -1,7 +1,8 @@
 // Reconstruction at infinite width: which images make the learned function, sum_i alpha_i k(x_i, .) with the analytic
-// kernel k (Loo et al. 2023, Theorem 1; METHODS 2). The search asks only for outputs, before and after training, and
-// for their slopes by the image. Whether a network of finite width is close enough to an infinite one is decided first,
-// from its weights: those before training give its tangent kernel, and both say how far it left its tangent space.
+// kernel k (Loo et al. 2023, Theorem 1; docs/methods.md, section 2). The search asks only for outputs, before and after
+// training, and for their slopes by the image. Whether a network of finite width is close enough to an infinite one is
+// decided first, from its weights: those before training give its tangent kernel, and both say how far it left its
+// tangent space.
 #pragma once
 
 #include "attacks/attack.h"

@@ -8,7 +8,7 @@
 #include "attacks/solver/deflation.h"
 #include "attacks/solver/dual_coefficients.h"
 #include "attacks/solver/history.h"
-#include "models/base/error.h"
+#include "models/foundations/error.h"
 
 namespace afterimage {
 namespace {

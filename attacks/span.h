@@ -1,8 +1,8 @@
 // The span probe: every step of gradient descent moves the first dense layer by sums of delta x^T, so its change has
-// its row space inside the span of the training images, exactly, at any width, loss, depth or batch order (METHODS 3).
-// With weight decay W_f = rho W_0 + (a matrix in that span). Adam breaks it: its steps are not linear in past
-// gradients. Even so, and where images are so many that rounding hides where the span ends, more of a training image
-// than of another lies in the directions that changed most.
+// its row space inside the span of the training images, exactly, at any width, loss, depth or batch order
+// (docs/methods.md, section 3). With weight decay W_f = rho W_0 + (a matrix in that span). Adam breaks it: its steps
+// are not linear in past gradients. Even so, and where images are so many that rounding hides where the span ends, more
+// of a training image than of another lies in the directions that changed most.
 #pragma once
 
 #include <optional>
@@ -29,7 +29,8 @@ struct SpanSearch {
       directions;  // without a span: [k, d] orthonormal rows, float64, as the singular values; undefined without change
 };
 SpanSearch find_row_span(const Tensor& initial, const Tensor& trained);
-// The same for weights whose start is not known but small (METHODS 4): of the trained weights themselves.
+// The same for weights whose start is not known but small (docs/methods.md, section 4): of the trained weights
+// themselves.
 SpanSearch find_row_span(const Tensor& trained);
 // Of the subject's first layer; null as well where that is not dense.
 SpanSearch row_span_of(const Subject& subject);

@@ -1,6 +1,6 @@
 // Exact images from the first layer's change and the pixel range alone: linear programmes over the polytope of images
-// in the row span whose pixels are in range land on training images that have many pixels at a bound (METHODS 3). No
-// kernel, no width limit, no loss.
+// in the row span whose pixels are in range land on training images that have many pixels at a bound (docs/methods.md,
+// section 3). No kernel, no width limit, no loss.
 #pragma once
 
 #include "attacks/attack.h"

@@ -9,9 +9,9 @@
 #include "attacks/capacity.h"
 #include "attacks/last_layer.h"
 #include "attacks/span.h"
-#include "models/base/error.h"
-#include "models/base/text.h"
 #include "models/dense_layers.h"
+#include "models/foundations/error.h"
+#include "models/foundations/text.h"
 #include "models/mlp.h"
 
 namespace afterimage {

@@ -11,10 +11,10 @@
 #include "audit/report_file.h"
 #include "audit/run_directory.h"
 #include "defenses/distillation.h"
-#include "models/base/error.h"
-#include "models/base/files.h"
-#include "models/base/folder_lock.h"
-#include "models/base/json.h"
+#include "models/foundations/error.h"
+#include "models/foundations/files.h"
+#include "models/foundations/folder_lock.h"
+#include "models/foundations/json.h"
 
 namespace afterimage {
 namespace {

@@ -5,8 +5,8 @@
 #include <new>
 #include <string_view>
 
-#include "models/base/files.h"
 #include "models/compute.h"
+#include "models/foundations/files.h"
 
 namespace afterimage {
 

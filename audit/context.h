@@ -6,7 +6,7 @@
 #include <memory>
 #include <string>
 
-#include "models/base/progress.h"
+#include "models/foundations/progress.h"
 #include "reports/report.h"
 
 namespace afterimage {

@@ -5,8 +5,8 @@
 
 #include <algorithm>
 
-#include "models/base/error.h"
-#include "models/base/text.h"
+#include "models/foundations/error.h"
+#include "models/foundations/text.h"
 
 namespace afterimage {
 

@@ -3,7 +3,7 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
-#include "models/base/files.h"
+#include "models/foundations/files.h"
 
 namespace afterimage {
 namespace {

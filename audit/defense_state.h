@@ -9,7 +9,7 @@
 #include "audit/context.h"
 #include "audit/interrupted.h"
 #include "defenses/defense.h"
-#include "models/base/error.h"
+#include "models/foundations/error.h"
 
 namespace afterimage {
 

@@ -5,8 +5,8 @@
 #include <charconv>
 
 #include "audit/context.h"
-#include "models/base/error.h"
 #include "models/data/split.h"
+#include "models/foundations/error.h"
 
 namespace afterimage {
 namespace {

@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <limits>
 
-#include "attacks/scoring/statistics.h"
+#include "models/foundations/statistics.h"
 
 namespace afterimage {
 namespace {

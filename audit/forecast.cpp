@@ -8,7 +8,7 @@
 #include <cstdlib>
 #include <fstream>
 
-#include "models/base/error.h"
+#include "models/foundations/error.h"
 
 namespace afterimage {
 namespace {

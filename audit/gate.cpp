@@ -7,10 +7,10 @@
 #include <cmath>
 
 #include "attacks/attack.h"
-#include "models/base/error.h"
-#include "models/base/files.h"
-#include "models/base/json.h"
-#include "models/base/text.h"
+#include "models/foundations/error.h"
+#include "models/foundations/files.h"
+#include "models/foundations/json.h"
+#include "models/foundations/text.h"
 
 namespace afterimage {
 namespace {
@@ -336,7 +336,7 @@ Policy read_policy_file(const std::string& path) {
     return policy;
   } catch (const InputError& error) {
     throw UsageError(
-        error.what());  // a policy that cannot be read is bad usage, not a bad input (CONTRACT, exit codes)
+        error.what());  // a policy that cannot be read is bad usage, not a bad input (docs/report.md, exit codes)
   }
 }
 

@@ -6,18 +6,19 @@
 #include <array>
 
 #include "attacks/attack.h"
-#include "models/base/error.h"
-#include "models/base/files.h"
-#include "models/base/json.h"
-#include "models/base/safetensors.h"
-#include "models/base/text.h"
+#include "audit/report_file.h"
+#include "models/formats/safetensors.h"
+#include "models/foundations/error.h"
+#include "models/foundations/files.h"
+#include "models/foundations/json.h"
+#include "models/foundations/text.h"
 #include "reports/json_reader.h"
 
 namespace afterimage {
 namespace {
 
 namespace fs = std::filesystem;
-constexpr std::uint64_t largest_finding = 1ULL << 30, largest_report = 1ULL << 30;
+constexpr std::uint64_t largest_finding = 1ULL << 30;
 constexpr auto often_enough = std::chrono::seconds(1);
 constexpr int time_per_write = 30;  // as long as a write took, at least, until the next
 constexpr const char* report_file = "report.json";
@@ -34,11 +35,9 @@ bool is_written_by_audits(const std::string& name) {
 }
 
 // Other programs have files of that name. Of any version: it is replaced.
-bool is_report(const fs::path& file) {
+bool holds_report(const fs::path& file) {
   try {
-    const Json document = parse_json(read_file(file, largest_report), file.string());
-    const std::string schema = json::Reader(document, file.string())["schema"].text();
-    return schema.starts_with("afterimage.report/");
+    return is_report(read_document(file.string()));
   } catch (const InputError&) {
     return false;
   }
@@ -105,7 +104,7 @@ void Leftovers::take_over() const {
     const std::string name = entry.path().filename().string();
     const std::string whole = whole_name(name);
     const bool own = entry.is_regular_file() && (is_log(name) || is_written_by_audits(whole.empty() ? name : whole)) &&
-                     (name != report_file || is_report(entry.path()));
+                     (name != report_file || holds_report(entry.path()));
     if (!own) {
       throw UsageError(fmt::format("--out {}: holds {}, which no audit has written; give a new or empty folder",
                                    folder_.string(), printable(name)));

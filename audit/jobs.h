@@ -8,7 +8,7 @@
 #include <string>
 #include <vector>
 
-#include "models/base/progress.h"
+#include "models/foundations/progress.h"
 
 namespace afterimage {
 

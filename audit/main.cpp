@@ -10,9 +10,9 @@
 #include "audit/commands/commands.h"
 #include "audit/context.h"
 #include "audit/progress.h"
-#include "models/base/error.h"
-#include "models/base/text.h"
 #include "models/compute.h"
+#include "models/foundations/error.h"
+#include "models/foundations/text.h"
 
 namespace {
 

@@ -1,6 +1,6 @@
 #include "audit/pictures.h"
 
-#include "models/base/files.h"
+#include "models/foundations/files.h"
 
 namespace afterimage {
 

@@ -6,11 +6,11 @@
 #include <filesystem>
 
 #include "audit/context.h"
-#include "models/base/error.h"
-#include "models/base/files.h"
-#include "models/base/npz.h"
-#include "models/base/pytorch.h"
 #include "models/data/split.h"
+#include "models/formats/npz.h"
+#include "models/formats/pytorch.h"
+#include "models/foundations/error.h"
+#include "models/foundations/files.h"
 #include "models/scripted_network.h"
 
 namespace afterimage {

@@ -8,7 +8,7 @@
 #include <csignal>
 #include <string>
 
-#include "models/base/error.h"
+#include "models/foundations/error.h"
 
 namespace afterimage {
 namespace {

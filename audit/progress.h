@@ -3,7 +3,7 @@
 
 #include <memory>
 
-#include "models/base/progress.h"
+#include "models/foundations/progress.h"
 
 namespace afterimage {
 

@@ -1,19 +1,22 @@
 #include "audit/report_file.h"
 
-#include "models/base/files.h"
-#include "models/base/json.h"
+#include "models/foundations/files.h"
+#include "models/foundations/json.h"
 #include "reports/comparison.h"
 #include "reports/html.h"
 
 namespace afterimage {
-namespace {
 
 Json read_document(const std::string& path) {
   constexpr std::uint64_t largest_report = 1ULL << 30;
   return parse_json(read_file(path, largest_report), path);
 }
 
-}  // namespace
+bool is_report(const Json& document) {
+  const auto schema = document.is_object() ? document.find("schema") : document.end();
+  return schema != document.end() && schema->is_string() &&
+         schema->get_ref<const std::string&>().starts_with("afterimage.report/");
+}
 
 Report read_report(const std::string& path) { return report_from_json(read_document(path), path); }
 

@@ -5,13 +5,13 @@
 
 #include <numeric>
 
-#include "models/base/error.h"
-#include "models/base/files.h"
-#include "models/base/json.h"
-#include "models/base/npz.h"
-#include "models/base/text.h"
 #include "models/data/sources.h"
 #include "models/dense_layers.h"
+#include "models/formats/npz.h"
+#include "models/foundations/error.h"
+#include "models/foundations/files.h"
+#include "models/foundations/json.h"
+#include "models/foundations/text.h"
 #include "models/mlp.h"
 #include "models/scripted_network.h"
 

@@ -12,9 +12,9 @@
 #include "audit/interrupted.h"
 #include "audit/scored.h"
 #include "audit/stored.h"
-#include "models/base/error.h"
-#include "models/base/files.h"
-#include "models/base/folder_lock.h"
+#include "models/foundations/error.h"
+#include "models/foundations/files.h"
+#include "models/foundations/folder_lock.h"
 #include "models/tangent/deviation.h"
 #include "reports/html.h"
 
@@ -211,9 +211,12 @@ class Attacks {
   // Leaves what the attack claims, and how it ended, in NAME.npz.
   Finding next(const std::string& name) {
     const auto fingerprint = fingerprint_of(audited_, handed_, name, request_.options, context_);
-    auto kept = kept_finding(name, fingerprint);
-    Finding finding = kept ? std::move(*kept) : new_finding(name, fingerprint);
-    hand_on(handed_, read_claim(claim_file(name)));
+    std::optional<Finding> kept;
+    if (request_.resume) kept = leftovers_.finding(name, fingerprint, subject_.truth.training.size(0));
+    Finding finding = kept ? *kept : new_finding(name, fingerprint);
+    const StoredClaim claim = read_claim(claim_file(name));
+    if (kept) require_images(*kept, claim);
+    hand_on(handed_, claim);
     handed_.complete = handed_.complete || finding.evidence.contains(all_found);
     return finding;
   }
@@ -221,17 +224,12 @@ class Attacks {
  private:
   fs::path claim_file(const std::string& name) const { return request_.out / (name + ".npz"); }
 
-  std::optional<Finding> kept_finding(const std::string& name, const std::string& fingerprint) const {
-    if (!request_.resume) return std::nullopt;
-    auto finding = leftovers_.finding(name, fingerprint, subject_.truth.training.size(0));
-    const bool has_images = finding && (finding->reconstructed || !finding->samples.empty());
-    if (has_images && !read_claim(claim_file(name)).images.defined()) {
-      throw InputError(fmt::format(
-          "{}: has no images, but the finding that was kept speaks of some; delete {}.partial.json beside it, and the "
-          "attack is run again",
-          claim_file(name).string(), name));
-    }
-    return finding;
+  void require_images(const Finding& kept, const StoredClaim& claim) const {
+    if (claim.images.defined() || (!kept.reconstructed && kept.samples.empty())) return;
+    throw InputError(fmt::format(
+        "{}: has no images, but the finding that was kept speaks of some; delete {}.partial.json beside it, and the "
+        "attack is run again",
+        claim_file(kept.attack).string(), kept.attack));
   }
 
   Finding new_finding(const std::string& name, const std::string& fingerprint) const {

@@ -4,7 +4,7 @@
 
 #include "audit/context.h"
 #include "audit/pictures.h"
-#include "models/base/files.h"
+#include "models/foundations/files.h"
 #include "models/scale.h"
 
 namespace afterimage {

@@ -7,10 +7,10 @@
 #include <set>
 
 #include "audit/defense_options.h"
-#include "models/base/error.h"
-#include "models/base/files.h"
-#include "models/base/json.h"
-#include "models/base/text.h"
+#include "models/foundations/error.h"
+#include "models/foundations/files.h"
+#include "models/foundations/json.h"
+#include "models/foundations/text.h"
 
 namespace afterimage {
 namespace {

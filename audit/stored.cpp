@@ -2,8 +2,8 @@
 
 #include <fmt/format.h>
 
-#include "models/base/error.h"
-#include "models/base/npz.h"
+#include "models/formats/npz.h"
+#include "models/foundations/error.h"
 
 namespace afterimage {
 

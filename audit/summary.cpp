@@ -2,7 +2,7 @@
 
 #include <fmt/format.h>
 
-#include "models/base/text.h"
+#include "models/foundations/text.h"
 
 namespace afterimage {
 namespace {

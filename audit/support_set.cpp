@@ -3,7 +3,7 @@
 #include <map>
 
 #include "defenses/baselines.h"
-#include "models/base/npz.h"
+#include "models/formats/npz.h"
 
 namespace afterimage {
 namespace {

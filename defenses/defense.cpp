@@ -3,14 +3,29 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include <algorithm>
+
 #include "defenses/baselines.h"
 #include "defenses/dp_sgd.h"
 #include "defenses/kip.h"
 #include "defenses/random_features.h"
 #include "defenses/rcig.h"
-#include "models/base/error.h"
+#include "models/foundations/error.h"
 
 namespace afterimage {
+namespace {
+
+// Training would say so too, after hours of distillation.
+void require_loss(const Defense& defense, LossKind loss, const OptionValues& options) {
+  if (loss != LossKind::cross_entropy || !defense.learns_any_labels(options)) return;
+  const auto specs = defense.options();
+  const bool can_fix = std::any_of(specs.begin(), specs.end(), [](const auto& spec) { return spec.name == "labels"; });
+  throw UsageError(fmt::format(
+      "--loss cross-entropy: takes probabilities, and defence \"{}\" learns labels that are any numbers; use squared{}",
+      defense.name(), can_fix ? ", or --defense-option labels=fixed" : ""));
+}
+
+}  // namespace
 
 SupportSet Defense::distill(const Undefended&, const OptionValues&, Generator&, Progress&, Checkpoint&) const {
   throw UsageError(fmt::format("defence \"{}\": makes no data; it acts on training or on the weights", name()));
@@ -18,6 +33,7 @@ SupportSet Defense::distill(const Undefended&, const OptionValues&, Generator&, 
 
 Release Defense::release(const Undefended& undefended, const OptionValues& options, Generator& random,
                          Progress& progress, Checkpoint& checkpoint) const {
+  require_loss(*this, undefended.recipe.loss, options);
   Release release;
   release.support = distill(undefended, options, random, progress, checkpoint);
   release.training = train(*undefended.network, undefended.initial, release.support.images, release.support.targets,

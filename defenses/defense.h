@@ -10,9 +10,9 @@
 #include <string>
 #include <vector>
 
-#include "models/base/options.h"
-#include "models/base/progress.h"
 #include "models/checkpoint.h"
+#include "models/foundations/options.h"
+#include "models/foundations/progress.h"
 #include "models/input_bounds.h"
 #include "models/network.h"
 #include "models/training.h"
@@ -55,6 +55,8 @@ class Defense {
   virtual std::vector<OptionSpec> options() const = 0;
   // Whether it makes data to train on, which distill() gives.
   virtual bool distills() const { return false; }
+  // Whether the labels of that data are learned as any real numbers, which are no probabilities.
+  virtual bool learns_any_labels(const OptionValues&) const { return false; }
   // Throws UsageError on an option that is wrong, before any work is done.
   virtual void validate(const OptionValues&) const {}
   // The same input, options and generator state give the same set (noise for a privacy guarantee aside), and so does
@@ -63,7 +65,8 @@ class Defense {
   virtual SupportSet distill(const Undefended& undefended, const OptionValues& options, Generator& random,
                              Progress& progress, Checkpoint& checkpoint) const;
   // The network to be released, trained from the same initial parameters; by default by the same recipe on what
-  // distill() makes. Throws as distill() and train() do.
+  // distill() makes. Throws as distill() and train() do, and UsageError before any work on a loss that takes
+  // probabilities where labels are learned.
   virtual Release release(const Undefended& undefended, const OptionValues& options, Generator& random,
                           Progress& progress, Checkpoint& checkpoint) const;
 };

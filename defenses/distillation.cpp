@@ -3,7 +3,7 @@
 #include <cmath>
 
 #include "defenses/baselines.h"
-#include "models/base/error.h"
+#include "models/foundations/error.h"
 
 namespace afterimage {
 namespace {

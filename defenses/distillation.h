@@ -1,5 +1,5 @@
 // What the distillation defences share: how many images, how they are kept inside the pixel range, and the two levers
-// that keep them from looking like real ones (METHODS 7).
+// that keep them from looking like real ones (docs/methods.md, section 7).
 #pragma once
 
 #include "attacks/solver/pixel_bounds.h"

@@ -8,7 +8,7 @@
 #include "defenses/privacy_accountant.h"
 #include "defenses/secret_random.h"
 #include "models/augmentation.h"
-#include "models/base/error.h"
+#include "models/foundations/error.h"
 
 namespace afterimage {
 namespace {

@@ -5,7 +5,7 @@
 #include "attacks/solver/regression_coefficients.h"
 #include "defenses/baselines.h"
 #include "defenses/distillation.h"
-#include "models/base/error.h"
+#include "models/foundations/error.h"
 #include "models/tangent/kernel_targets.h"
 #include "models/tangent/learned_function.h"
 
@@ -16,16 +16,6 @@ namespace {
 constexpr double kip_ridge = 1e-5, rkip_ridge = 1e-8;
 
 bool learns_labels(const OptionValues& options) { return options.one_of("labels", {"learned", "fixed"}) == "learned"; }
-
-// What learns labels takes no loss of probabilities, which training would say after hours of distillation.
-void require_loss(const Undefended& undefended, bool learned, const std::string& defense, const std::string& remedy) {
-  if (!learned || undefended.recipe.loss != LossKind::cross_entropy) return;
-  throw UsageError(fmt::format(
-      "--loss cross-entropy: takes probabilities, and defence \"{}\" learns labels that are any numbers; {}", defense,
-      remedy));
-}
-
-constexpr const char* fix_labels = "use squared, or --defense-option labels=fixed";
 
 void require_fewer(const DistillationPlan& plan, const Undefended& undefended) {
   if (plan.search.candidates < undefended.images.size(0)) return;
@@ -87,11 +77,7 @@ SupportSet Kip::distill(const Undefended& undefended, const OptionValues& option
   return distilled(target, kernel, kip_ridge, undefended, options, random, progress, checkpoint);
 }
 
-Release Kip::release(const Undefended& undefended, const OptionValues& options, Generator& random, Progress& progress,
-                     Checkpoint& checkpoint) const {
-  require_loss(undefended, learns_labels(options), name(), fix_labels);
-  return Defense::release(undefended, options, random, progress, checkpoint);
-}
+bool Kip::learns_any_labels(const OptionValues& options) const { return learns_labels(options); }
 
 std::vector<OptionSpec> Rkip::options() const { return kernel_options(); }
 void Rkip::validate(const OptionValues& options) const { validate_kernel(options); }
@@ -104,11 +90,7 @@ SupportSet Rkip::distill(const Undefended& undefended, const OptionValues& optio
   return distilled(target, kernel, rkip_ridge, undefended, options, random, progress, checkpoint);
 }
 
-Release Rkip::release(const Undefended& undefended, const OptionValues& options, Generator& random, Progress& progress,
-                      Checkpoint& checkpoint) const {
-  require_loss(undefended, learns_labels(options), name(), fix_labels);
-  return Defense::release(undefended, options, random, progress, checkpoint);
-}
+bool Rkip::learns_any_labels(const OptionValues& options) const { return learns_labels(options); }
 
 std::vector<OptionSpec> RkipFinite::options() const {
   auto specs = distillation_options();
@@ -145,12 +127,6 @@ SupportSet RkipFinite::distill(const Undefended& undefended, const OptionValues&
   support.targets = undefended.network->evaluate(undefended.initial, support.images) + learned.to(at::kFloat);
   describe(support, found, undefended);
   return support;
-}
-
-Release RkipFinite::release(const Undefended& undefended, const OptionValues& options, Generator& random,
-                            Progress& progress, Checkpoint& checkpoint) const {
-  require_loss(undefended, true, name(), "use squared");
-  return Defense::release(undefended, options, random, progress, checkpoint);
 }
 
 }  // namespace afterimage

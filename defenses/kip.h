@@ -1,5 +1,4 @@
-// Kernel distillation: KIP and RKIP (METHODS 7). Releases with learned labels, which are any real numbers, throw
-// UsageError on a loss that takes probabilities, before anything is distilled.
+// Kernel distillation: KIP and RKIP (docs/methods.md, section 7).
 #pragma once
 
 #include "defenses/defense.h"
@@ -25,8 +24,7 @@ class Kip final : public Defense {
   void validate(const OptionValues& options) const override;
   SupportSet distill(const Undefended& undefended, const OptionValues& options, Generator& random, Progress& progress,
                      Checkpoint& checkpoint) const override;
-  Release release(const Undefended& undefended, const OptionValues& options, Generator& random, Progress& progress,
-                  Checkpoint& checkpoint) const override;
+  bool learns_any_labels(const OptionValues& options) const override;
 };
 
 // Reconstruction KIP (Loo et al. 2024): the attack's own loss at infinite width with fewer images than were trained on,
@@ -46,8 +44,7 @@ class Rkip final : public Defense {
   void validate(const OptionValues& options) const override;
   SupportSet distill(const Undefended& undefended, const OptionValues& options, Generator& random, Progress& progress,
                      Checkpoint& checkpoint) const override;
-  Release release(const Undefended& undefended, const OptionValues& options, Generator& random, Progress& progress,
-                  Checkpoint& checkpoint) const override;
+  bool learns_any_labels(const OptionValues& options) const override;
 };
 
 // RKIP at finite width: trains the network on the images, attacks it with fewer images than were trained on, and
@@ -66,8 +63,7 @@ class RkipFinite final : public Defense {
   void validate(const OptionValues& options) const override;
   SupportSet distill(const Undefended& undefended, const OptionValues& options, Generator& random, Progress& progress,
                      Checkpoint& checkpoint) const override;
-  Release release(const Undefended& undefended, const OptionValues& options, Generator& random, Progress& progress,
-                  Checkpoint& checkpoint) const override;
+  bool learns_any_labels(const OptionValues&) const override { return true; }
 };
 
 }  // namespace afterimage

@@ -9,7 +9,7 @@
 #include <limits>
 #include <numbers>
 
-#include "models/base/error.h"
+#include "models/foundations/error.h"
 
 namespace afterimage {
 namespace {

@@ -5,7 +5,7 @@
 #include <cmath>
 
 #include "defenses/feature_ridge.h"
-#include "models/base/error.h"
+#include "models/foundations/error.h"
 
 namespace afterimage {
 namespace {

@@ -10,7 +10,7 @@
 #include "defenses/convexified_training.h"
 #include "defenses/distillation.h"
 #include "defenses/network_pool.h"
-#include "models/base/error.h"
+#include "models/foundations/error.h"
 
 namespace afterimage {
 namespace {

@@ -2,7 +2,7 @@
 
 #include <fmt/format.h>
 
-#include "models/base/error.h"
+#include "models/foundations/error.h"
 
 namespace afterimage {
 

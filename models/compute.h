@@ -6,7 +6,8 @@
 namespace afterimage {
 
 // Sets the number of threads (0: all cores) and flushes denormal numbers to zero in every one of them: a sharp softplus
-// fills with them, and a step then takes up to nine times longer (METHODS 1). Returns the number of threads.
+// fills with them, and a step then takes up to nine times longer (docs/methods.md, section 1). Returns the number of
+// threads.
 int set_up_compute(int threads);
 
 // OpenMP's threads spin while they wait, unless they were told otherwise before the library was loaded. Where another

@@ -7,8 +7,8 @@
 #include <cmath>
 #include <stdexcept>
 
-#include "models/base/error.h"
 #include "models/dense_layers.h"
+#include "models/foundations/error.h"
 #include "models/tangent/mlp_features.h"
 #include "models/tangent/mlp_tangents.h"
 

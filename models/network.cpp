@@ -4,7 +4,7 @@
 
 #include <stdexcept>
 
-#include "models/base/error.h"
+#include "models/foundations/error.h"
 
 namespace afterimage {
 

@@ -5,11 +5,11 @@
 
 #include <stdexcept>
 
-#include "models/base/error.h"
-#include "models/base/npz.h"
-#include "models/base/pytorch.h"
-#include "models/base/safetensors.h"
-#include "models/base/text.h"
+#include "models/formats/npz.h"
+#include "models/formats/pytorch.h"
+#include "models/formats/safetensors.h"
+#include "models/foundations/error.h"
+#include "models/foundations/text.h"
 
 namespace afterimage {
 

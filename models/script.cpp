@@ -12,8 +12,8 @@
 
 #include <map>
 
-#include "models/base/error.h"
-#include "models/base/text.h"
+#include "models/foundations/error.h"
+#include "models/foundations/text.h"
 
 namespace afterimage {
 namespace {

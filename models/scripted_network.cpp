@@ -5,8 +5,8 @@
 #include <fmt/ranges.h>
 #include <torch/csrc/autograd/autograd.h>
 
-#include "models/base/error.h"
-#include "models/base/text.h"
+#include "models/foundations/error.h"
+#include "models/foundations/text.h"
 #include "models/tangent/autograd_tangents.h"
 
 namespace afterimage {

@@ -5,7 +5,7 @@
 
 #include <vector>
 
-#include "models/base/array.h"
+#include "models/foundations/array.h"
 
 namespace afterimage {
 

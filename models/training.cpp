@@ -7,8 +7,8 @@
 #include <cmath>
 
 #include "models/augmentation.h"
-#include "models/base/error.h"
-#include "models/base/text.h"
+#include "models/foundations/error.h"
+#include "models/foundations/text.h"
 
 namespace afterimage {
 namespace {

@@ -4,7 +4,7 @@
 #include <string>
 #include <vector>
 
-#include "models/base/progress.h"
+#include "models/foundations/progress.h"
 #include "models/network.h"
 
 namespace afterimage {

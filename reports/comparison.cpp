@@ -6,7 +6,7 @@
 #include <cmath>
 #include <numeric>
 
-#include "models/base/error.h"
+#include "models/foundations/error.h"
 #include "reports/json_parts.h"
 #include "reports/json_reader.h"
 

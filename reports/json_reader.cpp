@@ -5,8 +5,8 @@
 #include <cmath>
 #include <limits>
 
-#include "models/base/error.h"
-#include "models/base/text.h"
+#include "models/foundations/error.h"
+#include "models/foundations/text.h"
 
 namespace afterimage::json {
 
@@ -49,6 +49,16 @@ std::int64_t Reader::whole() const {
 bool Reader::boolean() const {
   if (!value_.is_boolean()) fail("has to be true or false");
   return value_.get<bool>();
+}
+
+Reader::List Reader::list() const {
+  if (!is_null() && !value_.is_array()) fail("has to be a list");
+  return {value_, list_place()};
+}
+
+Reader::List Reader::list_that_is_there() const {
+  if (is_null()) fail("has to be a list");
+  return list();
 }
 
 std::pair<double, double> Reader::two() const {

@@ -3,7 +3,6 @@
 
 #include <memory>
 #include <optional>
-#include <ranges>
 #include <stdexcept>
 #include <string>
 #include <utility>
@@ -50,16 +49,10 @@ class Reader {
   std::int64_t whole() const;
   bool boolean() const;
   Json object_or_empty() const { return value_.is_object() ? value_ : Json::object(); }
-  // A range of readers, empty where there is null.
-  auto list() const {
-    if (!is_null() && !value_.is_array()) fail("has to be a list");
-    const auto item = [&list = value_, place = list_place()](std::size_t i) { return Reader(list[i], place, i); };
-    return std::views::iota(std::size_t{0}, value_.size()) | std::views::transform(item);
-  }
-  auto list_that_is_there() const {
-    if (is_null()) fail("has to be a list");
-    return list();
-  }
+  // A range of readers, each made where it is asked for; empty where there is null.
+  class List;
+  List list() const;
+  List list_that_is_there() const;
   std::pair<double, double> two() const;
   template <class Enum>
   Enum one_of(const Names<Enum>& names) const {
@@ -85,6 +78,36 @@ class Reader {
   const Json& value_;
   std::shared_ptr<const Place> place_;
   std::optional<std::size_t> item_;  // which of the list at `place_`
+};
+
+class Reader::List {
+ public:
+  class Iterator {
+   public:
+    Iterator(const List& list, std::size_t item) : list_(list), item_(item) {}
+    Reader operator*() const { return list_[item_]; }
+    Iterator& operator++() {
+      ++item_;
+      return *this;
+    }
+    bool operator!=(const Iterator& other) const { return item_ != other.item_; }
+
+   private:
+    const List& list_;
+    std::size_t item_;
+  };
+
+  std::size_t size() const { return value_.size(); }
+  Reader operator[](std::size_t item) const { return {value_[item], place_, item}; }
+  Iterator begin() const { return {*this, 0}; }
+  Iterator end() const { return {*this, size()}; }
+
+ private:
+  friend class Reader;
+  List(const Json& value, std::shared_ptr<const Place> place) : value_(value), place_(std::move(place)) {}
+
+  const Json& value_;
+  std::shared_ptr<const Place> place_;
 };
 
 std::optional<Rate> read_rate(const Reader& in);

@@ -2,7 +2,7 @@
 
 #include <fmt/format.h>
 
-#include "models/base/files.h"
+#include "models/foundations/files.h"
 #include "reports/page_files.h"
 
 namespace afterimage::page {

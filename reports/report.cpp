@@ -4,7 +4,7 @@
 
 #include <cmath>
 
-#include "models/base/error.h"
+#include "models/foundations/error.h"
 #include "reports/json_parts.h"
 #include "reports/json_reader.h"
 

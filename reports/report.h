@@ -10,7 +10,7 @@
 #include <string>
 #include <vector>
 
-#include "attacks/scoring/statistics.h"
+#include "models/foundations/statistics.h"
 
 namespace afterimage {
 

@@ -2,7 +2,7 @@
 
 #include <fmt/format.h>
 
-#include "models/base/files.h"
+#include "models/foundations/files.h"
 
 namespace afterimage {
 namespace {

@@ -1,5 +1,5 @@
-// Scoring that cannot fool itself (METHODS 6): every distance is set against the same distance for images that were
-// never trained on.
+// Scoring that cannot fool itself (docs/methods.md, section 6): every distance is set against the same distance for
+// images that were never trained on.
 #pragma once
 
 #include <cstdint>
@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "attacks/claim.h"
-#include "attacks/scoring/statistics.h"
+#include "models/foundations/statistics.h"
 #include "models/tensor.h"
 
 namespace afterimage {

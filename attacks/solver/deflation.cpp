@@ -82,7 +82,7 @@ std::int64_t Deflation::sweep(std::int64_t most, Generator& random, Progress& pr
 }
 
 Tensor Deflation::unknown_directions(std::int64_t count, Generator& random) const {
-  const Tensor any = at::randn({count, rank()}, random, at::kDouble);
+  Tensor any = at::randn({count, rank()}, random, at::kDouble);
   if (found() == 0) return any;
   const auto [q, r] = at::linalg_qr(known_.t());
   const Tensor unknown = any - at::mm(at::mm(any, q), q.t());

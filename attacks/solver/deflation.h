@@ -1,5 +1,5 @@
 // The frame that reconstruction in the row span runs in: candidates are proposed, snapped to vertices of the pixel
-// polytope, confirmed without the truth, and fixed; then the rest is searched for (METHODS 3, deflation). Whoever
+// polytope, confirmed without the truth, and fixed; then the rest is searched for (docs/methods.md, section 3). Whoever
 // proposes, what is confirmed is shared.
 #pragma once
 

@@ -1,7 +1,8 @@
 // The images that the first layer's change and the pixel range leave: {x in the row span : low <= x + mean <= high}.
 //
 // Every training image lies in this polytope, and one with many pixels at a bound sits where far more bounds are active
-// than the span has dimensions. A linear programme towards anything that points roughly at it lands on it (METHODS 3).
+// than the span has dimensions. A linear programme towards anything that points roughly at it lands on it
+// (docs/methods.md, section 3).
 //
 // What tells an image from a chance vertex is not the number of active bounds but whether they agree: at a training
 // image each active bound follows from the others, so that the least-squares fit to all of them leaves no bound with a

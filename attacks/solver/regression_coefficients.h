@@ -1,5 +1,6 @@
 // Coefficients that are not free: those of kernel regression on the candidates themselves, a = (K_SS + ridge) ^-1 y_S,
-// as in KIP and RKIP (METHODS 7). What is searched for beside the images are the labels y_S, or nothing.
+// as in KIP and RKIP (docs/methods.md, section 7). What is searched for beside the images are the labels y_S, or
+// nothing.
 #pragma once
 
 #include "attacks/solver/search.h"

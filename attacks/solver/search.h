@@ -3,8 +3,8 @@
 #pragma once
 
 #include "attacks/solver/pixel_bounds.h"
-#include "models/base/progress.h"
 #include "models/checkpoint.h"
+#include "models/foundations/progress.h"
 #include "models/tangent/target.h"
 
 namespace afterimage {

@@ -12,10 +12,10 @@
 #include "audit/scored.h"
 #include "audit/summary.h"
 #include "defenses/defense.h"
-#include "models/base/error.h"
-#include "models/base/files.h"
-#include "models/base/folder_lock.h"
-#include "models/base/text.h"
+#include "models/foundations/error.h"
+#include "models/foundations/files.h"
+#include "models/foundations/folder_lock.h"
+#include "models/foundations/text.h"
 
 namespace afterimage {
 namespace {

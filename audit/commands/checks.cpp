@@ -9,9 +9,9 @@
 #include <cstring>
 #include <functional>
 
-#include "models/base/error.h"
-#include "models/base/files.h"
-#include "models/base/text.h"
+#include "models/foundations/error.h"
+#include "models/foundations/files.h"
+#include "models/foundations/text.h"
 
 namespace afterimage {
 namespace {

@@ -7,7 +7,7 @@
 
 #include "audit/commands/commands.h"
 #include "audit/summary.h"
-#include "models/base/error.h"
+#include "models/foundations/error.h"
 
 namespace afterimage {
 

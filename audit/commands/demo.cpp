@@ -10,9 +10,9 @@
 #include "audit/compare.h"
 #include "audit/runner.h"
 #include "audit/summary.h"
-#include "models/base/error.h"
-#include "models/base/files.h"
-#include "models/base/folder_lock.h"
+#include "models/foundations/error.h"
+#include "models/foundations/files.h"
+#include "models/foundations/folder_lock.h"
 
 namespace afterimage {
 namespace {

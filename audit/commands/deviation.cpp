@@ -6,7 +6,7 @@
 #include "audit/commands/subject_options.h"
 #include "audit/runner.h"
 #include "audit/summary.h"
-#include "models/base/files.h"
+#include "models/foundations/files.h"
 
 namespace afterimage {
 

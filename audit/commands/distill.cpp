@@ -9,8 +9,8 @@
 #include "audit/defense_options.h"
 #include "audit/defense_state.h"
 #include "audit/support_set.h"
-#include "models/base/error.h"
-#include "models/base/files.h"
+#include "models/foundations/error.h"
+#include "models/foundations/files.h"
 #include "models/mlp.h"
 
 namespace afterimage {

@@ -7,8 +7,8 @@
 #include "audit/commands/checks.h"
 #include "audit/commands/commands.h"
 #include "audit/report_file.h"
-#include "models/base/files.h"
-#include "models/base/text.h"
+#include "models/foundations/files.h"
+#include "models/foundations/text.h"
 #include "reports/junit.h"
 #include "reports/sarif.h"
 

@@ -9,14 +9,13 @@
 #include "audit/commands/commands.h"
 #include "audit/report_file.h"
 #include "audit/summary.h"
-#include "models/base/error.h"
-#include "models/base/files.h"
-#include "models/base/idx.h"
-#include "models/base/json.h"
-#include "models/base/npz.h"
-#include "models/base/pytorch.h"
-#include "models/base/safetensors.h"
-#include "models/base/text.h"
+#include "models/formats/idx.h"
+#include "models/formats/npz.h"
+#include "models/formats/pytorch.h"
+#include "models/formats/safetensors.h"
+#include "models/foundations/error.h"
+#include "models/foundations/files.h"
+#include "models/foundations/text.h"
 #include "models/tensor.h"
 
 namespace afterimage {
@@ -44,12 +43,11 @@ bool is_idx(const std::filesystem::path& path) {
 
 // Each prints `heading`, and what follows, once the file is read: of one that is refused nothing is said.
 void inspect_json(const std::filesystem::path& path, const std::string& heading) {
-  constexpr std::uint64_t largest = 1ULL << 30;
-  const Json document = parse_json(read_file(path, largest), path.string());
+  const Json document = read_document(path.string());
   const std::string schema = document.is_object() && document.contains("schema") && document["schema"].is_string()
                                  ? document["schema"].get<std::string>()
                                  : "";
-  if (schema.starts_with("afterimage.report/")) {
+  if (is_report(document)) {
     const Report report = report_from_json(document, path.string());
     fmt::print("{}report by {} {}, seed {}\n", heading, printable(report.tool.name), printable(report.tool.version),
                report.tool.seed);

@@ -5,7 +5,7 @@
 #include "audit/commands/checks.h"
 #include "audit/commands/commands.h"
 #include "audit/report_file.h"
-#include "models/base/files.h"
+#include "models/foundations/files.h"
 
 namespace afterimage {
 

@@ -5,7 +5,7 @@
 
 #include <algorithm>
 
-#include "models/base/error.h"
+#include "models/foundations/error.h"
 
 namespace afterimage {
 namespace {

@@ -14,8 +14,8 @@
 #include "audit/plan.h"
 #include "audit/run_directory.h"
 #include "audit/support_set.h"
-#include "models/base/error.h"
-#include "models/base/files.h"
+#include "models/foundations/error.h"
+#include "models/foundations/files.h"
 #include "models/scripted_network.h"
 #include "reports/json_parts.h"
 

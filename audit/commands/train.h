@@ -14,7 +14,8 @@ struct TrainRequest {
   std::string data, task, architecture, parameterization = "standard", out;
   std::int64_t samples = 0;
   InputRequest inputs;
-  double first_layer_scale = 1;  // times the first layer's initial weights; small ones leave a rich regime (METHODS 4)
+  double first_layer_scale =
+      1;  // times the first layer's initial weights; small ones leave a rich regime (docs/methods.md, section 4)
   bool allow_torchscript = false;  // whether code in a TorchScript archive may run
   Recipe recipe;
   std::string defense = "none";

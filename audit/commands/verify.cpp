@@ -10,10 +10,10 @@
 #include "audit/report_file.h"
 #include "audit/runner.h"
 #include "audit/scored.h"
-#include "models/base/error.h"
-#include "models/base/files.h"
-#include "models/base/npz.h"
-#include "models/base/text.h"
+#include "models/formats/npz.h"
+#include "models/foundations/error.h"
+#include "models/foundations/files.h"
+#include "models/foundations/text.h"
 
 namespace afterimage {
 namespace {

@@ -1,10 +1,10 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
-#include "models/base/error.h"
-#include "models/base/idx.h"
-#include "models/base/npz.h"
 #include "models/data/sources.h"
+#include "models/formats/idx.h"
+#include "models/formats/npz.h"
+#include "models/foundations/error.h"
 
 namespace afterimage {
 namespace {

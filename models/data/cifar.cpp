@@ -1,4 +1,4 @@
-#include "models/base/cifar.h"
+#include "models/formats/cifar.h"
 
 #include <fmt/format.h>
 

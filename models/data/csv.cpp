@@ -1,9 +1,9 @@
-#include "models/base/csv.h"
+#include "models/formats/csv.h"
 
 #include <fmt/format.h>
 
-#include "models/base/error.h"
 #include "models/data/sources.h"
+#include "models/foundations/error.h"
 
 namespace afterimage {
 namespace {

@@ -3,10 +3,10 @@
 #include <algorithm>
 #include <filesystem>
 
-#include "models/base/error.h"
-#include "models/base/image_file.h"
-#include "models/base/text.h"
 #include "models/data/sources.h"
+#include "models/formats/image_file.h"
+#include "models/foundations/error.h"
+#include "models/foundations/text.h"
 
 namespace afterimage {
 namespace {

@@ -7,9 +7,9 @@
 #include <charconv>
 #include <map>
 
-#include "models/base/error.h"
-#include "models/base/files.h"
 #include "models/data/sources.h"
+#include "models/foundations/error.h"
+#include "models/foundations/files.h"
 
 namespace afterimage {
 namespace {

@@ -7,7 +7,7 @@
 #include <new>
 #include <numeric>
 
-#include "models/base/error.h"
+#include "models/foundations/error.h"
 
 #define STB_IMAGE_RESIZE_IMPLEMENTATION
 #define STB_IMAGE_RESIZE_STATIC

@@ -6,7 +6,7 @@
 #include <unordered_set>
 #include <vector>
 
-#include "models/base/error.h"
+#include "models/foundations/error.h"
 
 namespace afterimage {
 namespace {

@@ -1,5 +1,5 @@
-// The neural tangent kernel of a fully connected ReLU network of infinite width, in closed form (METHODS 2; Jacot et
-// al. 2018; the arc-cosine kernels of Cho and Saul 2009).
+// The neural tangent kernel of a fully connected ReLU network of infinite width, in closed form (docs/methods.md,
+// section 2; Jacot et al. 2018; the arc-cosine kernels of Cho and Saul 2009).
 //
 // With c = <x, x'> / d, Sigma_1 = v_1 c + u_1 and Theta_1 = g_1 c + t_1, each hidden ReLU layer goes on with
 //   S = r kappa_1(rho) / 2,  S' = kappa_0(rho) / 2,  r = sqrt(Sigma(x, x) Sigma(x', x')),  rho = Sigma(x, x') / r

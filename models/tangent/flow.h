@@ -1,6 +1,6 @@
 // The path that training takes, followed without knowing step size or momentum: gradient flow of the squared loss in
-// exponential segments (METHODS 1, the flow); and how far from the trained parameters it ends, with the gradient of
-// that by the images.
+// exponential segments (docs/methods.md, section 1); and how far from the trained parameters it ends, with the gradient
+// of that by the images.
 #pragma once
 
 #include <vector>

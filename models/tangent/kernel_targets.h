@@ -10,7 +10,8 @@
 namespace afterimage {
 
 // phi(x) = k(x, .): h = sum_i alpha_i k(x_i, .), what a network of infinite width learned from images x_i with dual
-// coefficients alpha. The loss is the attack's at infinite width (METHODS 2) and RKIP's (METHODS 7):
+// coefficients alpha. The loss is the attack's at infinite width (docs/methods.md, section 2) and RKIP's
+// (docs/methods.md, section 7):
 //   ||h - sum_j a_j k(x_j, .)||^2 = alpha' K_TT alpha - 2 alpha' K_TS a + a' K_SS a.
 class KernelElement final : public TangentTarget {
  public:
@@ -33,7 +34,8 @@ class KernelElement final : public TangentTarget {
 };
 
 // phi(x) = k(x, X_T) / sqrt(N): what a kernel predictor with one image in its support says at the training images. h is
-// the targets themselves, over sqrt(N), so that the loss is twice KIP's (Nguyen et al. 2021; METHODS 7):
+// the targets themselves, over sqrt(N), so that the loss is twice KIP's (Nguyen et al. 2021; docs/methods.md, section
+// 7):
 //   ||h - sum_j a_j phi(x_j)||^2 = mean_i |y_i - sum_j k(x_i, x_j) a_j|^2.
 // It is KernelElement's, seen through the kernel operator of the training images: at most lambda_max(K_TT) / N times
 // that one's loss, where alpha = K_TT^-1 y.

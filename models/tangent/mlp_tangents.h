@@ -5,7 +5,7 @@
 // activations h_l and backward signals delta_l, inner products are
 //   <phi(x), phi(x')> = sum_l (s_l^2 <h_{l-1}, h'_{l-1}> + s_b^2) <delta_l, delta'_l>
 //   <h, phi(x)>       = sum_l delta_l . (s_l dW_l h_{l-1} + s_b db_l)
-// so everything is matrix products (METHODS 1).
+// so everything is matrix products (docs/methods.md, section 1).
 //
 // The gradient by an image x_j is -2 times that of a_j . J(x_j), where J is the derivative of the outputs along the
 // residual R = h - sum_i a_i phi(x_i), held fixed: one forward pass with tangents and one backward pass through it. J

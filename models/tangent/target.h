@@ -2,7 +2,7 @@
 //
 // Reconstruction asks which few images x_j with coefficients a_j make sum_j a_j phi(x_j) equal to h. Every regime
 // (finite width, several points of the training path, infinite width) is one class behind this interface, so that the
-// loss and its solver are written once (METHODS 1).
+// loss and its solver are written once (docs/methods.md, section 1).
 #pragma once
 
 #include <limits>
@@ -58,9 +58,9 @@ class TangentTarget {
 Tensor held_factor(Tensor kernel);
 
 // The best coefficients for fixed images, K a = b, solved in float64 with a ridge of `ridge` times the mean diagonal
-// (variable projection, METHODS 1), or of the least larger power of ten of that with which the kernel, which is of
-// float32 sums, has a Cholesky factor. Throws c10::Error where none up to a tenth of the diagonal gives it one, as of
-// images that are not finite.
+// (variable projection, docs/methods.md, section 1), or of the least larger power of ten of that with which the kernel,
+// which is of float32 sums, has a Cholesky factor. Throws c10::Error where none up to a tenth of the diagonal gives it
+// one, as of images that are not finite.
 struct Projection {
   Tensor coefficients;           // [M, F], float64
   double relative_residual = 1;  // ||h - sum a phi||^2 / ||h||^2 at them, in [0, 1]

@@ -8,7 +8,7 @@
 #include "attacks/scoring/score.h"
 #include "attacks/solver/history.h"
 #include "attacks/span.h"
-#include "models/base/error.h"
+#include "models/foundations/error.h"
 #include "models/mlp.h"
 
 namespace afterimage {

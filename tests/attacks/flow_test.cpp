@@ -5,7 +5,7 @@
 #include "attacks/recorder.h"
 #include "attacks/scoring/score.h"
 #include "attacks/solver/fit.h"
-#include "models/base/error.h"
+#include "models/foundations/error.h"
 #include "models/mlp.h"
 #include "models/tangent/flow.h"
 

@@ -4,28 +4,16 @@
 #include <algorithm>
 #include <catch2/catch.hpp>
 #include <cmath>
-#include <functional>
 #include <vector>
 
 #include "attacks/solver/adam.h"
 #include "attacks/solver/pixel_bounds.h"
+#include "tests/models/finite_differences.h"
 
 namespace afterimage {
 namespace {
 
 constexpr std::int64_t pixels = 20, coordinates = 7;
-
-// Central differences of `value` by every entry of `middle`.
-Tensor differences(const Tensor& middle, double step, const std::function<double(const Tensor&)>& value) {
-  Tensor slopes = at::empty_like(middle);
-  for (std::int64_t i = 0; i < middle.numel(); ++i) {
-    Tensor up = middle.clone(), down = middle.clone();
-    up.view({-1})[i] += step;
-    down.view({-1})[i] -= step;
-    slopes.view({-1})[i] = (value(up) - value(down)) / (2 * step);
-  }
-  return slopes;
-}
 
 // The penalty of images [M, d] as it is defined, number by number.
 double plain_penalty(const InputBounds& bounds, double weight, const Tensor& images) {

@@ -8,6 +8,7 @@
 #include "attacks/solver/dual_coefficients.h"
 #include "attacks/span.h"
 #include "models/mlp.h"
+#include "tests/models/finite_differences.h"
 
 namespace afterimage {
 namespace {
@@ -122,18 +123,8 @@ TEST_CASE("the objective and its gradients by images and multipliers are those o
   };
   CHECK(loss.value + lambda.penalty(searched) == Approx(value(images, searched)).epsilon(1e-10));
   constexpr double step = 1e-6;
-  const auto differences = [&](const Tensor& of, const auto& at_changed) {
-    Tensor result = at::empty_like(of);
-    for (std::int64_t i = 0; i < of.numel(); ++i) {
-      Tensor up = of.clone(), down = of.clone();
-      up.view({-1})[i] += step;
-      down.view({-1})[i] -= step;
-      result.view({-1})[i] = (at_changed(up) - at_changed(down)) / (2 * step);
-    }
-    return result;
-  };
-  const Tensor by_images = differences(images, [&](const Tensor& x) { return value(x, searched); });
-  const Tensor by_multipliers = differences(searched, [&](const Tensor& v) { return value(images, v); });
+  const Tensor by_images = differences(images, step, [&](const Tensor& x) { return value(x, searched); });
+  const Tensor by_multipliers = differences(searched, step, [&](const Tensor& v) { return value(images, v); });
   // Central differences are off by the step squared and by rounding over the step.
   CHECK(((loss.by_images - by_images).norm() / by_images.norm()).item<double>() < 1e-6);
   CHECK(((by_searched - by_multipliers).norm() / by_multipliers.norm()).item<double>() < 1e-6);

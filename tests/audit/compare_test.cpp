@@ -200,22 +200,16 @@ TEST_CASE(
     if (resume) all.emplace_back("--resume");
     return all;
   };
-  const auto finish = [](const std::vector<std::string>& command) {
-    int status = 0;
-    ::waitpid(start(command), &status, 0);
-    return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
-  };
   const std::string suffix = alone ? ".npz" : "", whole = folder / "whole" + suffix, out = folder / "killed" + suffix,
                     state = out + ".state.safetensors";
-  REQUIRE(finish(to(whole, false)) == 0);
+  REQUIRE(code_of(start(to(whole, false))) == 0);
   const pid_t child = start(to(out, false));
-  while (!fs::exists(state) && ::waitpid(child, nullptr, WNOHANG) == 0)
-    std::this_thread::sleep_for(std::chrono::milliseconds(5));
+  REQUIRE(appears(state, child));
   ::kill(child, SIGKILL);
   ::waitpid(child, nullptr, 0);
   REQUIRE(fs::exists(state));
   REQUIRE_FALSE(fs::exists(out));
-  REQUIRE(finish(to(out, true)) == 0);
+  REQUIRE(code_of(start(to(out, true))) == 0);
   CHECK_FALSE(fs::exists(state));
   for (const auto* file : {"support-set.npz", "trained.safetensors"}) {
     if (!alone) CHECK(contents(whole + "/" + file) == contents(out + "/" + file));

@@ -4,8 +4,8 @@
 #include <string>
 
 #include "audit/run_directory.h"
-#include "models/base/npz.h"
 #include "models/data/split.h"
+#include "models/formats/npz.h"
 
 namespace afterimage::test {
 

@@ -2,7 +2,7 @@
 
 #include <catch2/catch.hpp>
 
-#include "models/base/error.h"
+#include "models/foundations/error.h"
 
 namespace afterimage {
 namespace {

@@ -11,9 +11,9 @@
 #include "audit/interrupted.h"
 #include "audit/runner.h"
 #include "audit/stored.h"
-#include "models/base/error.h"
-#include "models/base/files.h"
-#include "models/base/folder_lock.h"
+#include "models/foundations/error.h"
+#include "models/foundations/files.h"
+#include "models/foundations/folder_lock.h"
 #include "tests/audit/background.h"
 #include "tests/audit/program.h"
 

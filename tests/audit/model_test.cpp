@@ -4,9 +4,9 @@
 #include "audit/control_set.h"
 #include "audit/program.h"
 #include "audit/run_directory.h"
-#include "models/base/error.h"
-#include "models/base/npz.h"
-#include "models/base/safetensors.h"
+#include "models/formats/npz.h"
+#include "models/formats/safetensors.h"
+#include "models/foundations/error.h"
 
 namespace afterimage::test {
 namespace {

@@ -3,8 +3,8 @@
 #include <random>
 
 #include "audit/run_directory.h"
-#include "models/base/image_file.h"
-#include "models/base/npz.h"
+#include "models/formats/image_file.h"
+#include "models/formats/npz.h"
 #include "reports/contact_sheet.h"
 #include "tests/audit/program.h"
 

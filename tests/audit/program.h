@@ -55,6 +55,9 @@ inline nlohmann::json without_timing(const std::string& report) {
   return document;
 }
 
+// A policy that allows no reconstructed image.
+inline constexpr const char* strict = R"({"schema": "afterimage.policy/1", "max_reconstructed_rate": 0.0})";
+
 struct Result {
   int code = -1;
   std::string out, err;

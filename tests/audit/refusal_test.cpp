@@ -5,8 +5,8 @@
 #include <map>
 
 #include "audit/run_directory.h"
-#include "models/base/npz.h"
-#include "models/base/safetensors.h"
+#include "models/formats/npz.h"
+#include "models/formats/safetensors.h"
 #include "tests/audit/program.h"
 
 namespace afterimage::test {

@@ -3,7 +3,7 @@
 
 #include <catch2/catch.hpp>
 
-#include "models/base/npz.h"
+#include "models/formats/npz.h"
 #include "models/parameters.h"
 #include "models/scripted_network.h"
 #include "tests/audit/program.h"

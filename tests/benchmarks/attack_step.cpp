@@ -3,7 +3,8 @@
 // the closed form's share of this machine's matrix-product rate.
 //
 // Arguments: width, images. Two hidden layers, 784 inputs, one output, tangents at the trained end, beta = 200 (where
-// denormals would hurt most). Rates count the products that METHODS 1 names: 6 width x width x M and 4 d x width x M.
+// denormals would hurt most). Rates count the products that docs/methods.md, section 1 names: 6 width x width x M and 4
+// d x width x M.
 #include <benchmark/benchmark.h>
 #include <sys/resource.h>
 

@@ -201,7 +201,8 @@ void networks(const LabelledImages& all) {
 }
 
 // What whoever holds the set and knows the frequencies can do: the weights are w = sum_i a_i phi(x_i), so minimise
-// ||w - sum_j a_j phi(x_j)||^2 over images and coefficients, as for the drift of a trained network (METHODS 1).
+// ||w - sum_j a_j phi(x_j)||^2 over images and coefficients, as for the drift of a trained network (docs/methods.md,
+// section 1).
 void attack(const LabelledImages& all) {
   constexpr std::int64_t samples = 5;
   constexpr double ridge = 1e-3;

@@ -22,9 +22,9 @@
 #include "defenses/convexified_training.h"
 #include "defenses/distillation.h"
 #include "defenses/kip.h"
-#include "models/base/error.h"
 #include "models/compute.h"
 #include "models/data/split.h"
+#include "models/foundations/error.h"
 #include "models/tangent/learned_function.h"
 
 namespace {

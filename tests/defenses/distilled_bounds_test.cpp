@@ -2,27 +2,15 @@
 #include <algorithm>
 #include <catch2/catch.hpp>
 #include <cmath>
-#include <functional>
 #include <limits>
 
 #include "defenses/distillation.h"
+#include "tests/models/finite_differences.h"
 
 namespace afterimage {
 namespace {
 
 constexpr std::int64_t pixels = 20;
-
-// Central differences of `value` by every entry of `middle`.
-Tensor differences(const Tensor& middle, double step, const std::function<double(const Tensor&)>& value) {
-  Tensor slopes = at::empty_like(middle);
-  for (std::int64_t i = 0; i < middle.numel(); ++i) {
-    Tensor up = middle.clone(), down = middle.clone();
-    up.view({-1})[i] += step;
-    down.view({-1})[i] -= step;
-    slopes.view({-1})[i] = (value(up) - value(down)) / (2 * step);
-  }
-  return slopes;
-}
 
 // 50 mean_j max(0, d^2 - min_t |x_j - x_t|^2)^2 / d^4, pair by pair.
 double plain_penalty(const Tensor& candidates, const Tensor& originals, double least) {

@@ -6,7 +6,7 @@
 #include "defenses/privacy_accountant.h"
 #include "defenses/secret_random.h"
 #include "models/augmentation.h"
-#include "models/base/error.h"
+#include "models/foundations/error.h"
 #include "models/mlp.h"
 #include "models/scripted_network.h"
 #include "tests/attacks/recorder.h"

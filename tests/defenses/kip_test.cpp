@@ -4,15 +4,17 @@
 
 #include "attacks/solver/regression_coefficients.h"
 #include "defenses/distillation.h"
-#include "models/base/error.h"
+#include "models/foundations/error.h"
 #include "models/mlp.h"
 #include "models/tangent/kernel_targets.h"
 #include "models/tangent/learned_function.h"
+#include "tests/models/finite_differences.h"
 
 namespace afterimage {
 namespace {
 
 const AnalyticNtk kernel = AnalyticNtk::uniform(2, 2, 0.1);
+constexpr double step = 1e-6;  // of finite differences
 
 struct Setting {
   Tensor training, targets, alpha;  // [N, d], [N, C], [N, C] float64
@@ -30,20 +32,6 @@ Setting setting(std::int64_t outputs, Generator& random) {
 }
 
 double total(const Tensor& tensor) { return tensor.sum().item<double>(); }
-
-// Central differences of f by every entry of x.
-template <class F>
-Tensor differences(const F& f, const Tensor& x) {
-  constexpr double step = 1e-6;
-  Tensor result = at::empty_like(x);
-  for (std::int64_t i = 0; i < x.numel(); ++i) {
-    Tensor up = x.clone(), down = x.clone();
-    up.view({-1})[i] += step;
-    down.view({-1})[i] -= step;
-    result.view({-1})[i] = (f(up) - f(down)) / (2 * step);
-  }
-  return result;
-}
 
 bool close(const Tensor& a, const Tensor& b, double tolerance) { return at::allclose(a, b, tolerance, tolerance); }
 
@@ -85,9 +73,10 @@ TEST_CASE("RKIP's loss is the quadratic form of the kernels, and its gradients a
     };
     const auto& loss = target.loss(s.support, s.labels, {});
     CHECK(loss.value == Approx(value(s.support, s.labels)).epsilon(1e-10));
-    CHECK(close(loss.by_images, differences([&](const Tensor& x) { return value(x, s.labels); }, s.support), 1e-5));
     CHECK(
-        close(loss.by_coefficients, differences([&](const Tensor& a) { return value(s.support, a); }, s.labels), 1e-5));
+        close(loss.by_images, differences(s.support, step, [&](const Tensor& x) { return value(x, s.labels); }), 1e-5));
+    CHECK(close(loss.by_coefficients, differences(s.labels, step, [&](const Tensor& a) { return value(s.support, a); }),
+                1e-5));
     const Projection best = project(target, s.support, {}, 0);
     CHECK(best.relative_residual * target.squared_norm() == Approx(value(s.support, best.coefficients)).epsilon(1e-8));
   }
@@ -122,9 +111,10 @@ TEST_CASE("KIP's loss is the mean squared error of its predictions, twice over, 
     };
     const auto& loss = target.loss(s.support, s.labels, {});
     CHECK(loss.value == Approx(value(s.support, s.labels)).epsilon(1e-10));
-    CHECK(close(loss.by_images, differences([&](const Tensor& x) { return value(x, s.labels); }, s.support), 1e-5));
     CHECK(
-        close(loss.by_coefficients, differences([&](const Tensor& a) { return value(s.support, a); }, s.labels), 1e-5));
+        close(loss.by_images, differences(s.support, step, [&](const Tensor& x) { return value(x, s.labels); }), 1e-5));
+    CHECK(close(loss.by_coefficients, differences(s.labels, step, [&](const Tensor& a) { return value(s.support, a); }),
+                1e-5));
     const Projection best = project(target, s.support, {}, 0);
     CHECK(best.relative_residual * target.squared_norm() == Approx(value(s.support, best.coefficients)).epsilon(1e-8));
   }
@@ -162,8 +152,8 @@ TEST_CASE("coefficients of kernel regression give gradients by images and labels
   const auto& loss = target.loss(s.support, a, {});
   Tensor by_images = loss.by_images.clone();
   regression.pull_back(s.support, s.labels, loss.by_coefficients.clone(), by_labels, by_images);
-  CHECK(close(by_images, differences([&](const Tensor& x) { return value(x, s.labels); }, s.support), 1e-5));
-  CHECK(close(by_labels, differences([&](const Tensor& y) { return value(s.support, y); }, s.labels), 1e-5));
+  CHECK(close(by_images, differences(s.support, step, [&](const Tensor& x) { return value(x, s.labels); }), 1e-5));
+  CHECK(close(by_labels, differences(s.labels, step, [&](const Tensor& y) { return value(s.support, y); }), 1e-5));
 }
 
 TEST_CASE("distilled images predict the training set, lie inside the pixel range, and are fewer than were trained on") {

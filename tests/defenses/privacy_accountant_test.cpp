@@ -6,7 +6,7 @@
 #include <numbers>
 #include <numeric>
 
-#include "models/base/error.h"
+#include "models/foundations/error.h"
 
 namespace afterimage {
 namespace {

@@ -4,7 +4,7 @@
 #include <cmath>
 
 #include "defenses/feature_ridge.h"
-#include "models/base/error.h"
+#include "models/foundations/error.h"
 #include "models/mlp.h"
 
 namespace afterimage {

@@ -7,7 +7,7 @@
 #include "defenses/adabelief.h"
 #include "defenses/baselines.h"
 #include "defenses/convexified_training.h"
-#include "models/base/error.h"
+#include "models/foundations/error.h"
 
 namespace afterimage {
 namespace {

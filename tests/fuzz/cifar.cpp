@@ -1,5 +1,5 @@
 // Both versions, of which CIFAR-100 has one label more in a record.
-#include "models/base/cifar.h"
+#include "models/formats/cifar.h"
 
 #include "fuzz/fuzz.h"
 

@@ -1,4 +1,4 @@
-#include "models/base/csv.h"
+#include "models/formats/csv.h"
 
 #include "fuzz/fuzz.h"
 

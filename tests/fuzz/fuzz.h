@@ -11,7 +11,7 @@
 #include <string>
 #include <string_view>
 
-#include "models/base/error.h"
+#include "models/foundations/error.h"
 
 namespace afterimage::test {
 

@@ -1,4 +1,4 @@
-#include "models/base/idx.h"
+#include "models/formats/idx.h"
 
 #include "fuzz/fuzz.h"
 

@@ -2,9 +2,9 @@
 // rows of a picture in a PNG file that is good otherwise.
 #include <zlib.h>
 
-#include "base/png.h"
+#include "formats/png.h"
 #include "fuzz/fuzz.h"
-#include "models/base/image_file.h"
+#include "models/formats/image_file.h"
 
 using namespace afterimage;
 

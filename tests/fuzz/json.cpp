@@ -1,8 +1,8 @@
 // What reports, policies and model descriptions are read through.
-#include "models/base/json.h"
+#include "models/foundations/json.h"
 
 #include "fuzz/fuzz.h"
-#include "models/base/files.h"
+#include "models/foundations/files.h"
 
 using namespace afterimage;
 

@@ -1,7 +1,7 @@
 // Whole files, and arrays in a file that is good otherwise.
-#include "models/base/npz.h"
+#include "models/formats/npz.h"
 
-#include "base/raw_zip.h"
+#include "formats/raw_zip.h"
 #include "fuzz/fuzz.h"
 
 using namespace afterimage;

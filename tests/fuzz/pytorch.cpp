@@ -1,7 +1,7 @@
 // Whole files, and pickles in a file that is good otherwise: a zip's checksums would keep the fuzzer away from these.
-#include "models/base/pytorch.h"
+#include "models/formats/pytorch.h"
 
-#include "base/raw_zip.h"
+#include "formats/raw_zip.h"
 #include "fuzz/fuzz.h"
 
 using namespace afterimage;

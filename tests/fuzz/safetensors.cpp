@@ -1,4 +1,4 @@
-#include "models/base/safetensors.h"
+#include "models/formats/safetensors.h"
 
 #include "fuzz/fuzz.h"
 

@@ -3,7 +3,7 @@
 #include <catch2/catch.hpp>
 #include <string>
 
-#include "models/base/npz.h"
+#include "models/formats/npz.h"
 #include "models/mlp.h"
 
 namespace afterimage {

@@ -2,13 +2,13 @@
 #include <filesystem>
 #include <set>
 
-#include "models/base/error.h"
-#include "models/base/npz.h"
-#include "models/base/pytorch.h"
-#include "models/base/safetensors.h"
 #include "models/compute.h"
 #include "models/data/split.h"
 #include "models/dense_layers.h"
+#include "models/formats/npz.h"
+#include "models/formats/pytorch.h"
+#include "models/formats/safetensors.h"
+#include "models/foundations/error.h"
 #include "models/mlp.h"
 #include "models/parameters.h"
 #include "models/scripted_network.h"

@@ -1,4 +1,4 @@
-"""Writes tests/data/package.safetensors, a file as the Python package writes it; tests/base/roundtrip_test.cpp says what
+"""Writes tests/data/package.safetensors, a file as the Python package writes it; tests/formats/roundtrip_test.cpp says what
 it holds.
 
     python3 tests/models/safetensors_fixture.py

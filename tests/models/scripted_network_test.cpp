@@ -4,8 +4,8 @@
 
 #include <catch2/catch.hpp>
 
-#include "models/base/error.h"
-#include "models/base/npz.h"
+#include "models/formats/npz.h"
+#include "models/foundations/error.h"
 #include "models/mlp.h"
 #include "models/tangent/autograd_tangents.h"
 #include "models/training.h"

@@ -2,11 +2,11 @@
 #include <filesystem>
 #include <fstream>
 
-#include "base/folder.h"
-#include "models/base/error.h"
-#include "models/base/files.h"
-#include "models/base/npz.h"
+#include "formats/folder.h"
 #include "models/data/split.h"
+#include "models/formats/npz.h"
+#include "models/foundations/error.h"
+#include "models/foundations/files.h"
 
 namespace afterimage {
 namespace {

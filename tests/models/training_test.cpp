@@ -5,7 +5,7 @@
 #include <tuple>
 
 #include "models/augmentation.h"
-#include "models/base/error.h"
+#include "models/foundations/error.h"
 #include "models/mlp.h"
 
 namespace afterimage {

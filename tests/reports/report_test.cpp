@@ -5,8 +5,8 @@
 #include <cstdlib>
 #include <limits>
 
-#include "models/base/error.h"
-#include "models/base/files.h"
+#include "models/foundations/error.h"
+#include "models/foundations/files.h"
 #include "reports/contact_sheet.h"
 #include "reports/html.h"
 #include "reports/junit.h"

@@ -1,0 +1,46 @@
+#include "attacks/solver/path_points.h"
+
+#include <stdexcept>
+
+#include "attacks/solver/fit.h"
+#include "models/tangent/flow.h"
+
+namespace afterimage {
+namespace {
+
+// Rows of the kernel of what is held, for each image, output and point one: four such kernels in float64, 2 GiB.
+constexpr std::int64_t largest_held = 8000;
+
+}  // namespace
+
+std::int64_t held_points(const Subject& subject, std::int64_t known) {
+  const std::int64_t at_a_point = known * subject.network->outputs();
+  return at_a_point * points_of_path <= largest_held ? points_of_path : at_a_point <= largest_held ? 1 : 0;
+}
+
+std::vector<Parameters> path_points(const Subject& subject, const Parameters& initial, const Parameters& trained,
+                                    const Tensor& known) {
+  if (held_points(subject, known.size(0)) < points_of_path) return {initial};
+  const Parameters drift = trained.minus(initial);
+  const auto straight = [&] {
+    return std::vector<Parameters>{initial, initial.plus(drift, 1.0 / 3), initial.plus(drift, 2.0 / 3), trained};
+  };
+  if (subject.loss != LossKind::squared || subject.some_still()) return straight();
+  std::vector<Parameters> path;
+  try {
+    path = gradient_flow(*subject.network, initial, known, fitted_targets(subject.network->evaluate(trained, known)));
+  } catch (const std::runtime_error&) {
+    return straight();
+  }
+  const Parameters followed = path.back().minus(initial), missed = trained.minus(path.back());
+  const double length = followed.squared_norm();
+  if (!(length > 0)) return straight();
+  std::vector<Parameters> points{initial};
+  for (const std::size_t k : {2, 4}) {
+    points.push_back(path[k].plus(missed, path[k].minus(initial).inner(followed) / length));
+  }
+  points.push_back(trained);
+  return points;
+}
+
+}  // namespace afterimage

@@ -1,0 +1,35 @@
+#include "models/foundations/text.h"
+
+#include <fmt/format.h>
+
+namespace afterimage {
+
+std::string printable(std::string_view text) {
+  constexpr std::size_t longest = 80;
+  std::string safe;
+  for (const char c : text.substr(0, longest)) {
+    const auto byte = static_cast<unsigned char>(c);
+    if (byte < 0x20 || byte >= 0x7f) {
+      safe += fmt::format("\\x{:02x}", byte);
+    } else {
+      safe += c;
+    }
+  }
+  if (text.size() > longest) safe += "...";
+  return safe;
+}
+
+std::string on_one_line(std::string_view text) {
+  std::string safe;
+  for (const char c : text) {
+    const auto byte = static_cast<unsigned char>(c);
+    if (byte < 0x20 || byte == 0x7f) {
+      safe += fmt::format("\\x{:02x}", byte);
+    } else {
+      safe += c;
+    }
+  }
+  return safe;
+}
+
+}  // namespace afterimage
