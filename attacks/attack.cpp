@@ -14,16 +14,9 @@
 
 namespace afterimage {
 
-bool Subject::some_still() const {
-  for (std::size_t i = 0; i < initial.size(); ++i) {
-    if (at::equal(initial[i], trained[i])) return true;
-  }
-  return false;
-}
-
 Reconstruction not_applicable(std::string reason) {
   Reconstruction result;
-  result.conclusion = Conclusion::not_applicable;
+  result.status = Status::not_applicable;
   result.reason = std::move(reason);
   return result;
 }

@@ -11,47 +11,24 @@
 #include <vector>
 
 #include "attacks/claim.h"
-#include "models/checkpoint.h"
+#include "attacks/subject.h"
 #include "models/foundations/options.h"
 #include "models/foundations/progress.h"
-#include "models/input_bounds.h"
-#include "models/network.h"
-#include "models/tangent/learned_function.h"
-#include "models/training.h"
+#include "models/foundations/status.h"
+#include "models/state.h"
 
 namespace afterimage {
 
-// A network of infinite width: what it learned, as a function that answers queries, and its kernel.
-struct InfiniteSubject {
-  std::shared_ptr<const LearnedFunction> learned;
-  AnalyticNtk kernel;
-};
-
-struct Subject {
-  std::shared_ptr<const Network> network;  // null for a network of infinite width, which has no parameters
-  Parameters initial, trained;             // `initial` is empty where the weights before training are not known
-  std::optional<InfiniteSubject> infinite;
-  InputBounds bounds;
-  std::vector<std::int64_t> image_shape;  // [h, w] or [h, w, c], as inputs lie; other lengths: no pictures
-  std::optional<LossKind> loss;           // known from the model's description, or not
-
-  bool knows_initial() const { return initial.size() > 0; }
-  // Whether training left some parameter as it was: it was frozen, or its start is not known and taken to be its end.
-  bool some_still() const;
-};
-
 // What earlier attacks of the same audit made of the subject by themselves: never the truth.
-struct Handed {
+struct HandOver {
   Tensor confirmed;       // [K, d] images that they were sure of; undefined when there are none
   Tensor candidates;      // [M, d] all others that they claim, likewise
   bool complete = false;  // an attack has confirmed as many as the row space counts: nothing is left to find
 };
 
-enum class Conclusion { ok, not_applicable, inconclusive };
-
 struct Reconstruction {
-  Conclusion conclusion = Conclusion::ok;
-  std::string reason;  // one sentence, wherever the conclusion is not plainly ok
+  Status status = Status::ok;
+  std::string reason;  // one sentence, wherever the status is not ok
   Claim claim;
   Tensor coefficients;    // [M, F]; undefined when the attack has none
   bool complete = false;  // as many images are confirmed as the row space counts
@@ -88,8 +65,8 @@ class Attack {
   virtual void validate(const OptionValues&) const {}
   // The same subject, hand-over, options and generator state give the same result, and so does going on from what an
   // interrupted run of the same kept. Throws UsageError on a wrong option, Interrupted.
-  virtual Reconstruction run(const Subject& subject, const Handed& handed, const OptionValues& options,
-                             Generator& random, Progress& progress, Checkpoint& checkpoint) const = 0;
+  virtual Reconstruction run(const Subject& subject, const HandOver& hand_over, const OptionValues& options,
+                             Generator& random, Progress& progress, StateStore& store) const = 0;
 };
 
 // Cheapest first: the order in which an audit runs them.

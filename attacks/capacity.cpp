@@ -10,23 +10,24 @@ std::int64_t changed_entries(const Tensor& initial, const Tensor& trained) {
 }
 
 // Pixels that some training image has, as far as the first layer's change tells.
-std::int64_t moved_pixels(const Subject& subject) {
-  const FirstLayer first = subject.network->first_layer();
-  if (!first.dense) return subject.network->inputs();
-  const Tensor change = subject.trained.at(first.weight) - subject.initial.at(first.weight);
+std::int64_t moved_pixels(const TrainedNetwork& released) {
+  const DenseNetwork* dense = released.dense();
+  if (dense == nullptr) return released.network->inputs();
+  const std::string weight = dense->first_weight();
+  const Tensor change = released.trained.at(weight) - released.initial.at(weight);
   const auto moved = change.ne(0).any(0).sum().item<std::int64_t>();
-  return moved > 0 ? moved : subject.network->inputs();
+  return moved > 0 ? moved : released.network->inputs();
 }
 
 }  // namespace
 
-Capacity capacity_of(const Subject& subject) {
+Capacity capacity_of(const TrainedNetwork& released) {
   Capacity capacity;
-  for (std::size_t i = 0; i < subject.initial.size(); ++i) {
-    capacity.equations += changed_entries(subject.initial[i], subject.trained[i]);
+  for (std::size_t i = 0; i < released.initial.size(); ++i) {
+    capacity.equations += changed_entries(released.initial[i], released.trained[i]);
   }
-  capacity.last_layer_only = trained_last_layer(subject).has_value();
-  capacity.unknowns = moved_pixels(subject) + subject.network->outputs();
+  capacity.last_layer_only = trained_last_layer(released).has_value();
+  capacity.unknowns = moved_pixels(released) + released.network->outputs();
   return capacity;
 }
 

@@ -3,7 +3,7 @@
 // (2509.22214); below, many sets of images explain the same change.
 #pragma once
 
-#include "attacks/attack.h"
+#include "attacks/subject.h"
 
 namespace afterimage {
 
@@ -17,7 +17,7 @@ struct Capacity {
   double images() const { return static_cast<double>(equations) / static_cast<double>(unknowns); }
 };
 
-// The subject has to be a network whose start is known; throws std::out_of_range where it is not.
-Capacity capacity_of(const Subject& subject);
+// The start has to be known; throws std::out_of_range where it is not.
+Capacity capacity_of(const TrainedNetwork& released);
 
 }  // namespace afterimage

@@ -13,7 +13,6 @@
 #include "attacks/solver/sampled_tangents.h"
 #include "attacks/solver/smooth_bounds.h"
 #include "models/foundations/error.h"
-#include "models/picture_shape.h"
 #include "models/tangent/flow.h"
 
 namespace afterimage {
@@ -79,37 +78,38 @@ Settings parse(const OptionValues& options) {
 }
 
 // The weight of total variation in a search of pixels; 0: none, as where nothing lies beside or below a pixel.
-double smoothness_of(const Subject& subject, const Settings& settings) {
-  const auto& shape = subject.image_shape;
-  if (!is_picture(shape) || shape[0] < 2 || shape[1] < 2) return 0;
-  return settings.smoothness.value_or(subject.network->first_layer().dense ? dense_smoothness : other_smoothness);
+double smoothness_of(const Subject& subject, const TrainedNetwork& released, const Settings& settings) {
+  const auto& shape = subject.space.shape;
+  if (!subject.space.is_picture() || shape[0] < 2 || shape[1] < 2) return 0;
+  return settings.smoothness.value_or(released.dense() != nullptr ? dense_smoothness : other_smoothness);
 }
 
 // Two for each image that the row space counts; without one, half as many as the parameters can determine: with more,
 // some explain what the images do not.
-std::int64_t candidates_of(const Subject& subject, const Settings& settings, std::optional<std::int64_t> rank) {
+std::int64_t candidates_of(const TrainedNetwork& released, const Settings& settings, std::optional<std::int64_t> rank) {
   if (settings.plan.candidates > 0) return settings.plan.candidates;
   if (rank) return 2 * (*rank + 1);
   return static_cast<std::int64_t>(
-      std::clamp<double>(capacity_of(subject).images() / 2, fewest_candidates, candidates_without_rank));
+      std::clamp<double>(capacity_of(released).images() / 2, fewest_candidates, candidates_without_rank));
 }
 
 // Neurons of the last hidden layer whose features a round's searches for `images` take at a time; 0: all parameters'.
-// Not where they have too few equations, or where some parameters stood still, as in a network without biases.
-std::int64_t sampled_neurons(const Subject& subject, std::int64_t images) {
-  const auto [all, inputs, is_first] = subject.network->last_hidden_layer();
+// Not where they have too few equations, or where some parameters stood still, as in a network without biases. The
+// network has to be dense.
+std::int64_t sampled_neurons(const TrainedNetwork& released, std::int64_t images) {
+  const auto [all, inputs, is_first] = released.dense()->last_hidden_layer();
   const std::int64_t neurons = std::max(all / sampled_share, fewest_sampled);
-  const std::int64_t features = points_of_path * subject.network->outputs();
+  const std::int64_t features = points_of_path * released.network->outputs();
   const std::int64_t seen = is_first ? std::min(inputs, images) : inputs;  // in the span
   const bool enough = neurons * seen >= equations_an_unknown * images * (images + features);
-  return all < 2 * neurons || !enough || subject.some_still() ? 0 : neurons;
+  return all < 2 * neurons || !enough || released.some_unchanged() ? 0 : neurons;
 }
 
 // Of the products of a step with all parameters.
-double sampled_products(const Subject& subject, std::int64_t neurons) {
-  const auto [all, inputs, is_first] = subject.network->last_hidden_layer();
-  const double left_out = static_cast<double>((all - neurons) * (inputs + subject.network->outputs()));
-  return 1 - left_out / static_cast<double>(subject.trained.count());
+double sampled_products(const TrainedNetwork& released, std::int64_t neurons) {
+  const auto [all, inputs, is_first] = released.dense()->last_hidden_layer();
+  const double left_out = static_cast<double>((all - neurons) * (inputs + released.network->outputs()));
+  return 1 - left_out / static_cast<double>(released.trained.count());
 }
 
 std::uint64_t any_seed(Generator& random) {
@@ -118,11 +118,11 @@ std::uint64_t any_seed(Generator& random) {
 }
 
 // With weight decay every parameter that is trained shrinks by the same factor; what is left is the sum of gradients.
-Parameters decayed(const Subject& subject, double factor) {
-  if (std::abs(factor - 1) < 1e-6) return subject.initial;
-  std::vector<Parameters::Entry> entries = subject.initial.entries();
+Parameters decayed(const TrainedNetwork& released, double factor) {
+  if (std::abs(factor - 1) < 1e-6) return released.initial;
+  std::vector<Parameters::Entry> entries = released.initial.entries();
   for (std::size_t i = 0; i < entries.size(); ++i) {
-    if (!at::equal(entries[i].second, subject.trained[i])) entries[i].second = entries[i].second * factor;
+    if (!at::equal(entries[i].second, released.trained[i])) entries[i].second = entries[i].second * factor;
   }
   return Parameters(std::move(entries));
 }
@@ -130,38 +130,39 @@ Parameters decayed(const Subject& subject, double factor) {
 class Search {
  public:
   Search(const Subject& subject, const Settings& settings, const std::optional<RowSpan>& span, Generator& random,
-         Progress& progress, Checkpoint& checkpoint)
+         Progress& progress, StateStore& store)
       : subject_(subject),
+        released_(std::get<TrainedNetwork>(subject.released)),
         settings_(settings),
         in_span_(span && settings.space != "pixels"),
         basis_(in_span_ ? span->basis : Tensor()),
-        initial_(decayed(subject, span ? span->decay : 1).to(settings.dtype)),
-        trained_(subject.trained.to(settings.dtype)),
+        initial_(decayed(released_, span ? span->decay : 1).to(settings.dtype)),
+        trained_(released_.trained.to(settings.dtype)),
         random_(random),
         progress_(progress),
-        checkpoint_(checkpoint) {
+        store_(store) {
     if (in_span_ && settings.rounds > 0 && span->rank <= largest_rank) {
       deflation_.emplace(subject, *span);
-      neurons_ = sampled_neurons(subject, span->rank + 1);
+      neurons_ = sampled_neurons(released_, span->rank + 1);
       if (neurons_ > 0) seed_of_samples_ = any_seed(random);
     }
     plan_ = settings.plan;
-    plan_.candidates = candidates_of(subject, settings, span ? std::optional(span->rank) : std::nullopt);
-    const InputBounds range = subject.bounds.to(settings.dtype);
-    const double smoothness = in_span_ ? 0 : smoothness_of(subject, settings);
+    plan_.candidates = candidates_of(released_, settings, span ? std::optional(span->rank) : std::nullopt);
+    const ImageSpace space = subject.space.to(settings.dtype);
+    const double smoothness = in_span_ ? 0 : smoothness_of(subject, released_, settings);
     if (smoothness > 0) {
       plan_.image_rate = smooth_image_rate;
-      bounds_ = std::make_unique<SmoothBounds>(range, pixel_penalty, subject.image_shape, smoothness,
-                                               trained_.minus(initial_).squared_norm());
+      bounds_ =
+          std::make_unique<SmoothBounds>(space, pixel_penalty, smoothness, trained_.minus(initial_).squared_norm());
     } else {
-      bounds_ = std::make_unique<PixelBounds>(range, basis_, pixel_penalty);
+      bounds_ = std::make_unique<PixelBounds>(space, basis_, pixel_penalty);
     }
   }
 
-  Reconstruction run(const Handed& handed) {
-    points_ = segment();
-    if (deflation_) deflation_->accept(handed.confirmed);
-    kept_ = checkpoint_.take();
+  Reconstruction run(const HandOver& hand_over) {
+    points_ = points_between(initial_, trained_, settings_.points);
+    if (deflation_) deflation_->accept(hand_over.confirmed);
+    kept_ = store_.take();
     if (!kept_.empty()) restore(kept_, history_, random_, deflation_);
     do {
       if (deflation_) rounds();
@@ -171,27 +172,23 @@ class Search {
   }
 
  private:
-  std::vector<Parameters> segment() const {
+  // The tangent features at the present points, in the span's coordinates where the search is in the span.
+  std::unique_ptr<TangentTarget> tangents() const {
     const Parameters drift = trained_.minus(initial_);
-    std::vector<Parameters> points;
-    for (const double t : settings_.points) {
-      points.push_back(t == 0 ? initial_ : t == 1 ? trained_ : initial_.plus(drift, t));
-    }
-    return points;
+    return in_span_ ? released_.dense()->tangents_at(points_, drift, basis_)
+                    : released_.network->tangents_at(points_, drift);
   }
 
-  // The tangent features at the present points, with what is known held.
-  std::unique_ptr<TangentTarget> target() const {
-    return holding_known(subject_.network->tangents_at(points_, trained_.minus(initial_), basis_));
-  }
+  // The same, with what is known held.
+  std::unique_ptr<TangentTarget> target() const { return holding_known(tangents()); }
 
   // Likewise, for a search: of a part of the neurons, where that is enough.
   std::unique_ptr<TangentTarget> target_of_search() const {
     if (neurons_ == 0) return target();
     // Each round's draws have seeds of their own (a search of many thousand steps may come to those of the next).
     const auto seed = seed_of_samples_ + static_cast<std::uint64_t>(history_.rounds() * sampled_round_steps);
-    return holding_known(std::make_unique<SampledTangents>(*subject_.network, points_, trained_.minus(initial_), basis_,
-                                                           neurons_, seed));
+    return holding_known(std::make_unique<SampledTangents>(*released_.dense(), points_, trained_.minus(initial_),
+                                                           basis_, neurons_, seed));
   }
 
   std::unique_ptr<TangentTarget> holding_known(std::unique_ptr<TangentTarget> tangents) const {
@@ -200,7 +197,7 @@ class Search {
   }
 
   std::int64_t known() const { return deflation_ ? deflation_->found() : 0; }
-  bool holds_known() const { return known() > 0 && held_points(subject_, known()) > 0; }
+  bool holds_known() const { return known() > 0 && held_points(released_, known()) > 0; }
 
   // And there is time to search for it, or nothing to show yet.
   bool something_is_missing() const {
@@ -209,9 +206,9 @@ class Search {
   }
 
   SearchResult search_with(TangentTarget& target, const SearchPlan& plan) {
-    StageCheckpoint checkpoint(checkpoint_, state_of(history_, random_, deflation_), "search",
-                               std::exchange(kept_, {}).part("search"));
-    SearchResult found = search(target, *bounds_, subject_.bounds.mean.size(0), plan, random_, progress_, checkpoint);
+    StageStore store(store_, state_of(history_, random_, deflation_), "search",
+                     std::exchange(kept_, {}).part("search"));
+    SearchResult found = search(target, *bounds_, subject_.space.dimension(), plan, random_, progress_, store);
     history_.add(found);
     return found;
   }
@@ -220,9 +217,9 @@ class Search {
   bool was_offering() const { return kept_.has("offered"); }
 
   std::int64_t offer(const Tensor& candidates) {
-    StageCheckpoint checkpoint(checkpoint_, state_of(history_, random_, deflation_).set("offered", candidates), "offer",
-                               std::exchange(kept_, {}).part("offer"));
-    return deflation_->offer(candidates, progress_, checkpoint);
+    StageStore store(store_, state_of(history_, random_, deflation_).set("offered", candidates), "offer",
+                     std::exchange(kept_, {}).part("offer"));
+    return deflation_->offer(candidates, progress_, store);
   }
 
   // Short searches, each followed by programmes towards what it came to; what is confirmed is held from then on, and
@@ -307,8 +304,7 @@ class Search {
     if (history_.best) {
       result_.loss_final = history_.best->loss_final;
     } else if (holds_known()) {
-      const auto tangents = subject_.network->tangents_at(points_, trained_.minus(initial_), basis_);
-      result_.loss_final = norm * project(*tangents, deflation_->known().to(settings_.dtype), {}).relative_residual;
+      result_.loss_final = norm * project(*tangents(), deflation_->known().to(settings_.dtype), {}).relative_residual;
     }
     if (result_.loss_final) result_.relative_loss = *result_.loss_final / norm;
     claim();
@@ -316,24 +312,24 @@ class Search {
     result_.evidence["space"] = in_span_ ? "span" : "pixels";
     result_.evidence["tangents"] = settings_.points;
     if (neurons_ > 0) result_.evidence["neurons_at_a_time"] = neurons_;
-    if (const auto line = subject_.network->unsmoothed(); !line.empty()) result_.evidence["unsmoothed"] = line;
+    if (const auto line = released_.network->unsmoothed(); !line.empty()) result_.evidence["unsmoothed"] = line;
     if (deflation_) {
       result_.evidence["confirmed_by_round"] = history_.found_by_round;
       result_.evidence["slack"] = deflation_->polytope().slack();
     }
     if (result_.loss_final && !std::isfinite(*result_.loss_final)) {
-      result_.conclusion = Conclusion::inconclusive;
+      result_.status = Status::inconclusive;
       result_.reason = "the search diverged: the loss of its candidates is not a number";
       result_.loss_final.reset();
       result_.relative_loss.reset();
     } else if (result_.relative_loss && !(*result_.relative_loss < unexplained)) {
-      result_.conclusion = Conclusion::inconclusive;
+      result_.status = Status::inconclusive;
       result_.reason = fmt::format(
           "the candidates leave {:.0f} % of the parameters' change unexplained: training went too far "
           "from the tangent space for this attack, or its images are too many",
           100 * *result_.relative_loss);
     } else if (history_.best && !history_.best->settled) {
-      result_.conclusion = Conclusion::inconclusive;
+      result_.status = Status::inconclusive;
       result_.reason =
           fmt::format("the loss was still falling after {} steps; give more --steps", history_.best->iterations);
     }
@@ -343,7 +339,7 @@ class Search {
   // What is known, then what may be, then what the last search came to.
   void claim() {
     Tensor searched = history_.best ? bounds_->to_images(history_.best->candidates).to(at::kFloat)
-                                    : at::zeros({0, subject_.network->inputs()}, at::kFloat);
+                                    : at::zeros({0, released_.network->inputs()}, at::kFloat);
     searched = searched.index_select(0, at::nonzero(at::isfinite(searched).all(1)).squeeze(1));
     if (deflation_) {
       result_.complete = deflation_->missing() == 0;
@@ -353,7 +349,7 @@ class Search {
       result_.evidence["confirmation"] = nothing_to_confirm_by;
     }
     if (result_.claim.images.size(0) == 0) return;
-    const auto tangents = subject_.network->tangents_at(segment(), trained_.minus(initial_));
+    const auto tangents = released_.network->tangents(initial_, trained_, settings_.points);
     if (result_.claim.images.size(0) * tangents->features_per_image() <= largest_projection) {
       result_.coefficients =
           project(*tangents, result_.claim.images.to(settings_.dtype), {}).coefficients.to(at::kFloat);
@@ -361,6 +357,7 @@ class Search {
   }
 
   const Subject& subject_;
+  const TrainedNetwork& released_;
   const Settings& settings_;
   bool in_span_;
   Tensor basis_;
@@ -368,7 +365,7 @@ class Search {
   std::unique_ptr<PixelBounds> bounds_;
   Generator& random_;
   Progress& progress_;
-  Checkpoint& checkpoint_;
+  StateStore& store_;
   std::int64_t neurons_ = 0;  // of a round's searches; 0: all
   std::uint64_t seed_of_samples_ = 0;
   State kept_;  // of an interrupted run, until it is taken up
@@ -406,9 +403,10 @@ void FiniteWidth::validate(const OptionValues& options) const { static_cast<void
 
 Estimate FiniteWidth::estimate(const Subject& subject, std::int64_t images, const OptionValues& options) const {
   const Settings settings = parse(options);
-  const Sizes sizes = sizes_of(subject);
-  if (!subject.network->first_layer().dense) {
-    const std::int64_t candidates = candidates_of(subject, settings, std::nullopt);
+  const auto& released = std::get<TrainedNetwork>(subject.released);
+  const Sizes sizes = sizes_of(released);
+  if (released.dense() == nullptr) {
+    const std::int64_t candidates = candidates_of(released, settings, std::nullopt);
     const auto steps = static_cast<double>(settings.plan.steps * settings.restarts);
     Estimate estimate = cost_of_search_by_autograd(subject, settings.points, candidates, steps, largest_projection);
     if (settings.dtype == at::kDouble) estimate.bytes *= 2;
@@ -423,14 +421,14 @@ Estimate FiniteWidth::estimate(const Subject& subject, std::int64_t images, cons
   if (in_span) {
     // The first round, those after it with tangents at four points, and the flow of what is known between them.
     const double rounds = std::min(static_cast<double>(settings.rounds), usual_rounds + count * usual_rounds_an_image);
-    const std::int64_t neurons = sampled_neurons(subject, images);
+    const std::int64_t neurons = sampled_neurons(released, images);
     const double steps =
         static_cast<double>(std::min(neurons > 0 ? sampled_round_steps : round_steps, settings.plan.steps));
     const Estimate path = cost_of_path(sizes, count, static_cast<double>(FlowPlan{}.segments), tensors_of_path);
-    const std::int64_t held = held_points(subject, images) * images * subject.network->outputs();
+    const std::int64_t held = held_points(released, images) * images * released.network->outputs();
     Estimate searches = cost_of_search(sizes, candidates, points, count, steps) +
                         cost_of_search(sizes, candidates, points_of_path, count, steps * (rounds - 1));
-    if (neurons > 0) searches.products *= sampled_products(subject, neurons);
+    if (neurons > 0) searches.products *= sampled_products(released, neurons);
     searches.bytes += static_cast<double>(points_of_path) * path.bytes / tensors_of_path +
                       copies_of_held * static_cast<double>(sizeof(double) * held * held);
     estimate = estimate + searches + path;
@@ -444,23 +442,24 @@ Estimate FiniteWidth::estimate(const Subject& subject, std::int64_t images, cons
   return estimate;
 }
 
-Reconstruction FiniteWidth::run(const Subject& subject, const Handed& handed, const OptionValues& options,
-                                Generator& random, Progress& progress, Checkpoint& checkpoint) const {
+Reconstruction FiniteWidth::run(const Subject& subject, const HandOver& hand_over, const OptionValues& options,
+                                Generator& random, Progress& progress, StateStore& store) const {
   const Settings settings = parse(options);
-  const Capacity capacity = capacity_of(subject);
+  const auto& released = std::get<TrainedNetwork>(subject.released);
+  const Capacity capacity = capacity_of(released);
   if (capacity.last_layer_only) {
     return not_applicable(fmt::format(
         "only the last layer was trained: its {} numbers are a sum over the training images of what the layers below "
         "make of them, and determine at most {:.0f} images of {} pixels; the span probe says what they tell",
-        capacity.equations, std::floor(capacity.images()), subject.network->inputs()));
+        capacity.equations, std::floor(capacity.images()), released.network->inputs()));
   }
   progress.stage("finite-width: row space of the first layer's change");
-  const auto span = row_span_of(subject).span;
+  const auto span = row_span_of(released).span;
   if (settings.space == "span" && !span) {
     return not_applicable(
         "--space span: the first layer's change has no row space smaller than the pixels; use --space pixels");
   }
-  Reconstruction found = Search(subject, settings, span, random, progress, checkpoint).run(handed);
+  Reconstruction found = Search(subject, settings, span, random, progress, store).run(hand_over);
   found.evidence["images_that_parameters_determine"] = std::floor(capacity.images());
   return found;
 }

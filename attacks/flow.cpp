@@ -61,28 +61,29 @@ double step_size(double share) { return std::clamp((1 - share) / 0.5, smallest_s
 
 class Polish {
  public:
-  Polish(const Subject& subject, const Settings& settings, const std::optional<RowSpan>& span, Progress& progress,
-         Checkpoint& checkpoint)
-      : subject_(subject),
+  // The network of `released` has to be dense.
+  Polish(const Subject& subject, const TrainedNetwork& released, const Settings& settings,
+         const std::optional<RowSpan>& span, Progress& progress, StateStore& store)
+      : network_(*released.dense()),
         settings_(settings),
         basis_(span ? span->basis.to(at::kFloat) : Tensor()),
-        initial_(acting(span ? subject.initial.times(span->decay) : subject.initial)),
-        trained_(acting(subject.trained)),
+        initial_(acting(span ? released.initial.times(span->decay) : released.initial)),
+        trained_(acting(released.trained)),
         norm_(trained_.minus(initial_).squared_norm()),
-        bounds_(subject.bounds, basis_, pixel_penalty),
-        size_(subject.bounds, span ? span->basis : Tensor()),
+        bounds_(subject.space, basis_, pixel_penalty),
+        size_(subject.space, span ? span->basis : Tensor()),
         progress_(progress),
-        checkpoint_(checkpoint) {
+        store_(store) {
     if (span) most_ = span->rank + 1;
     if (span && span->rank <= largest_rank) deflation_.emplace(subject, *span);
   }
 
-  Reconstruction run(const Handed& handed) {
-    const Tensor sure = handed.confirmed.defined() ? handed.confirmed : handed.candidates.slice(0, 0, 0);
-    kept_ = checkpoint_.take();
+  Reconstruction run(const HandOver& hand_over) {
+    const Tensor sure = hand_over.confirmed.defined() ? hand_over.confirmed : hand_over.candidates.slice(0, 0, 0);
+    kept_ = store_.take();
     if (!kept_.empty()) {
       restore(kept_);
-    } else if (!arrange(bounds_.from_images(at::cat({sure, handed.candidates})), sure.size(0))) {
+    } else if (!arrange(bounds_.from_images(at::cat({sure, hand_over.candidates})), sure.size(0))) {
       return not_applicable("the trained network fits none of the images that were handed on");
     }
     if (moving().size(0) == 0) return not_applicable("all images that were handed on are exact");
@@ -109,12 +110,12 @@ class Polish {
 
  private:
   Parameters acting(const Parameters& parameters) const {
-    return basis_.defined() ? subject_.network->in_basis(parameters, basis_) : parameters;
+    return basis_.defined() ? network_.in_basis(parameters, basis_) : parameters;
   }
   std::int64_t followers() const { return exact_ + following_; }
   std::int64_t free() const { return images_.size(0) - followers(); }
   Tensor moving() { return images_.narrow(0, exact_, images_.size(0) - exact_); }
-  std::int64_t most_following() const { return std::min(most_, largest_kernel / subject_.network->outputs()); }
+  std::int64_t most_following() const { return std::min(most_, largest_kernel / network_.outputs()); }
   FlowImages present() const { return {images_, targets_, coefficients_}; }
 
   // Those of the first `sure` ones that the trained network fits exactly stay where they are; others that it fits
@@ -122,7 +123,7 @@ class Polish {
   // would be exact or follow, there is no flow: returns false, and all is as it was.
   bool arrange(const Tensor& images, std::int64_t sure) {
     if (images.size(0) == 0) return false;
-    const Tensor outputs = subject_.network->features_at(trained_, images, {})->outputs();
+    const Tensor outputs = network_.features_at(trained_, images, {})->outputs();
     const Tensor targets = fitted_targets(outputs), misfit = (outputs - targets).abs().amax(1);
     const Tensor exact = (misfit < exact_misfit).logical_and(at::arange(images.size(0)) < sure);
     const Tensor order = at::argsort(misfit - exact.to(misfit.scalar_type()));
@@ -192,15 +193,15 @@ class Polish {
     }
     const double image_rate = step_length * bounds_.width() / std::sqrt(static_cast<double>(images.size(1)));
     for (; step < settings_.steps && !progress_.out_of_time(); ++step) {
-      if (step > 0 && checkpoint_.due()) {
+      if (step > 0 && store_.due()) {
         State polishing = State().set("step", step).set("images", image_steps.state());
         if (coefficient_steps) {
           polishing.set("coefficient_rate", coefficient_rate).set("coefficients", coefficient_steps->state());
         }
-        checkpoint_.keep(state().set("polish", polishing));
+        store_.keep(state().set("polish", polishing));
       }
       const double share = static_cast<double>(step) / static_cast<double>(settings_.steps);
-      const auto loss = flow_loss(*subject_.network, initial_, trained_, present(), settings_.plan, sharpened(share));
+      const auto loss = flow_loss(network_, initial_, trained_, present(), settings_.plan, sharpened(share));
       if (std::isinf(loss.value)) return;
       if (!result_.loss_initial) result_.loss_initial = loss.value * norm_;
       if (free() > 0 && !coefficient_steps) {
@@ -224,8 +225,8 @@ class Polish {
     progress_.stage("flow: vertices near what is polished");
     deflation_->accept(bounds_.to_images(images_.narrow(0, 0, exact_)));
     const Tensor before = deflation_->known().to(at::kFloat);
-    Forgetful forgetful;
-    deflation_->offer(moving().to(at::kDouble), progress_, forgetful);
+    NullStore no_store;
+    deflation_->offer(moving().to(at::kDouble), progress_, no_store);
     const Tensor after = deflation_->known().to(at::kFloat);  // some of those before may be gone, or better now
     std::vector<Tensor> found{after.slice(0, 0, 0)};
     for (std::int64_t i = 0; i < after.size(0); ++i) {
@@ -235,7 +236,7 @@ class Polish {
   }
 
   double mismatch_of(const FlowImages& set) const {
-    return flow_mismatch(*subject_.network, initial_, trained_, set, settings_.plan, sharpened(1));
+    return flow_mismatch(network_, initial_, trained_, set, settings_.plan, sharpened(1));
   }
 
   // How many times the mismatch is what it is without each of those that follow; nothing where one follows alone, for
@@ -289,7 +290,7 @@ class Polish {
     result_.evidence["snapped"] = snapped_.size(0);
     result_.evidence["mismatch_without_over_with"] = necessity_;
     if (std::isinf(mismatch_)) {
-      result_.conclusion = Conclusion::inconclusive;
+      result_.status = Status::inconclusive;
       result_.reason =
           "training on the images that were handed on diverges: they are too far off, or the weights before training "
           "are not those that it began with";
@@ -298,7 +299,7 @@ class Polish {
     result_.relative_loss = mismatch_;
     result_.loss_final = mismatch_ * norm_;
     if (mismatch_ >= unexplained) {
-      result_.conclusion = Conclusion::inconclusive;
+      result_.status = Status::inconclusive;
       result_.reason = fmt::format(
           "training on the images that were handed on ends {:.0f} % of the parameters' change away from where it did: "
           "they are too far off, or too few, to be polished",
@@ -311,7 +312,7 @@ class Polish {
     return (size_.relative_distances(images, image) < same_image).any().item<bool>();
   }
 
-  const Subject& subject_;
+  const DenseNetwork& network_;
   const Settings& settings_;
   Tensor basis_;
   Parameters initial_, trained_;
@@ -319,7 +320,7 @@ class Polish {
   PixelBounds bounds_;
   ImageSize size_;
   Progress& progress_;
-  Checkpoint& checkpoint_;
+  StateStore& store_;
   State kept_;  // of an interrupted run, until it is taken up
   std::optional<Deflation> deflation_;
   std::int64_t most_ = std::numeric_limits<std::int64_t>::max();  // images that there may be
@@ -347,41 +348,43 @@ Estimate Flow::estimate(const Subject& subject, std::int64_t images, const Optio
   const Settings settings = parse(options);
   if (subject.loss != LossKind::squared) return {};
   const auto segments = static_cast<double>(settings.plan.segments), count = static_cast<double>(images);
-  const Estimate there = cost_of_path(sizes_of(subject), count, segments, segments + 6);
+  const Estimate there =
+      cost_of_path(sizes_of(std::get<TrainedNetwork>(subject.released)), count, segments, segments + 6);
   const double sweeps = static_cast<double>(settings.steps * settings.rounds) / 2;  // rounds that are fruitless end it
   return {3 * there.products * sweeps, seconds_of_snaps(count, count), there.bytes};
 }
 
-Reconstruction Flow::run(const Subject& subject, const Handed& handed, const OptionValues& options, Generator&,
-                         Progress& progress, Checkpoint& checkpoint) const {
+Reconstruction Flow::run(const Subject& subject, const HandOver& hand_over, const OptionValues& options, Generator&,
+                         Progress& progress, StateStore& store) const {
   const Settings settings = parse(options);
   if (subject.loss != LossKind::squared) {
     return not_applicable(
         "gradient flow in exponential segments is that of the squared loss, and the model's is another");
   }
-  if (!subject.network->follows_training()) {
+  const auto& released = std::get<TrainedNetwork>(subject.released);
+  if (released.dense() == nullptr) {
     return not_applicable("only for fully connected networks: training is followed in closed form");
   }
-  if (subject.some_still()) {
+  if (released.some_unchanged()) {
     return not_applicable(
         "some parameters are as they were before training, frozen or of unknown start: the flow that is followed moves "
         "all of them");
   }
-  if (handed.complete) {
+  if (hand_over.complete) {
     return not_applicable("every image that the row space counts is confirmed already: nothing is left to find");
   }
-  if (!handed.candidates.defined() || handed.candidates.size(0) == 0) {
+  if (!hand_over.candidates.defined() || hand_over.candidates.size(0) == 0) {
     return not_applicable("no attack before it handed candidates on; run it after finite-width");
   }
-  const std::int64_t sure = handed.confirmed.defined() ? handed.confirmed.size(0) : 0;
-  if (std::max<std::int64_t>(sure, 1) * subject.network->outputs() > largest_kernel) {
+  const std::int64_t sure = hand_over.confirmed.defined() ? hand_over.confirmed.size(0) : 0;
+  if (std::max<std::int64_t>(sure, 1) * released.network->outputs() > largest_kernel) {
     return not_applicable(
         fmt::format("the kernel of {} images that are sure, with {} outputs each, is decomposed in every step, and has "
                     "more than {} rows",
-                    sure, subject.network->outputs(), largest_kernel));
+                    sure, released.network->outputs(), largest_kernel));
   }
   progress.stage("flow: row space of the first layer's change");
-  return Polish(subject, settings, row_span_of(subject).span, progress, checkpoint).run(handed);
+  return Polish(subject, released, settings, row_span_of(released).span, progress, store).run(hand_over);
 }
 
 }  // namespace afterimage

@@ -22,22 +22,23 @@ constexpr std::int64_t learned_images = 40, asked_images = 100;
 constexpr auto nothing_learned =
     "what training changed of the outputs at random images is nothing, or not finite: there is no function to explain";
 
-Tensor random_images(std::int64_t count, const InputBounds& bounds, Generator& random) {
-  const Tensor pixels = at::rand({count, bounds.mean.numel()}, random, at::kFloat);
-  return over(pixels * (bounds.high - bounds.low) + (bounds.low - bounds.mean), bounds.scale);
+Tensor random_images(std::int64_t count, const ImageSpace& space, Generator& random) {
+  const Tensor pixels = at::rand({count, space.dimension()}, random, at::kFloat);
+  return space.over_scale(pixels * (space.high - space.low) + (space.low - space.mean));
 }
 
 // How far kernel regression on random images with the network's own tangent kernel at the start is from that with the
 // analytic one, relative L2 of the two at others: what its finite width alone makes of a function like the learned one.
 // Infinite where the parameters are so few that a kernel is singular; not a number where weights overflow.
-double width_gap(const Subject& subject, const AnalyticNtk& analytic, Generator& random) {
-  const Tensor images = random_images(learned_images + asked_images, subject.bounds, random).to(at::kDouble);
+double width_gap(const TrainedNetwork& released, const ImageSpace& space, const AnalyticNtk& analytic,
+                 Generator& random) {
+  const Tensor images = random_images(learned_images + asked_images, space, random).to(at::kDouble);
   const Tensor labels = at::randn({learned_images, 1}, random, at::kDouble);
   // One output's, as the analytic one is: the kernel of all grows with their square. Networks with an analytic kernel
   // are fully connected, and the last two parameters are the weight and bias that outputs have a row of each.
-  const auto one =
-      make_network(subject.network->architecture(), subject.network->parameterization(), subject.network->inputs(), 1);
-  std::vector<Parameters::Entry> entries = subject.initial.entries();
+  const auto one = make_network(released.network->architecture(), released.network->parameterization(),
+                                released.network->inputs(), 1);
+  std::vector<Parameters::Entry> entries = released.initial.entries();
   for (std::size_t i = entries.size() - 2; i < entries.size(); ++i) {
     entries[i].second = entries[i].second.narrow(0, 0, 1);
   }
@@ -56,11 +57,11 @@ double width_gap(const Subject& subject, const AnalyticNtk& analytic, Generator&
 
 // How far what training changed of the outputs at random images is from what the tangent features at the start say of
 // it, relative L2. Not finite where training changed nothing there, or outputs overflow.
-double training_gap(const Subject& subject, Generator& random) {
-  const Tensor images = random_images(asked_images, subject.bounds, random);
-  const Tensor change =
-      subject.network->evaluate(subject.trained, images) - subject.network->evaluate(subject.initial, images);
-  const Tensor linear = subject.network->pushforward(subject.initial, subject.trained.minus(subject.initial), images);
+double training_gap(const TrainedNetwork& released, const ImageSpace& space, Generator& random) {
+  const auto& [network, initial, trained] = released;
+  const Tensor images = random_images(asked_images, space, random);
+  const Tensor change = network->evaluate(trained, images) - network->evaluate(initial, images);
+  const Tensor linear = network->pushforward(initial, trained.minus(initial), images);
   return ((change - linear).norm() / change.norm()).item<double>();
 }
 
@@ -84,67 +85,69 @@ void InfiniteWidth::validate(const OptionValues& options) const { static_cast<vo
 Estimate InfiniteWidth::estimate(const Subject& subject, std::int64_t images, const OptionValues& options) const {
   const FrankWolfePlan plan = parse(options);
   const auto count = static_cast<double>(images), climbers = static_cast<double>(plan.climbers);
-  if (subject.network) {
+  if (const TrainedNetwork* released = subject.trained_network()) {
     // Whether it applies: the tangent kernel of one output at the start, in float64. Hardly any network is wide enough.
-    const Sizes sizes = sizes_of(subject);
+    const Sizes sizes = sizes_of(*released);
     Estimate check = cost_of_search(sizes, learned_images + asked_images, 1, sizes.pixels, 1);
     check.bytes = 2 * (check.bytes + 4 * sizes.parameters);
     return check;
   }
   // Some rounds for each ten images, each with climbers and slides against the support and the training images.
   const double steps = (10 + count / 10) * static_cast<double>(plan.climb_steps + plan.slide_steps);
-  const double pixels = static_cast<double>(subject.infinite->learned->inputs());
+  const double pixels = static_cast<double>(subject.infinite_network()->learned->inputs());
   return {steps * (climbers + count) * 2 * count * pixels * 2, 0,
           8 * (8 * count * count + climbers * (count + pixels))};
 }
 
-Reconstruction InfiniteWidth::run(const Subject& subject, const Handed& handed, const OptionValues& options,
-                                  Generator& random, Progress& progress, Checkpoint& checkpoint) const {
+Reconstruction InfiniteWidth::run(const Subject& subject, const HandOver& hand_over, const OptionValues& options,
+                                  Generator& random, Progress& progress, StateStore& store) const {
   const FrankWolfePlan plan = parse(options);
   Reconstruction result;
-  if (handed.complete) {
+  if (hand_over.complete) {
     return not_applicable(
         "nothing is left to find: the attacks before it are sure of as many images as the span counts");
   }
   std::optional<AnalyticNtk> kernel;
   std::shared_ptr<const LearnedFunction> learned;
-  if (subject.infinite) {
-    kernel = subject.infinite->kernel;
-    learned = subject.infinite->learned;
+  if (const InfiniteNetwork* infinite = subject.infinite_network()) {
+    kernel = infinite->kernel;
+    learned = infinite->learned;
   } else {
-    kernel = subject.network->infinite_kernel();
-    if (!kernel) {
-      return not_applicable(subject.network->architecture() + " has no infinite-width kernel in closed form");
+    const TrainedNetwork& released = *subject.trained_network();
+    const DenseNetwork* dense = released.dense();
+    if (dense == nullptr) {
+      return not_applicable(released.network->architecture() + " has no infinite-width kernel in closed form");
     }
-    const double narrow = width_gap(subject, *kernel, random);
+    kernel = dense->infinite_kernel();
+    const double narrow = width_gap(released, subject.space, *kernel, random);
     if (!std::isfinite(narrow)) {
       return not_applicable(
           fmt::format("the tangent kernel of {} images is singular or not finite: the network is far too narrow, or "
                       "its weights too large, for its infinite width to say anything of it",
                       learned_images));
     }
-    const double strayed = training_gap(subject, random);
+    const double strayed = training_gap(released, subject.space, random);
     if (!std::isfinite(strayed)) return not_applicable(nothing_learned);
     result.evidence["width_gap"] = narrow;
     result.evidence["training_gap"] = strayed;
     if (!(narrow <= largest_gap && strayed <= largest_gap)) {
-      result.conclusion = Conclusion::not_applicable;
+      result.status = Status::not_applicable;
       result.reason = fmt::format(
           "the network is not close to one of infinite width: its width moves outputs by {:.0f} %, and training left "
           "its tangent space by {:.0f} %, of what training changed",
           100 * narrow, 100 * strayed);
       return result;
     }
-    learned = std::make_shared<NetworkChange>(subject.network, subject.initial, subject.trained);
+    learned = std::make_shared<NetworkChange>(released.network, released.initial, released.trained);
   }
   const Measure found =
-      frank_wolfe(*learned, *kernel, subject.bounds, handed.confirmed, plan, random, progress, checkpoint);
+      frank_wolfe(*learned, *kernel, subject.space, hand_over.confirmed, plan, random, progress, store);
   if (!std::isfinite(found.residuals.back())) return not_applicable(nothing_learned);
   result.iterations = found.iterations;
   result.relative_loss = found.residuals.back();
   result.evidence["unexplained_by_round"] = found.residuals;
   if (!(*result.relative_loss <= unexplained) && !progress.out_of_time()) {
-    result.conclusion = Conclusion::not_applicable;
+    result.status = Status::not_applicable;
     result.reason = fmt::format(
         "{:.0f} % of what training changed of the outputs is not explained by the analytic kernel: the network is too "
         "narrow, or strayed too far from it",

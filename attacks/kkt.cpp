@@ -61,19 +61,19 @@ Settings parse(const OptionValues& options) {
   return settings;
 }
 
-double first_layer_norm(const Subject& subject, const Parameters& parameters) {
-  return parameters.at(subject.network->first_layer().weight).square().sum().item<double>();
+double first_layer_norm(const DenseNetwork& network, const Parameters& parameters) {
+  return parameters.at(network.first_weight()).square().sum().item<double>();
 }
 
 // Of the trained first layer's squares, those of the weights that training began with; zero where these are not known.
-double share_of_start(const Subject& subject) {
-  if (!subject.knows_initial()) return 0;
-  return first_layer_norm(subject, subject.initial) / first_layer_norm(subject, subject.trained);
+double share_of_start(const DenseNetwork& network, const TrainedNetwork& released) {
+  if (!released.knows_initial()) return 0;
+  return first_layer_norm(network, released.initial) / first_layer_norm(network, released.trained);
 }
 
 // The row space of the trained first layer itself, where that began so small that its start is but noise in it.
-std::optional<RowSpan> own_span(const Subject& subject) {
-  auto span = find_row_span(subject.trained.at(subject.network->first_layer().weight)).span;
+std::optional<RowSpan> own_span(const DenseNetwork& network, const Parameters& trained) {
+  auto span = find_row_span(trained.at(network.first_weight())).span;
   if (!span) return std::nullopt;
   double start = 0, all = 0;
   for (std::size_t k = 0; k < span->singular_values.size(); ++k) {
@@ -85,8 +85,8 @@ std::optional<RowSpan> own_span(const Subject& subject) {
 }
 
 // By how much the largest output exceeds the next, or one output zero, [n].
-Tensor margins(const Subject& subject, const Tensor& images) {
-  const Tensor outputs = subject.network->evaluate(subject.trained, images);
+Tensor margins(const Network& network, const Parameters& trained, const Tensor& images) {
+  const Tensor outputs = network.evaluate(trained, images);
   if (outputs.size(1) == 1) return outputs.abs().squeeze(1);
   const Tensor largest = std::get<0>(outputs.topk(2, 1));
   return largest.select(1, 0) - largest.select(1, 1);
@@ -94,18 +94,21 @@ Tensor margins(const Subject& subject, const Tensor& images) {
 
 class Search {
  public:
+  // The network of the subject has to be dense.
   Search(const Subject& subject, const Settings& settings, const std::optional<RowSpan>& span, Generator& random,
-         Progress& progress, Checkpoint& checkpoint)
+         Progress& progress, StateStore& store)
       : subject_(subject),
+        network_(*std::get<TrainedNetwork>(subject.released).dense()),
+        parameters_(std::get<TrainedNetwork>(subject.released).trained),
         settings_(settings),
         in_span_(span && settings.space != "pixels"),
         basis_(in_span_ ? span->basis.to(at::kFloat) : Tensor()),
-        norm_(subject.trained.squared_norm()),
-        bounds_(subject.bounds, basis_, pixel_penalty * norm_),
-        target_(subject.network->tangents_at({subject.trained}, subject.trained, basis_)),
+        norm_(parameters_.squared_norm()),
+        bounds_(subject.space, basis_, pixel_penalty * norm_),
+        target_(network_.tangents_at({parameters_}, parameters_, basis_)),
         random_(random),
         progress_(progress),
-        checkpoint_(checkpoint) {
+        store_(store) {
     if (in_span_ && settings.rounds > 0 && span->rank <= largest_rank) {
       deflation_.emplace(subject, *span, kkt_leverage);
     }
@@ -114,7 +117,7 @@ class Search {
   }
 
   Reconstruction run() {
-    kept_ = checkpoint_.take();
+    kept_ = store_.take();
     if (!kept_.empty()) restore(kept_, history_, random_, deflation_);
     if (deflation_) {
       rounds();
@@ -130,12 +133,11 @@ class Search {
   SearchResult search_with(const SearchPlan& plan) {
     const double count = static_cast<double>(plan.candidates);
     DualCoefficients lambda(
-        *subject_.network, subject_.trained, bounds_, shared_labels(plan.candidates, subject_.network->outputs()),
-        {first_layer_norm(subject_, subject_.trained), settings_.least_multiplier / count, norm_ * count});
-    StageCheckpoint checkpoint(checkpoint_, state_of(history_, random_, deflation_), "search",
-                               std::exchange(kept_, {}).part("search"));
-    SearchResult found =
-        search(*target_, bounds_, subject_.bounds.mean.size(0), plan, lambda, random_, progress_, checkpoint);
+        network_, parameters_, bounds_, shared_labels(plan.candidates, network_.outputs()),
+        {first_layer_norm(network_, parameters_), settings_.least_multiplier / count, norm_ * count});
+    StageStore store(store_, state_of(history_, random_, deflation_), "search",
+                     std::exchange(kept_, {}).part("search"));
+    SearchResult found = search(*target_, bounds_, subject_.space.dimension(), plan, lambda, random_, progress_, store);
     history_.add(found);
     return found;
   }
@@ -162,8 +164,8 @@ class Search {
       }
       history_.best = search_with(plan);
       const std::int64_t before = known();
-      Forgetful forgetful;
-      deflation_->offer(by_weight(*history_.best), progress_, forgetful);
+      NullStore no_store;
+      deflation_->offer(by_weight(*history_.best), progress_, no_store);
       keep_what_has_the_margin();
       history_.found_by_round.push_back(known() - before);
       if (static_cast<double>(known() - before) <= worth_a_round * static_cast<double>(before)) break;
@@ -172,7 +174,7 @@ class Search {
 
   void keep_what_has_the_margin() {
     if (known() == 0) return;
-    const Tensor margin = margins(subject_, deflation_->known_images());
+    const Tensor margin = margins(network_, parameters_, deflation_->known_images());
     deflation_->retain(margin > least_margin * margin.median());
   }
 
@@ -189,7 +191,7 @@ class Search {
     result_.evidence["first_layer_unexplained"] = share;
     if (!subject_.loss) result_.evidence["loss"] = "not known: taken for logistic or cross-entropy";
     if (!(share < unexplained)) {
-      result_.conclusion = Conclusion::inconclusive;
+      result_.status = Status::inconclusive;
       result_.reason = fmt::format(
           "{:.0f} % of the first layer is no sum of the candidates' gradients: training ended far from a KKT point, as "
           "it does from large initial weights or before the loss is very small, or its images are too many",
@@ -213,19 +215,21 @@ class Search {
   // weights are left that training began with and never outgrew.
   double first_layer_unexplained() {
     const Tensor& all = result_.claim.images;
-    const Tensor images = all.narrow(
-        0, 0, std::min(all.size(0), std::max(largest_projection / subject_.network->outputs(), std::int64_t{1})));
+    const Tensor images =
+        all.narrow(0, 0, std::min(all.size(0), std::max(largest_projection / network_.outputs(), std::int64_t{1})));
     if (!at::isfinite(images).all().item<bool>()) return 1;
-    const Parameters trained = subject_.trained.to(at::kDouble);
+    const Parameters trained = parameters_.to(at::kDouble);
     const Tensor coefficients =
-        project(*subject_.network->tangents_at({trained}, trained), images.to(at::kDouble), {}).coefficients;
+        project(*network_.tangents_at({trained}, trained), images.to(at::kDouble), {}).coefficients;
     if (images.size(0) == all.size(0)) result_.coefficients = coefficients.to(at::kFloat);
-    const Parameters rest = trained.minus(
-        subject_.network->pullback(trained, images.to(at::kDouble), [&](const Tensor&) { return coefficients; }));
-    return first_layer_norm(subject_, rest) / first_layer_norm(subject_, trained);
+    const Parameters rest =
+        trained.minus(network_.pullback(trained, images.to(at::kDouble), [&](const Tensor&) { return coefficients; }));
+    return first_layer_norm(network_, rest) / first_layer_norm(network_, trained);
   }
 
   const Subject& subject_;
+  const DenseNetwork& network_;
+  const Parameters& parameters_;  // trained
   const Settings& settings_;
   bool in_span_;
   Tensor basis_;
@@ -234,7 +238,7 @@ class Search {
   std::unique_ptr<TangentTarget> target_;
   Generator& random_;
   Progress& progress_;
-  Checkpoint& checkpoint_;
+  StateStore& store_;
   State kept_;  // of an interrupted run, until it is taken up
   SearchPlan plan_;
   std::optional<Deflation> deflation_;
@@ -268,7 +272,7 @@ void Kkt::validate(const OptionValues& options) const { static_cast<void>(parse(
 Estimate Kkt::estimate(const Subject& subject, std::int64_t images, const OptionValues& options) const {
   const Settings settings = parse(options);
   if (subject.loss == LossKind::squared) return {};
-  const Sizes sizes = sizes_of(subject);
+  const Sizes sizes = sizes_of(std::get<TrainedNetwork>(subject.released));
   const auto count = static_cast<double>(images);
   const bool in_span = settings.space != "pixels" && images <= largest_rank && settings.rounds > 0;
   const double candidates =
@@ -281,31 +285,33 @@ Estimate Kkt::estimate(const Subject& subject, std::int64_t images, const Option
   return estimate;
 }
 
-Reconstruction Kkt::run(const Subject& subject, const Handed& handed, const OptionValues& options, Generator& random,
-                        Progress& progress, Checkpoint& checkpoint) const {
+Reconstruction Kkt::run(const Subject& subject, const HandOver& hand_over, const OptionValues& options,
+                        Generator& random, Progress& progress, StateStore& store) const {
   const Settings settings = parse(options);
   if (subject.loss == LossKind::squared) {
     return not_applicable(
         "the network was trained on the squared loss, which does not lead to a KKT point of margin maximisation");
   }
-  if (handed.complete) {
+  if (hand_over.complete) {
     return not_applicable("every image that the row space counts is confirmed already: nothing is left to find");
   }
-  if (!subject.network->first_layer().dense) return not_applicable("the first layer is not dense");
-  if (const double start = share_of_start(subject); start > largest_known_start) {
+  const auto& released = std::get<TrainedNetwork>(subject.released);
+  const DenseNetwork* dense = released.dense();
+  if (dense == nullptr) return not_applicable("the first layer is not dense");
+  if (const double start = share_of_start(*dense, released); start > largest_known_start) {
     return not_applicable(fmt::format(
         "the weights that training began with are {:.0f} % of the first layer's squares still: it is far from a KKT "
         "point, where it would be a sum of gradients alone",
         100 * start));
   }
   progress.stage("kkt: row space of the first layer");
-  const auto span = own_span(subject);
+  const auto span = own_span(*dense, released.trained);
   if (settings.space == "span" && !span) {
     return not_applicable(
         "--space span: the first layer has no row space that stands out from the weights it began with; use --space "
         "pixels");
   }
-  return Search(subject, settings, span, random, progress, checkpoint).run();
+  return Search(subject, settings, span, random, progress, store).run();
 }
 
 }  // namespace afterimage

@@ -22,64 +22,64 @@ Tensor joined(const Parameters& parameters, const LastLayer& layer) {
 }
 
 // Whether the outputs are what the layer makes of its features: tried on a few images.
-bool is_linear(const Subject& subject, const LastLayer& layer) {
+bool is_linear(const TrainedNetwork& released, const LastLayer& layer) {
   constexpr std::int64_t count = 3;
   Generator random = seeded(0);
-  const Tensor images = at::rand({count, subject.network->inputs()}, random, at::kFloat);
-  const Tensor features = last_layer_features(subject, layer, images);
+  const Tensor images = at::rand({count, released.network->inputs()}, random, at::kFloat);
+  const Tensor features = last_layer_features(released, layer, images);
   const auto change_of_outputs = [&] {
-    return (subject.network->evaluate(subject.trained, images) - subject.network->evaluate(subject.initial, images))
+    return (released.network->evaluate(released.trained, images) - released.network->evaluate(released.initial, images))
         .to(at::kDouble);
   };
   const Tensor given = change_of_outputs(),
-               expected = at::mm(features, (joined(subject.trained, layer) - joined(subject.initial, layer)).t());
+               expected = at::mm(features, (joined(released.trained, layer) - joined(released.initial, layer)).t());
   return ((given - expected).norm() <= linear * given.norm()).item<bool>();
 }
 
-Reconstruction by_fit(const Subject& subject, const std::string& evidence) {
+Reconstruction by_fit(const TrainedNetwork& released, const std::string& evidence) {
   Reconstruction result;
   result.evidence["membership_by"] = "how near the outputs are to targets of the squared loss: " + evidence;
-  result.claim.membership = [&subject](const Tensor& images) { return distance_to_targets(subject, images).neg(); };
+  result.claim.membership = [&released](const Tensor& images) { return distance_to_targets(released, images).neg(); };
   return result;
 }
 
 }  // namespace
 
-std::optional<LastLayer> trained_last_layer(const Subject& subject) {
-  if (!subject.network || !subject.knows_initial()) return std::nullopt;
-  const std::vector<bool> moving = moved(subject.trained.minus(subject.initial));
-  const std::int64_t outputs = subject.network->outputs();
+std::optional<LastLayer> trained_last_layer(const TrainedNetwork& released) {
+  if (!released.knows_initial()) return std::nullopt;
+  const std::vector<bool> moving = moved(released.trained.minus(released.initial));
+  const std::int64_t outputs = released.network->outputs();
   std::optional<std::size_t> weight, bias;
   for (std::size_t i = 0; i < moving.size(); ++i) {
     if (!moving[i]) continue;
-    const Tensor& tensor = subject.trained[i];
+    const Tensor& tensor = released.trained[i];
     auto& place = tensor.dim() == 2 ? weight : bias;
     if (tensor.dim() > 2 || tensor.dim() < 1 || tensor.size(0) != outputs || place) return std::nullopt;
     place = i;
   }
   if (!weight) return std::nullopt;
   const LastLayer layer{*weight, bias};
-  if (!is_linear(subject, layer)) return std::nullopt;
+  if (!is_linear(released, layer)) return std::nullopt;
   return layer;
 }
 
-Tensor last_layer_features(const Subject& subject, const LastLayer& layer, const Tensor& images) {
-  const std::int64_t outputs = subject.network->outputs();
-  std::vector<Tensor> rows{at::empty({0, joined(subject.trained, layer).size(1)}, at::kDouble)};
+Tensor last_layer_features(const TrainedNetwork& released, const LastLayer& layer, const Tensor& images) {
+  const std::int64_t outputs = released.network->outputs();
+  std::vector<Tensor> rows{at::empty({0, joined(released.trained, layer).size(1)}, at::kDouble)};
   // An output goes through its own row alone: as many images at a time as there are outputs, each by one of them.
   for (std::int64_t first = 0; first < images.size(0); first += outputs) {
     const std::int64_t count = std::min(outputs, images.size(0) - first);
     const Parameters gradient =
-        subject.network->pullback(subject.trained, images.narrow(0, first, count),
-                                  [&](const Tensor& f) { return at::eye(count, outputs, f.options()); });
+        released.network->pullback(released.trained, images.narrow(0, first, count),
+                                   [&](const Tensor& f) { return at::eye(count, outputs, f.options()); });
     rows.push_back(joined(gradient, layer).narrow(0, 0, count));
   }
   return at::cat(rows);
 }
 
-SpanSearch find_feature_span(const Subject& subject, const LastLayer& layer) {
-  const Tensor trained = joined(subject.trained, layer);
-  SpanSearch search = find_row_span(joined(subject.initial, layer), trained);
+SpanSearch find_feature_span(const TrainedNetwork& released, const LastLayer& layer) {
+  const Tensor trained = joined(released.trained, layer);
+  SpanSearch search = find_row_span(joined(released.initial, layer), trained);
   const double size = std::sqrt(trained.square().mean().item<double>());
   if (!search.span || search.span->gap < least_gap || search.span->rounding > largest_noise * size) {
     search.span.reset();
@@ -87,31 +87,31 @@ SpanSearch find_feature_span(const Subject& subject, const LastLayer& layer) {
         "the last layer's change has no smaller rank than its {} output(s) allow, as with at least that many training "
         "images, or "
         "under Adam",
-        subject.network->outputs());
+        released.network->outputs());
   }
   return search;
 }
 
-Tensor distance_to_targets(const Subject& subject, const Tensor& images) {
-  const Tensor outputs = subject.network->evaluate(subject.trained, images).to(at::kDouble);
+Tensor distance_to_targets(const TrainedNetwork& released, const Tensor& images) {
+  const Tensor outputs = released.network->evaluate(released.trained, images).to(at::kDouble);
   return (outputs - fitted_targets(outputs)).abs().amax(1);
 }
 
-Reconstruction probe_last_layer(const Subject& subject, const LastLayer& layer) {
-  const SpanSearch search = find_feature_span(subject, layer);
+Reconstruction probe_last_layer(const TrainedNetwork& released, std::optional<LossKind> loss, const LastLayer& layer) {
+  const SpanSearch search = find_feature_span(released, layer);
   Reconstruction result;
   if (search.span) {
     result.evidence["rank"] = search.span->rank;
     result.evidence["gap"] = search.span->gap;
     result.evidence["weight_decay_factor"] = search.span->decay;
     result.evidence["membership_by"] = "the distance of features to the row space of the last layer's change";
-    result.claim.membership = [&subject, layer, span = *search.span](const Tensor& images) {
-      return distance_to_span(span, last_layer_features(subject, layer, images)).neg();
+    result.claim.membership = [&released, layer, span = *search.span](const Tensor& images) {
+      return distance_to_span(span, last_layer_features(released, layer, images)).neg();
     };
-  } else if (subject.loss == LossKind::squared) {
-    result = by_fit(subject, search.evidence);
+  } else if (loss == LossKind::squared) {
+    result = by_fit(released, search.evidence);
   } else {
-    result.conclusion = Conclusion::not_applicable;
+    result.status = Status::not_applicable;
     result.reason = "only the last layer was trained, and " + search.evidence;
   }
   result.evidence["layer"] = "last";

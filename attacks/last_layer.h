@@ -25,21 +25,21 @@ struct LastLayer {
 
 // The last layer, where it is all that training moved: one weight with a row for each output, perhaps their biases, in
 // which the outputs are linear. Null otherwise, and where the start is not known.
-std::optional<LastLayer> trained_last_layer(const Subject& subject);
+std::optional<LastLayer> trained_last_layer(const TrainedNetwork& released);
 
 // What images [n, d] put into that layer, [n, width] float64, or [n, width + 1] with what goes into the bias: the
 // gradients of an output by its row of the layer.
-Tensor last_layer_features(const Subject& subject, const LastLayer& layer, const Tensor& images);
+Tensor last_layer_features(const TrainedNetwork& released, const LastLayer& layer, const Tensor& images);
 
 // The row space of the layer's change, its basis [rank, width (+ 1)]; null where its rank does not tell the images from
 // the outputs.
-SpanSearch find_feature_span(const Subject& subject, const LastLayer& layer);
+SpanSearch find_feature_span(const TrainedNetwork& released, const LastLayer& layer);
 
 // [n] float64: how far the outputs at images [n, d] are from what they would be at training images, the nearest targets
 // of the squared loss; the largest over the outputs.
-Tensor distance_to_targets(const Subject& subject, const Tensor& images);
+Tensor distance_to_targets(const TrainedNetwork& released, const Tensor& images);
 
-// The span probe of such a subject.
-Reconstruction probe_last_layer(const Subject& subject, const LastLayer& layer);
+// The span probe of such a network. Its claim refers to `released`, which has to outlive it.
+Reconstruction probe_last_layer(const TrainedNetwork& released, std::optional<LossKind> loss, const LastLayer& layer);
 
 }  // namespace afterimage

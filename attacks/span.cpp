@@ -125,10 +125,11 @@ SpanSearch find_row_span(const Tensor& trained) {
   return find_row_span(none, trained.masked_fill(trained.norm(2, 0) < still_column * noise, 0));
 }
 
-SpanSearch row_span_of(const Subject& subject) {
-  const FirstLayer first = subject.network->first_layer();
-  if (!first.dense) return {std::nullopt, "the first layer is not dense", {}, {}};
-  return find_row_span(subject.initial.at(first.weight), subject.trained.at(first.weight));
+SpanSearch row_span_of(const TrainedNetwork& released) {
+  const DenseNetwork* dense = released.dense();
+  if (dense == nullptr) return {std::nullopt, "the first layer is not dense", {}, {}};
+  const std::string weight = dense->first_weight();
+  return find_row_span(released.initial.at(weight), released.trained.at(weight));
 }
 
 Tensor distance_to_span(const RowSpan& span, const Tensor& images) {
@@ -152,21 +153,22 @@ Tensor distance_to_leading(const Tensor& directions, const Tensor& images) {
 }
 
 Estimate Span::estimate(const Subject& subject, std::int64_t, const OptionValues&) const {
-  return cost_of_span(sizes_of(subject));
+  return cost_of_span(sizes_of(std::get<TrainedNetwork>(subject.released)));
 }
 
-Reconstruction Span::run(const Subject& subject, const Handed&, const OptionValues&, Generator&, Progress& progress,
-                         Checkpoint&) const {
-  if (const auto last = trained_last_layer(subject)) {
+Reconstruction Span::run(const Subject& subject, const HandOver&, const OptionValues&, Generator&, Progress& progress,
+                         StateStore&) const {
+  const auto& released = std::get<TrainedNetwork>(subject.released);
+  if (const auto last = trained_last_layer(released)) {
     progress.stage("span: spectrum of the last layer's change");
-    return probe_last_layer(subject, *last);
+    return probe_last_layer(released, subject.loss, *last);
   }
   progress.stage("span: spectrum of the first layer's change");
   Reconstruction result;
-  const SpanSearch search = row_span_of(subject);
+  const SpanSearch search = row_span_of(released);
   result.evidence["singular_values"] = search.singular_values;
   if (!search.span && !search.directions.defined()) {
-    result.conclusion = Conclusion::not_applicable;
+    result.status = Status::not_applicable;
     result.reason = search.evidence;
     return result;
   }

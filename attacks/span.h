@@ -32,8 +32,8 @@ SpanSearch find_row_span(const Tensor& initial, const Tensor& trained);
 // The same for weights whose start is not known but small (docs/methods.md, section 4): of the trained weights
 // themselves.
 SpanSearch find_row_span(const Tensor& trained);
-// Of the subject's first layer; null as well where that is not dense.
-SpanSearch row_span_of(const Subject& subject);
+// Of the network's first layer; null as well where that is not dense. The start has to be known.
+SpanSearch row_span_of(const TrainedNetwork& released);
 
 // Relative distance ||x - P x|| / ||x|| of images [n, d] to the row space, [n] float64; 1 for an image that is zero.
 Tensor distance_to_span(const RowSpan& span, const Tensor& images);
@@ -57,8 +57,8 @@ class Span final : public Attack {
   }
   std::vector<OptionSpec> options() const override { return {}; }
   Estimate estimate(const Subject& subject, std::int64_t images, const OptionValues& options) const override;
-  Reconstruction run(const Subject& subject, const Handed& handed, const OptionValues& options, Generator& random,
-                     Progress& progress, Checkpoint& checkpoint) const override;
+  Reconstruction run(const Subject& subject, const HandOver& hand_over, const OptionValues& options, Generator& random,
+                     Progress& progress, StateStore& store) const override;
 };
 
 }  // namespace afterimage

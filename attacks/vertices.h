@@ -22,8 +22,8 @@ class Vertices final : public Attack {
   std::vector<OptionSpec> options() const override;
   void validate(const OptionValues& options) const override;
   Estimate estimate(const Subject& subject, std::int64_t images, const OptionValues& options) const override;
-  Reconstruction run(const Subject& subject, const Handed& handed, const OptionValues& options, Generator& random,
-                     Progress& progress, Checkpoint& checkpoint) const override;
+  Reconstruction run(const Subject& subject, const HandOver& hand_over, const OptionValues& options, Generator& random,
+                     Progress& progress, StateStore& store) const override;
 };
 
 }  // namespace afterimage

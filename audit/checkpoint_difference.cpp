@@ -42,13 +42,13 @@ std::vector<std::string> names_where(const std::vector<TensorChange>& changes, b
   return names;
 }
 
-Subject subject_of(const DenseLayers& dense, const Parameters& initial, const Parameters& trained,
-                   const std::string& file) {
-  Subject subject;
-  subject.network = make_network(dense.architecture(), "standard", dense.sizes.front(), dense.sizes.back());
-  subject.initial = subject.network->arranged(completed_start(initial, trained), file);
-  subject.trained = subject.network->arranged(trained, file);
-  return subject;
+TrainedNetwork network_of(const DenseLayers& dense, const Parameters& initial, const Parameters& trained,
+                          const std::string& file) {
+  TrainedNetwork released;
+  released.network = make_network(dense.architecture(), "standard", dense.sizes.front(), dense.sizes.back());
+  released.initial = released.network->arranged(completed_start(initial, trained), file);
+  released.trained = released.network->arranged(trained, file);
+  return released;
 }
 
 void say_of_last_layer(const SpanSearch& search, std::vector<std::string>& findings) {
@@ -63,17 +63,17 @@ void say_of_last_layer(const SpanSearch& search, std::vector<std::string>& findi
   }
 }
 
-void say_of_dense(const Subject& subject, std::vector<std::string>& findings) {
-  const Capacity capacity = capacity_of(subject);
+void say_of_dense(const TrainedNetwork& released, std::vector<std::string>& findings) {
+  const Capacity capacity = capacity_of(released);
   if (capacity.last_layer_only) {
     findings.push_back(fmt::format(
         "only the last layer changed: its {} numbers are a sum over the training images of what the layers below make "
         "of them, and determine at most {:.0f} images; no attack here reconstructs from it",
         capacity.equations, std::floor(capacity.images())));
-    if (const auto last = trained_last_layer(subject)) say_of_last_layer(find_feature_span(subject, *last), findings);
+    if (const auto last = trained_last_layer(released)) say_of_last_layer(find_feature_span(released, *last), findings);
     return;
   }
-  const SpanSearch search = row_span_of(subject);
+  const SpanSearch search = row_span_of(released);
   if (search.span) {
     findings.push_back(
         fmt::format("the first layer's change has rank {} (singular values fall {:.0f}-fold after it{}): that many "
@@ -118,7 +118,7 @@ CheckpointDifference difference_of(const Parameters& initial, const std::string&
         fmt::format("fully connected layers: {} on inputs of {}, {} output(s); that they have ReLUs is "
                     "supposed",
                     dense->architecture(), dense->sizes.front(), dense->sizes.back()));
-    say_of_dense(subject_of(*dense, initial, trained, trained_file), findings);
+    say_of_dense(network_of(*dense, initial, trained, trained_file), findings);
   } else {
     findings.emplace_back(
         "not a chain of fully connected layers: the architecture has to come with a TorchScript archive, and "

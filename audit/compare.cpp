@@ -47,9 +47,9 @@ std::vector<Place> places_of(const CompareSpec& spec) {
 }
 
 // The commands that a run still needs; none when its report is there. model.json is what `train` writes last.
-Job job_of(const CompareSpec& spec, const Place& place, const fs::path& out, int threads) {
+ProcessJob job_of(const CompareSpec& spec, const Place& place, const fs::path& out, int threads) {
   const fs::path folder = out / place.folder;
-  Job job{fmt::format("{}, seed {}", spec.settings[place.setting].name, place.seed), {}, folder / "log.txt"};
+  ProcessJob job{fmt::format("{}, seed {}", spec.settings[place.setting].name, place.seed), {}, folder / "log.txt"};
   if (fs::exists(folder / "report" / "report.json")) return job;
   fs::create_directories(folder);
   if (!fs::exists(folder / "run" / "model.json")) {
@@ -228,16 +228,16 @@ DefenseComparison run_comparison(const CompareRequest& request, const Context& c
   const int threads = std::max(1, context.threads / static_cast<int>(jobs));
   const std::vector<Place> places = places_of(spec);
   std::vector<std::string> failures(places.size());
-  std::vector<Job> open;
+  std::vector<ProcessJob> open;
   std::vector<std::size_t> place_of_job;
   for (std::size_t i = 0; i < places.size(); ++i) {
-    Job job = job_of(spec, places[i], request.out, threads);
+    ProcessJob job = job_of(spec, places[i], request.out, threads);
     if (job.commands.empty()) continue;
     open.push_back(std::move(job));
     place_of_job.push_back(i);
   }
   bool refused = false;
-  const auto ended = [&](std::size_t index, const JobResult& result) {
+  const auto ended = [&](std::size_t index, const ProcessResult& result) {
     const std::string& name = open[index].name;
     refused = result.exit_code == bad_usage || result.exit_code == bad_input;
     if (result.exit_code == bad_usage) throw UsageError(fmt::format("{}: {}", name, result.message));

@@ -18,7 +18,7 @@ fs::path state_file(fs::path out) {
 }  // namespace
 
 DefenseState::DefenseState(const fs::path& out, const std::string& fingerprint, bool take)
-    : file_(state_file(out)), checkpoint_(file_, fingerprint, take) {}
+    : file_(state_file(out)), store_(file_, fingerprint, take) {}
 
 void DefenseState::clear() const {
   fs::remove(file_);
@@ -37,7 +37,7 @@ std::string fingerprint_of(const Undefended& undefended, const std::string& arch
   text += fmt::format("|{}|{}|{}", recipe.max_steps, recipe.until_loss, recipe.patience);
   text += fmt::format("|{}|{}|{}|{}|{}|{}|{}|{}|{}|{}", name_of(recipe.loss), name_of(recipe.optimizer),
                       recipe.learning_rate, recipe.momentum, recipe.weight_decay, recipe.batch, recipe.over_loss,
-                      recipe.augment, fmt::join(recipe.frozen, ","), fmt::join(undefended.image_shape, "x"));
+                      recipe.augment, fmt::join(recipe.frozen, ","), fmt::join(undefended.space.shape, "x"));
   for (const auto& [name, tensor] : undefended.initial.entries()) text += "|" + digest_of(tensor);
   return sha256_of(text + "|" + digest_of(undefended.images) + "|" + digest_of(undefended.targets));
 }

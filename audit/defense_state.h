@@ -19,12 +19,12 @@ class DefenseState {
   // from; it is, where everything that decides the outcome is the same. Throws InputError where it is damaged.
   DefenseState(const std::filesystem::path& out, const std::string& fingerprint, bool take);
 
-  // What `work` makes of the checkpoint. One that can never be made leaves nothing; one that was interrupted leaves its
-  // state.
+  // The result of `work`, which is given the store. Where `work` throws UsageError nothing is left; where it is
+  // interrupted its state is left.
   template <typename Work>
   auto run(Work&& work) {
     try {
-      return work(static_cast<Checkpoint&>(checkpoint_));
+      return work(static_cast<StateStore&>(store_));
     } catch (const UsageError&) {
       clear();
       throw;
@@ -35,7 +35,7 @@ class DefenseState {
 
  private:
   std::filesystem::path file_;
-  FileCheckpoint checkpoint_;
+  FileStateStore store_;
 };
 
 // Of everything that decides what the defence makes of this.

@@ -38,12 +38,12 @@ Tensor constants(const std::string& option, std::string_view text, double low, d
   return spread;
 }
 
-void set_normalization(TrainingSet& set, const std::string& option, const std::vector<std::int64_t>& shape) {
+void set_normalization(ImageSpace& space, const std::string& option) {
   constexpr double smallest = 1e-4;  // a standard deviation below would make inputs that no float32 training likes
   const std::size_t comma = option.find(',');
   const std::string_view text = option, rest = comma == std::string::npos ? "" : text.substr(comma + 1);
-  set.mean = constants(option, text.substr(0, comma), 0, 1, shape);
-  set.scale = constants(option, rest, smallest, 1, shape);
+  space.mean = constants(option, text.substr(0, comma), 0, 1, space.shape);
+  space.scale = constants(option, rest, smallest, 1, space.shape);
 }
 
 }  // namespace
@@ -69,31 +69,32 @@ DrawnData draw_data(const std::string& data, const Task& task, std::int64_t samp
   const std::int64_t half = others.size() / 2, outputs = task.outputs(all.labels);
 
   DrawnData result;
-  result.image_shape = all.image_shape();
   TrainingSet& training = result.training;
   training.labels = chosen.labels;
-  training.mean = at::zeros({pixels.size(1)});
+  ImageSpace& space = training.space;
+  space.shape = all.image_shape();
+  space.mean = at::zeros({pixels.size(1)});
   if (says_mean) {
-    training.mean = all.mean;
-    training.scale = all.scale;
+    space.mean = all.mean;
+    space.scale = all.scale;
     result.mean_of_training = true;
   } else if (!inputs.normalize.empty()) {
-    set_normalization(training, inputs.normalize, result.image_shape);
+    set_normalization(space, inputs.normalize);
   } else if (mean_kind == "training") {
-    training.mean = pixels.mean(0);
+    space.mean = pixels.mean(0);
     result.mean_of_training = true;
   } else if (mean_kind == "public") {
     if (half < 1)
       throw UsageError("--mean public: the data has no images outside the training set; use training or none");
-    training.mean = other_pixels.narrow(0, 0, half).mean(0);
+    space.mean = other_pixels.narrow(0, 0, half).mean(0);
   }
-  training.images = training.as_seen(pixels);
+  training.images = space.inputs(pixels);
   result.targets = chosen.targets.defined() ? chosen.targets : task.targets(chosen.labels, outputs);
   if (result.targets.size(1) != outputs) {
     throw InputError(fmt::format("{}: targets have {} columns but --task {} has {} outputs", data,
                                  result.targets.size(1), task.text(), outputs));
   }
-  result.held_out = training.as_seen(other_pixels.narrow(0, half, others.size() - half));
+  result.held_out = space.inputs(other_pixels.narrow(0, half, others.size() - half));
   result.held_out_targets = task.targets(others.labels.narrow(0, half, others.size() - half), outputs);
   return result;
 }

@@ -12,7 +12,6 @@ struct DrawnData {
   TrainingSet training;
   Tensor targets;                     // [N, C]
   Tensor held_out, held_out_targets;  // others of the task, to measure accuracy on; none are in the training set
-  std::vector<std::int64_t> image_shape;
   // Whether the mean that is taken off is that of the training images, or came with the data: a distilled set has that
   // of its originals. A public mean is not: its images are taken to be chosen without a look at the training images.
   bool mean_of_training = false;

@@ -24,10 +24,10 @@ Tensor margins(const Tensor& outputs, const Tensor& targets) {
       .squeeze(1);
 }
 
-Tensor active_bounds(const Tensor& images, const InputBounds& bounds) {
-  const Tensor pixels = bounds.pixels(images);
-  const double slack = at_bound * (bounds.high - bounds.low);
-  return (pixels < bounds.low + slack).logical_or(pixels > bounds.high - slack).sum(1);
+Tensor active_bounds(const Tensor& images, const ImageSpace& space) {
+  const Tensor pixels = space.pixels(images);
+  const double slack = at_bound * (space.high - space.low);
+  return (pixels < space.low + slack).logical_or(pixels > space.high - slack).sum(1);
 }
 
 // Not by matrix products, of which rounding leaves copies apart; some rows at a time, for the whole would be N x N.
@@ -67,7 +67,8 @@ std::optional<Exposure> exposure_of(const Case& subject, const Tensor& coefficie
   const Finding* strongest = best_reconstruction(findings);
   if (strongest == nullptr || strongest->samples.empty()) return std::nullopt;
   const Tensor& images = subject.truth.training;
-  const Tensor outputs = subject.subject.network->evaluate(subject.subject.trained, images);
+  const auto& released = std::get<TrainedNetwork>(subject.subject.released);
+  const Tensor outputs = released.network->evaluate(released.trained, images);
   Exposure result;
   result.attack = strongest->attack;
   const auto found = exposures(*strongest, static_cast<std::size_t>(images.size(0)));
@@ -83,12 +84,12 @@ std::optional<Exposure> exposure_of(const Case& subject, const Tensor& coefficie
   if (coefficients.defined()) {
     add("dual_coefficient", numbers(coefficients.norm(2, 1)));
   } else {
-    result.reason = subject.subject.knows_initial()
+    result.reason = released.knows_initial()
                         ? "dual_coefficient: the training images are too many for the coefficients to be solved for"
                         : "dual_coefficient: it is solved for from the weights before training, which are not known";
   }
   add("margin", numbers(margins(outputs, subject.targets)));
-  add("active_bounds", numbers(active_bounds(images, subject.subject.bounds)));
+  add("active_bounds", numbers(active_bounds(images, subject.subject.space)));
   if (images.size(0) > 1) add("nearest_neighbour", numbers(nearest_neighbours(images)));
   add("loss", losses(subject.subject.loss.value_or(LossKind::squared), outputs, subject.targets));
   if (result.reason.empty() &&

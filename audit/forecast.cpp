@@ -48,7 +48,8 @@ std::vector<Forecast> forecast(const Case& subject, const AuditRequest& request,
   std::vector<Forecast> forecasts;
   for (const auto& name : attacks_of(request)) {
     const Attack& attack = attack_named(name);
-    const bool applies = subject.subject.knows_initial() || attack.works_without_initial();
+    const TrainedNetwork* released = subject.subject.trained_network();
+    const bool applies = (released != nullptr && released->knows_initial()) || attack.works_without_initial();
     const OptionValues options(attack.options(), request.options);
     const Estimate estimate =
         applies ? attack.estimate(subject.subject, subject.truth.training.size(0), options) : Estimate{};

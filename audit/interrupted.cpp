@@ -130,7 +130,7 @@ void Leftovers::clear_half_written() const {
   }
 }
 
-FileCheckpoint::FileCheckpoint(fs::path file, std::string fingerprint, bool take)
+FileStateStore::FileStateStore(fs::path file, std::string fingerprint, bool take)
     : file_(std::move(file)),
       fingerprint_(std::move(fingerprint)),
       next_(std::chrono::steady_clock::now() + often_enough) {
@@ -139,7 +139,7 @@ FileCheckpoint::FileCheckpoint(fs::path file, std::string fingerprint, bool take
   if (content.metadata["fingerprint"] == fingerprint_) kept_ = State(std::move(content.arrays));
 }
 
-void FileCheckpoint::keep(const State& state) {
+void FileStateStore::keep(const State& state) {
   const auto start = std::chrono::steady_clock::now();
   if (file_.has_parent_path()) fs::create_directories(file_.parent_path());
   write_safetensors(file_, {state.arrays(), {{"fingerprint", fingerprint_}}});

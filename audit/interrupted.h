@@ -10,7 +10,7 @@
 #include <string>
 
 #include "audit/context.h"
-#include "models/checkpoint.h"
+#include "models/state.h"
 #include "reports/report.h"
 
 namespace afterimage {
@@ -46,11 +46,11 @@ class Leftovers {
 
 // The state of an attack or a defence in a file, at most once in some seconds and for no more than a small share of the
 // time.
-class FileCheckpoint final : public Checkpoint {
+class FileStateStore final : public StateStore {
  public:
   // `take`: whether what the file holds is to be gone on from; it is, where its fingerprint is this one. Throws
   // InputError where it is damaged.
-  FileCheckpoint(std::filesystem::path file, std::string fingerprint, bool take);
+  FileStateStore(std::filesystem::path file, std::string fingerprint, bool take);
   State take() override { return std::exchange(kept_, {}); }
   bool due() const override { return std::chrono::steady_clock::now() >= next_; }
   void keep(const State& state) override;  // makes the file's folder where there is none

@@ -75,7 +75,7 @@ bool is_success(int exit_code) { return exit_code == done || exit_code == inconc
 
 class Jobs {
  public:
-  Jobs(const std::vector<Job>& jobs, std::int64_t most) : jobs_(jobs), most_(static_cast<std::size_t>(most)) {}
+  Jobs(const std::vector<ProcessJob>& jobs, std::int64_t most) : jobs_(jobs), most_(static_cast<std::size_t>(most)) {}
   ~Jobs() {
     for (const auto& [process, running] : running_) kill(process, SIGINT);
     for (const auto& [process, running] : running_) waitpid(process, nullptr, 0);
@@ -83,7 +83,7 @@ class Jobs {
   Jobs(const Jobs&) = delete;
   Jobs& operator=(const Jobs&) = delete;
 
-  void run(Progress& progress, const std::function<void(std::size_t, const JobResult&)>& ended) {
+  void run(Progress& progress, const std::function<void(std::size_t, const ProcessResult&)>& ended) {
     std::size_t finished = 0;
     while (finished < jobs_.size()) {
       while (next_ < jobs_.size() && has_room()) {
@@ -108,12 +108,12 @@ class Jobs {
   }
 
   void begin(Running running) {
-    const Job& job = jobs_[running.job];
+    const ProcessJob& job = jobs_[running.job];
     running_[start(job.commands[running.command], job.log.string())] = running;
   }
 
   // The job that has ended, if one has, within a moment.
-  std::optional<std::pair<std::size_t, JobResult>> wait_for_one() {
+  std::optional<std::pair<std::size_t, ProcessResult>> wait_for_one() {
     int status = 0;
     rusage usage{};
     const pid_t process = wait4(-1, &status, WNOHANG, &usage);
@@ -125,18 +125,18 @@ class Jobs {
     Running running = found->second;
     running_.erase(found);
     const int exit_code = WIFEXITED(status) ? WEXITSTATUS(status) : internal;
-    const Job& job = jobs_[running.job];
+    const ProcessJob& job = jobs_[running.job];
     if (is_success(exit_code) && ++running.command < job.commands.size()) {
       begin(running);
       return std::nullopt;
     }
     peak_ = std::max(peak_, static_cast<std::uint64_t>(usage.ru_maxrss) * kibi);
-    if (is_success(exit_code)) return std::pair{running.job, JobResult{exit_code, {}}};
+    if (is_success(exit_code)) return std::pair{running.job, ProcessResult{exit_code, {}}};
     const std::string killed = WIFSIGNALED(status) ? fmt::format("killed by signal {}", WTERMSIG(status)) : "";
-    return std::pair{running.job, JobResult{exit_code, killed.empty() ? last_line(job.log) : killed}};
+    return std::pair{running.job, ProcessResult{exit_code, killed.empty() ? last_line(job.log) : killed}};
   }
 
-  const std::vector<Job>& jobs_;
+  const std::vector<ProcessJob>& jobs_;
   std::size_t most_, next_ = 0;
   std::map<pid_t, Running> running_;
   std::uint64_t peak_ = 0;  // the most that any has taken
@@ -144,8 +144,8 @@ class Jobs {
 
 }  // namespace
 
-void run_jobs(const std::vector<Job>& jobs, std::int64_t most, Progress& progress,
-              const std::function<void(std::size_t, const JobResult&)>& done) {
+void run_jobs(const std::vector<ProcessJob>& jobs, std::int64_t most, Progress& progress,
+              const std::function<void(std::size_t, const ProcessResult&)>& done) {
   Jobs(jobs, most).run(progress, done);
 }
 

@@ -4,8 +4,7 @@
 #include <string>
 #include <vector>
 
-#include "models/picture_shape.h"
-#include "models/tensor.h"
+#include "models/image_space.h"
 #include "reports/contact_sheet.h"
 
 namespace afterimage {

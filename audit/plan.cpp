@@ -68,16 +68,16 @@ Parameters read_initial(const std::string& file, const std::string& key) {
 }
 
 // Returns whether the last layer's start is not known.
-bool load_weights(Subject& subject, const Parameters& trained, const SubjectFiles& files) {
+bool load_weights(TrainedNetwork& released, const Parameters& trained, const SubjectFiles& files) {
   bool new_head = false;
   if (!files.initial.empty()) {
     Parameters initial = read_initial(files.initial, files.key);
-    new_head = complete_head(initial, trained, *subject.network, files.trained);
+    new_head = complete_head(initial, trained, *released.network, files.trained);
     require_same_layout(initial, files.initial, trained, files.trained);
-    subject.initial = subject.network->arranged(initial, files.initial);
+    released.initial = released.network->arranged(initial, files.initial);
   }
-  subject.trained = subject.network->arranged(trained, files.trained);
-  if (subject.knows_initial()) require_change(subject.initial, subject.trained, files);
+  released.trained = released.network->arranged(trained, files.trained);
+  if (released.knows_initial()) require_change(released.initial, released.trained, files);
   return new_head;
 }
 
@@ -104,9 +104,9 @@ LabelledImages load_control(const ControlRequest& request, const std::string& so
 }
 
 std::string known_preprocessing(const TrainingSet& training) {
-  if (training.scale.defined())
+  if (training.space.scale.defined())
     return "the mean and scale by which preprocessing normalises pixels, and the pixel range";
-  return training.mean.abs().max().item<double>() > 0
+  return training.space.mean.abs().max().item<double>() > 0
              ? "the mean image that preprocessing takes off, and the pixel range"
              : "the pixel range of the inputs";
 }
@@ -139,10 +139,8 @@ std::vector<std::string> texts_of(const Tensor& labels) {
 
 // What attacks may know of the data, and what scoring holds their claims against.
 void set_data(Case& subject, const TrainingSet& training, const LabelledImages& control) {
-  subject.subject.bounds = {training.mean, 0, 1, training.scale};
-  subject.subject.image_shape = subject.model.input_shape;
-  subject.truth = {training.images, training.as_seen(control.images.flatten(1)), training.mean,
-                   subject.model.input_shape, training.scale};
+  subject.subject.space = training.space;
+  subject.truth = {training.images, training.space.inputs(control.images.flatten(1)), training.space};
   subject.labels = texts_of(training.labels);
 }
 
@@ -201,9 +199,10 @@ Case load_case(const SubjectFiles& files, const ControlRequest& request, std::in
   if (files.model.empty()) {
     result.model = infer_model(trained, files.trained, training_arrays, files.training_set, files.task);
   }
-  result.subject.network = result.model.network();
+  auto& released = result.subject.released.emplace<TrainedNetwork>();
+  released.network = result.model.network();
   result.subject.loss = result.model.loss;
-  const bool new_head = load_weights(result.subject, trained, files);
+  const bool new_head = load_weights(released, trained, files);
   const TrainingSet training = training_set_of(training_arrays, files.training_set, result.model);
   const TrainingRecord record =
       files.training_record.empty() ? TrainingRecord{} : read_training_record(files.training_record);
@@ -229,7 +228,7 @@ Case load_case(const SubjectFiles& files, const ControlRequest& request, std::in
   facts.inputs.push_back(describe("training-set", files.training_set));
   if (!files.training_record.empty()) facts.inputs.push_back(describe("training-record", files.training_record));
   for (const auto& file : control.files) facts.inputs.push_back(describe("control", file));
-  facts.model = {result.model.architecture, result.model.parameterization, result.subject.trained.count(),
+  facts.model = {result.model.architecture, result.model.parameterization, released.trained.count(),
                  result.model.input_shape, result.model.outputs};
   facts.data = {record.data_source.value_or("unknown"),
                 result.model.task,
@@ -237,13 +236,13 @@ Case load_case(const SubjectFiles& files, const ControlRequest& request, std::in
                 training.images.size(1),
                 control.size(),
                 control.source};
-  facts.threat_model = threat_model(result.model, result.subject.knows_initial(), new_head, training);
+  facts.threat_model = threat_model(result.model, released.knows_initial(), new_head, training);
   facts.training = record.facts;
-  const Tensor outputs = result.subject.network->evaluate(result.subject.trained, training.images);
+  const Tensor outputs = released.network->evaluate(released.trained, training.images);
   result.targets = task.targets(training.labels, result.model.outputs);
   facts.training->train_accuracy = accuracy(outputs, result.targets);
   if (result.model.loss) facts.training->final_loss = loss_of(*result.model.loss, outputs, result.targets);
-  facts.limitations = limitations(result.subject.knows_initial());
+  facts.limitations = limitations(released.knows_initial());
   return result;
 }
 
@@ -255,10 +254,10 @@ InfiniteCase infinite_case(const InfiniteRequest& request, std::int64_t control_
   InfiniteCase result;
   result.coefficients = learned->coefficients();
   Case& base = result.base;
-  base.subject.infinite = InfiniteSubject{learned, kernel};
+  base.subject.released = InfiniteNetwork{learned, kernel};
   base.model = {fmt::format("infinite mlp, {} hidden layers", request.depth),
                 "ntk",
-                data.image_shape,
+                data.training.space.shape,
                 data.targets.size(1),
                 request.task,
                 LossKind::squared,

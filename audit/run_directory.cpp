@@ -214,14 +214,14 @@ ModelDescription infer_model(const Parameters& trained, const std::string& train
   return model;
 }
 
-void write_training_set(const std::filesystem::path& path, const TrainingSet& set,
-                        const std::vector<std::int64_t>& shape) {
+void write_training_set(const std::filesystem::path& path, const TrainingSet& set) {
+  const auto& [shape, mean, low, high, scale] = set.space;
   std::vector<std::int64_t> with_count = {set.images.size(0)};
   with_count.insert(with_count.end(), shape.begin(), shape.end());
   NamedArrays arrays = {{"images", to_array(set.images.reshape(with_count))},
                         {"labels", to_array(set.labels)},
-                        {"mean", to_array(set.mean.reshape(shape))}};
-  if (set.scale.defined()) arrays.emplace_back("scale", to_array(set.scale.reshape(shape)));
+                        {"mean", to_array(mean.reshape(shape))}};
+  if (scale.defined()) arrays.emplace_back("scale", to_array(scale.reshape(shape)));
   write_npz(path, arrays);
 }
 
@@ -242,10 +242,12 @@ TrainingSet training_set_of(const NamedArrays& arrays, const std::string& file, 
   }
   TrainingSet set;
   set.images = finite(to_tensor(*images), "images", file).reshape({-1, d});
-  set.mean = mean == nullptr ? at::zeros({d}) : constant_in(*mean, "mean", model, file);
+  set.space.shape = model.input_shape;
+  set.space.mean = mean == nullptr ? at::zeros({d}) : constant_in(*mean, "mean", model, file);
   if (scale != nullptr) {
-    set.scale = constant_in(*scale, "scale", model, file);
-    if (set.scale.min().item<double>() <= 0) throw InputError(file + ": the scale has to be above zero everywhere");
+    set.space.scale = constant_in(*scale, "scale", model, file);
+    if (set.space.scale.min().item<double>() <= 0)
+      throw InputError(file + ": the scale has to be above zero everywhere");
   }
   set.labels = checked_labels(to_tensor(*labels), set.images.size(0), file);
   constexpr double slack = 1e-3;

@@ -7,8 +7,8 @@
 #include <vector>
 
 #include "models/data/labelled_images.h"
+#include "models/image_space.h"
 #include "models/network.h"
-#include "models/scale.h"
 #include "models/training.h"
 #include "reports/report.h"
 
@@ -50,16 +50,13 @@ ModelDescription infer_model(const Parameters& trained, const std::string& train
 // training-set.npz: arrays images [n, ...] as the network saw them, labels [n] (or one-hot [n, c]), mean [...] and,
 // where inputs were divided, scale [...]; pixels = images * scale + mean.
 struct TrainingSet {
-  Tensor images;      // [n, d] float32
-  Tensor labels;      // [n] int64
-  Tensor mean;        // [d]
-  Tensor scale = {};  // [d], above zero; undefined: one
+  Tensor images;  // [n, d] float32
+  Tensor labels;  // [n] int64
+  ImageSpace space;
 
-  Tensor pixels() const { return times(images, scale) + mean; }                      // [n, d], in [0, 1]
-  Tensor as_seen(const Tensor& others) const { return over(others - mean, scale); }  // pixels [k, d], as inputs
+  Tensor pixels() const { return space.pixels(images); }  // [n, d], in [0, 1]
 };
-void write_training_set(const std::filesystem::path& path, const TrainingSet& set,
-                        const std::vector<std::int64_t>& shape);
+void write_training_set(const std::filesystem::path& path, const TrainingSet& set);
 // Throws InputError: arrays missing, shapes that do not fit the model, NaN or infinity, labels that are no classes
 // (checked_labels), pixels outside of [0, 1]. Mean and scale may be one number, one for each channel or one for each
 // pixel; a mean that is missing is zero.

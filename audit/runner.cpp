@@ -35,34 +35,22 @@ class Stopwatch {
   std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
 };
 
-Status status_of(Conclusion conclusion) {
-  switch (conclusion) {
-    case Conclusion::ok:
-      return Status::ok;
-    case Conclusion::not_applicable:
-      return Status::not_applicable;
-    case Conclusion::inconclusive:
-      return Status::inconclusive;
-  }
-  throw std::logic_error("unknown conclusion");
-}
-
-std::string fingerprint_of(const Handed& handed) {
-  std::string text = handed.complete ? "complete" : "";
-  for (const Tensor* images : {&handed.confirmed, &handed.candidates}) {
+std::string fingerprint_of(const HandOver& hand_over) {
+  std::string text = hand_over.complete ? "complete" : "";
+  for (const Tensor* images : {&hand_over.confirmed, &hand_over.candidates}) {
     text += "|" + (images->defined() ? digest_of(*images) : "");
   }
   return text;
 }
 
 // What an attack was sure of goes on as such; the rest as candidates, and all where it could not tell.
-void hand_on(Handed& handed, const StoredClaim& claim) {
+void hand_on(HandOver& hand_over, const StoredClaim& claim) {
   if (!claim.images.defined()) return;
   const auto add = [](Tensor& to, const Tensor& images) { to = to.defined() ? at::cat({to, images}) : images; };
   const Tensor confirmed = claim.confirmed.defined() ? claim.confirmed : at::zeros({claim.images.size(0)}, at::kBool);
   const Tensor sure = at::nonzero(confirmed).squeeze(1), rest = at::nonzero(~confirmed).squeeze(1);
-  add(handed.confirmed, claim.images.index_select(0, sure));
-  add(handed.candidates, claim.images.index_select(0, rest));
+  add(hand_over.confirmed, claim.images.index_select(0, sure));
+  add(hand_over.candidates, claim.images.index_select(0, rest));
 }
 
 void write_contact_sheet(const Report& report, const Case& subject, const fs::path& out) {
@@ -71,11 +59,15 @@ void write_contact_sheet(const Report& report, const Case& subject, const fs::pa
   write_sheet_of(*best, read_claim(out / (best->attack + ".npz")), subject.truth, out);
 }
 
-bool lacks_initial(const Subject& subject) { return subject.network && !subject.knows_initial(); }
+bool lacks_initial(const Subject& subject) {
+  const TrainedNetwork* released = subject.trained_network();
+  return released != nullptr && !released->knows_initial();
+}
 
 KernelDeviation measured_deviation(const Case& subject) {
-  return measure_deviation(*subject.subject.network, subject.subject.initial, subject.subject.trained,
-                           subject.truth.training, subject.truth.control);
+  const auto& released = std::get<TrainedNetwork>(subject.subject.released);
+  return measure_deviation(*released.network, released.initial, released.trained, subject.truth.training,
+                           subject.truth.control);
 }
 
 Deviation facts_of(const KernelDeviation& measured) {
@@ -119,8 +111,9 @@ std::optional<std::string> too_large(const std::vector<Forecast>& forecasts, con
 // the less, and another attacker may know more about them.
 std::optional<std::string> beyond_capacity(const Case& subject, const Finding& finding) {
   const bool nothing = finding.status == Status::ok && finding.reconstructed && finding.reconstructed->count == 0;
-  if (!nothing || !subject.subject.network || lacks_initial(subject.subject)) return std::nullopt;
-  const Capacity capacity = capacity_of(subject.subject);
+  const TrainedNetwork* released = subject.subject.trained_network();
+  if (!nothing || released == nullptr || !released->knows_initial()) return std::nullopt;
+  const Capacity capacity = capacity_of(*released);
   const std::int64_t images = subject.truth.training.size(0);
   if (static_cast<double>(images) <= capacity.images()) return std::nullopt;
   return fmt::format(
@@ -141,28 +134,27 @@ struct Scored {
   StoredClaim claim;
 };
 
-// One attack, scored, from where `checkpoint` has it.
-Scored scored_attack(const Attack& attack, const Case& subject, const Handed& handed,
-                     const std::map<std::string, std::string>& options, const Context& context,
-                     Checkpoint& checkpoint) {
+// One attack, scored, continued from the state in `store`.
+Scored scored_attack(const Attack& attack, const Case& subject, const HandOver& hand_over,
+                     const std::map<std::string, std::string>& options, const Context& context, StateStore& store) {
   if (lacks_initial(subject.subject) && !attack.works_without_initial()) {
     return {without_result(attack.name(), Status::not_applicable,
                            "the weights before training are not known, which this attack needs"),
             {}};
   }
   Generator random = seeded(stage_seed(context.seed, attack.name()));
-  const Reconstruction found = attack.run(subject.subject, handed, OptionValues(attack.options(), options), random,
-                                          *context.progress, checkpoint);
+  const Reconstruction found =
+      attack.run(subject.subject, hand_over, OptionValues(attack.options(), options), random, *context.progress, store);
   Finding finding;
   finding.attack = attack.name();
-  finding.status = status_of(found.conclusion);
+  finding.status = found.status;
   finding.reason = found.reason;
   finding.iterations = found.iterations;
   finding.loss_initial = found.loss_initial;
   finding.loss_final = found.loss_final;
   finding.relative_loss = found.relative_loss;
   finding.evidence = found.evidence;
-  if (found.conclusion != Conclusion::not_applicable && !found.complete && context.progress->out_of_time()) {
+  if (found.status != Status::not_applicable && !found.complete && context.progress->out_of_time()) {
     finding.status = Status::inconclusive;
     finding.reason = out_of_time;
   }
@@ -210,14 +202,14 @@ class Attacks {
 
   // Leaves what the attack claims, and how it ended, in NAME.npz.
   Finding next(const std::string& name) {
-    const auto fingerprint = fingerprint_of(audited_, handed_, name, request_.options, context_);
+    const auto fingerprint = fingerprint_of(audited_, hand_over_, name, request_.options, context_);
     std::optional<Finding> kept;
     if (request_.resume) kept = leftovers_.finding(name, fingerprint, subject_.truth.training.size(0));
     Finding finding = kept ? *kept : new_finding(name, fingerprint);
     const StoredClaim claim = read_claim(claim_file(name));
     if (kept) require_images(*kept, claim);
-    hand_on(handed_, claim);
-    handed_.complete = handed_.complete || finding.evidence.contains(all_found);
+    hand_on(hand_over_, claim);
+    hand_over_.complete = hand_over_.complete || finding.evidence.contains(all_found);
     return finding;
   }
 
@@ -243,8 +235,8 @@ class Attacks {
     };
     if (context_.progress->out_of_time()) return not_begun(out_of_time);
     if (const auto reason = too_large(forecasts_, name, request_.memory_limit)) return not_begun(*reason);
-    FileCheckpoint checkpoint(leftovers_.state_file(name), fingerprint, request_.resume);
-    Finding finding = written(attempt(attack_named(name), checkpoint));
+    FileStateStore store(leftovers_.state_file(name), fingerprint, request_.resume);
+    Finding finding = written(attempt(attack_named(name), store));
     // One that failed is run again when the audit goes on, as is one that was cut short.
     const bool is_done = finding.status != Status::failed && !context_.progress->out_of_time();
     if (is_done) leftovers_.keep_finding(finding, fingerprint);
@@ -252,9 +244,9 @@ class Attacks {
   }
 
   // A fault in one attack is a finding: others may tell more.
-  Scored attempt(const Attack& attack, Checkpoint& checkpoint) const {
+  Scored attempt(const Attack& attack, StateStore& store) const {
     try {
-      return scored_attack(attack, subject_, handed_, request_.options, context_, checkpoint);
+      return scored_attack(attack, subject_, hand_over_, request_.options, context_, store);
     } catch (const NotApplicable& error) {
       return {without_result(attack.name(), Status::not_applicable, error.what()), {}};
     } catch (const std::exception& error) {
@@ -269,7 +261,7 @@ class Attacks {
   std::vector<Forecast> forecasts_;
   Leftovers leftovers_;
   std::string audited_;
-  Handed handed_;
+  HandOver hand_over_;
 };
 
 }  // namespace
@@ -279,13 +271,14 @@ std::string fingerprint_of(const Case& subject) {
   for (const auto& input : subject.facts.inputs) text += "|" + input.sha256;
   text += fmt::format("|{}|{}", subject.facts.data.control_samples, subject.facts.data.task);
   // A checkpoint may hold several state dicts: the file alone does not say which was read.
-  for (const Parameters* parameters : {&subject.subject.initial, &subject.subject.trained}) {
-    for (const auto& [name, tensor] : parameters->entries()) text += "|" + digest_of(tensor);
+  if (const TrainedNetwork* released = subject.subject.trained_network()) {
+    for (const Parameters* parameters : {&released->initial, &released->trained}) {
+      for (const auto& [name, tensor] : parameters->entries()) text += "|" + digest_of(tensor);
+    }
   }
-  // Of a network of infinite width there are no weights, but what it learned, and its kernel.
   text += "|" + digest_of(subject.truth.training) + "|" + digest_of(subject.targets);
-  if (subject.subject.infinite) {
-    for (const auto& layer : subject.subject.infinite->kernel.layers()) {
+  if (const InfiniteNetwork* infinite = subject.subject.infinite_network()) {
+    for (const auto& layer : infinite->kernel.layers()) {
       text +=
           fmt::format("|{}|{}|{}|{}", layer.weight_variance, layer.bias_variance, layer.weight_gain, layer.bias_gain);
     }
@@ -293,15 +286,15 @@ std::string fingerprint_of(const Case& subject) {
   return sha256_of(text);
 }
 
-std::string fingerprint_of(const std::string& subject, const Handed& handed, const std::string& attack,
+std::string fingerprint_of(const std::string& subject, const HandOver& hand_over, const std::string& attack,
                            const std::map<std::string, std::string>& options, const Context& context) {
-  return sha256_of(fingerprint_text(context, attack, options) + "|" + subject + fingerprint_of(handed));
+  return sha256_of(fingerprint_text(context, attack, options) + "|" + subject + fingerprint_of(hand_over));
 }
 
-Finding run_attack(const Attack& attack, const Case& subject, const Handed& handed,
+Finding run_attack(const Attack& attack, const Case& subject, const HandOver& hand_over,
                    const std::map<std::string, std::string>& options, const Context& context, const fs::path& out,
-                   Checkpoint& checkpoint) {
-  Scored scored = scored_attack(attack, subject, handed, options, context, checkpoint);
+                   StateStore& store) {
+  Scored scored = scored_attack(attack, subject, hand_over, options, context, store);
   write_claim(out / (attack.name() + ".npz"), scored.claim);
   return std::move(scored.finding);
 }

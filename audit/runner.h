@@ -33,14 +33,14 @@ std::vector<std::string> attacks_of(const AuditRequest& request);
 std::string fingerprint_of(const Case& subject);
 // Everything that decides a finding, as a hash, of `subject` that of what is audited: a finding or a state that an
 // interrupted run left may be used again only where it is the same.
-std::string fingerprint_of(const std::string& subject, const Handed& handed, const std::string& attack,
+std::string fingerprint_of(const std::string& subject, const HandOver& hand_over, const std::string& attack,
                            const std::map<std::string, std::string>& options, const Context& context);
 
-// One attack, scored, from where `checkpoint` has it. Writes NAME.npz (claimed images, coefficients, scores) into
+// One attack, scored, continued from the state in `store`. Writes NAME.npz (claimed images, coefficients, scores) into
 // `out`.
-Finding run_attack(const Attack& attack, const Case& subject, const Handed& handed,
+Finding run_attack(const Attack& attack, const Case& subject, const HandOver& hand_over,
                    const std::map<std::string, std::string>& options, const Context& context,
-                   const std::filesystem::path& out, Checkpoint& checkpoint);
+                   const std::filesystem::path& out, StateStore& store);
 
 // The whole audit: attacks, deviation, gate. Writes report.json, report.html, contact-sheet.png and the arrays that
 // `verify` recomputes scores from. An attack that throws is a finding, and the others go on, but for UsageError,

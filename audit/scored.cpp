@@ -5,7 +5,6 @@
 #include "audit/context.h"
 #include "audit/pictures.h"
 #include "models/foundations/files.h"
-#include "models/scale.h"
 
 namespace afterimage {
 namespace {
@@ -13,10 +12,8 @@ namespace {
 constexpr std::size_t most_pictures = 200;  // an attack, so that a report stays small enough to open
 constexpr std::size_t sheet_pictures = 50;
 
-Tensor pixels_of(const Tensor& image, const Truth& truth) { return times(image, truth.scale) + truth.mean; }
-
-std::string png_of_image(const Tensor& image, const Truth& truth) {
-  return png_of(pixels_of(image, truth), truth.image_shape);
+std::string png_of_image(const Tensor& image, const ImageSpace& space) {
+  return png_of(space.pixels(image), space.shape);
 }
 
 std::vector<Sample> samples_of(const Score& score, const StoredClaim& claim, const Truth& truth,
@@ -35,11 +32,11 @@ std::vector<Sample> samples_of(const Score& score, const StoredClaim& claim, con
   std::stable_sort(samples.begin(), samples.end(), [](const Sample& a, const Sample& b) {
     return a.relative_distance.value_or(1e300) < b.relative_distance.value_or(1e300);
   });
-  if (!is_picture(truth.image_shape)) return samples;
+  if (!truth.space.is_picture()) return samples;
   for (std::size_t k = 0; k < std::min(samples.size(), most_pictures); ++k) {
     const Match& match = score.matches[samples[k].index];
-    samples[k].original_png = png_of_image(truth.training[samples[k].index], truth);
-    if (match.candidate >= 0) samples[k].reconstruction_png = png_of_image(score.clipped[match.candidate], truth);
+    samples[k].original_png = png_of_image(truth.training[samples[k].index], truth.space);
+    if (match.candidate >= 0) samples[k].reconstruction_png = png_of_image(score.clipped[match.candidate], truth.space);
   }
   return samples;
 }
@@ -104,15 +101,16 @@ Json compare_coefficients(const StoredClaim& claim, const Truth& truth, const Te
 
 void write_sheet_of(const Finding& finding, const StoredClaim& claim, const Truth& truth,
                     const std::filesystem::path& out) {
-  if (!finding.reconstructed || !is_picture(truth.image_shape)) return;
+  if (!finding.reconstructed || !truth.space.is_picture()) return;
   Generator random = seeded(0);
   const Score score = afterimage::score(Claim{claim.images, claim.confirmed, {}}, truth, random);
   std::vector<std::pair<Picture, Picture>> pairs;
   for (const auto& sample : finding.samples) {
     const auto partner = score.matches.at(static_cast<std::size_t>(sample.index)).candidate;
     if (partner < 0 || pairs.size() == sheet_pictures) continue;
-    pairs.emplace_back(picture_of(pixels_of(truth.training[sample.index], truth), truth.image_shape),
-                       picture_of(pixels_of(score.clipped[partner], truth), truth.image_shape));
+    const ImageSpace& space = truth.space;
+    pairs.emplace_back(picture_of(space.pixels(truth.training[sample.index]), space.shape),
+                       picture_of(space.pixels(score.clipped[partner]), space.shape));
   }
   if (!pairs.empty()) write_file(out / "contact-sheet.png", contact_sheet(pairs));
 }

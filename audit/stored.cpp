@@ -96,10 +96,10 @@ void require_fitting(const StoredClaim& claim, const Truth& truth, const fs::pat
 void write_truth(const fs::path& file, const Truth& truth, const Tensor& labels) {
   NamedArrays arrays = {{"training", to_array(truth.training)},
                         {"control", to_array(truth.control)},
-                        {"mean", to_array(truth.mean)},
+                        {"mean", to_array(truth.space.mean)},
                         {"labels", to_array(labels)},
-                        {"image_shape", to_array(at::tensor(truth.image_shape, at::kLong))}};
-  if (truth.scale.defined()) arrays.emplace_back("scale", to_array(truth.scale));
+                        {"image_shape", to_array(at::tensor(truth.space.shape, at::kLong))}};
+  if (truth.space.scale.defined()) arrays.emplace_back("scale", to_array(truth.space.scale));
   write_npz(file, arrays);
 }
 
@@ -110,19 +110,20 @@ std::pair<Truth, std::vector<std::string>> read_truth(const fs::path& file) {
     if (array == nullptr) throw InputError(fmt::format("{}: has no array named {}", file.string(), name));
     return to_tensor(*array).to(dtype);
   };
-  Truth truth{get("training", at::kFloat), get("control", at::kFloat), get("mean", at::kFloat), {}};
+  Truth truth{get("training", at::kFloat), get("control", at::kFloat), {{}, get("mean", at::kFloat)}};
+  ImageSpace& space = truth.space;
   const Tensor labels = get("labels", at::kLong), shape = get("image_shape", at::kLong);
-  for (const double size : to_doubles(shape)) truth.image_shape.push_back(static_cast<std::int64_t>(size));
+  for (const double size : to_doubles(shape)) space.shape.push_back(static_cast<std::int64_t>(size));
   std::int64_t pixels = 1;
-  for (const auto size : truth.image_shape) pixels = size > 0 && size <= (1 << 20) ? pixels * size : 0;
-  if (truth.training.dim() != 2 || truth.control.dim() != 2 || truth.image_shape.size() > 3 ||
-      truth.training.size(1) != pixels || truth.control.size(1) != pixels || truth.mean.numel() != pixels ||
+  for (const auto size : space.shape) pixels = size > 0 && size <= (1 << 20) ? pixels * size : 0;
+  if (truth.training.dim() != 2 || truth.control.dim() != 2 || space.shape.size() > 3 ||
+      truth.training.size(1) != pixels || truth.control.size(1) != pixels || space.mean.numel() != pixels ||
       labels.dim() != 1 || labels.size(0) != truth.training.size(0)) {
     throw InputError(file.string() + ": its arrays do not fit each other");
   }
   if (find(arrays, "scale") != nullptr) {
-    truth.scale = get("scale", at::kFloat);
-    if (truth.scale.sizes() != truth.mean.sizes() || !(truth.scale > 0).all().item<bool>()) {
+    space.scale = get("scale", at::kFloat);
+    if (space.scale.sizes() != space.mean.sizes() || !(space.scale > 0).all().item<bool>()) {
       throw InputError(file.string() + ": its scale has to be one number above zero for each pixel");
     }
   }

@@ -28,28 +28,27 @@ Tensor labels_for(const Tensor& targets, const DrawnData& original) {
 }  // namespace
 
 void write_support_set(const std::filesystem::path& path, const SupportSet& support, const DrawnData& original) {
+  const ImageSpace& space = original.training.space;
   const auto shaped = [&](const Tensor& rows) {
     std::vector<std::int64_t> shape = {rows.size(0)};
-    shape.insert(shape.end(), original.image_shape.begin(), original.image_shape.end());
+    shape.insert(shape.end(), space.shape.begin(), space.shape.end());
     return to_array(rows.reshape(shape).contiguous());
   };
-  const TrainingSet& training = original.training;
-  const Tensor pixels = (times(support.images, training.scale) + training.mean).clamp(0, 1);
+  const Tensor pixels = space.pixels(support.images).clamp(0, 1);
   NamedArrays arrays = {{"images", shaped(pixels)},
                         {"labels", to_array(labels_for(support.targets, original))},
                         {"targets", to_array(support.targets.contiguous())},
-                        {"mean", to_array(training.mean.reshape(original.image_shape).contiguous())}};
-  if (training.scale.defined()) {
-    arrays.emplace_back("scale", to_array(training.scale.reshape(original.image_shape).contiguous()));
+                        {"mean", to_array(space.mean.reshape(space.shape).contiguous())}};
+  if (space.scale.defined()) {
+    arrays.emplace_back("scale", to_array(space.scale.reshape(space.shape).contiguous()));
   }
   write_npz(path, arrays);
 }
 
 Undefended undefended_of(const DrawnData& data, std::shared_ptr<const Network> network, const Parameters& initial,
                          const Recipe& recipe) {
-  return {
-      std::move(network), initial, data.training.images, data.targets, {data.training.mean, 0, 1, data.training.scale},
-      data.image_shape,   recipe,  data.mean_of_training};
+  return {std::move(network),  initial, data.training.images, data.targets,
+          data.training.space, recipe,  data.mean_of_training};
 }
 
 }  // namespace afterimage

@@ -4,7 +4,7 @@
 
 #include <cmath>
 
-#include "models/checkpoint.h"
+#include "models/state.h"
 
 namespace afterimage {
 

@@ -34,7 +34,7 @@ Tensor class_targets(const Undefended& undefended, std::int64_t per_class) {
 }
 
 Release NoDefense::release(const Undefended& undefended, const OptionValues&, Generator& random, Progress& progress,
-                           Checkpoint&) const {
+                           StateStore&) const {
   return trained(undefended, undefended.recipe, random, progress);
 }
 
@@ -43,7 +43,7 @@ std::vector<OptionSpec> EarlyStopping::options() const {
 }
 void EarlyStopping::validate(const OptionValues& options) const { static_cast<void>(stop_loss(options)); }
 Release EarlyStopping::release(const Undefended& undefended, const OptionValues& options, Generator& random,
-                               Progress& progress, Checkpoint&) const {
+                               Progress& progress, StateStore&) const {
   Recipe recipe = undefended.recipe;
   recipe.until_loss = stop_loss(options);
   return trained(undefended, recipe, random, progress);
@@ -52,7 +52,7 @@ Release EarlyStopping::release(const Undefended& undefended, const OptionValues&
 std::vector<OptionSpec> WeightDecay::options() const { return {{"decay", "L2, added to the gradient", "1e-3"}}; }
 void WeightDecay::validate(const OptionValues& options) const { static_cast<void>(decay(options)); }
 Release WeightDecay::release(const Undefended& undefended, const OptionValues& options, Generator& random,
-                             Progress& progress, Checkpoint&) const {
+                             Progress& progress, StateStore&) const {
   Recipe recipe = undefended.recipe;
   recipe.weight_decay = decay(options);
   // The loss does not fall to nothing then: training ends where it no longer falls.
@@ -66,7 +66,7 @@ std::vector<OptionSpec> ReleaseNoise::options() const {
 }
 void ReleaseNoise::validate(const OptionValues& options) const { static_cast<void>(noise(options)); }
 Release ReleaseNoise::release(const Undefended& undefended, const OptionValues& options, Generator& random,
-                              Progress& progress, Checkpoint&) const {
+                              Progress& progress, StateStore&) const {
   const double ratio = noise(options);
   Release release = trained(undefended, undefended.recipe, random, progress);
   Parameters& weights = release.training.trained;
@@ -80,7 +80,7 @@ Release ReleaseNoise::release(const Undefended& undefended, const OptionValues& 
 std::vector<OptionSpec> RandomSubset::options() const { return {per_class_option()}; }
 void RandomSubset::validate(const OptionValues& options) const { static_cast<void>(per_class(options)); }
 SupportSet RandomSubset::distill(const Undefended& undefended, const OptionValues& options, Generator& random,
-                                 Progress&, Checkpoint&) const {
+                                 Progress&, StateStore&) const {
   const Tensor classes = classes_of(undefended.targets);
   std::vector<Tensor> rows;
   for (std::int64_t label = 0; label < undefended.classes(); ++label) {
@@ -93,7 +93,7 @@ SupportSet RandomSubset::distill(const Undefended& undefended, const OptionValue
 }
 
 SupportSet RandomLabels::distill(const Undefended& undefended, const OptionValues&, Generator& random, Progress&,
-                                 Checkpoint&) const {
+                                 StateStore&) const {
   const Tensor order = at::randperm(undefended.targets.size(0), random, at::kLong);
   return {undefended.images, undefended.targets.index_select(0, order)};
 }

@@ -13,7 +13,7 @@ class NoDefense final : public Defense {
   std::string limits() const override { return "protects nothing; every comparison needs it"; }
   std::vector<OptionSpec> options() const override { return {}; }
   Release release(const Undefended& undefended, const OptionValues& options, Generator& random, Progress& progress,
-                  Checkpoint& checkpoint) const override;
+                  StateStore& store) const override;
 };
 
 // Training ends at a higher loss.
@@ -27,7 +27,7 @@ class EarlyStopping final : public Defense {
   std::vector<OptionSpec> options() const override;
   void validate(const OptionValues& options) const override;
   Release release(const Undefended& undefended, const OptionValues& options, Generator& random, Progress& progress,
-                  Checkpoint& checkpoint) const override;
+                  StateStore& store) const override;
 };
 
 // L2 in training.
@@ -39,7 +39,7 @@ class WeightDecay final : public Defense {
   std::vector<OptionSpec> options() const override;
   void validate(const OptionValues& options) const override;
   Release release(const Undefended& undefended, const OptionValues& options, Generator& random, Progress& progress,
-                  Checkpoint& checkpoint) const override;
+                  StateStore& store) const override;
 };
 
 // Gaussian noise on the weights that are released, in each parameter tensor in proportion to how far training moved it.
@@ -51,7 +51,7 @@ class ReleaseNoise final : public Defense {
   std::vector<OptionSpec> options() const override;
   void validate(const OptionValues& options) const override;
   Release release(const Undefended& undefended, const OptionValues& options, Generator& random, Progress& progress,
-                  Checkpoint& checkpoint) const override;
+                  StateStore& store) const override;
 };
 
 // As many images of each class, drawn by lot, in place of all.
@@ -64,7 +64,7 @@ class RandomSubset final : public Defense {
   bool distills() const override { return true; }
   void validate(const OptionValues& options) const override;
   SupportSet distill(const Undefended& undefended, const OptionValues& options, Generator& random, Progress& progress,
-                     Checkpoint& checkpoint) const override;
+                     StateStore& store) const override;
 };
 
 // The images with labels by lot: a network that learned nothing leaks as much.
@@ -76,7 +76,7 @@ class RandomLabels final : public Defense {
   std::vector<OptionSpec> options() const override { return {}; }
   bool distills() const override { return true; }
   SupportSet distill(const Undefended& undefended, const OptionValues& options, Generator& random, Progress& progress,
-                     Checkpoint& checkpoint) const override;
+                     StateStore& store) const override;
 };
 
 // The option of all that distil: images a class.

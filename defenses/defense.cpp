@@ -27,15 +27,15 @@ void require_loss(const Defense& defense, LossKind loss, const OptionValues& opt
 
 }  // namespace
 
-SupportSet Defense::distill(const Undefended&, const OptionValues&, Generator&, Progress&, Checkpoint&) const {
+SupportSet Defense::distill(const Undefended&, const OptionValues&, Generator&, Progress&, StateStore&) const {
   throw UsageError(fmt::format("defence \"{}\": makes no data; it acts on training or on the weights", name()));
 }
 
 Release Defense::release(const Undefended& undefended, const OptionValues& options, Generator& random,
-                         Progress& progress, Checkpoint& checkpoint) const {
+                         Progress& progress, StateStore& store) const {
   require_loss(*this, undefended.recipe.loss, options);
   Release release;
-  release.support = distill(undefended, options, random, progress, checkpoint);
+  release.support = distill(undefended, options, random, progress, store);
   release.training = train(*undefended.network, undefended.initial, release.support.images, release.support.targets,
                            undefended.recipe, random, progress);
   return release;

@@ -10,11 +10,11 @@
 #include <string>
 #include <vector>
 
-#include "models/checkpoint.h"
 #include "models/foundations/options.h"
 #include "models/foundations/progress.h"
-#include "models/input_bounds.h"
+#include "models/image_space.h"
 #include "models/network.h"
+#include "models/state.h"
 #include "models/training.h"
 
 namespace afterimage {
@@ -25,10 +25,9 @@ struct Undefended {
   Parameters initial;
   Tensor images;   // [N, d] float32, as the network sees them
   Tensor targets;  // [N, C] float32: +-1 where C is 1, else one-hot
-  InputBounds bounds;
-  std::vector<std::int64_t> image_shape;  // [h, w], [h, w, c] or [d]
+  ImageSpace space;
   Recipe recipe;
-  bool mean_of_images = false;  // whether `bounds.mean` may move with each of these images
+  bool mean_of_images = false;  // whether `space.mean` may move with each of these images
 
   std::int64_t classes() const { return targets.size(1) == 1 ? 2 : targets.size(1); }
 };
@@ -63,12 +62,12 @@ class Defense {
   // going on from what an interrupted run of the same kept. Throws UsageError where the defence makes no data or does
   // not fit the task, Interrupted.
   virtual SupportSet distill(const Undefended& undefended, const OptionValues& options, Generator& random,
-                             Progress& progress, Checkpoint& checkpoint) const;
+                             Progress& progress, StateStore& store) const;
   // The network to be released, trained from the same initial parameters; by default by the same recipe on what
   // distill() makes. Throws as distill() and train() do, and UsageError before any work on a loss that takes
   // probabilities where labels are learned.
   virtual Release release(const Undefended& undefended, const OptionValues& options, Generator& random,
-                          Progress& progress, Checkpoint& checkpoint) const;
+                          Progress& progress, StateStore& store) const;
 };
 
 // "none" first, then by how much they change.

@@ -21,9 +21,9 @@ DistilledBounds::Levers levers_of(const OptionValues& options) {
 
 }  // namespace
 
-DistilledBounds::DistilledBounds(const InputBounds& bounds, const Tensor& originals, std::int64_t candidates,
+DistilledBounds::DistilledBounds(const ImageSpace& space, const Tensor& originals, std::int64_t candidates,
                                  const Levers& levers, double unit, Generator& random)
-    : PixelBounds(bounds.to(originals.scalar_type()), {}, 0),
+    : PixelBounds(space.to(originals.scalar_type()), {}, 0),
       originals_(originals),
       original_norms_(originals.square().sum(1)),
       least_(std::pow(levers.distance * original_norms_.sqrt().mean().item<double>(), 2)),
@@ -87,7 +87,8 @@ OptionSpec kernel_option() {
 AnalyticNtk distillation_kernel(const Undefended& undefended, const OptionValues& options) {
   const AnalyticNtk reference = AnalyticNtk::uniform(2, 1, 0);
   if (options.one_of("kernel", {"network", "reference"}) == "reference") return reference;
-  return undefended.network->infinite_kernel().value_or(reference);
+  const DenseNetwork* dense = as_dense(*undefended.network);
+  return dense != nullptr ? dense->infinite_kernel() : reference;
 }
 
 Nearest nearest_of(const Tensor& support, const Tensor& originals) {

@@ -21,7 +21,7 @@ class DistilledBounds final : public PixelBounds {
   };
   // `originals` [N, d] are the real images; `candidates` of the same dtype are M images. `unit` is what the penalty is
   // measured in.
-  DistilledBounds(const InputBounds& bounds, const Tensor& originals, std::int64_t candidates, const Levers& levers,
+  DistilledBounds(const ImageSpace& space, const Tensor& originals, std::int64_t candidates, const Levers& levers,
                   double unit, Generator& random);
 
   double add_gradient(const Tensor& candidates, double scale, Tensor& gradient) override;

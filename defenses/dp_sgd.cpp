@@ -8,6 +8,7 @@
 #include "defenses/privacy_accountant.h"
 #include "defenses/secret_random.h"
 #include "models/augmentation.h"
+#include "models/dense_network.h"
 #include "models/foundations/error.h"
 
 namespace afterimage {
@@ -143,11 +144,16 @@ std::vector<OptionSpec> DpSgd::options() const {
 void DpSgd::validate(const OptionValues& options) const { static_cast<void>(plan_from(options)); }
 
 Release DpSgd::release(const Undefended& undefended, const OptionValues& options, Generator&, Progress& progress,
-                       Checkpoint& checkpoint) const {
-  const Network& network = *undefended.network;
+                       StateStore& store) const {
+  const DenseNetwork* network = as_dense(*undefended.network);
+  if (network == nullptr) {
+    throw UsageError(
+        fmt::format("{}: gradients are clipped image by image in dense networks only; use mlp:WIDTH,WIDTH,...",
+                    undefended.network->architecture()));
+  }
   const Recipe& recipe = undefended.recipe;
   require_private(recipe);
-  require_fit(recipe.loss, network.outputs());
+  require_fit(recipe.loss, network->outputs());
   const std::vector<bool> trained = trainable(undefended.initial, recipe.frozen);
   const Plan plan = completed(plan_from(options), undefended);
   const std::int64_t images = undefended.images.size(0);
@@ -161,19 +167,19 @@ Release DpSgd::release(const Undefended& undefended, const OptionValues& options
   const Parameters velocity = zeros_like(weights), draws = zeros_like(weights);
   Watch watch(undefended, plan);
   std::int64_t step = 0;
-  if (const State kept = checkpoint.take(); !kept.empty()) {
+  if (const State kept = store.take(); !kept.empty()) {
     step = kept.whole("step");
     restore(weights, kept.part("weights"));
     restore(velocity, kept.part("velocity"));
     watch.restore(kept.numbers("losses"));
   }
   for (; step < plan.steps; ++step) {
-    if (checkpoint.due()) {
-      checkpoint.keep(State()
-                          .set("step", step)
-                          .set("weights", state_of(weights))
-                          .set("velocity", state_of(velocity))
-                          .set("losses", watch.losses()));
+    if (store.due()) {
+      store.keep(State()
+                     .set("step", step)
+                     .set("weights", state_of(weights))
+                     .set("velocity", state_of(velocity))
+                     .set("losses", watch.losses()));
     }
     if (watch.due(step)) watch.look(step, weights);
     progress.step(step, plan.steps, fmt::format("loss {:.3g}", watch.latest()));
@@ -187,7 +193,7 @@ Release DpSgd::release(const Undefended& undefended, const OptionValues& options
       seen = augmented(seen, recipe.picture_shape, recipe.augment, views);
     }
     const Tensor wanted = whole ? undefended.targets : undefended.targets.index_select(0, drawn);
-    const Parameters gradient = network.clipped_pullback(
+    const Parameters gradient = network->clipped_pullback(
         weights, seen, [&](const Tensor& outputs) { return cotangents(recipe.loss, outputs, wanted); }, plan.clip,
         trained);
     for (std::size_t i = 0; i < weights.size(); ++i) {

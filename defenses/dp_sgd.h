@@ -31,7 +31,7 @@ class DpSgd final : public Defense {
   // Throws UsageError where the network has other layers than dense ones, the recipe is not SGD or divides by the loss,
   // the batch is larger than the set, no noise reaches the epsilon asked for, or training diverges.
   Release release(const Undefended& undefended, const OptionValues& options, Generator& random, Progress& progress,
-                  Checkpoint& checkpoint) const override;
+                  StateStore& store) const override;
 };
 
 }  // namespace afterimage

@@ -35,14 +35,14 @@ void describe(SupportSet& support, const SearchResult& found, const Undefended& 
 
 // Images and labels whose kernel regression makes the target's element, by the attacks' own search.
 SupportSet distilled(TangentTarget& target, const AnalyticNtk& kernel, double ridge, const Undefended& undefended,
-                     const OptionValues& options, Generator& random, Progress& progress, Checkpoint& checkpoint) {
+                     const OptionValues& options, Generator& random, Progress& progress, StateStore& store) {
   const DistillationPlan plan = distillation_plan(undefended, options);
   require_fewer(plan, undefended);
-  DistilledBounds bounds(undefended.bounds, undefended.images.to(at::kDouble), plan.search.candidates, plan.levers,
+  DistilledBounds bounds(undefended.space, undefended.images.to(at::kDouble), plan.search.candidates, plan.levers,
                          target.squared_norm(), random);
   RegressionCoefficients coefficients(kernel, class_targets(undefended, plan.per_class), ridge, learns_labels(options));
   const SearchResult found =
-      search(target, bounds, undefended.images.size(1), plan.search, coefficients, random, progress, checkpoint);
+      search(target, bounds, undefended.images.size(1), plan.search, coefficients, random, progress, store);
   SupportSet support{found.candidates.to(at::kFloat), found.searched.to(at::kFloat)};
   describe(support, found, undefended);
   const Tensor predicted = at::mm(kernel(undefended.images.to(at::kDouble), found.candidates), found.coefficients);
@@ -70,11 +70,11 @@ double tangent_point(const OptionValues& options) { return options.number("tange
 std::vector<OptionSpec> Kip::options() const { return kernel_options(); }
 void Kip::validate(const OptionValues& options) const { validate_kernel(options); }
 SupportSet Kip::distill(const Undefended& undefended, const OptionValues& options, Generator& random,
-                        Progress& progress, Checkpoint& checkpoint) const {
+                        Progress& progress, StateStore& store) const {
   progress.stage("kip: distilling");
   const AnalyticNtk kernel = distillation_kernel(undefended, options);
   KernelPredictions target(kernel, undefended.images.to(at::kDouble), undefended.targets.to(at::kDouble));
-  return distilled(target, kernel, kip_ridge, undefended, options, random, progress, checkpoint);
+  return distilled(target, kernel, kip_ridge, undefended, options, random, progress, store);
 }
 
 bool Kip::learns_any_labels(const OptionValues& options) const { return learns_labels(options); }
@@ -82,12 +82,12 @@ bool Kip::learns_any_labels(const OptionValues& options) const { return learns_l
 std::vector<OptionSpec> Rkip::options() const { return kernel_options(); }
 void Rkip::validate(const OptionValues& options) const { validate_kernel(options); }
 SupportSet Rkip::distill(const Undefended& undefended, const OptionValues& options, Generator& random,
-                         Progress& progress, Checkpoint& checkpoint) const {
+                         Progress& progress, StateStore& store) const {
   progress.stage("rkip: distilling");
   const AnalyticNtk kernel = distillation_kernel(undefended, options);
   const KernelRegression learned(kernel, undefended.images, undefended.targets);
   KernelElement target(kernel, undefended.images.to(at::kDouble), learned.coefficients());
-  return distilled(target, kernel, rkip_ridge, undefended, options, random, progress, checkpoint);
+  return distilled(target, kernel, rkip_ridge, undefended, options, random, progress, store);
 }
 
 bool Rkip::learns_any_labels(const OptionValues& options) const { return learns_labels(options); }
@@ -105,7 +105,7 @@ void RkipFinite::validate(const OptionValues& options) const {
 }
 
 SupportSet RkipFinite::distill(const Undefended& undefended, const OptionValues& options, Generator& random,
-                               Progress& progress, Checkpoint& checkpoint) const {
+                               Progress& progress, StateStore& store) const {
   progress.stage("rkip-finite: training the undefended network");
   const Training training = train(*undefended.network, undefended.initial, undefended.images, undefended.targets,
                                   undefended.recipe, random, progress);
@@ -114,11 +114,11 @@ SupportSet RkipFinite::distill(const Undefended& undefended, const OptionValues&
   require_fewer(plan, undefended);
   plan.search.coefficient_rate = SearchPlan().coefficient_rate;
   const auto target = undefended.network->tangents(undefended.initial, training.trained, {tangent_point(options)});
-  DistilledBounds bounds(undefended.bounds, undefended.images.to(target->dtype()), plan.search.candidates, plan.levers,
+  DistilledBounds bounds(undefended.space, undefended.images.to(target->dtype()), plan.search.candidates, plan.levers,
                          target->squared_norm(), random);
   FreeCoefficients coefficients;
   const SearchResult found =
-      search(*target, bounds, undefended.images.size(1), plan.search, coefficients, random, progress, checkpoint);
+      search(*target, bounds, undefended.images.size(1), plan.search, coefficients, random, progress, store);
   const Tensor best = project(*target, found.candidates, {}).coefficients;
   const std::int64_t count = found.candidates.size(0);
   const Tensor learned =

@@ -23,7 +23,7 @@ class Kip final : public Defense {
   bool distills() const override { return true; }
   void validate(const OptionValues& options) const override;
   SupportSet distill(const Undefended& undefended, const OptionValues& options, Generator& random, Progress& progress,
-                     Checkpoint& checkpoint) const override;
+                     StateStore& store) const override;
   bool learns_any_labels(const OptionValues& options) const override;
 };
 
@@ -43,7 +43,7 @@ class Rkip final : public Defense {
   bool distills() const override { return true; }
   void validate(const OptionValues& options) const override;
   SupportSet distill(const Undefended& undefended, const OptionValues& options, Generator& random, Progress& progress,
-                     Checkpoint& checkpoint) const override;
+                     StateStore& store) const override;
   bool learns_any_labels(const OptionValues& options) const override;
 };
 
@@ -62,7 +62,7 @@ class RkipFinite final : public Defense {
   bool distills() const override { return true; }
   void validate(const OptionValues& options) const override;
   SupportSet distill(const Undefended& undefended, const OptionValues& options, Generator& random, Progress& progress,
-                     Checkpoint& checkpoint) const override;
+                     StateStore& store) const override;
   bool learns_any_labels(const OptionValues&) const override { return true; }
 };
 

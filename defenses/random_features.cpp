@@ -119,7 +119,7 @@ Distilled make(const Undefended& undefended, const Options& options, Generator& 
   // Noise is drawn before anything that depends on the training images.
   Distilled result;
   if (options.synthetic()) {
-    result.support.images = noise_images(undefended.bounds, options.spread, options.size, random);
+    result.support.images = noise_images(undefended.space, options.spread, options.size, random);
   }
   const double bandwidth = bandwidth_for(images, options, random);
   const FourierFeatures phi(images.size(1), options.features, bandwidth, random);
@@ -199,10 +199,10 @@ Tensor kmeans_plus_plus(const Tensor& images, std::int64_t count, Generator& ran
   return at::cat(rows);
 }
 
-Tensor noise_images(const InputBounds& bounds, double spread, std::int64_t count, Generator& random) {
-  const InputBounds limits = bounds.to(at::kFloat);
-  const Tensor noise = at::randn({count, limits.mean.numel()}, random, at::kFloat);
-  return over(noise.mul_(spread * (limits.high - limits.low)), limits.scale).clamp_(limits.lower(), limits.upper());
+Tensor noise_images(const ImageSpace& space, double spread, std::int64_t count, Generator& random) {
+  const ImageSpace limits = space.to(at::kFloat);
+  const Tensor noise = at::randn({count, limits.dimension()}, random, at::kFloat);
+  return limits.over_scale(noise.mul_(spread * (limits.high - limits.low))).clamp_(limits.lower(), limits.upper());
 }
 
 std::vector<OptionSpec> RandomFeatures::options() const {
@@ -219,12 +219,12 @@ std::vector<OptionSpec> RandomFeatures::options() const {
 void RandomFeatures::validate(const OptionValues& options) const { static_cast<void>(read(options)); }
 
 SupportSet RandomFeatures::distill(const Undefended& undefended, const OptionValues& options, Generator& random,
-                                   Progress& progress, Checkpoint&) const {
+                                   Progress& progress, StateStore&) const {
   return make(undefended, read(options), random, progress).support;
 }
 
 Release RandomFeatures::release(const Undefended& undefended, const OptionValues& options, Generator& random,
-                                Progress& progress, Checkpoint&) const {
+                                Progress& progress, StateStore&) const {
   if (undefended.recipe.loss != LossKind::squared) {
     throw UsageError(
         fmt::format("--loss {}: defence \"{}\" solves for labels that are any real numbers, which takes --loss squared",

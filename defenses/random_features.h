@@ -32,11 +32,11 @@ class RandomFeatures final : public Defense {
   // images. Throws UsageError where more images are to be chosen than there are, and where they have no median
   // distance.
   SupportSet distill(const Undefended& undefended, const OptionValues& options, Generator& random, Progress& progress,
-                     Checkpoint& checkpoint) const override;
+                     StateStore& store) const override;
   // The recipe's network, trained on the set. Throws UsageError unless its loss is squared: the labels are real
   // numbers.
   Release release(const Undefended& undefended, const OptionValues& options, Generator& random, Progress& progress,
-                  Checkpoint& checkpoint) const override;
+                  StateStore& store) const override;
 };
 
 // `count` different rows of images [n, d], count <= n, [count] int64: the first by lot, each further one with
@@ -46,6 +46,6 @@ Tensor kmeans_plus_plus(const Tensor& images, std::int64_t count, Generator& ran
 
 // `count` images [count, d] float32: Gaussian noise about the mean image, of standard deviation `spread` times the
 // range of the pixels, cut off at the bounds. They depend on nothing but the bounds.
-Tensor noise_images(const InputBounds& bounds, double spread, std::int64_t count, Generator& random);
+Tensor noise_images(const ImageSpace& space, double spread, std::int64_t count, Generator& random);
 
 }  // namespace afterimage

@@ -49,23 +49,23 @@ Plan plan_of(const OptionValues& options) {
 // standard deviation of all the training images' pixels, one number each, as in the reference.
 class Coordinates {
  public:
-  explicit Coordinates(const Undefended& undefended) : bounds_(undefended.bounds.to(at::kFloat)) {
-    const Tensor pixels = bounds_.pixels(undefended.images);
+  explicit Coordinates(const Undefended& undefended) : space_(undefended.space.to(at::kFloat)) {
+    const Tensor pixels = space_.pixels(undefended.images);
     mean_ = pixels.mean(at::kDouble).item<double>();
     const double deviation = std::sqrt((pixels - mean_).square_().mean(at::kDouble).item<double>());
     if (deviation > 0) deviation_ = deviation;
   }
-  Tensor of(const Tensor& images) const { return (bounds_.pixels(images) - mean_).div_(deviation_); }
+  Tensor of(const Tensor& images) const { return (space_.pixels(images) - mean_).div_(deviation_); }
   Tensor back(const Tensor& inside) const {
-    const Tensor pixels = at::clamp(inside * deviation_ + mean_, bounds_.low, bounds_.high);
-    return over(pixels - bounds_.mean, bounds_.scale);
+    const Tensor pixels = at::clamp(inside * deviation_ + mean_, space_.low, space_.high);
+    return space_.inputs(pixels);
   }
   void clamp(Tensor& inside) const {
-    inside.clamp_((bounds_.low - mean_) / deviation_, (bounds_.high - mean_) / deviation_);
+    inside.clamp_((space_.low - mean_) / deviation_, (space_.high - mean_) / deviation_);
   }
 
  private:
-  InputBounds bounds_;
+  ImageSpace space_;
   double mean_ = 0, deviation_ = 1;
 };
 
@@ -110,7 +110,7 @@ class Distillation {
         coordinates_(undefended),
         // Several outputs sum to zero, as the outputs of a linearization without its start do.
         shift_(undefended.targets.size(1) == 1 ? 0 : 1 / static_cast<double>(undefended.targets.size(1))),
-        network_(undefended.image_shape, plan.channels, undefended.targets.size(1)),
+        network_(undefended.space.shape, plan.channels, undefended.targets.size(1)),
         images_(initial_images()),
         targets_(class_targets(undefended, plan.per_class) - shift_),
         log_temperature_(at::zeros({1}, at::kDouble)),
@@ -122,12 +122,12 @@ class Distillation {
         pool_(network_, plan.pool, reference_rate * std::sqrt(reference_channels / static_cast<double>(plan.channels)),
               random) {}
 
-  SupportSet run(Progress& progress, Checkpoint& checkpoint) {
-    restore(checkpoint.take());
+  SupportSet run(Progress& progress, StateStore& store) {
+    restore(store.take());
     progress.stage("rcig: distilling");
     auto step = static_cast<std::int64_t>(losses_.size());
     for (; step < plan_.steps && !progress.out_of_time(); ++step) {
-      if (checkpoint.due()) checkpoint.keep(state());
+      if (store.due()) store.keep(state());
       const MetaGradient at = take_step();
       progress.step(step + 1, plan_.steps,
                     fmt::format("outer loss {:.4f}, {:.1f} % right", at.loss, 100 * at.accuracy));
@@ -292,15 +292,15 @@ std::vector<OptionSpec> Rcig::options() const {
 void Rcig::validate(const OptionValues& options) const { static_cast<void>(plan_of(options)); }
 
 SupportSet Rcig::distill(const Undefended& undefended, const OptionValues& options, Generator& random,
-                         Progress& progress, Checkpoint& checkpoint) const {
+                         Progress& progress, StateStore& store) const {
   const Plan plan = plan_of(options);
-  const std::size_t dimensions = undefended.image_shape.size();
+  const std::size_t dimensions = undefended.space.shape.size();
   if (dimensions < 2 || dimensions > 3) {
     throw UsageError(
         "defence \"rcig\": distils with a convolutional network, but this data is flat; give pictures, [h, w] or "
         "[h, w, c]");
   }
-  return Distillation(undefended, plan, random).run(progress, checkpoint);
+  return Distillation(undefended, plan, random).run(progress, store);
 }
 
 }  // namespace afterimage

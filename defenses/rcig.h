@@ -27,7 +27,7 @@ class Rcig final : public Defense {
   // Ends early where time is up. Where the recipe's loss is cross-entropy, learned targets are made probabilities.
   // Throws UsageError on images that are not [h, w] or [h, w, c].
   SupportSet distill(const Undefended& undefended, const OptionValues& options, Generator& random, Progress& progress,
-                     Checkpoint& checkpoint) const override;
+                     StateStore& store) const override;
 };
 
 }  // namespace afterimage

@@ -66,7 +66,7 @@ double Mlp::weight_scale(std::int64_t layer) const {
   return parameterization_ == Parameterization::standard ? 1.0 : 1.0 / std::sqrt(static_cast<double>(sizes_[layer]));
 }
 
-std::optional<AnalyticNtk> Mlp::infinite_kernel() const {
+AnalyticNtk Mlp::infinite_kernel() const {
   std::vector<AnalyticNtk::Layer> kernel_layers;
   for (std::int64_t l = 0; l < layers(); ++l) {
     const double gain = parameterization_ == Parameterization::standard ? static_cast<double>(sizes_[l]) : 1.0;
@@ -75,7 +75,7 @@ std::optional<AnalyticNtk> Mlp::infinite_kernel() const {
   return AnalyticNtk(kernel_layers);
 }
 
-Parameters Mlp::initial(Generator& random) const {
+std::optional<Parameters> Mlp::draw_initial(Generator& random) const {
   std::vector<Parameters::Entry> entries;
   for (std::int64_t l = 0; l < layers(); ++l) {
     const double deviation =
@@ -269,8 +269,8 @@ std::unique_ptr<TangentTarget> Mlp::tangents_of_neurons(const Tensor& neurons, c
   return std::make_unique<MlpTangents>(weight_scales(), parts, Parameters(std::move(change)), basis);
 }
 
-std::unique_ptr<Network> make_network(const std::string& architecture, const std::string& parameterization,
-                                      std::int64_t inputs, std::int64_t outputs) {
+std::unique_ptr<DenseNetwork> make_network(const std::string& architecture, const std::string& parameterization,
+                                           std::int64_t inputs, std::int64_t outputs) {
   constexpr std::string_view mlp = "mlp:";
   if (!architecture.starts_with(mlp)) {
     throw UsageError(

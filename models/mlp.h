@@ -9,13 +9,13 @@
 #include <string>
 #include <vector>
 
-#include "models/network.h"
+#include "models/dense_network.h"
 
 namespace afterimage {
 
 enum class Parameterization { standard, ntk };
 
-class Mlp final : public Network {
+class Mlp final : public DenseNetwork {
  public:
   // Throws UsageError unless there is at least one hidden layer and all sizes are from 1 to 2^20.
   Mlp(std::int64_t inputs, std::vector<std::int64_t> widths, std::int64_t outputs, Parameterization parameterization);
@@ -24,10 +24,11 @@ class Mlp final : public Network {
   std::string parameterization() const override;
   std::int64_t inputs() const override { return sizes_.front(); }
   std::int64_t outputs() const override { return sizes_.back(); }
-  FirstLayer first_layer() const override { return {true, weight_name(0)}; }
+  std::string first_weight() const override { return weight_name(0); }
 
-  std::optional<AnalyticNtk> infinite_kernel() const override;
-  Parameters initial(Generator& random) const override;
+  AnalyticNtk infinite_kernel() const override;
+  // Never null.
+  std::optional<Parameters> draw_initial(Generator& random) const override;
   Parameters arranged(const Parameters& parameters, const std::string& file) const override;
   Tensor evaluate(const Parameters& parameters, const Tensor& images) const override;
   Sloped input_gradient(const Parameters& parameters, const Tensor& images, const Tensor& cotangents) const override;
@@ -42,14 +43,15 @@ class Mlp final : public Network {
   std::unique_ptr<TangentFeatures> features_at(const Parameters& parameters, const Tensor& images,
                                                Smoothing relu) const override;
   Parameters in_basis(const Parameters& parameters, const Tensor& basis) const override;
+  using DenseNetwork::tangents_at;
   std::unique_ptr<TangentTarget> tangents_at(const std::vector<Parameters>& points, const Parameters& drift,
-                                             const Tensor& basis = {}) const override;
+                                             const Tensor& basis) const override;
 
   HiddenLayer last_hidden_layer() const override {
     return {sizes_[sizes_.size() - 2], sizes_[sizes_.size() - 3], sizes_.size() == 3};
   }
   std::unique_ptr<TangentTarget> tangents_of_neurons(const Tensor& neurons, const std::vector<Parameters>& points,
-                                                     const Parameters& drift, const Tensor& basis = {}) const override;
+                                                     const Parameters& drift, const Tensor& basis) const override;
 
   std::int64_t layers() const { return static_cast<std::int64_t>(sizes_.size()) - 1; }
   double weight_scale(std::int64_t layer) const;  // s_l, layer from 0
@@ -72,7 +74,7 @@ class Mlp final : public Network {
 };
 
 // ARCH of the contract for images of `inputs` numbers. Throws UsageError on an unknown family or malformed widths.
-std::unique_ptr<Network> make_network(const std::string& architecture, const std::string& parameterization,
-                                      std::int64_t inputs, std::int64_t outputs);
+std::unique_ptr<DenseNetwork> make_network(const std::string& architecture, const std::string& parameterization,
+                                           std::int64_t inputs, std::int64_t outputs);
 
 }  // namespace afterimage

@@ -83,6 +83,15 @@ double Parameters::inner(const Parameters& other) const {
   return total;
 }
 
+std::vector<Parameters> points_between(const Parameters& initial, const Parameters& trained,
+                                       const std::vector<double>& along) {
+  const Parameters drift = trained.minus(initial);
+  std::vector<Parameters> points;
+  points.reserve(along.size());
+  for (const double t : along) points.push_back(t == 0 ? initial : t == 1 ? trained : initial.plus(drift, t));
+  return points;
+}
+
 std::vector<bool> moved(const Parameters& drift) {
   std::vector<bool> moving;
   for (const auto& [name, tensor] : drift.entries()) moving.push_back(tensor.ne(0).any().item<bool>());

@@ -45,6 +45,10 @@ class Parameters {
   std::vector<Entry> entries_;
 };
 
+// initial + t (trained - initial) for each t of `along`; at 0 and 1 the two themselves.
+std::vector<Parameters> points_between(const Parameters& initial, const Parameters& trained,
+                                       const std::vector<double>& along);
+
 // Which entries of a difference of parameters are not exactly zero: those that training moved.
 std::vector<bool> moved(const Parameters& drift);
 

@@ -16,8 +16,6 @@ constexpr double chunk_budget = 0.5 * (1 << 30);  // bytes of tensors alive whil
 constexpr std::int64_t largest_chunk = 4096;
 constexpr double same_output = 1e-3;  // relative: float32 sums differ with the number of images
 
-constexpr const char* dense_only = "only for fully connected networks: training is followed in closed form";
-
 Tensor laid_out(const Tensor& images, const std::vector<std::int64_t>& shape) {
   const std::int64_t count = images.size(0);
   if (shape.size() == 1) return images.clone();
@@ -98,10 +96,6 @@ void ScriptedNetwork::require_plain_function() const {
                      ": what it makes of an image depends on the others, as with batch normalisation in training; call "
                      "eval() before tracing");
   }
-}
-
-Parameters ScriptedNetwork::initial(Generator&) const {
-  throw UsageError(architecture_ + ": an archive does not say how initial weights are drawn; give them");
 }
 
 Parameters ScriptedNetwork::arranged(const Parameters& parameters, const std::string& file) const {
@@ -197,15 +191,8 @@ Tensor ScriptedNetwork::pushforward(const Parameters& parameters, const Paramete
   return at::cat(changes);
 }
 
-std::unique_ptr<TangentFeatures> ScriptedNetwork::features_at(const Parameters&, const Tensor&, Smoothing) const {
-  throw NotApplicable(dense_only);
-}
-
-Parameters ScriptedNetwork::in_basis(const Parameters&, const Tensor&) const { throw NotApplicable(dense_only); }
-
 std::unique_ptr<TangentTarget> ScriptedNetwork::tangents_at(const std::vector<Parameters>& points,
-                                                            const Parameters& drift, const Tensor& basis) const {
-  if (basis.defined()) throw NotApplicable(dense_only);
+                                                            const Parameters& drift) const {
   return std::make_unique<AutogradTangents>(recorded(), inputs_, outputs_, points, drift);
 }
 

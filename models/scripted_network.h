@@ -28,12 +28,10 @@ class ScriptedNetwork final : public Network {
   std::string parameterization() const override { return "standard"; }
   std::int64_t inputs() const override { return inputs_; }
   std::int64_t outputs() const override { return outputs_; }
-  FirstLayer first_layer() const override { return {}; }
-  bool follows_training() const override { return false; }
   std::string unsmoothed() const override { return script_->unsmoothed(); }
 
-  // An archive says nothing of how its network was drawn. Throws UsageError.
-  Parameters initial(Generator& random) const override;
+  // Null: an archive does not say how its weights were drawn.
+  std::optional<Parameters> draw_initial(Generator&) const override { return std::nullopt; }
   // The archive's own weights.
   const Parameters& archived() const { return script_->parameters(); }
   // What derivatives are taken of.
@@ -45,13 +43,8 @@ class ScriptedNetwork final : public Network {
   Parameters pullback(const Parameters& parameters, const Tensor& images,
                       const std::function<Tensor(const Tensor&)>& cotangents) const override;
   Tensor pushforward(const Parameters& parameters, const Parameters& direction, const Tensor& images) const override;
-  // Both throw NotApplicable.
-  std::unique_ptr<TangentFeatures> features_at(const Parameters& parameters, const Tensor& images,
-                                               Smoothing relu) const override;
-  Parameters in_basis(const Parameters& parameters, const Tensor& basis) const override;
-  // Throws NotApplicable with a basis.
-  std::unique_ptr<TangentTarget> tangents_at(const std::vector<Parameters>& points, const Parameters& drift,
-                                             const Tensor& basis = {}) const override;
+  std::unique_ptr<TangentTarget> tangents_at(const std::vector<Parameters>& points,
+                                             const Parameters& drift) const override;
 
  private:
   enum class Layout { pictures, flat };

@@ -15,10 +15,7 @@ namespace afterimage::json {
 template <class Enum>
 using Names = std::vector<std::pair<Enum, const char*>>;
 
-inline const Names<Status> statuses = {{Status::ok, "ok"},
-                                       {Status::not_applicable, "not-applicable"},
-                                       {Status::inconclusive, "inconclusive"},
-                                       {Status::failed, "failed"}};
+inline const Names<Status> statuses(status_names.begin(), status_names.end());
 
 template <class Enum>
 std::string name_in(const Names<Enum>& names, Enum value) {

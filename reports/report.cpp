@@ -161,7 +161,6 @@ const Finding* best_membership(const std::vector<Finding>& findings) {
 }
 
 std::string name_of(Verdict verdict) { return name_in(verdicts, verdict); }
-std::string name_of(Status status) { return name_in(statuses, status); }
 std::string name_of(Outcome outcome) { return name_in(outcomes, outcome); }
 
 Json to_json(const Finding& finding) {

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "models/foundations/statistics.h"
+#include "models/foundations/status.h"
 
 namespace afterimage {
 
@@ -18,7 +19,6 @@ using Json = nlohmann::ordered_json;
 using Number = std::optional<double>;
 
 enum class Verdict { pass, fail, inconclusive, not_gated };
-enum class Status { ok, not_applicable, inconclusive, failed };  // files beside a report hold these as 0, 1, 2, 3
 
 struct Tool {
   std::string name = "afterimage", version, libtorch, device = "cpu";
@@ -145,7 +145,6 @@ const Finding* best_reconstruction(const std::vector<Finding>& findings);
 const Finding* best_membership(const std::vector<Finding>& findings);
 
 std::string name_of(Verdict verdict);
-std::string name_of(Status status);
 std::string name_of(Outcome outcome);
 
 Json to_json(const Finding& finding);

@@ -11,7 +11,6 @@
 #include <string>
 
 #include "attacks/scoring/similarity.h"
-#include "models/scale.h"
 
 namespace afterimage {
 namespace {
@@ -28,14 +27,13 @@ void check(const Truth& truth) {
   require(truth.training.size(0) > 0, "scoring needs training images");
   require(truth.control.size(0) >= 2, "scoring needs at least two control images");
   require(truth.control.size(1) == pixels, "training and control images have to be of one size");
-  require(truth.mean.dim() == 1 && truth.mean.size(0) == pixels, "the mean image has to be of the images' size");
-  const auto& shape = truth.image_shape;
+  const auto& [shape, mean, low, high, scale] = truth.space;
+  require(mean.dim() == 1 && mean.size(0) == pixels, "the mean image has to be of the images' size");
   require(std::accumulate(shape.begin(), shape.end(), std::int64_t{1}, std::multiplies<>()) == pixels,
           "the image shape has to hold as many pixels as an image");
-  require(!truth.scale.defined() || (truth.scale.sizes() == truth.mean.sizes() && finite(truth.scale) &&
-                                     (truth.scale > 0).all().item<bool>()),
+  require(!scale.defined() || (scale.sizes() == mean.sizes() && finite(scale) && (scale > 0).all().item<bool>()),
           "the scale has to be of the images' size, finite and above zero");
-  require(finite(truth.training) && finite(truth.control) && finite(truth.mean),
+  require(finite(truth.training) && finite(truth.control) && finite(mean),
           "training, control and mean images have to be finite");
 }
 
@@ -60,7 +58,8 @@ std::span<const double> span_of(const Tensor& values) {
 
 // Distances are those of pixels, whatever units the network saw.
 Truth in_pixels(const Truth& truth) {
-  return {times(truth.training, truth.scale), times(truth.control, truth.scale), truth.mean, truth.image_shape};
+  const ImageSpace& space = truth.space;
+  return {space.times_scale(truth.training), space.times_scale(truth.control), {space.shape, space.mean}};
 }
 
 struct Halves {
@@ -111,9 +110,9 @@ Calibration calibrate(const Gap& control) {
 }
 
 Tensor similarities(const Tensor& a, const Tensor& b, const Truth& truth) {
-  std::vector<std::int64_t> shape = truth.image_shape;
+  std::vector<std::int64_t> shape = truth.space.shape;
   shape.insert(shape.begin(), a.size(0));
-  return ssim((a + truth.mean).reshape(shape), (b + truth.mean).reshape(shape));
+  return ssim((a + truth.space.mean).reshape(shape), (b + truth.space.mean).reshape(shape));
 }
 
 std::optional<double> mean_of(const std::vector<Match>& matches, std::optional<double> Match::*value) {
@@ -165,7 +164,7 @@ void share_between_copies(std::vector<Match>& matches, const Tensor& images) {
 }
 
 void add_similarity(std::vector<Match>& matches, const Tensor& candidates, const Truth& truth) {
-  if (truth.image_shape.size() < 2) return;
+  if (truth.space.shape.size() < 2) return;
   std::vector<std::int64_t> images, partners;
   for (std::size_t k = 0; k < matches.size(); ++k) {
     if (matches[k].candidate < 0) continue;
@@ -234,7 +233,7 @@ Score score(const Claim& claim, const Truth& truth, Generator& random) {
   if (claim.images.defined()) {
     const Tensor rows = at::isfinite(claim.images).all(1).nonzero().flatten();
     result.candidates = rows.size(0);
-    result.clipped = clipped(times(claim.images, truth.scale), truth.mean);
+    result.clipped = clipped(truth.space.times_scale(claim.images), truth.space.mean);
     if (claim.confirmed.defined()) {
       result.confirmed = claim.confirmed.sum().item<std::int64_t>();
       result.confirmed_right = 0;
@@ -243,7 +242,7 @@ Score score(const Claim& claim, const Truth& truth, Generator& random) {
       score_images(result, pixels, control, rows, claim.confirmed);
     else
       result.matches.resize(static_cast<std::size_t>(truth.training.size(0)));
-    result.clipped = over(result.clipped, truth.scale);
+    result.clipped = truth.space.over_scale(result.clipped);
     if (claim.images.size(0) == 0) count(result, 0, truth.training.size(0), 0, control.counted.size(0));
   }
   if (claim.membership) result.membership = membership_by(claim.membership, truth);

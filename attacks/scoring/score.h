@@ -9,17 +9,15 @@
 
 #include "attacks/claim.h"
 #include "models/foundations/statistics.h"
-#include "models/tensor.h"
+#include "models/image_space.h"
 
 namespace afterimage {
 
 // What is compared with. Attacks never see it.
 struct Truth {
-  Tensor training;  // [N, d] float32, as the network saw it (mean taken off, divided by the scale)
-  Tensor control;   // [K, d], likewise
-  Tensor mean;      // [d]; pixels = image * scale + mean, in [0, 1]
-  std::vector<std::int64_t> image_shape;
-  Tensor scale = {};  // [d], above zero; undefined: one
+  Tensor training;   // [N, d] float32, as the network saw it (mean taken off, divided by the scale)
+  Tensor control;    // [K, d], likewise
+  ImageSpace space;  // pixels in [0, 1]
 };
 
 // One training image. Partners are one-to-one and have the least total L2 distance, so that an image that is handed in

@@ -20,15 +20,16 @@ constexpr double snap_in_200 = 35e-3;  // on one thread; it grows with the rows 
 
 }  // namespace
 
-Sizes sizes_of(const Subject& subject) {
+Sizes sizes_of(const TrainedNetwork& released) {
   Sizes sizes;
-  sizes.parameters = static_cast<double>(subject.trained.count());
-  for (const auto& [name, tensor] : subject.trained.entries()) {
+  sizes.parameters = static_cast<double>(released.trained.count());
+  for (const auto& [name, tensor] : released.trained.entries()) {
     if (tensor.dim() == 2) sizes.units += static_cast<double>(tensor.size(0));
   }
-  sizes.pixels = static_cast<double>(subject.network->inputs());
-  const FirstLayer first = subject.network->first_layer();
-  if (first.dense) sizes.first = static_cast<double>(subject.trained.at(first.weight).numel());
+  sizes.pixels = static_cast<double>(released.network->inputs());
+  if (const DenseNetwork* dense = released.dense()) {
+    sizes.first = static_cast<double>(released.trained.at(dense->first_weight()).numel());
+  }
   return sizes;
 }
 
@@ -47,10 +48,11 @@ Estimate cost_of_search(const Sizes& sizes, double candidates, double points, do
 
 Estimate cost_of_search_by_autograd(const Subject& subject, const std::vector<double>& points, std::int64_t candidates,
                                     double steps, std::int64_t largest_kernel) {
-  const auto target = subject.network->tangents(subject.initial, subject.trained, points);
+  const auto& released = std::get<TrainedNetwork>(subject.released);
+  const auto target = released.network->tangents(released.initial, released.trained, points);
   Generator random = seeded(0);
   const auto step = [&](std::int64_t count) {
-    const Tensor images = at::rand({count, target->dimension()}, random, at::kFloat) - subject.bounds.mean;
+    const Tensor images = at::rand({count, target->dimension()}, random, at::kFloat) - subject.space.mean;
     target->loss(images, at::full({count, target->features_per_image()}, 0.1F), {SearchPlan{}.beta_end});
   };
   step(1);  // chooses how many images are worked on at a time
@@ -72,7 +74,7 @@ Estimate cost_of_search_by_autograd(const Subject& subject, const std::vector<do
   const auto rows = static_cast<double>(candidates * target->features_per_image());
   estimate.bytes = chunk;
   if (rows > static_cast<double>(largest_kernel)) return estimate;
-  const double gram = AutogradTangents::bytes_of_gram(rows, static_cast<double>(subject.trained.count()));
+  const double gram = AutogradTangents::bytes_of_gram(rows, static_cast<double>(released.trained.count()));
   const double solved = 3 * float64 * rows * rows;  // the kernel, a copy and its factor
   estimate.bytes = std::max({chunk, gram, solved});
   return estimate;

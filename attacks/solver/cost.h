@@ -12,7 +12,7 @@ struct Sizes {
   double units = 0;       // outputs of all layers together
   double pixels = 0;
 };
-Sizes sizes_of(const Subject& subject);
+Sizes sizes_of(const TrainedNetwork& released);
 
 // The singular values and rows of the first layer's change, float64, a few times over.
 Estimate cost_of_span(const Sizes& sizes);

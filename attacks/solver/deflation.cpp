@@ -48,8 +48,8 @@ constexpr double least_contrast = 0.1;       // of the pixel range: a blank imag
 Deflation::Deflation(const Subject& subject, const RowSpan& span, double leverage)
     : subject_(subject),
       span_(span),
-      polytope_(std::make_unique<PixelPolytope>(span, subject.bounds)),
-      size_(subject.bounds, polytope_->basis()),
+      polytope_(std::make_unique<PixelPolytope>(span, subject.space)),
+      size_(subject.space, polytope_->basis()),
       leverage_(leverage),
       known_(at::zeros({0, span.rank}, at::kDouble)),
       known_leverage_(at::zeros({0}, at::kDouble)),
@@ -106,9 +106,9 @@ std::int64_t Deflation::sweep_beside_known(Generator& random, Progress& progress
 }
 
 bool Deflation::widen() {
-  if (wide_ || wide_slacks * polytope_->slack() > largest_wide_slack * subject_.bounds.range()) return false;
+  if (wide_ || wide_slacks * polytope_->slack() > largest_wide_slack * subject_.space.range()) return false;
   wide_ = true;
-  polytope_ = std::make_unique<PixelPolytope>(span_, subject_.bounds, wide_slacks);
+  polytope_ = std::make_unique<PixelPolytope>(span_, subject_.space, wide_slacks);
   return true;
 }
 
@@ -174,7 +174,7 @@ std::int64_t Deflation::take(const VertexSet& vertices) {
   std::iota(order.begin(), order.end(), std::size_t{0});
   std::stable_sort(order.begin(), order.end(),
                    [&](std::size_t a, std::size_t b) { return vertices.leverage[a] < vertices.leverage[b]; });
-  const double slack = polytope_->slack() / subject_.bounds.range();
+  const double slack = polytope_->slack() / subject_.space.range();
   const auto most_misfit = [&](double leverage) {
     if (slack > largest_wide_slack) return largest_misfit;
     if (wide_) return largest_wide_misfit;
@@ -185,9 +185,9 @@ std::int64_t Deflation::take(const VertexSet& vertices) {
     if (vertices.leverage[i] > leverage_) break;
     const auto row = static_cast<std::int64_t>(i);
     const Tensor image = vertices.coordinates[row];
-    const Tensor pixels = subject_.bounds.pixels(at::mv(polytope_->basis().t(), image));
+    const Tensor pixels = subject_.space.pixels(at::mv(polytope_->basis().t(), image));
     const double contrast = (pixels.max() - pixels.min()).item<double>();
-    if (contrast < least_contrast * (subject_.bounds.high - subject_.bounds.low)) continue;
+    if (contrast < least_contrast * (subject_.space.high - subject_.space.low)) continue;
     if (vertices.firmness[i] < least_firmness()) continue;
     if (fits.defined() && !fits[row].item<bool>()) {
       if (found() == 0) keep(unfitted_, image);
@@ -223,12 +223,12 @@ void Deflation::improve(const Tensor& image, const VertexSet& vertices, std::siz
   known_active_[nearest] = vertices.active[row];
 }
 
-std::int64_t Deflation::offer(const Tensor& candidates, Progress& progress, Checkpoint& checkpoint) {
+std::int64_t Deflation::offer(const Tensor& candidates, Progress& progress, StateStore& store) {
   const std::int64_t before = found();
   const Tensor norms = candidates.norm(2, 1);
   const double least = candidates.size(0) > 0 ? least_norm * norms.median().item<double>() : 0;
   std::int64_t fruitless = 0, next = 0;
-  if (const State kept = checkpoint.take(); !kept.empty()) {
+  if (const State kept = store.take(); !kept.empty()) {
     restore(kept);
     fruitless = kept.whole("fruitless");
     next = kept.whole("next");
@@ -242,7 +242,7 @@ std::int64_t Deflation::offer(const Tensor& candidates, Progress& progress, Chec
     if (worth.empty()) break;
     const std::int64_t found_new = take_all(polytope_->snap(at::stack(worth), progress), progress);
     fruitless = found_new > 0 ? 0 : fruitless + static_cast<std::int64_t>(worth.size());
-    if (checkpoint.due()) checkpoint.keep(state().set("fruitless", fruitless).set("next", next));
+    if (store.due()) store.keep(state().set("fruitless", fruitless).set("next", next));
   }
   return found() - before;
 }

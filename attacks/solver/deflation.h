@@ -42,7 +42,7 @@ class Deflation {
   // miss by no more than rounding), the trained network fits it as it fits its training images (squared loss; others
   // say nothing of their outputs), and it is not yet known. Returns by how many more are known. Give the most promising
   // first: candidates that are near what is known, or that come after many that led nowhere, cost no programme.
-  std::int64_t offer(const Tensor& candidates, Progress& progress, Checkpoint& checkpoint);
+  std::int64_t offer(const Tensor& candidates, Progress& progress, StateStore& store);
   // What is known, and back to it.
   State state() const {
     return State()

@@ -4,7 +4,8 @@ namespace afterimage {
 
 Tensor fitted(const Subject& subject, const Tensor& images, double tolerance) {
   if (subject.loss != LossKind::squared) return {};
-  const Tensor outputs = subject.network->evaluate(subject.trained, images);
+  const TrainedNetwork* released = subject.trained_network();
+  const Tensor outputs = released->network->evaluate(released->trained, images);
   if (outputs.size(1) == 1) return ((outputs.abs() - 1).abs() < tolerance).squeeze(1);
   return (outputs - fitted_targets(outputs)).abs().amax(1) < tolerance;
 }

@@ -54,17 +54,17 @@ bool gained(const std::vector<double>& rounds, double enough) {
 
 class Solver {
  public:
-  Solver(const LearnedFunction& learned, const AnalyticNtk& kernel, const InputBounds& bounds, const Tensor& start,
-         const FrankWolfePlan& plan, Generator& random, Progress& progress, Checkpoint& checkpoint)
+  Solver(const LearnedFunction& learned, const AnalyticNtk& kernel, const ImageSpace& space, const Tensor& start,
+         const FrankWolfePlan& plan, Generator& random, Progress& progress, StateStore& store)
       : learned_(learned),
         kernel_(kernel),
         plan_(plan),
         random_(random),
         progress_(progress),
-        checkpoint_(checkpoint),
-        lower_(bounds.lower()),
-        upper_(bounds.upper()),
-        width_(bounds.width()),
+        store_(store),
+        lower_(space.lower()),
+        upper_(space.upper()),
+        width_(space.width()),
         probes_(random_images(probes).to(at::kDouble)),
         probe_values_(learned.values(probes_)) {
     result_.images = at::empty({0, learned.inputs()});
@@ -79,10 +79,10 @@ class Solver {
 
   Measure run() {
     const double norm = probe_values_.square().mean().item<double>();
-    if (const State kept = checkpoint_.take(); !kept.empty()) restore(kept);
+    if (const State kept = store_.take(); !kept.empty()) restore(kept);
     for (auto round = static_cast<std::int64_t>(supports_.size());
          round < plan_.rounds && !(round > 0 && progress_.out_of_time()); ++round) {
-      if (round > 0 && checkpoint_.due()) checkpoint_.keep(state());
+      if (round > 0 && store_.due()) store_.keep(state());
       progress_.stage(
           fmt::format("infinite-width: round {}, {} images{}", round + 1, result_.images.size(0),
                       result_.residuals.empty() ? "" : fmt::format(", {:.1e} left", result_.residuals.back())));
@@ -322,7 +322,7 @@ class Solver {
   const FrankWolfePlan& plan_;
   Generator& random_;
   Progress& progress_;
-  Checkpoint& checkpoint_;
+  StateStore& store_;
   Tensor lower_, upper_;
   double width_;  // of an image's range, in that of a pixel
   Tensor probes_, probe_values_;
@@ -336,11 +336,11 @@ class Solver {
 
 }  // namespace
 
-Measure frank_wolfe(const LearnedFunction& learned, const AnalyticNtk& kernel, const InputBounds& bounds,
+Measure frank_wolfe(const LearnedFunction& learned, const AnalyticNtk& kernel, const ImageSpace& space,
                     const Tensor& start, const FrankWolfePlan& plan, Generator& random, Progress& progress,
-                    Checkpoint& checkpoint) {
+                    StateStore& store) {
   const c10::NoGradGuard no_gradients;
-  return Solver(learned, kernel, bounds, start, plan, random, progress, checkpoint).run();
+  return Solver(learned, kernel, bounds, start, plan, random, progress, store).run();
 }
 
 }  // namespace afterimage

@@ -32,8 +32,8 @@ struct Measure {
 // after the planned rounds, when enough is explained, or when several rounds in a row gained nothing. The support is
 // empty where no image was worth adding. Every round may be kept. Throws Interrupted, and c10::LinAlgError where the
 // support's kernel is not positive definite with its ridge.
-Measure frank_wolfe(const LearnedFunction& learned, const AnalyticNtk& kernel, const InputBounds& bounds,
+Measure frank_wolfe(const LearnedFunction& learned, const AnalyticNtk& kernel, const ImageSpace& space,
                     const Tensor& start, const FrankWolfePlan& plan, Generator& random, Progress& progress,
-                    Checkpoint& checkpoint);
+                    StateStore& store);
 
 }  // namespace afterimage

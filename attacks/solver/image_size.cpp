@@ -7,10 +7,10 @@ Tensor without_mean(const Tensor& pixels) { return pixels - pixels.mean(-1, true
 
 }  // namespace
 
-ImageSize::ImageSize(const InputBounds& bounds, const Tensor& basis) : bounds_(bounds.to(at::kDouble)) {
+ImageSize::ImageSize(const ImageSpace& space, const Tensor& basis) : space_(space.to(at::kDouble)) {
   if (!basis.defined()) return;
-  const Tensor slope = over(without_mean(times(basis.to(at::kDouble), bounds_.scale)), bounds_.scale);
-  const Tensor offset = over(without_mean(bounds_.mean), bounds_.scale);
+  const Tensor slope = space_.over_scale(without_mean(space_.times_scale(basis.to(at::kDouble))));
+  const Tensor offset = space_.over_scale(without_mean(space_.mean));
   square_ = at::mm(slope, slope.t());
   linear_ = at::mv(slope, offset);
   constant_ = offset.square().sum().item<double>();
@@ -18,7 +18,7 @@ ImageSize::ImageSize(const InputBounds& bounds, const Tensor& basis) : bounds_(b
 
 Tensor ImageSize::squared_contrast(const Tensor& coordinates) const {
   if (!square_.defined()) {
-    return over(without_mean(bounds_.pixels(coordinates)), bounds_.scale).square().sum(1);
+    return space_.over_scale(without_mean(space_.pixels(coordinates))).square().sum(1);
   }
   return (at::mm(coordinates, square_) * coordinates).sum(1) + 2 * at::mv(coordinates, linear_) + constant_;
 }

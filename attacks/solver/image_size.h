@@ -1,7 +1,7 @@
 // How large an image is, to say whether two are one: a distance means much or little beside it.
 #pragma once
 
-#include "models/input_bounds.h"
+#include "models/image_space.h"
 
 namespace afterimage {
 
@@ -10,7 +10,7 @@ namespace afterimage {
 class ImageSize {
  public:
   // Of images in coordinates [r] of `basis` [r, d], or, where that is undefined, of images [d] themselves.
-  ImageSize(const InputBounds& bounds, const Tensor& basis);
+  ImageSize(const ImageSpace& space, const Tensor& basis);
   // [n] of coordinates [n, r], in their dtype.
   Tensor operator()(const Tensor& coordinates) const;
   // [n] distance of coordinates [r] from each of `others` [n, r], relative to the larger of the two.
@@ -19,7 +19,7 @@ class ImageSize {
  private:
   Tensor squared_contrast(const Tensor& coordinates) const;
 
-  InputBounds bounds_;  // float64
+  ImageSpace space_;  // float64
   // With a basis: contrast is affine in coordinates z, and its square is z' square z + 2 linear z + constant.
   Tensor square_, linear_;
   double constant_ = 0;

@@ -13,22 +13,24 @@ constexpr std::int64_t largest_held = 8000;
 
 }  // namespace
 
-std::int64_t held_points(const Subject& subject, std::int64_t known) {
-  const std::int64_t at_a_point = known * subject.network->outputs();
+std::int64_t held_points(const TrainedNetwork& released, std::int64_t known) {
+  const std::int64_t at_a_point = known * released.network->outputs();
   return at_a_point * points_of_path <= largest_held ? points_of_path : at_a_point <= largest_held ? 1 : 0;
 }
 
 std::vector<Parameters> path_points(const Subject& subject, const Parameters& initial, const Parameters& trained,
                                     const Tensor& known) {
-  if (held_points(subject, known.size(0)) < points_of_path) return {initial};
+  const auto& released = std::get<TrainedNetwork>(subject.released);
+  if (held_points(released, known.size(0)) < points_of_path) return {initial};
   const Parameters drift = trained.minus(initial);
   const auto straight = [&] {
     return std::vector<Parameters>{initial, initial.plus(drift, 1.0 / 3), initial.plus(drift, 2.0 / 3), trained};
   };
-  if (subject.loss != LossKind::squared || subject.some_still()) return straight();
+  if (subject.loss != LossKind::squared || released.some_unchanged()) return straight();
   std::vector<Parameters> path;
   try {
-    path = gradient_flow(*subject.network, initial, known, fitted_targets(subject.network->evaluate(trained, known)));
+    const DenseNetwork& network = *released.dense();
+    path = gradient_flow(network, initial, known, fitted_targets(network.evaluate(trained, known)));
   } catch (const std::runtime_error&) {
     return straight();
   }

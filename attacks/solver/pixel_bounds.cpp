@@ -2,12 +2,12 @@
 
 namespace afterimage {
 
-PixelBounds::PixelBounds(const InputBounds& bounds, const Tensor& basis, double weight)
-    : basis_(basis.defined() ? basis.to(bounds.mean.scalar_type()).contiguous() : basis),
-      lower_(bounds.lower()),
-      upper_(bounds.upper()),
+PixelBounds::PixelBounds(const ImageSpace& space, const Tensor& basis, double weight)
+    : basis_(basis.defined() ? basis.to(space.mean.scalar_type()).contiguous() : basis),
+      lower_(space.lower()),
+      upper_(space.upper()),
       weight_(weight),
-      width_(bounds.width()) {}
+      width_(space.width()) {}
 
 double PixelBounds::add_gradient(const Tensor& candidates, double scale, Tensor& gradient) {
   const std::int64_t count = candidates.size(0);

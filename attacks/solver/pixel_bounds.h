@@ -11,7 +11,7 @@ class PixelBounds {
  public:
   virtual ~PixelBounds() = default;
   // In the dtype of the bounds' mean. With `basis` [r, d] candidates are coordinates [M, r] in it.
-  PixelBounds(const InputBounds& bounds, const Tensor& basis, double weight);
+  PixelBounds(const ImageSpace& space, const Tensor& basis, double weight);
 
   // The penalty of candidates [M, k]; adds its gradient, times `scale`, to `gradient` [M, k].
   virtual double add_gradient(const Tensor& candidates, double scale, Tensor& gradient);

@@ -90,15 +90,15 @@ class PixelPolytope::Programme {
   ClpSimplex model_;
 };
 
-PixelPolytope::PixelPolytope(const RowSpan& span, const InputBounds& bounds, double slacks)
+PixelPolytope::PixelPolytope(const RowSpan& span, const ImageSpace& space, double slacks)
     : basis_(span.basis.contiguous()) {
-  const double range = bounds.range();
+  const double range = space.range();
   live_ = at::nonzero(basis_.norm(2, 0) > still_pixel).squeeze(1);
   box_.rows = basis_.index_select(1, live_).t().contiguous();
   const double norm = typical_deviation * range * std::sqrt(static_cast<double>(live_.numel()));
   stride_ = stride_of_norm * norm;
   slack_ = slacks * std::max(slack_in_deviations * rounding_of_a_pixel(span, norm), smallest_slack * range);
-  const InputBounds precise = bounds.to(at::kDouble);
+  const ImageSpace precise = space.to(at::kDouble);
   lower_ = precise.lower().index_select(0, live_);
   upper_ = precise.upper().index_select(0, live_);
   box_.lowest = (lower_ - slack_).contiguous();

@@ -38,7 +38,7 @@ class PixelPolytope {
  public:
   // Bounds have slack for what rounding in training does to the span; it follows from the noise in the singular values,
   // times `slacks`.
-  PixelPolytope(const RowSpan& span, const InputBounds& bounds, double slacks = 1);
+  PixelPolytope(const RowSpan& span, const ImageSpace& space, double slacks = 1);
   ~PixelPolytope();
 
   std::int64_t rank() const { return basis_.size(0); }

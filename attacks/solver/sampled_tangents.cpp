@@ -9,8 +9,8 @@ constexpr std::int64_t steps_of_a_draw = 25, most_held_features = 2000;
 
 }  // namespace
 
-SampledTangents::SampledTangents(const Network& network, std::vector<Parameters> points, Parameters drift, Tensor basis,
-                                 std::int64_t neurons, std::uint64_t seed)
+SampledTangents::SampledTangents(const DenseNetwork& network, std::vector<Parameters> points, Parameters drift,
+                                 Tensor basis, std::int64_t neurons, std::uint64_t seed)
     : network_(network),
       points_(std::move(points)),
       drift_(std::move(drift)),

@@ -8,17 +8,17 @@
 
 #include <vector>
 
-#include "models/network.h"
+#include "models/dense_network.h"
 
 namespace afterimage {
 
 class SampledTangents final : public TangentTarget {
  public:
-  // `drift` against the features at `points`, in `basis`, as Network::tangents_at() takes them, of `neurons` neurons of
-  // the last hidden layer at a time. Which they are follows from `seed` and the step alone (and from how much is held:
-  // where drawing is dear, the first are kept), so that an interrupted search goes on with the same. The network must
-  // outlive this.
-  SampledTangents(const Network& network, std::vector<Parameters> points, Parameters drift, Tensor basis,
+  // `drift` against the features at `points`, in `basis`, as DenseNetwork::tangents_at() takes them, of `neurons`
+  // neurons of the last hidden layer at a time. Which they are follows from `seed` and the step alone (and from how
+  // much is held: where drawing is dear, the first are kept), so that an interrupted search goes on with the same. The
+  // network must outlive this.
+  SampledTangents(const DenseNetwork& network, std::vector<Parameters> points, Parameters drift, Tensor basis,
                   std::int64_t neurons, std::uint64_t seed);
 
   std::int64_t dimension() const override { return part_->dimension(); }
@@ -36,7 +36,7 @@ class SampledTangents final : public TangentTarget {
   double scale() const { return squared_norm_ / part_->squared_norm(); }
   void draw(std::int64_t number);
 
-  const Network& network_;
+  const DenseNetwork& network_;
   std::vector<Parameters> points_;
   Parameters drift_;
   Tensor basis_, held_;

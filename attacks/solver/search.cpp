@@ -37,17 +37,17 @@ void FreeCoefficients::pull_back(const Tensor&, const Tensor&, const Tensor& by_
 }
 
 SearchResult search(TangentTarget& target, PixelBounds& bounds, std::int64_t pixels, const SearchPlan& plan,
-                    Generator& random, Progress& progress, Checkpoint& checkpoint) {
+                    Generator& random, Progress& progress, StateStore& store) {
   FreeCoefficients free;
-  return search(target, bounds, pixels, plan, free, random, progress, checkpoint);
+  return search(target, bounds, pixels, plan, free, random, progress, store);
 }
 
 SearchResult search(TangentTarget& target, PixelBounds& bounds, std::int64_t pixels, const SearchPlan& plan,
-                    Coefficients& coefficients, Generator& random, Progress& progress, Checkpoint& checkpoint) {
+                    Coefficients& coefficients, Generator& random, Progress& progress, StateStore& store) {
   const auto options = at::TensorOptions().dtype(target.dtype());
   const double count = static_cast<double>(plan.candidates);
   const double norm = target.squared_norm();
-  const State kept = checkpoint.take();
+  const State kept = store.take();
   SearchResult result;
   if (kept.empty()) {
     result.candidates = bounds
@@ -71,19 +71,19 @@ SearchResult search(TangentTarget& target, PixelBounds& bounds, std::int64_t pix
   Tensor image_gradient = at::empty_like(result.candidates);
   Tensor searched_gradient = at::empty_like(result.searched);
   const auto keep = [&] {
-    checkpoint.keep(State()
-                        .set("candidates", result.candidates)
-                        .set("searched", result.searched)
-                        .set("images", images.state())
-                        .set("coefficients", searched.state())
-                        .set("losses", losses)
-                        .set("random", random.get_state()));
+    store.keep(State()
+                   .set("candidates", result.candidates)
+                   .set("searched", result.searched)
+                   .set("images", images.state())
+                   .set("coefficients", searched.state())
+                   .set("losses", losses)
+                   .set("random", random.get_state()));
   };
 
   const auto most_steps =
       static_cast<std::int64_t>((plan.until_settled ? longest : 1) * static_cast<double>(plan.steps));
   for (auto step = static_cast<std::int64_t>(losses.size()); step < most_steps; ++step) {
-    if (checkpoint.due()) keep();
+    if (store.due()) keep();
     target.begin_step(step);
     const double share = static_cast<double>(step) / static_cast<double>(plan.steps);
     const Smoothing relu{annealed(plan.beta_start, plan.beta_end, share)};

@@ -3,8 +3,8 @@
 #pragma once
 
 #include "attacks/solver/pixel_bounds.h"
-#include "models/checkpoint.h"
 #include "models/foundations/progress.h"
+#include "models/state.h"
 #include "models/tangent/target.h"
 
 namespace afterimage {
@@ -63,9 +63,9 @@ SearchResult result_of(const State& state);
 // the ReLU is sharpened and, in the last 40 %, the step size falls. The search has settled when 100 steps lower the
 // loss by less than 1 %. Every step may be kept.
 SearchResult search(TangentTarget& target, PixelBounds& bounds, std::int64_t pixels, const SearchPlan& plan,
-                    Coefficients& coefficients, Generator& random, Progress& progress, Checkpoint& checkpoint);
+                    Coefficients& coefficients, Generator& random, Progress& progress, StateStore& store);
 // With coefficients that are free.
 SearchResult search(TangentTarget& target, PixelBounds& bounds, std::int64_t pixels, const SearchPlan& plan,
-                    Generator& random, Progress& progress, Checkpoint& checkpoint);
+                    Generator& random, Progress& progress, StateStore& store);
 
 }  // namespace afterimage

@@ -7,15 +7,14 @@ constexpr double smallest_difference = 0.01;  // of a pixel's range, below which
 
 }  // namespace
 
-SmoothBounds::SmoothBounds(const InputBounds& bounds, double penalty, const std::vector<std::int64_t>& shape,
-                           double weight, double unit)
-    : PixelBounds(bounds, {}, penalty),
-      height_(shape.at(0)),
-      width_(shape.at(1)),
-      channels_(shape.size() > 2 ? shape[2] : 1),
+SmoothBounds::SmoothBounds(const ImageSpace& space, double penalty, double weight, double unit)
+    : PixelBounds(space, {}, penalty),
+      height_(space.shape.at(0)),
+      width_(space.shape.at(1)),
+      channels_(space.shape.size() > 2 ? space.shape[2] : 1),
       weight_(weight * unit),
-      range_(bounds.high - bounds.low) {
-  if (bounds.scale.defined()) scale_ = bounds.scale.to(bounds.mean.scalar_type()).view({height_, width_, channels_});
+      range_(space.high - space.low) {
+  if (space.scale.defined()) scale_ = space.scale.to(space.mean.scalar_type()).view({height_, width_, channels_});
 }
 
 double SmoothBounds::add_gradient(const Tensor& candidates, double scale, Tensor& gradient) {

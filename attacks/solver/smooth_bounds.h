@@ -7,14 +7,13 @@
 
 namespace afterimage {
 
-// PixelBounds, and of candidates [M, d] that are themselves images, laid out as `shape` ([h, w] or [h, w, c], h and w
-// at least 2, d in all):
+// PixelBounds, and of candidates [M, d] that are themselves images, of the shape of the space ([h, w] or [h, w, c], h
+// and w at least 2, d in all):
 //   unit * weight * mean over images of (mean |vertical difference| + mean |horizontal difference|),
 // of pixels, not of what the network sees; |t| is smoothed to sqrt(t^2 + 0.01^2) in a pixel's range.
 class SmoothBounds final : public PixelBounds {
  public:
-  SmoothBounds(const InputBounds& bounds, double penalty, const std::vector<std::int64_t>& shape, double weight,
-               double unit);
+  SmoothBounds(const ImageSpace& space, double penalty, double weight, double unit);
 
   double add_gradient(const Tensor& candidates, double scale, Tensor& gradient) override;
 

@@ -106,8 +106,8 @@ Finding attack_into(const std::filesystem::path& out, const Attack& attack, cons
   take_over(out, attack);
   const Leftovers leftovers(out);
   const auto fingerprint = fingerprint_of(fingerprint_of(subject), {}, attack.name(), options.given, context);
-  FileCheckpoint checkpoint(leftovers.state_file(attack.name()), fingerprint, options.resume);
-  Finding finding = run_attack(attack, subject, {}, options.given, context, out, checkpoint);
+  FileStateStore store(leftovers.state_file(attack.name()), fingerprint, options.resume);
+  Finding finding = run_attack(attack, subject, {}, options.given, context, out, store);
   leftovers.clear();
   if (std::filesystem::exists(out / (attack.name() + ".npz"))) {
     std::filesystem::rename(out / (attack.name() + ".npz"), out / "reconstruction.npz");

@@ -49,13 +49,12 @@ int distill(const DistillRequest& request, const Context& context) {
   const std::shared_ptr<const Network> network =
       make_network(request.architecture, request.parameterization, data.training.images.size(1), data.targets.size(1));
   Generator random = seeded(stage_seed(context.seed, "initial weights"));
-  const Undefended undefended = undefended_of(data, network, network->initial(random), {});
+  const Undefended undefended = undefended_of(data, network, network->draw_initial(random).value(), {});
   if (out.has_parent_path()) prepare_output_folder(out.parent_path(), true);
   DefenseState state(out, fingerprint_of(undefended, request.architecture, request.method, request.options, context),
                      request.resume);
-  const SupportSet support = state.run([&](Checkpoint& checkpoint) {
-    return method.distill(undefended, options, random, *context.progress, checkpoint);
-  });
+  const SupportSet support = state.run(
+      [&](StateStore& store) { return method.distill(undefended, options, random, *context.progress, store); });
   write_support_set(out, support, data);
   state.clear();
   fmt::print("{}: {} images of {}\n", request.method, support.images.size(0), request.samples);

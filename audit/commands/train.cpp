@@ -73,11 +73,12 @@ Json record_of(const TrainRequest& request, const Context& context, const Networ
 Parameters initial_weights(const Network& network, const ModelDescription& model, double first_layer_scale,
                            Generator& random) {
   const fs::path archive = model.archive();
-  Parameters initial =
-      archive.empty() ? network.initial(random) : network.arranged(read_parameters(archive), archive.string());
+  Parameters initial = archive.empty() ? network.draw_initial(random).value()
+                                       : network.arranged(read_parameters(archive), archive.string());
   if (first_layer_scale == 1) return initial;
-  if (!network.first_layer().dense) throw UsageError("--first-layer-scale: the first layer is not dense; leave it out");
-  initial.at(network.first_layer().weight).mul_(first_layer_scale);
+  const DenseNetwork* dense = as_dense(network);
+  if (dense == nullptr) throw UsageError("--first-layer-scale: the first layer is not dense; leave it out");
+  initial.at(dense->first_weight()).mul_(first_layer_scale);
   return initial;
 }
 
@@ -102,7 +103,7 @@ void train_run(const TrainRequest& request, const Context& context) {
       draw_data(request.data, Task::parse(request.task), request.samples, request.inputs, context.seed);
   const ModelDescription model{request.architecture,
                                request.parameterization,
-                               data.image_shape,
+                               data.training.space.shape,
                                data.targets.size(1),
                                request.task,
                                request.recipe.loss,
@@ -118,15 +119,14 @@ void train_run(const TrainRequest& request, const Context& context) {
   require_fit(request.recipe.loss, network->outputs());
   static_cast<void>(trainable(initial, request.recipe.frozen));
   Recipe recipe = request.recipe;
-  recipe.picture_shape = data.image_shape;
+  recipe.picture_shape = data.training.space.shape;
   const Undefended undefended = undefended_of(data, network, initial, recipe);
   DefenseState state(
       request.out, fingerprint_of(undefended, request.architecture, request.defense, request.defense_options, context),
       request.resume);
   const OptionValues options(defense.options(), request.defense_options);
-  const Release release = state.run([&](Checkpoint& checkpoint) {
-    return defense.release(undefended, options, random, *context.progress, checkpoint);
-  });
+  const Release release = state.run(
+      [&](StateStore& store) { return defense.release(undefended, options, random, *context.progress, store); });
   const Training& training = release.training;
   const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   const Json record = record_of(request, context, *network, data, release, seconds);
@@ -135,7 +135,7 @@ void train_run(const TrainRequest& request, const Context& context) {
   const fs::path out(request.out);
   write_parameters(out / "initial.safetensors", initial);
   write_parameters(out / "trained.safetensors", training.trained);
-  write_training_set(out / "training-set.npz", data.training, model.input_shape);
+  write_training_set(out / "training-set.npz", data.training);
   if (release.support.images.defined()) {
     write_support_set(out / "support-set.npz", release.support, data);
   }

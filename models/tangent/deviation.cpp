@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <cmath>
 
+#include "models/dense_network.h"
+
 namespace afterimage {
 namespace {
 
@@ -14,7 +16,7 @@ constexpr double largest_features = 4e8;
 
 // Of `count` images, how many have their kernels computed.
 std::int64_t affordable(const Network& network, const Parameters& initial, std::int64_t count) {
-  if (network.follows_training()) return count;
+  if (as_dense(network) != nullptr) return count;
   const double row = static_cast<double>(initial.count()) * static_cast<double>(2 * network.outputs());
   return std::clamp<std::int64_t>(static_cast<std::int64_t>(largest_features / row), 2,
                                   std::max<std::int64_t>(count, 2));
@@ -54,9 +56,9 @@ KernelDeviation measure_deviation(const Network& network, const Parameters& init
   const auto at_start = network.tangents(start, end, {0.0}), at_end = network.tangents(start, end, {1.0});
   const Tensor first = at_start->gram(images, {}).clone(), last = at_end->gram(images, {});
   result.kernel_distance = kernel_distance(first, last);
-  if (const auto infinite = network.infinite_kernel()) {
+  if (const DenseNetwork* dense = as_dense(network)) {
     const Tensor one = at::eye(network.outputs(), images.options());
-    const Tensor kernel = at::kron((*infinite)(images, images), one);
+    const Tensor kernel = at::kron(dense->infinite_kernel()(images, images), one);
     result.initial_to_infinite = kernel_distance(first, kernel);
     result.final_to_infinite = kernel_distance(last, kernel);
   } else {

@@ -59,7 +59,7 @@ double time_until(const Segment& modes, double keep) {
 }
 
 // The segment from `at`; `time` 0: as long as the plan says. Null where parameters have grown beyond what is finite.
-std::optional<Segment> segment_at(const Network& network, const Parameters& at, const FlowImages& set,
+std::optional<Segment> segment_at(const DenseNetwork& network, const Parameters& at, const FlowImages& set,
                                   const FlowPlan& plan, Smoothing relu, std::int64_t number, double time) {
   const std::int64_t following = set.targets.size(0);
   Segment segment;
@@ -109,8 +109,8 @@ struct Followed {
   double mismatch = std::numeric_limits<double>::infinity();
 };
 
-Followed follow(const Network& network, const Parameters& start, const Parameters& trained, const FlowImages& images,
-                const FlowPlan& plan, Smoothing relu, const std::vector<double>& times) {
+Followed follow(const DenseNetwork& network, const Parameters& start, const Parameters& trained,
+                const FlowImages& images, const FlowPlan& plan, Smoothing relu, const std::vector<double>& times) {
   require_flow(images, plan);
   Followed flow;
   Parameters end = start;
@@ -136,7 +136,7 @@ bool is_finite(const Parameters& parameters) {
 
 }  // namespace
 
-std::vector<Parameters> gradient_flow(const Network& network, const Parameters& start, const Tensor& images,
+std::vector<Parameters> gradient_flow(const DenseNetwork& network, const Parameters& start, const Tensor& images,
                                       const Tensor& targets, const FlowPlan& plan) {
   const FlowImages set{images, targets, {}};
   require_flow(set, plan);
@@ -150,13 +150,13 @@ std::vector<Parameters> gradient_flow(const Network& network, const Parameters& 
   return path;
 }
 
-double flow_mismatch(const Network& network, const Parameters& start, const Parameters& trained,
+double flow_mismatch(const DenseNetwork& network, const Parameters& start, const Parameters& trained,
                      const FlowImages& images, const FlowPlan& plan, Smoothing relu) {
   return follow(network, start, trained, images, plan, relu, {}).mismatch;
 }
 
-FlowLoss flow_loss(const Network& network, const Parameters& start, const Parameters& trained, const FlowImages& images,
-                   const FlowPlan& plan, Smoothing relu, const std::vector<double>& times) {
+FlowLoss flow_loss(const DenseNetwork& network, const Parameters& start, const Parameters& trained,
+                   const FlowImages& images, const FlowPlan& plan, Smoothing relu, const std::vector<double>& times) {
   const Followed flow = follow(network, start, trained, images, plan, relu, times);
   FlowLoss loss;
   loss.value = flow.mismatch;

@@ -5,7 +5,7 @@
 
 #include <vector>
 
-#include "models/network.h"
+#include "models/dense_network.h"
 
 namespace afterimage {
 
@@ -20,11 +20,11 @@ struct FlowPlan {
 // r_k with phi_1(z) = (e^z - 1) / z; tau is chosen so that |r|^2 falls to `keep` of itself. `targets` [n, C]. Kernels
 // are decomposed in float64. Throws std::invalid_argument when there are no images or no segments,
 // std::runtime_error when the flow diverges: the kernel of a segment or the parameters at the end are not finite.
-std::vector<Parameters> gradient_flow(const Network& network, const Parameters& start, const Tensor& images,
+std::vector<Parameters> gradient_flow(const DenseNetwork& network, const Parameters& start, const Tensor& images,
                                       const Tensor& targets, const FlowPlan& plan = {});
 
 // What is trained on in a flow. Start, images and the end that it is held against may all be in a basis
-// (Network::in_basis).
+// (DenseNetwork::in_basis).
 struct FlowImages {
   Tensor images;        // [n, d]; the first m of them follow the flow
   Tensor targets;       // [m, C]
@@ -46,11 +46,12 @@ struct FlowLoss {
 // error of the cuts, so that what is left out vanishes with the number of segments. Given times are used as they are;
 // none: chosen as above. Images move through the kinks of the ReLU only where it is smoothed. Throws
 // std::invalid_argument when nothing follows the flow, there are no segments, or shapes do not fit.
-FlowLoss flow_loss(const Network& network, const Parameters& start, const Parameters& trained, const FlowImages& images,
-                   const FlowPlan& plan, Smoothing relu, const std::vector<double>& times = {});
+FlowLoss flow_loss(const DenseNetwork& network, const Parameters& start, const Parameters& trained,
+                   const FlowImages& images, const FlowPlan& plan, Smoothing relu,
+                   const std::vector<double>& times = {});
 
 // The mismatch alone.
-double flow_mismatch(const Network& network, const Parameters& start, const Parameters& trained,
+double flow_mismatch(const DenseNetwork& network, const Parameters& start, const Parameters& trained,
                      const FlowImages& images, const FlowPlan& plan, Smoothing relu);
 
 }  // namespace afterimage

@@ -7,6 +7,7 @@
 #include <optional>
 
 #include "models/network.h"
+#include "models/tangent/analytic_ntk.h"
 
 namespace afterimage {
 

@@ -55,17 +55,17 @@ Recipe squared_recipe() {
 }
 
 Reconstruction attack(const std::string& name, const Subject& subject, std::map<std::string, std::string> options,
-                      Checkpoint& checkpoint) {
+                      StateStore& store) {
   const Attack& chosen = attack_named(name);
   Generator random = seeded(1);
   Silent silent;
-  return chosen.run(subject, {}, OptionValues(chosen.options(), options), random, silent, checkpoint);
+  return chosen.run(subject, {}, OptionValues(chosen.options(), options), random, silent, store);
 }
 
 Reconstruction attack(const std::string& name, const Subject& subject,
                       std::map<std::string, std::string> options = {}) {
-  Forgetful forgetful;
-  return attack(name, subject, std::move(options), forgetful);
+  NullStore no_store;
+  return attack(name, subject, std::move(options), no_store);
 }
 
 double relative_error(const Tensor& a, const Tensor& b) { return ((a - b).norm() / b.norm()).item<double>(); }
@@ -80,7 +80,7 @@ Score scored(const Reconstruction& found, const Truth& truth) {
 TEST_CASE("the span probe counts the training images and tells them all from others") {
   const Trained trained = trained_network(squared_recipe());
   const Reconstruction found = attack("span", trained.subject);
-  CHECK(found.conclusion == Conclusion::ok);
+  CHECK(found.status == Status::ok);
   CHECK(found.evidence["rank"] == images_count - 1);
   CHECK(scored(found, trained.truth).membership->auc == 1.0);
 }
@@ -93,7 +93,7 @@ TEST_CASE("vertices finds training images exactly, and what it confirms is right
   for (const Recipe& recipe : {squared_recipe(), logistic}) {
     const Trained trained = trained_network(recipe);
     const Reconstruction found = attack("vertices", trained.subject);
-    CHECK(found.conclusion == Conclusion::ok);
+    CHECK(found.status == Status::ok);
     const Score score = scored(found, trained.truth);
     CHECK(score.reconstructed->count >= images_count - 1);
     REQUIRE(score.confirmed);
@@ -109,12 +109,12 @@ TEST_CASE("images that are handed on as confirmed are not searched for again, in
   const Attack& finite = attack_named("finite-width");
   Generator random = seeded(1);
   Silent silent;
-  Forgetful forgetful;
-  const Handed handed{trained.truth.training.slice(0, 0, 3), {}};
+  NullStore no_store;
+  const HandOver hand_over{trained.truth.training.slice(0, 0, 3), {}};
   const auto found =
-      finite.run(trained.subject, handed, OptionValues(finite.options(), {{"steps", "200"}, {"dtype", dtype}}), random,
-                 silent, forgetful);
-  CHECK(relative_error(found.claim.images.slice(0, 0, 3), handed.confirmed) < 1e-4);
+      finite.run(trained.subject, hand_over, OptionValues(finite.options(), {{"steps", "200"}, {"dtype", dtype}}),
+                 random, silent, no_store);
+  CHECK(relative_error(found.claim.images.slice(0, 0, 3), hand_over.confirmed) < 1e-4);
   CHECK(found.claim.confirmed.slice(0, 0, 3).all().item<bool>());
 }
 
@@ -136,7 +136,7 @@ TEST_CASE("where the last layer alone was trained, attacks on tangents say that 
   subject.trained = trained;
   CHECK(capacity_of(subject).last_layer_only);
   const Reconstruction found = attack("finite-width", subject);
-  CHECK(found.conclusion == Conclusion::not_applicable);
+  CHECK(found.status == Status::not_applicable);
   CHECK(found.reason.find("only the last layer") != std::string::npos);
 }
 
@@ -179,7 +179,7 @@ TEST_CASE("the row space is found whatever the loss, the batch order and the wei
     recipe.loss = loss;
     const Trained trained = trained_network(recipe);
     const Reconstruction found = attack("span", trained.subject);
-    REQUIRE(found.conclusion == Conclusion::ok);
+    REQUIRE(found.status == Status::ok);
     CHECK(scored(found, trained.truth).membership->auc == 1.0);
     CHECK(found.evidence["weight_decay_factor"].get<double>() < 0.999);
   }
@@ -230,7 +230,7 @@ TEST_CASE("where the network fits no image, those whose bounds agree are claimed
   const Tensor outputs = trained.subject.network->evaluate(trained.subject.trained, trained.truth.training);
   REQUIRE(((outputs.abs() - 1).abs() > 0.1).all().item<bool>());
   const Reconstruction found = attack("vertices", trained.subject);
-  CHECK(found.conclusion == Conclusion::ok);
+  CHECK(found.status == Status::ok);
   const Score score = scored(found, trained.truth);
   CHECK(score.reconstructed->count >= images_count - 1);
   CHECK(score.confirmed == 0);
@@ -238,7 +238,7 @@ TEST_CASE("where the network fits no image, those whose bounds agree are claimed
 
 TEST_CASE("a network so small that its kernel is singular is not one of infinite width, and that is no failure") {
   const Reconstruction found = attack("infinite-width", trained_network(squared_recipe(), 1, {1}).subject);
-  CHECK(found.conclusion == Conclusion::not_applicable);
+  CHECK(found.status == Status::not_applicable);
   CHECK(found.reason.find("singular") != std::string::npos);
 }
 
@@ -248,7 +248,7 @@ TEST_CASE("under Adam there is no row space: the probe says so, counts nothing, 
   recipe.learning_rate = 1e-3;
   const Trained trained = trained_network(recipe);
   const Reconstruction found = attack("span", trained.subject);
-  CHECK(found.conclusion == Conclusion::ok);
+  CHECK(found.status == Status::ok);
   CHECK(found.evidence["rank"].is_null());
   CHECK(found.evidence["no_rank"].get<std::string>().find("singular values") != std::string::npos);
   REQUIRE(found.claim.membership);
@@ -329,7 +329,7 @@ TEST_CASE("a change that is noise is not explained, and the attack says that it 
   }
   const Reconstruction found =
       attack("finite-width", trained.subject, {{"space", "pixels"}, {"candidates", "10"}, {"steps", "300"}});
-  CHECK(found.conclusion == Conclusion::inconclusive);
+  CHECK(found.status == Status::inconclusive);
   CHECK(found.reason.find("unexplained") != std::string::npos);
 }
 
@@ -338,7 +338,7 @@ TEST_CASE("a search that diverges says so and claims no image that is none") {
   trained.subject.trained = trained.subject.trained.times(1e15F);  // finite, but products of three layers are not
   const Reconstruction found =
       attack("finite-width", trained.subject, {{"space", "pixels"}, {"candidates", "4"}, {"steps", "20"}});
-  CHECK(found.conclusion == Conclusion::inconclusive);
+  CHECK(found.status == Status::inconclusive);
   CHECK(found.reason.find("diverged") != std::string::npos);
   CHECK_FALSE(found.loss_final);
   CHECK(at::isfinite(found.claim.images).all().item<bool>());

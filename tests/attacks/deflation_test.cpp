@@ -68,13 +68,13 @@ TEST_CASE("of two finds that resemble each other the one whose bounds agree bett
   Deflation deflation(subject, pictures.span);
   Generator random = seeded(4);
   Silent silent;
-  Forgetful forgetful;
+  NullStore no_store;
   const Tensor truth = pictures.coordinates();
   // Something a fifth off an image, that another attack was sure of: its bounds do not agree at all.
   const Tensor off = noisy(truth.narrow(0, 0, 1), 0.2, random);
   deflation.accept(at::mm(off, pictures.span.basis).to(at::kFloat));
   REQUIRE(pictures.distance(deflation.known()[0]) > 0.1);
-  deflation.offer(noisy(truth, 0.6, random), silent, forgetful);
+  deflation.offer(noisy(truth, 0.6, random), silent, no_store);
   CHECK(deflation.found() <= count);
   CHECK(deflation.found() >= count - 1);
   for (std::int64_t i = 0; i < deflation.found(); ++i) CHECK(pictures.distance(deflation.known()[i]) < 1e-3);
@@ -87,7 +87,7 @@ TEST_CASE(
   Deflation deflation(subject, pictures.span);
   Generator random = seeded(4);
   Silent silent;
-  Forgetful forgetful;
+  NullStore no_store;
   deflation.accept(as_images(pictures).narrow(0, 0, 6));
   // In the place of one of them something a fifth off, whose bounds agree as well but hold it far less firmly.
   const State before = deflation.state();
@@ -100,7 +100,7 @@ TEST_CASE(
     changed.set(name, before.tensor(name));
   deflation.restore(changed);
   REQUIRE(pictures.distance(deflation.known()[3]) > 0.1);
-  deflation.offer(noisy(pictures.coordinates().narrow(0, 6, count - 6), 0.3, random), silent, forgetful);
+  deflation.offer(noisy(pictures.coordinates().narrow(0, 6, count - 6), 0.3, random), silent, no_store);
   CHECK(deflation.found() == count);  // the last follows from the others
   for (std::int64_t i = 0; i < deflation.found(); ++i) CHECK(pictures.distance(deflation.known()[i]) < 1e-3);
 }
@@ -117,8 +117,8 @@ TEST_CASE("drawings on white of which no mean was taken off are told apart by th
   const Subject subject = subject_of(pictures);
   Deflation deflation(subject, pictures.span);
   Silent silent;
-  Forgetful forgetful;
-  deflation.offer(noisy(pictures.coordinates(), 0.01, random), silent, forgetful);
+  NullStore no_store;
+  deflation.offer(noisy(pictures.coordinates(), 0.01, random), silent, no_store);
   CHECK(deflation.found() >= count - 1);
   for (std::int64_t i = 0; i < deflation.found(); ++i) CHECK(pictures.distance(deflation.known()[i]) < 1e-3);
 }
@@ -157,8 +157,8 @@ TEST_CASE("where slack is so wide that dim pixels count as black, only what roun
   const VertexSet fits = PixelPolytope(pictures.span, pictures.bounds).refit(pictures.coordinates(), 3);
   Deflation deflation(subject, pictures.span);
   Silent silent;
-  Forgetful forgetful;
-  deflation.offer(noisy(pictures.coordinates(), 0.3, random), silent, forgetful);
+  NullStore no_store;
+  deflation.offer(noisy(pictures.coordinates(), 0.3, random), silent, no_store);
   std::int64_t agree = 0;
   for (std::int64_t i = 0; i < count; ++i) {
     const auto row = static_cast<std::size_t>(i);
@@ -197,8 +197,8 @@ TEST_CASE("on slack that was widened, too, only what rounding explains is confir
   deflation.restore(widened);
   REQUIRE(deflation.polytope().slack() == Approx(wider * narrow));
   Silent silent;
-  Forgetful forgetful;
-  deflation.offer(noisy(pictures.coordinates(), 0.3, random), silent, forgetful);
+  NullStore no_store;
+  deflation.offer(noisy(pictures.coordinates(), 0.3, random), silent, no_store);
   CHECK((deflation.doubtful_images().size(0) > 0) == dim);
   CHECK(deflation.found() >= (dim ? 0 : count - 2));
   const VertexSet held = deflation.polytope().refit(deflation.known(), 3);
@@ -226,8 +226,8 @@ TEST_CASE("on slack that is not small a vertex that hangs on single bounds is co
   for (const double leverage : there.leverage) hanging += leverage > 0.9 && leverage < 0.97;
   REQUIRE(hanging > 0);
   Silent silent;
-  Forgetful forgetful;
-  deflation.offer(pictures.coordinates(), silent, forgetful);
+  NullStore no_store;
+  deflation.offer(pictures.coordinates(), silent, no_store);
   CHECK((deflation.doubtful_images().size(0) > 0) == dim);
   const VertexSet held = deflation.polytope().refit(deflation.known(), 3);
   for (std::size_t i = 0; i < held.leverage.size(); ++i) CHECK((held.leverage[i] <= 0.9 || held.misfit[i] <= 0.3));
@@ -240,13 +240,13 @@ TEST_CASE("what another attack is sure of may be more than the span has room for
   Deflation deflation(subject, pictures.span);
   Generator random = seeded(5);
   Silent silent;
-  Forgetful forgetful;
+  NullStore no_store;
   const Tensor images = as_images(pictures);
   deflation.accept(at::cat({images, (images.narrow(0, 0, 2) - images.narrow(0, 2, 2)) / 2}));
   REQUIRE(deflation.found() > deflation.rank() + 1);
   CHECK(deflation.missing() == 0);
   const std::int64_t held = deflation.found();
-  CHECK(deflation.offer(noisy(pictures.coordinates(), 0.3, random), silent, forgetful) == 0);
+  CHECK(deflation.offer(noisy(pictures.coordinates(), 0.3, random), silent, no_store) == 0);
   CHECK(deflation.sweep(40, random, silent) == 0);
   CHECK(deflation.found() == held);
 }

@@ -58,16 +58,16 @@ struct Trained {
     constexpr double far = 0.5;  // from any training image: in so small a span some come near
     return images.index_select(0, at::nonzero(errors(images) > far).squeeze(1)).slice(0, 0, 2 * images_count);
   }
-  Reconstruction attack(const Handed& handed, const std::map<std::string, std::string>& options,
-                        Checkpoint& checkpoint) const {
+  Reconstruction attack(const HandOver& hand_over, const std::map<std::string, std::string>& options,
+                        StateStore& store) const {
     const Attack& flow = attack_named("flow");
     Generator random = seeded(1);
     Silent silent;
-    return flow.run(subject, handed, OptionValues(flow.options(), options), random, silent, checkpoint);
+    return flow.run(subject, hand_over, OptionValues(flow.options(), options), random, silent, store);
   }
-  Reconstruction attack(const Handed& handed, const std::map<std::string, std::string>& options = {}) const {
-    Forgetful forgetful;
-    return attack(handed, options, forgetful);
+  Reconstruction attack(const HandOver& hand_over, const std::map<std::string, std::string>& options = {}) const {
+    NullStore no_store;
+    return attack(hand_over, options, no_store);
   }
   // Relative distance of each claimed image to the nearest training image.
   Tensor errors(const Tensor& images) const {
@@ -83,7 +83,7 @@ TEST_CASE("the flow brings candidates that are a quarter off to their images, an
   const Tensor candidates = trained.blurred(0.25);
   REQUIRE(trained.errors(candidates).min().item<double>() > 0.2);
   const Reconstruction found = trained.attack({{}, candidates});
-  CHECK(found.conclusion == Conclusion::ok);
+  CHECK(found.status == Status::ok);
   const Tensor errors = trained.errors(found.claim.images);
   CAPTURE(outputs, errors, *found.relative_loss, found.evidence.dump());
   CHECK(errors.mean().item<double>() < 0.1);
@@ -167,7 +167,7 @@ TEST_CASE("where the flow diverges, the attack says so, and candidates stay as t
   trained.subject.initial = trained.subject.initial.clone();
   trained.subject.initial.at("fc2.weight").mul_(1e30);  // the kernel there is beyond float32
   const Reconstruction found = trained.attack({{}, trained.blurred(0.25)});
-  CHECK(found.conclusion == Conclusion::inconclusive);
+  CHECK(found.status == Status::inconclusive);
   CHECK_THAT(found.reason, Catch::Contains("diverges"));
   CHECK(found.iterations == 0);
   CHECK_FALSE(found.relative_loss);
@@ -179,9 +179,9 @@ TEST_CASE("where the flow diverges, the attack says so, and candidates stay as t
 
 TEST_CASE("the same candidates give the same polish, bit for bit") {
   const Trained trained;
-  const Handed handed{trained.training.slice(0, 0, 2), trained.blurred(0.3).slice(0, 2)};
+  const HandOver hand_over{trained.training.slice(0, 0, 2), trained.blurred(0.3).slice(0, 2)};
   const std::map<std::string, std::string> options{{"flow-steps", "20"}, {"flow-rounds", "2"}};
-  const Reconstruction once = trained.attack(handed, options), again = trained.attack(handed, options);
+  const Reconstruction once = trained.attack(hand_over, options), again = trained.attack(hand_over, options);
   CHECK(at::equal(once.claim.images, again.claim.images));
   CHECK(at::equal(once.claim.confirmed, again.claim.confirmed));
   CHECK(*once.relative_loss == *again.relative_loss);
@@ -207,9 +207,9 @@ TEST_CASE("a polish that is interrupted goes on to the same end") {
 
 TEST_CASE("the flow says why there is nothing for it to do") {
   Trained trained;
-  const auto reason = [&](const Handed& handed) {
-    const Reconstruction found = trained.attack(handed);
-    CHECK(found.conclusion == Conclusion::not_applicable);
+  const auto reason = [&](const HandOver& hand_over) {
+    const Reconstruction found = trained.attack(hand_over);
+    CHECK(found.status == Status::not_applicable);
     CHECK_FALSE(found.claim.images.defined());
     return found.reason;
   };

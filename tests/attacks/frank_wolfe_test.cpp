@@ -32,10 +32,10 @@ Errors errors(const Measure& found, const Setting& truth) {
 
 Measure solve(const Setting& setting, const AnalyticNtk& kernel, Generator& random) {
   Silent progress;
-  Forgetful forgetful;
+  NullStore no_store;
   FrankWolfePlan plan;
   plan.climbers = 60;
-  return frank_wolfe(*setting.learned, kernel, {at::zeros({24}), 0, 1}, {}, plan, random, progress, forgetful);
+  return frank_wolfe(*setting.learned, kernel, {at::zeros({24}), 0, 1}, {}, plan, random, progress, no_store);
 }
 
 }  // namespace
@@ -93,9 +93,9 @@ TEST_CASE("images that are handed in stay, and the rest is found beside them") {
   const auto kernel = AnalyticNtk::uniform(2, 2, 0.1);
   const Setting setting = learn(kernel, 8, 1, random);
   Silent progress;
-  Forgetful forgetful;
+  NullStore no_store;
   const Measure found = frank_wolfe(*setting.learned, kernel, {at::zeros({24}), 0, 1}, setting.images.narrow(0, 0, 5),
-                                    {}, random, progress, forgetful);
+                                    {}, random, progress, no_store);
   CHECK(errors(found, setting).images.max().item<double>() < 1e-3);
 }
 
@@ -123,11 +123,11 @@ TEST_CASE("a search that adds no image ends with an empty support, and all is le
   const auto kernel = AnalyticNtk::uniform(2, 2, 0.1);
   const Setting setting = learn(kernel, 3, 2, random);
   Silent progress;
-  Forgetful forgetful;
+  NullStore no_store;
   FrankWolfePlan plan;
   plan.rounds = 0;
   const Measure found =
-      frank_wolfe(*setting.learned, kernel, {at::zeros({24}), 0, 1}, {}, plan, random, progress, forgetful);
+      frank_wolfe(*setting.learned, kernel, {at::zeros({24}), 0, 1}, {}, plan, random, progress, no_store);
   CHECK(found.images.sizes() == at::IntArrayRef({0, 24}));
   CHECK(found.coefficients.sizes() == at::IntArrayRef({0, 2}));
   CHECK(found.residuals == std::vector<double>{1});
@@ -140,9 +140,9 @@ TEST_CASE("a function that is not the kernel's is not explained by a few images"
   FrankWolfePlan plan;
   plan.rounds = 12;
   Silent progress;
-  Forgetful forgetful;
+  NullStore no_store;
   const Measure found = frank_wolfe(*setting.learned, AnalyticNtk::uniform(1, 2, 0.1), {at::zeros({24}), 0, 1}, {},
-                                    plan, random, progress, forgetful);
+                                    plan, random, progress, no_store);
   CHECK(found.residuals.back() > 1e-6);
 }
 

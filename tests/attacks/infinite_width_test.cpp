@@ -30,9 +30,9 @@ Trained trained(std::int64_t width, double size, Generator& random) {
 Reconstruction attack(const Subject& subject, Generator& random) {
   const InfiniteWidth infinite;
   Silent progress;
-  Forgetful forgetful;
+  NullStore no_store;
   return infinite.run(subject, {}, OptionValues(infinite.options(), {{"climbers", "12"}, {"frank-wolfe-rounds", "6"}}),
-                      random, progress, forgetful);
+                      random, progress, no_store);
 }
 
 }  // namespace
@@ -42,7 +42,7 @@ TEST_CASE("a network that is very wide gives its images away through its outputs
   const Trained network = trained(1 << 15, 1e-2, random);
   const Reconstruction found = attack(network.subject, random);
   INFO(found.reason << found.evidence.dump());
-  REQUIRE(found.conclusion == Conclusion::ok);
+  REQUIRE(found.status == Status::ok);
   // Roughly, and among the images of some weight: what the width adds to the outputs blurs the kernel's cusps.
   const Tensor weight = found.coefficients.abs().squeeze(1);
   const Tensor heavy = found.claim.images.index_select(0, at::nonzero(weight > 0.1 * weight.max()).squeeze(1));
@@ -59,16 +59,16 @@ TEST_CASE("a network that is very wide gives its images away through its outputs
 
 TEST_CASE("a network that is narrow, or left its tangent space, is not taken for one of infinite width") {
   Generator random = seeded(4);
-  CHECK(attack(trained(64, 1e-2, random).subject, random).conclusion == Conclusion::not_applicable);
+  CHECK(attack(trained(64, 1e-2, random).subject, random).status == Status::not_applicable);
   const Reconstruction strayed = attack(trained(1 << 14, 300, random).subject, random);
-  CHECK(strayed.conclusion == Conclusion::not_applicable);
+  CHECK(strayed.status == Status::not_applicable);
   CHECK(strayed.evidence["training_gap"].get<double>() > 0.3);
 }
 
 TEST_CASE("where training changed no output there is nothing to explain, and the reason says so") {
   Generator random = seeded(5);
   const Reconstruction found = attack(trained(64, 0, random).subject, random);
-  CHECK(found.conclusion == Conclusion::not_applicable);
+  CHECK(found.status == Status::not_applicable);
   CHECK(found.reason.find("nothing") != std::string::npos);
 
   Subject infinite;
@@ -77,7 +77,7 @@ TEST_CASE("where training changed no output there is nothing to explain, and the
   infinite.infinite = InfiniteSubject{std::make_shared<KernelRegression>(kernel, images, zeros), kernel};
   infinite.bounds = {at::zeros({6}), 0, 1};
   const Reconstruction nothing = attack(infinite, random);
-  CHECK(nothing.conclusion == Conclusion::not_applicable);
+  CHECK(nothing.status == Status::not_applicable);
   CHECK(nothing.reason.find("nothing") != std::string::npos);
   CHECK_FALSE(nothing.claim.images.defined());
 }

@@ -51,17 +51,16 @@ Trained trained_network(std::int64_t images, std::int64_t outputs, double first_
   return result;
 }
 
-Reconstruction attack(const Subject& subject, const std::map<std::string, std::string>& options,
-                      Checkpoint& checkpoint) {
+Reconstruction attack(const Subject& subject, const std::map<std::string, std::string>& options, StateStore& store) {
   const Kkt kkt;
   Generator random = seeded(1);
   Silent silent;
-  return kkt.run(subject, {}, OptionValues(kkt.options(), options), random, silent, checkpoint);
+  return kkt.run(subject, {}, OptionValues(kkt.options(), options), random, silent, store);
 }
 
 Reconstruction attack(const Subject& subject, const std::map<std::string, std::string>& options = {}) {
-  Forgetful forgetful;
-  return attack(subject, options, forgetful);
+  NullStore no_store;
+  return attack(subject, options, no_store);
 }
 
 Score scored(const Reconstruction& found, const Truth& truth) {
@@ -167,7 +166,7 @@ TEST_CASE("a network that meets the KKT conditions by construction gives its ima
 
   // One candidate for each: of several that share a neuron, only the mean is determined.
   const Reconstruction found = attack(planted.subject, {{"space", "pixels"}, {"candidates", "2"}, {"steps", "3000"}});
-  CHECK(found.conclusion == Conclusion::ok);
+  CHECK(found.status == Status::ok);
   CHECK(found.evidence["first_layer_unexplained"].get<double>() < 0.01);
   CHECK(*found.relative_loss < 0.01);
   const Tensor nearest = std::get<0>(at::cdist(images, found.claim.images).min(1)) / images.norm(2, 1);
@@ -197,8 +196,8 @@ TEST_CASE("images and multipliers whose gradients make up a planted element are 
   DualCoefficients lambda(network, point, bounds, shared_labels(plan.candidates, outputs),
                           {static_cast<double>(count), 0, target->squared_norm()});
   Silent silent;
-  Forgetful forgetful;
-  const SearchResult found = search(*target, bounds, pixels, plan, lambda, random, silent, forgetful);
+  NullStore no_store;
+  const SearchResult found = search(*target, bounds, pixels, plan, lambda, random, silent, no_store);
   CHECK(found.loss_final < 0.02 * target->squared_norm());
   const Tensor nearest = std::get<0>(at::cdist(images, found.candidates).min(1)) / images.norm(2, 1);
   CAPTURE(outputs, nearest);
@@ -212,7 +211,7 @@ TEST_CASE("training images come back without the weights before training, with o
   const Trained trained = trained_network(6, outputs, 1e-4);
   const Reconstruction found = attack(trained.subject);
   CAPTURE(outputs, found.evidence.dump());
-  CHECK(found.conclusion == Conclusion::ok);
+  CHECK(found.status == Status::ok);
   CHECK(found.evidence["space"] == "span");
   const Score result = scored(found, trained.truth);
   CHECK(result.reconstructed->count >= 5);
@@ -234,13 +233,13 @@ TEST_CASE("where the start outweighs training, the attack says so if it is known
   Trained trained = trained_network(4, 1, 1);
   trained.subject.initial = trained.subject.trained.times(0.9);  // as if training had hardly moved it
   const Reconstruction known = attack(trained.subject);
-  CHECK(known.conclusion == Conclusion::not_applicable);
+  CHECK(known.status == Status::not_applicable);
   CHECK(known.reason.find("training began with are") != std::string::npos);
   CHECK(known.iterations == 0);
   trained.subject.initial = {};
   CHECK(attack(trained.subject, {{"candidates", "8"}, {"steps", "20"}}).evidence["space"] == "pixels");
   const Reconstruction refused = attack(trained.subject, {{"space", "span"}});
-  CHECK(refused.conclusion == Conclusion::not_applicable);
+  CHECK(refused.status == Status::not_applicable);
   CHECK(refused.reason.find("--space span") != std::string::npos);
 }
 
@@ -249,7 +248,7 @@ TEST_CASE("a network that was not trained gives nothing away, and the attack say
   Generator random = seeded(33);
   trained.subject.trained = trained.subject.network->initial(random);
   const Reconstruction found = attack(trained.subject, {{"candidates", "12"}, {"steps", "300"}});
-  CHECK(found.conclusion == Conclusion::inconclusive);
+  CHECK(found.status == Status::inconclusive);
   CHECK(found.evidence["first_layer_unexplained"].get<double>() > 0.5);
   CHECK(scored(found, trained.truth).reconstructed->count == 0);
 }
@@ -258,7 +257,7 @@ TEST_CASE("the squared loss is refused at once, and an unknown one is tried and 
   Trained trained = trained_network(4, 1, 1e-4);
   trained.subject.loss = LossKind::squared;
   const Reconstruction refused = attack(trained.subject);
-  CHECK(refused.conclusion == Conclusion::not_applicable);
+  CHECK(refused.status == Status::not_applicable);
   CHECK(refused.iterations == 0);
   trained.subject.loss.reset();
   const Reconstruction tried = attack(trained.subject);

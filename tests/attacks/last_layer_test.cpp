@@ -59,8 +59,8 @@ Recipe recipe_of(LossKind loss, double until = 1e-6) {
 Reconstruction probe(const Subject& subject) {
   Generator random = seeded(1);
   Silent silent;
-  Forgetful forgetful;
-  return attack_named("span").run(subject, {}, OptionValues({}, {}), random, silent, forgetful);
+  NullStore no_store;
+  return attack_named("span").run(subject, {}, OptionValues({}, {}), random, silent, no_store);
 }
 
 // How far apart the scores of members and of others are: the smallest of the ones over the largest of the others, both
@@ -120,7 +120,7 @@ TEST_CASE("fewer images than outputs are counted by the last layer's change, and
       CAPTURE(count);
       const Tuned tuned = tuned_mlp(count, recipe);
       const Reconstruction found = probe(tuned.subject);
-      CHECK(found.conclusion == Conclusion::ok);
+      CHECK(found.status == Status::ok);
       CHECK(found.evidence["layer"] == "last");
       CHECK(found.evidence["rank"] == count);
       CHECK(separation(found, tuned) > 10);
@@ -136,7 +136,7 @@ TEST_CASE("with as many images as outputs or more none are counted, and a square
       recipe.max_steps = 60000;
       const Tuned tuned = tuned_mlp(count, recipe, classes);
       const Reconstruction found = probe(tuned.subject);
-      CHECK(found.conclusion == Conclusion::ok);
+      CHECK(found.status == Status::ok);
       CHECK_FALSE(found.evidence.contains("rank"));
       CHECK(auc(found, tuned) > (classes == 1 ? 0.95 : 0.99));
     }
@@ -146,7 +146,7 @@ TEST_CASE("with as many images as outputs or more none are counted, and a square
 TEST_CASE("with a loss whose outputs have no targets, as many images as outputs are neither counted nor told") {
   const Tuned tuned = tuned_mlp(40, recipe_of(LossKind::cross_entropy, 1e-2));
   const Reconstruction found = probe(tuned.subject);
-  CHECK(found.conclusion == Conclusion::not_applicable);
+  CHECK(found.status == Status::not_applicable);
   CHECK(found.reason.find("only the last layer was trained") != std::string::npos);
   CHECK_FALSE(found.claim.membership);
 }

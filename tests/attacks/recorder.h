@@ -4,11 +4,11 @@
 #include <utility>
 #include <vector>
 
-#include "models/checkpoint.h"
+#include "models/state.h"
 
 namespace afterimage {
 
-class Recorder final : public Checkpoint {
+class Recorder final : public StateStore {
  public:
   explicit Recorder(State kept = {}) : kept_(std::move(kept)) {}
   State take() override { return std::exchange(kept_, {}); }

@@ -63,8 +63,8 @@ Reconstruction attack(const Subject& subject, const std::map<std::string, std::s
   const Attack& finite = attack_named("finite-width");
   Generator random = seeded(1);
   Silent silent;
-  Forgetful forgetful;
-  return finite.run(subject, {}, OptionValues(finite.options(), options), random, silent, forgetful);
+  NullStore no_store;
+  return finite.run(subject, {}, OptionValues(finite.options(), options), random, silent, no_store);
 }
 
 }  // namespace

@@ -148,7 +148,7 @@ void networks(const LabelledImages& all) {
   undefended.recipe.until_loss = 1e-4;
   undefended.recipe.max_steps = 3000;
   Silent progress;
-  Forgetful forgetful;
+  NullStore no_store;
   const auto line = [&](const std::string& name, const std::string& s, const std::string& ridge,
                         const std::string& spread, const Release& release, double seconds,
                         const std::string& predictor) {
@@ -165,7 +165,7 @@ void networks(const LabelledImages& all) {
   const auto timed = [&](const Defense& defense, const std::map<std::string, std::string>& given, double& seconds) {
     Generator own = seeded(5);
     const auto start = std::chrono::steady_clock::now();
-    Release release = defense.release(undefended, {defense.options(), given}, own, progress, forgetful);
+    Release release = defense.release(undefended, {defense.options(), given}, own, progress, no_store);
     seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
     return release;
   };

@@ -170,10 +170,10 @@ SupportSet distilled(const Defense& defense, const Undefended& undefended, const
   Generator random = seeded(static_cast<std::uint64_t>(seed));
   Report progress;
   progress.end_after(std::chrono::duration<double>(60 * minutes));
-  Forgetful forgetful;
+  NullStore no_store;
   const auto begun = std::chrono::steady_clock::now();
   const std::clock_t processor = std::clock();
-  SupportSet set = defense.distill(undefended, options, random, progress, forgetful);
+  SupportSet set = defense.distill(undefended, options, random, progress, no_store);
   const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - begun;
   fmt::print("{}: {} steps in {:.0f} s, {:.0f} s of processor time\n", defense.name(), set.evidence.at("steps").dump(),
              seconds.count(), static_cast<double>(std::clock() - processor) / CLOCKS_PER_SEC);
@@ -218,9 +218,9 @@ int run(int count, char** values) {
                             task.targets(test.labels, undefended.targets.size(1))));
 
   Report progress;
-  Forgetful forgetful;
+  NullStore no_store;
   const OptionValues subset(RandomSubset().options(), {{"per-class", options.text("per-class")}});
-  const SupportSet drawn = RandomSubset().distill(undefended, subset, random, progress, forgetful);
+  const SupportSet drawn = RandomSubset().distill(undefended, subset, random, progress, no_store);
   evaluation.report("as many training images", bounds.pixels(drawn.images), drawn.targets);
   return 0;
 }

@@ -31,8 +31,8 @@ Release release(const std::string& name, const Undefended& undefended,
   defense.validate(options);
   Generator random = seeded(3);
   Silent progress;
-  Forgetful checkpoint;
-  return defense.release(undefended, options, random, progress, checkpoint);
+  NullStore store;
+  return defense.release(undefended, options, random, progress, store);
 }
 
 }  // namespace
@@ -102,8 +102,8 @@ TEST_CASE("a defence that makes no data says so, and unknown ones are named with
   Generator random = seeded(2);
   const Undefended undefended = small_task(random);
   Silent progress;
-  Forgetful checkpoint;
-  CHECK_THROWS_AS(defense_named("weight-decay").distill(undefended, {}, random, progress, checkpoint), UsageError);
+  NullStore store;
+  CHECK_THROWS_AS(defense_named("weight-decay").distill(undefended, {}, random, progress, store), UsageError);
   CHECK_THROWS_WITH(defense_named("magic"), Catch::Contains("kip") && Catch::Contains("early-stopping"));
 }
 

@@ -84,17 +84,17 @@ Undefended small(std::int64_t images = 20, std::int64_t width = 16) {
 
 using Given = std::map<std::string, std::string>;
 
-Release released(const Undefended& undefended, const Given& given, Checkpoint& checkpoint, std::uint64_t seed = 1) {
+Release released(const Undefended& undefended, const Given& given, StateStore& store, std::uint64_t seed = 1) {
   const DpSgd defense;
   const OptionValues options(defense.options(), given);
   Generator random = seeded(seed);
   Silent silent;
-  return defense.release(undefended, options, random, silent, checkpoint);
+  return defense.release(undefended, options, random, silent, store);
 }
 
 Release released(const Undefended& undefended, const Given& given, std::uint64_t seed = 1) {
-  Forgetful forgetful;
-  return released(undefended, given, forgetful, seed);
+  NullStore no_store;
+  return released(undefended, given, no_store, seed);
 }
 
 bool equal(const Parameters& a, const Parameters& b) { return a.minus(b).squared_norm() == 0; }

@@ -53,10 +53,10 @@ SupportSet distil(const Defense& defense, const Undefended& undefended, std::map
   given.emplace("distillation-steps", "200");
   Generator random = seeded(5);
   Silent progress;
-  Forgetful checkpoint;
+  NullStore store;
   const OptionValues options(defense.options(), given);
   defense.validate(options);
-  return defense.distill(undefended, options, random, progress, checkpoint);
+  return defense.distill(undefended, options, random, progress, store);
 }
 
 }  // namespace

@@ -60,8 +60,8 @@ SupportSet distilled(const Undefended& undefended, const std::map<std::string, s
                      std::uint64_t seed = 7) {
   Generator random = seeded(seed);
   Silent progress;
-  Forgetful forgetful;
-  return RandomFeatures().distill(undefended, options_of(given), random, progress, forgetful);
+  NullStore no_store;
+  return RandomFeatures().distill(undefended, options_of(given), random, progress, no_store);
 }
 
 }  // namespace
@@ -484,11 +484,11 @@ TEST_CASE("release trains the recipe's network on the set and measures what it l
   const Undefended undefended = small_subject(7, 60, 1);
   Generator random = seeded(7);
   Silent progress;
-  Forgetful forgetful;
+  NullStore no_store;
   const Defense& defense = defense_named("random-features");
   REQUIRE(defense.distills());
   const Release release =
-      defense.release(undefended, options_of({{"features", "20"}, {"ridge", "0.1"}}), random, progress, forgetful);
+      defense.release(undefended, options_of({{"features", "20"}, {"ridge", "0.1"}}), random, progress, no_store);
   CHECK(release.support.images.size(0) == 21);
   CHECK(release.training.steps == 50);
   const Tensor fitted = undefended.network->evaluate(release.training.trained, release.support.images);
@@ -532,8 +532,8 @@ TEST_CASE("options that are wrong are refused in a line that names them") {
   logistic.recipe.loss = LossKind::logistic;
   Generator random = seeded(1);
   Silent progress;
-  Forgetful forgetful;
-  CHECK_THROWS_WITH(RandomFeatures().release(logistic, options_of({}), random, progress, forgetful),
+  NullStore no_store;
+  CHECK_THROWS_WITH(RandomFeatures().release(logistic, options_of({}), random, progress, no_store),
                     Catch::StartsWith("--loss logistic: "));
   CHECK_THROWS_AS(FourierFeatures(3, 3, 1, random), std::invalid_argument);
 }

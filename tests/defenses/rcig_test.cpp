@@ -43,15 +43,15 @@ OptionValues small(std::map<std::string, std::string> given = {}) {
   return {Rcig().options(), given};
 }
 
-SupportSet distilled(const Undefended& undefended, const OptionValues& options, Checkpoint& checkpoint) {
+SupportSet distilled(const Undefended& undefended, const OptionValues& options, StateStore& store) {
   Generator random = seeded(3);
   Silent silent;
-  return Rcig().distill(undefended, options, random, silent, checkpoint);
+  return Rcig().distill(undefended, options, random, silent, store);
 }
 
 SupportSet distilled(const Undefended& undefended, const OptionValues& options) {
-  Forgetful forgetful;
-  return distilled(undefended, options, forgetful);
+  NullStore no_store;
+  return distilled(undefended, options, no_store);
 }
 
 // The mean share of the pictures that fresh networks get right, by convexified training on the set.
@@ -150,8 +150,8 @@ TEST_CASE("RCIG out of time gives the images that it has by then") {
   Generator random = seeded(3);
   Silent silent;
   silent.end_after(std::chrono::seconds(0));
-  Forgetful forgetful;
-  const SupportSet set = Rcig().distill(undefended, small(), random, silent, forgetful);
+  NullStore no_store;
+  const SupportSet set = Rcig().distill(undefended, small(), random, silent, no_store);
   CHECK(set.evidence.at("steps") == 0);
   CHECK(set.images.sizes() == at::IntArrayRef({6, 64}));
 }

@@ -1,5 +1,5 @@
-// What long work keeps as it goes, so that after an interruption, even by kill -9, it goes on from there to the same
-// end.
+// The state that long work keeps while it runs, so that after an interruption, even by kill -9, it continues from there
+// to the same result.
 #pragma once
 
 #include <string>
@@ -37,36 +37,38 @@ class State {
   NamedArrays arrays_;
 };
 
-class Checkpoint {
+// Where the state of one piece of work is kept.
+class StateStore {
  public:
-  virtual ~Checkpoint() = default;
-  // What an interrupted run of the same work kept last, once: empty where there is none, and from the second call on.
+  virtual ~StateStore() = default;
+  // The last state of an interrupted run of the same work. Empty where there is none, and from the second call on.
   virtual State take() = 0;
-  // Whether it is time to keep what there is: writing costs.
+  // Whether it is time to keep the state again. Writing takes time, so not every step does.
   virtual bool due() const = 0;
   virtual void keep(const State& state) = 0;
 };
 
 // Keeps nothing.
-class Forgetful final : public Checkpoint {
+class NullStore final : public StateStore {
  public:
   State take() override { return {}; }
   bool due() const override { return false; }
   void keep(const State&) override {}
 };
 
-// A stage of longer work: what it keeps lies under its name beside what the whole was when the stage began.
-class StageCheckpoint final : public Checkpoint {
+// The store of one stage of longer work: its state is kept under its name, beside the state of the whole when the stage
+// began.
+class StageStore final : public StateStore {
  public:
-  // `kept` is what was kept of this very stage, or empty.
-  StageCheckpoint(Checkpoint& whole, State around, std::string name, State kept = {})
+  // `kept` is the state that an interrupted run kept of this stage, or empty.
+  StageStore(StateStore& whole, State around, std::string name, State kept = {})
       : whole_(whole), around_(std::move(around)), name_(std::move(name)), kept_(std::move(kept)) {}
   State take() override { return std::exchange(kept_, {}); }
   bool due() const override { return whole_.due(); }
   void keep(const State& state) override { whole_.keep(State(around_).set(name_, state)); }
 
  private:
-  Checkpoint& whole_;
+  StateStore& whole_;
   State around_;
   std::string name_;
   State kept_;

@@ -1,4 +1,4 @@
-#include "models/checkpoint.h"
+#include "models/state.h"
 
 #include <fmt/format.h>
 
