@@ -10,6 +10,7 @@
 #include "attacks/span.h"
 #include "models/foundations/error.h"
 #include "models/mlp.h"
+#include "tests/attacks/released.h"
 
 namespace afterimage {
 namespace {
@@ -36,14 +37,14 @@ Trained trained_network(const Recipe& recipe, std::int64_t outputs = 1,
                              ? (at::arange(images_count).remainder(2) * 2 - 1).to(at::kFloat).unsqueeze(1)
                              : at::one_hot(at::arange(images_count).remainder(outputs), outputs).to(at::kFloat);
   Trained result;
-  result.subject.network = network;
-  result.subject.initial = network->initial(random);
+  released(result.subject).network = network;
+  released(result.subject).initial = network->draw_initial(random).value();
   Silent silent;
-  result.subject.trained =
-      train(*network, result.subject.initial, training - mean, targets, recipe, random, silent).trained;
-  result.subject.bounds = {mean, 0, 1};
+  released(result.subject).trained =
+      train(*network, released(result.subject).initial, training - mean, targets, recipe, random, silent).trained;
+  result.subject.space = {{6, 6}, mean};
   result.subject.loss = recipe.loss;
-  result.truth = {training - mean, pictures(400) - mean, mean, {6, 6}};
+  result.truth = {training - mean, pictures(400) - mean, result.subject.space};
   return result;
 }
 
@@ -120,21 +121,22 @@ TEST_CASE("images that are handed on as confirmed are not searched for again, in
 
 TEST_CASE("parameters that training changed determine as many images as they outnumber unknowns") {
   const Trained trained = trained_network(squared_recipe());
-  const Capacity capacity = capacity_of(trained.subject);
-  CHECK(capacity.equations <= trained.subject.trained.count());
-  CHECK(capacity.equations > trained.subject.trained.count() / 2);  // units that no image activates stay as they were
+  const Capacity capacity = capacity_of(released(trained.subject));
+  CHECK(capacity.equations <= released(trained.subject).trained.count());
+  CHECK(capacity.equations >
+        released(trained.subject).trained.count() / 2);  // units that no image activates stay as they were
   CHECK(capacity.unknowns == pixels + 1);
   CHECK_FALSE(capacity.last_layer_only);
 
-  CHECK(capacity_of(trained_network(squared_recipe(), 1, {3}).subject).images() < images_count);
+  CHECK(capacity_of(released(trained_network(squared_recipe(), 1, {3}).subject)).images() < images_count);
 }
 
 TEST_CASE("where the last layer alone was trained, attacks on tangents say that and what it can determine") {
   Subject subject = trained_network(squared_recipe()).subject;
-  Parameters trained = subject.initial.clone();
+  Parameters trained = released(subject).initial.clone();
   trained.at("fc3.weight").add_(at::ones_like(trained.at("fc3.weight")), 0.1);
-  subject.trained = trained;
-  CHECK(capacity_of(subject).last_layer_only);
+  released(subject).trained = trained;
+  CHECK(capacity_of(released(subject)).last_layer_only);
   const Reconstruction found = attack("finite-width", subject);
   CHECK(found.status == Status::not_applicable);
   CHECK(found.reason.find("only the last layer") != std::string::npos);
@@ -227,7 +229,8 @@ TEST_CASE("where the network fits no image, those whose bounds agree are claimed
   Recipe recipe = squared_recipe();
   recipe.until_loss = 0.35;
   const Trained trained = trained_network(recipe);
-  const Tensor outputs = trained.subject.network->evaluate(trained.subject.trained, trained.truth.training);
+  const Tensor outputs =
+      released(trained.subject).network->evaluate(released(trained.subject).trained, trained.truth.training);
   REQUIRE(((outputs.abs() - 1).abs() > 0.1).all().item<bool>());
   const Reconstruction found = attack("vertices", trained.subject);
   CHECK(found.status == Status::ok);
@@ -323,8 +326,8 @@ TEST_CASE("more tangent points explain more of the change, and pixels are search
 TEST_CASE("a change that is noise is not explained, and the attack says that it cannot tell") {
   Trained trained = trained_network(squared_recipe());
   Generator random = seeded(9);
-  trained.subject.trained = trained.subject.trained.clone();
-  for (const auto& [name, tensor] : trained.subject.trained.entries()) {
+  released(trained.subject).trained = released(trained.subject).trained.clone();
+  for (const auto& [name, tensor] : released(trained.subject).trained.entries()) {
     tensor.add_(at::randn(tensor.sizes(), random, at::kFloat), 0.01);
   }
   const Reconstruction found =
@@ -335,7 +338,8 @@ TEST_CASE("a change that is noise is not explained, and the attack says that it 
 
 TEST_CASE("a search that diverges says so and claims no image that is none") {
   Trained trained = trained_network(squared_recipe());
-  trained.subject.trained = trained.subject.trained.times(1e15F);  // finite, but products of three layers are not
+  released(trained.subject).trained =
+      released(trained.subject).trained.times(1e15F);  // finite, but products of three layers are not
   const Reconstruction found =
       attack("finite-width", trained.subject, {{"space", "pixels"}, {"candidates", "4"}, {"steps", "20"}});
   CHECK(found.status == Status::inconclusive);

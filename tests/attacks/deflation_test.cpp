@@ -13,7 +13,7 @@ namespace {
 // What deflation knows of these pictures; the loss is unknown, so that the bounds alone confirm.
 Subject subject_of(const Pictures& pictures) {
   Subject subject;
-  subject.bounds = pictures.bounds;
+  subject.space = pictures.space;
   return subject;
 }
 
@@ -51,8 +51,8 @@ TEST_CASE("two missing images are found beyond those that are known") {
 
 TEST_CASE("images that lie a few slacks outside the bounds are found as well") {
   Pictures pictures(false);
-  const double slack = PixelPolytope(pictures.span, pictures.bounds).slack();
-  pictures.bounds.low += 3 * slack;  // where black pixels are not allowed to be
+  const double slack = PixelPolytope(pictures.span, pictures.space).slack();
+  pictures.space.low += 3 * slack;  // where black pixels are not allowed to be
   const Subject subject = subject_of(pictures);
   Deflation deflation(subject, pictures.span);
   Generator random = seeded(5);
@@ -128,11 +128,11 @@ TEST_CASE("an image's size is the lesser of its norm and its contrast, in any co
   const bool scaled = GENERATE(false, true);
   const Tensor scale = scaled ? at::rand({pixels}, random, at::kDouble) + 0.5 : Tensor();
   Pictures pictures(false, 3, scale);
-  pictures.bounds.mean = pictures.bounds.mean.to(at::kDouble);
+  pictures.space.mean = pictures.space.mean.to(at::kDouble);
   const Tensor images = at::mm(pictures.coordinates(), pictures.span.basis);
-  const Tensor seen = pictures.bounds.pixels(images), contrast = over(seen - seen.mean(1, true), scale);
+  const Tensor seen = pictures.space.pixels(images), contrast = pictures.space.over_scale(seen - seen.mean(1, true));
   const Tensor expected = at::minimum(images.norm(2, 1), contrast.norm(2, 1));
-  const ImageSize in_span(pictures.bounds, pictures.span.basis), in_pixels(pictures.bounds, {});
+  const ImageSize in_span(pictures.space, pictures.span.basis), in_pixels(pictures.space, {});
   CHECK((in_span(pictures.coordinates()) - expected).abs().max().item<double>() < 1e-10);
   CHECK((in_pixels(images) - expected).abs().max().item<double>() < 1e-10);
   const Tensor far = in_pixels.relative_distances(images, images[2]);
@@ -152,9 +152,9 @@ TEST_CASE("where slack is so wide that dim pixels count as black, only what roun
                                     3 * slack * at::rand({count, pixels}, random, at::kDouble), all);
     pictures.set(dimmed);
   }
-  pictures.span.rounding *= slack / PixelPolytope(pictures.span, pictures.bounds).slack();
+  pictures.span.rounding *= slack / PixelPolytope(pictures.span, pictures.space).slack();
   const Subject subject = subject_of(pictures);
-  const VertexSet fits = PixelPolytope(pictures.span, pictures.bounds).refit(pictures.coordinates(), 3);
+  const VertexSet fits = PixelPolytope(pictures.span, pictures.space).refit(pictures.coordinates(), 3);
   Deflation deflation(subject, pictures.span);
   Silent silent;
   NullStore no_store;
@@ -186,7 +186,7 @@ TEST_CASE("on slack that was widened, too, only what rounding explains is confir
                            3 * wider * narrow * at::rand({count, pixels}, random, at::kDouble), all));
   }
   pictures.span.rounding = 1e-5;  // enough to rule the slack
-  pictures.span.rounding *= narrow / PixelPolytope(pictures.span, pictures.bounds).slack();
+  pictures.span.rounding *= narrow / PixelPolytope(pictures.span, pictures.space).slack();
   const Subject subject = subject_of(pictures);
   Deflation deflation(subject, pictures.span);
   const State before = deflation.state();
@@ -217,7 +217,7 @@ TEST_CASE("on slack that is not small a vertex that hangs on single bounds is co
   const Tensor dark = 3 * slack * at::rand({count, pixels}, random, at::kDouble) * nearly;
   pictures.set(at::where(black, dark, pictures.images + pictures.mean));
   pictures.span.rounding = 1e-5;  // enough to rule the slack
-  pictures.span.rounding *= slack / PixelPolytope(pictures.span, pictures.bounds).slack();
+  pictures.span.rounding *= slack / PixelPolytope(pictures.span, pictures.space).slack();
   const Subject subject = subject_of(pictures);
   Deflation deflation(subject, pictures.span);
   REQUIRE(deflation.polytope().slack() == Approx(slack));

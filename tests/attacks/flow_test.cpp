@@ -8,6 +8,7 @@
 #include "models/foundations/error.h"
 #include "models/mlp.h"
 #include "models/tangent/flow.h"
+#include "tests/attacks/released.h"
 
 namespace afterimage {
 namespace {
@@ -33,10 +34,11 @@ struct Trained {
     Recipe recipe;
     recipe.learning_rate = 1e-3;  // at ten times that, momentum swings past where gradient flow goes
     Silent silent;
-    subject.network = network;
-    subject.initial = network->initial(random);
-    subject.trained = train(*network, subject.initial, training, targets, recipe, random, silent).trained;
-    subject.bounds = {mean, 0, 1};
+    released(subject).network = network;
+    released(subject).initial = network->draw_initial(random).value();
+    released(subject).trained =
+        train(*network, released(subject).initial, training, targets, recipe, random, silent).trained;
+    subject.space = {{8, 8}, mean};
     subject.loss = LossKind::squared;
   }
 
@@ -51,7 +53,7 @@ struct Trained {
     Tensor images = at::mm(at::mm(others, basis.t()), basis);
     for (int step = 0; step < 50; ++step) {
       const auto [outputs, slope] =
-          subject.network->input_gradient(subject.trained, images, at::ones({images.size(0), 1}));
+          released(subject).network->input_gradient(released(subject).trained, images, at::ones({images.size(0), 1}));
       const Tensor along = at::mm(at::mm(slope, basis.t()), basis);
       images = images + (outputs.sign() - outputs) * along / along.square().sum(1, true);
     }
@@ -138,7 +140,8 @@ TEST_CASE("a round ends the polish when the network fits none of its images any 
   // Alone, it grows towards what all images together did to the network: |f| comes to 1.6.
   const Tensor candidate = trained.blurred(0.25).slice(0, 3, 4);
   const Reconstruction found = trained.attack({{}, candidate}, {{"flow-steps", "12"}, {"flow-rounds", "3"}});
-  const Tensor outputs = trained.subject.network->evaluate(trained.subject.trained, found.claim.images);
+  const Tensor outputs =
+      released(trained.subject).network->evaluate(released(trained.subject).trained, found.claim.images);
   REQUIRE((outputs.abs() > 1.4).all().item<bool>());
   CHECK(found.iterations == 12);
   CHECK(found.claim.images.size(0) == 1);
@@ -156,16 +159,17 @@ TEST_CASE("when only exact images are left, there is nothing to polish") {
   CHECK(found.claim.images.size(0) == images_count - 1);
   CHECK(found.claim.confirmed.all().item<bool>());
   const Subject& subject = trained.subject;
-  const FlowImages left{exact, fitted_targets(subject.network->evaluate(subject.trained, exact)), {}};
-  const double mismatch =
-      flow_mismatch(*subject.network, subject.initial, subject.trained, left, {8, 0.5, 1e-5}, {200});
+  const FlowImages left{
+      exact, fitted_targets(released(subject).network->evaluate(released(subject).trained, exact)), {}};
+  const double mismatch = flow_mismatch(*released(subject).dense(), released(subject).initial,
+                                        released(subject).trained, left, {8, 0.5, 1e-5}, {200});
   CHECK(*found.relative_loss == Approx(mismatch).epsilon(1e-2));
 }
 
 TEST_CASE("where the flow diverges, the attack says so, and candidates stay as they are") {
   Trained trained;
-  trained.subject.initial = trained.subject.initial.clone();
-  trained.subject.initial.at("fc2.weight").mul_(1e30);  // the kernel there is beyond float32
+  released(trained.subject).initial = released(trained.subject).initial.clone();
+  released(trained.subject).initial.at("fc2.weight").mul_(1e30);  // the kernel there is beyond float32
   const Reconstruction found = trained.attack({{}, trained.blurred(0.25)});
   CHECK(found.status == Status::inconclusive);
   CHECK_THAT(found.reason, Catch::Contains("diverges"));

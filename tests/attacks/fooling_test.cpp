@@ -117,7 +117,7 @@ Total total_of(std::int64_t images, std::uint64_t seeds, const Fake& make) {
   Total total;
   for (std::uint64_t seed = 0; seed < seeds; ++seed) {
     Deck deck(seed);
-    const Truth truth{deck.deal(images), deck.deal(control_images), deck.mean(), {side, side}};
+    const Truth truth{deck.deal(images), deck.deal(control_images), {{side, side}, deck.mean()}};
     total.add(score({make(deck, 2 * images), {}, {}}, truth, deck.random()));
   }
   return total;
@@ -162,7 +162,7 @@ TEST_CASE("the training images are all credited, with noise on them and among wr
     Total total;
     for (std::uint64_t seed = 0; seed < 5; ++seed) {
       Deck deck(seed);
-      const Truth truth{deck.deal(images), deck.deal(control_images), deck.mean(), {side, side}};
+      const Truth truth{deck.deal(images), deck.deal(control_images), {{side, side}, deck.mean()}};
       const Tensor claimed = at::cat({deck.uniform(10), with_noise(truth.training, share, deck), deck.deal(10)});
       total.add(score({claimed, {}, {}}, truth, deck.random()));
     }

@@ -35,7 +35,7 @@ Measure solve(const Setting& setting, const AnalyticNtk& kernel, Generator& rand
   NullStore no_store;
   FrankWolfePlan plan;
   plan.climbers = 60;
-  return frank_wolfe(*setting.learned, kernel, {at::zeros({24}), 0, 1}, {}, plan, random, progress, no_store);
+  return frank_wolfe(*setting.learned, kernel, {{24}, at::zeros({24})}, {}, plan, random, progress, no_store);
 }
 
 }  // namespace
@@ -65,7 +65,7 @@ TEST_CASE("a search that is interrupted between rounds goes on to the same end")
     Silent progress;
     FrankWolfePlan plan;
     plan.climbers = 60;
-    return frank_wolfe(*setting.learned, kernel, {at::zeros({24}), 0, 1}, {}, plan, random, progress, recorder);
+    return frank_wolfe(*setting.learned, kernel, {{24}, at::zeros({24})}, {}, plan, random, progress, recorder);
   };
   Recorder recorder;
   const Measure whole = run(recorder);
@@ -94,7 +94,7 @@ TEST_CASE("images that are handed in stay, and the rest is found beside them") {
   const Setting setting = learn(kernel, 8, 1, random);
   Silent progress;
   NullStore no_store;
-  const Measure found = frank_wolfe(*setting.learned, kernel, {at::zeros({24}), 0, 1}, setting.images.narrow(0, 0, 5),
+  const Measure found = frank_wolfe(*setting.learned, kernel, {{24}, at::zeros({24})}, setting.images.narrow(0, 0, 5),
                                     {}, random, progress, no_store);
   CHECK(errors(found, setting).images.max().item<double>() < 1e-3);
 }
@@ -110,7 +110,7 @@ TEST_CASE("of two images that are one but for rounding, each of little worth bes
   plan.rounds = 2;
   plan.enough = 0;  // the second round is begun, and what there is before it kept
   Recorder recorder;
-  frank_wolfe(*setting.learned, kernel, {at::zeros({24}), 0, 1}, at::cat({other, other + 1e-4}), plan, random, progress,
+  frank_wolfe(*setting.learned, kernel, {{24}, at::zeros({24})}, at::cat({other, other + 1e-4}), plan, random, progress,
               recorder);
   REQUIRE(recorder.states.size() == 1);
   const Tensor support = recorder.states.front().tensor("images");
@@ -127,7 +127,7 @@ TEST_CASE("a search that adds no image ends with an empty support, and all is le
   FrankWolfePlan plan;
   plan.rounds = 0;
   const Measure found =
-      frank_wolfe(*setting.learned, kernel, {at::zeros({24}), 0, 1}, {}, plan, random, progress, no_store);
+      frank_wolfe(*setting.learned, kernel, {{24}, at::zeros({24})}, {}, plan, random, progress, no_store);
   CHECK(found.images.sizes() == at::IntArrayRef({0, 24}));
   CHECK(found.coefficients.sizes() == at::IntArrayRef({0, 2}));
   CHECK(found.residuals == std::vector<double>{1});
@@ -141,7 +141,7 @@ TEST_CASE("a function that is not the kernel's is not explained by a few images"
   plan.rounds = 12;
   Silent progress;
   NullStore no_store;
-  const Measure found = frank_wolfe(*setting.learned, AnalyticNtk::uniform(1, 2, 0.1), {at::zeros({24}), 0, 1}, {},
+  const Measure found = frank_wolfe(*setting.learned, AnalyticNtk::uniform(1, 2, 0.1), {{24}, at::zeros({24})}, {},
                                     plan, random, progress, no_store);
   CHECK(found.residuals.back() > 1e-6);
 }

@@ -16,13 +16,13 @@ namespace {
 constexpr std::int64_t pixels = 20, coordinates = 7;
 
 // The penalty of images [M, d] as it is defined, number by number.
-double plain_penalty(const InputBounds& bounds, double weight, const Tensor& images) {
-  const auto mean = to_doubles(bounds.mean), scale = to_doubles(bounds.scale), values = to_doubles(images);
+double plain_penalty(const ImageSpace& space, double weight, const Tensor& images) {
+  const auto mean = to_doubles(space.mean), scale = to_doubles(space.scale), values = to_doubles(images);
   double sum = 0;
   for (std::size_t i = 0; i < values.size(); ++i) {
     const std::size_t pixel = i % mean.size();
-    const double above = values[i] - (bounds.high - mean[pixel]) / scale[pixel];
-    const double below = (bounds.low - mean[pixel]) / scale[pixel] - values[i];
+    const double above = values[i] - (space.high - mean[pixel]) / scale[pixel];
+    const double below = (space.low - mean[pixel]) / scale[pixel] - values[i];
     sum += std::pow(std::max({above, below, 0.0}), 2);
   }
   return weight * sum / static_cast<double>(mean.size());
@@ -74,7 +74,8 @@ TEST_CASE("images pay by the mean of their squared excess, in a basis too, with 
   const bool in_basis = GENERATE(true, false);
   CAPTURE(in_basis);
   Generator random = seeded(1);
-  const InputBounds range{at::rand({pixels}, random, at::kDouble), 0, 1, at::rand({pixels}, random, at::kDouble) + 0.5};
+  const ImageSpace range{
+      {pixels}, at::rand({pixels}, random, at::kDouble), 0, 1, at::rand({pixels}, random, at::kDouble) + 0.5};
   const Tensor directions = std::get<0>(at::linalg_qr(at::randn({pixels, coordinates}, random, at::kDouble)));
   const Tensor basis = in_basis ? directions.t() : Tensor();
   constexpr double weight = 0.7, scale = 2, step = 1e-6;

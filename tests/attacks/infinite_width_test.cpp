@@ -3,6 +3,7 @@
 #include <catch2/catch.hpp>
 
 #include "models/mlp.h"
+#include "tests/attacks/released.h"
 
 namespace afterimage {
 namespace {
@@ -19,11 +20,13 @@ Trained trained(std::int64_t width, double size, Generator& random) {
   Trained result;
   result.images = at::rand({4, 6}, random, at::kFloat);
   const Tensor coefficients = at::tensor({1.0, -1.2, 0.8, -0.7}, at::kFloat).unsqueeze(1) * size;
-  result.subject.network = network;
-  result.subject.initial = network->initial(random);
-  result.subject.trained = result.subject.initial.plus(
-      network->pullback(result.subject.initial, result.images, [&](const Tensor&) { return coefficients; }));
-  result.subject.bounds = {at::zeros({6}), 0, 1};
+  released(result.subject).network = network;
+  released(result.subject).initial = network->draw_initial(random).value();
+  released(result.subject).trained =
+      released(result.subject)
+          .initial.plus(network->pullback(released(result.subject).initial, result.images,
+                                          [&](const Tensor&) { return coefficients; }));
+  result.subject.space = {{6}, at::zeros({6})};
   return result;
 }
 
@@ -74,8 +77,8 @@ TEST_CASE("where training changed no output there is nothing to explain, and the
   Subject infinite;
   const auto kernel = AnalyticNtk::uniform(1, 2, 0.1);
   const Tensor images = at::rand({4, 6}, random, at::kFloat), zeros = at::zeros({4, 1});
-  infinite.infinite = InfiniteSubject{std::make_shared<KernelRegression>(kernel, images, zeros), kernel};
-  infinite.bounds = {at::zeros({6}), 0, 1};
+  infinite.released = InfiniteNetwork{std::make_shared<KernelRegression>(kernel, images, zeros), kernel};
+  infinite.space = {{6}, at::zeros({6})};
   const Reconstruction nothing = attack(infinite, random);
   CHECK(nothing.status == Status::not_applicable);
   CHECK(nothing.reason.find("nothing") != std::string::npos);
@@ -93,9 +96,8 @@ TEST_CASE("whether a network is wide enough is measured on one output, however m
     return Parameters(std::move(entries));
   };
   Subject many = one;
-  many.network = std::make_shared<Mlp>(6, std::vector<std::int64_t>{64}, 50, Parameterization::ntk);
-  many.initial = with_others(one.initial);
-  many.trained = with_others(one.trained);
+  many.released = TrainedNetwork{std::make_shared<Mlp>(6, std::vector<std::int64_t>{64}, 50, Parameterization::ntk),
+                                 with_others(released(one).initial), with_others(released(one).trained)};
   const auto width_gap = [](const Subject& subject) {
     Generator same = seeded(7);
     return attack(subject, same).evidence.at("width_gap").get<double>();

@@ -8,6 +8,7 @@
 #include "attacks/solver/dual_coefficients.h"
 #include "attacks/span.h"
 #include "models/mlp.h"
+#include "tests/attacks/released.h"
 #include "tests/models/finite_differences.h"
 
 namespace afterimage {
@@ -34,7 +35,7 @@ Trained trained_network(std::int64_t images, std::int64_t outputs, double first_
   const Tensor labels = at::arange(images);
   const Tensor targets = outputs == 1 ? (labels.remainder(2) * 2 - 1).to(at::kFloat).unsqueeze(1)
                                       : at::one_hot(labels.remainder(outputs), outputs).to(at::kFloat);
-  const Parameters initial = network->initial(random);
+  const Parameters initial = network->draw_initial(random).value();
   initial.at("fc1.weight").mul_(first_layer_scale);
   Recipe recipe;
   recipe.loss = outputs == 1 ? LossKind::logistic : LossKind::cross_entropy;
@@ -43,11 +44,11 @@ Trained trained_network(std::int64_t images, std::int64_t outputs, double first_
   recipe.max_steps = 20000;
   Silent silent;
   Trained result;
-  result.subject.network = network;
-  result.subject.trained = train(*network, initial, training - mean, targets, recipe, random, silent).trained;
-  result.subject.bounds = {mean, 0, 1};
+  released(result.subject).network = network;
+  released(result.subject).trained = train(*network, initial, training - mean, targets, recipe, random, silent).trained;
+  result.subject.space = {{6, 6}, mean};
   result.subject.loss = recipe.loss;
-  result.truth = {training - mean, pictures(400, random) - mean, mean, {6, 6}};
+  result.truth = {training - mean, pictures(400, random) - mean, result.subject.space};
   return result;
 }
 
@@ -102,12 +103,12 @@ TEST_CASE("the objective and its gradients by images and multipliers are those o
   CAPTURE(depth, outputs);
   Generator random = seeded(5);
   const Mlp network(8, std::vector<std::int64_t>(depth, 12), outputs, Parameterization::standard);
-  const Parameters trained = network.initial(random).to(at::kDouble);
+  const Parameters trained = network.draw_initial(random).value().to(at::kDouble);
   for (const auto& [name, tensor] : trained.entries()) tensor.add_(at::randn(tensor.sizes(), random, at::kDouble), 0.1);
   const Tensor images = at::randn({6, 8}, random, at::kDouble), mean = at::zeros({8}, at::kDouble);
   const Tensor searched = at::rand({6, 1}, random, at::kDouble) - 0.3, labels = shared_labels(6, outputs);
   constexpr double scale = 2.5, least = 0.2, penalty = 0.7;
-  const PixelBounds bounds({mean, -9, 9}, {}, 0);
+  const PixelBounds bounds({{8}, mean, -9, 9}, {}, 0);
   DualCoefficients lambda(network, trained, bounds, labels, {scale, least, penalty});
   const auto target = network.tangents_at({trained}, trained);
   Tensor coefficients = at::empty({6, outputs}, at::kDouble), by_searched = at::empty_like(searched);
@@ -149,19 +150,20 @@ TEST_CASE("a network that meets the KKT conditions by construction gives its ima
   const Tensor sizes = (images.square().sum(1) + 1).sqrt();
   const Tensor signs = at::tensor({1.0F, -1.0F});
   Trained planted;
-  planted.subject.network = network;
-  planted.subject.trained = Parameters({{"fc1.weight", images.clone()},
-                                        {"fc1.bias", at::ones({count})},
-                                        {"fc2.weight", (signs * sizes).unsqueeze(0)},
-                                        {"fc2.bias", (signs / sizes).sum().unsqueeze(0)}});
-  planted.subject.bounds = {mean, 0, 2};
+  released(planted.subject).network = network;
+  released(planted.subject).trained = Parameters({{"fc1.weight", images.clone()},
+                                                  {"fc1.bias", at::ones({count})},
+                                                  {"fc2.weight", (signs * sizes).unsqueeze(0)},
+                                                  {"fc2.bias", (signs / sizes).sum().unsqueeze(0)}});
+  planted.subject.space = {{6, 6}, mean, 0, 2};
   planted.subject.loss = LossKind::logistic;
   Tensor overlap = at::mm(images, images.t()) + 1;
   REQUIRE(overlap.fill_diagonal_(-1).max().item<double>() < 0);  // each neuron fires for its own image alone
 
   const Tensor exact = (signs / sizes).unsqueeze(1);
-  const Parameters rest = planted.subject.trained.minus(
-      network->pullback(planted.subject.trained, images, [&](const Tensor&) { return exact; }));
+  const Parameters rest = released(planted.subject)
+                              .trained.minus(network->pullback(released(planted.subject).trained, images,
+                                                               [&](const Tensor&) { return exact; }));
   CHECK(rest.squared_norm() < 1e-10);
 
   // One candidate for each: of several that share a neuron, only the mean is determined.
@@ -178,9 +180,9 @@ TEST_CASE("images and multipliers whose gradients make up a planted element are 
   Generator random = seeded(12);
   constexpr std::int64_t count = 6;
   const Mlp network(pixels, {256, 256}, outputs, Parameterization::standard);
-  const Parameters point = network.initial(random);
+  const Parameters point = network.draw_initial(random).value();
   const Tensor pictured = pictures(count, random), mean = pictured.mean(0), images = pictured - mean;
-  const PixelBounds truth_bounds({mean, 0, 1}, {}, 0);
+  const PixelBounds truth_bounds({{6, 6}, mean}, {}, 0);
   DualCoefficients planted(network, point, truth_bounds, shared_labels(count, outputs), {1, 0, 0});
   const Tensor multipliers = at::rand({count, 1}, random, at::kFloat) * 0.5 + 0.5;
   Tensor coefficients = at::empty({count, outputs}, at::kFloat);
@@ -192,7 +194,7 @@ TEST_CASE("images and multipliers whose gradients make up a planted element are 
   plan.candidates = 2 * count;
   plan.steps = 2000;
   plan.initial_coefficient = 1;
-  PixelBounds bounds({mean, 0, 1}, {}, 0.1 * target->squared_norm());
+  PixelBounds bounds({{6, 6}, mean}, {}, 0.1 * target->squared_norm());
   DualCoefficients lambda(network, point, bounds, shared_labels(plan.candidates, outputs),
                           {static_cast<double>(count), 0, target->squared_norm()});
   Silent silent;
@@ -222,7 +224,7 @@ TEST_CASE("training images come back without the weights before training, with o
 
 TEST_CASE("the row space of a first layer that began small is that of the training images") {
   const Trained trained = trained_network(6, 1, 1e-4);
-  const auto search = find_row_span(trained.subject.trained.at("fc1.weight"));
+  const auto search = find_row_span(released(trained.subject).trained.at("fc1.weight"));
   REQUIRE(search.span);
   CHECK(search.span->rank == 5);  // less one for their own mean
   CHECK(distance_to_span(*search.span, trained.truth.training).max().item<double>() < 0.02);
@@ -231,12 +233,13 @@ TEST_CASE("the row space of a first layer that began small is that of the traini
 
 TEST_CASE("where the start outweighs training, the attack says so if it is known, else searches in pixels") {
   Trained trained = trained_network(4, 1, 1);
-  trained.subject.initial = trained.subject.trained.times(0.9);  // as if training had hardly moved it
+  released(trained.subject).initial =
+      released(trained.subject).trained.times(0.9);  // as if training had hardly moved it
   const Reconstruction known = attack(trained.subject);
   CHECK(known.status == Status::not_applicable);
   CHECK(known.reason.find("training began with are") != std::string::npos);
   CHECK(known.iterations == 0);
-  trained.subject.initial = {};
+  released(trained.subject).initial = {};
   CHECK(attack(trained.subject, {{"candidates", "8"}, {"steps", "20"}}).evidence["space"] == "pixels");
   const Reconstruction refused = attack(trained.subject, {{"space", "span"}});
   CHECK(refused.status == Status::not_applicable);
@@ -246,7 +249,7 @@ TEST_CASE("where the start outweighs training, the attack says so if it is known
 TEST_CASE("a network that was not trained gives nothing away, and the attack says that it cannot tell") {
   Trained trained = trained_network(6, 1, 1e-4);
   Generator random = seeded(33);
-  trained.subject.trained = trained.subject.network->initial(random);
+  released(trained.subject).trained = released(trained.subject).network->draw_initial(random).value();
   const Reconstruction found = attack(trained.subject, {{"candidates", "12"}, {"steps", "300"}});
   CHECK(found.status == Status::inconclusive);
   CHECK(found.evidence["first_layer_unexplained"].get<double>() > 0.5);

@@ -6,6 +6,7 @@
 #include "attacks/scoring/score.h"
 #include "models/mlp.h"
 #include "models/scripted_network.h"
+#include "tests/attacks/released.h"
 
 namespace afterimage {
 namespace {
@@ -32,10 +33,10 @@ Tuned tuned_head(const std::shared_ptr<Network>& network, const Parameters& init
                                       : at::one_hot(labels.remainder(classes), classes).to(at::kFloat);
   recipe.frozen = std::move(frozen);
   Silent silent;
-  result.subject.network = network;
-  result.subject.initial = initial;
-  result.subject.trained = train(*network, initial, result.images, targets, recipe, random, silent).trained;
-  result.subject.bounds = {at::zeros({pixels}), 0, 1};
+  released(result.subject).network = network;
+  released(result.subject).initial = initial;
+  released(result.subject).trained = train(*network, initial, result.images, targets, recipe, random, silent).trained;
+  result.subject.space = {{8, 8}, at::zeros({pixels})};
   result.subject.loss = recipe.loss;
   return result;
 }
@@ -44,7 +45,7 @@ Tuned tuned_mlp(std::int64_t count, const Recipe& recipe, std::int64_t classes =
   const auto network =
       std::make_shared<Mlp>(pixels, std::vector<std::int64_t>{96, 128}, classes, Parameterization::standard);
   Generator random = seeded(3);
-  return tuned_head(network, network->initial(random), count, recipe, {"fc1", "fc2"});
+  return tuned_head(network, network->draw_initial(random).value(), count, recipe, {"fc1", "fc2"});
 }
 
 Recipe recipe_of(LossKind loss, double until = 1e-6) {
@@ -72,7 +73,7 @@ double separation(const Reconstruction& found, const Tuned& tuned) {
 }
 
 double auc(const Reconstruction& found, const Tuned& tuned) {
-  const Truth truth{tuned.images, tuned.others, at::zeros({pixels}), {8, 8}};
+  const Truth truth{tuned.images, tuned.others, tuned.subject.space};
   Generator random = seeded(2);
   return score(found.claim, truth, random).membership->auc;
 }
@@ -81,15 +82,15 @@ double auc(const Reconstruction& found, const Tuned& tuned) {
 
 TEST_CASE("features of the last layer are what goes into it, of dense and of convolutional networks") {
   const Tuned tuned = tuned_mlp(5, recipe_of(LossKind::squared));
-  const auto layer = trained_last_layer(tuned.subject);
+  const auto layer = trained_last_layer(released(tuned.subject));
   REQUIRE(layer);
   REQUIRE(layer->bias);
-  const Parameters& p = tuned.subject.trained;
+  const Parameters& p = released(tuned.subject).trained;
   const auto dense = [&](const Tensor& x, const std::string& name) {
     return at::relu(at::addmm(p.at(name + ".bias"), x, p.at(name + ".weight").t()));
   };
   const Tensor expected = dense(dense(tuned.others, "fc1"), "fc2");
-  const Tensor features = last_layer_features(tuned.subject, *layer, tuned.others);
+  const Tensor features = last_layer_features(released(tuned.subject), *layer, tuned.others);
   CHECK(features.size(1) == 129);
   CHECK((features.narrow(1, 0, 128) - expected).norm().item<double>() < 1e-5 * expected.norm().item<double>());
   CHECK(features.select(1, 128).equal(at::ones({200}, at::kDouble)));
@@ -97,13 +98,13 @@ TEST_CASE("features of the last layer are what goes into it, of dense and of con
   const auto conv = std::make_shared<ScriptedNetwork>(std::string(TEST_DATA) + "/conv-traced.pt", "torchscript:conv",
                                                       std::vector<std::int64_t>{8, 8}, 2);
   const Tuned scripted = tuned_head(conv, conv->archived(), 3, recipe_of(LossKind::squared), {"conv."});
-  const auto last = trained_last_layer(scripted.subject);
+  const auto last = trained_last_layer(released(scripted.subject));
   REQUIRE(last);
   const Parameters& q = conv->archived();
   const Tensor below = at::relu(at::conv2d(scripted.others.reshape({-1, 1, 8, 8}), q.at("conv.weight"),
                                            q.at("conv.bias"), /*stride=*/2, /*padding=*/1))
                            .flatten(1);
-  const Tensor found = last_layer_features(scripted.subject, *last, scripted.others).narrow(1, 0, 48);
+  const Tensor found = last_layer_features(released(scripted.subject), *last, scripted.others).narrow(1, 0, 48);
   CHECK((found - below).norm().item<double>() < 1e-5 * below.norm().item<double>());
 }
 
@@ -163,19 +164,19 @@ TEST_CASE("under Adam the last layer's change counts nothing") {
 
 TEST_CASE("a subject of which more moved, or whose start is not known, has no last layer that was trained alone") {
   Tuned tuned = tuned_mlp(5, recipe_of(LossKind::squared));
-  Subject more = tuned.subject;
+  TrainedNetwork more = released(tuned.subject);
   more.trained = more.trained.clone();
   more.trained.at("fc2.bias").add_(0.1);
   CHECK_FALSE(trained_last_layer(more));
-  Subject unknown = tuned.subject;
+  TrainedNetwork unknown = released(tuned.subject);
   unknown.initial = {};
   CHECK_FALSE(trained_last_layer(unknown));
   // A hidden layer with as many units as there are outputs moves in a weight of the same shape: it is not the last.
   const auto narrow = std::make_shared<Mlp>(pixels, std::vector<std::int64_t>{96, 10}, 10, Parameterization::standard);
   Generator random = seeded(3);
-  const Parameters initial = narrow->initial(random);
+  const Parameters initial = narrow->draw_initial(random).value();
   const Tuned hidden = tuned_head(narrow, initial, 5, recipe_of(LossKind::squared), {"fc1", "fc3"});
-  CHECK_FALSE(trained_last_layer(hidden.subject));
+  CHECK_FALSE(trained_last_layer(released(hidden.subject)));
 }
 
 }  // namespace afterimage

@@ -24,7 +24,7 @@ TEST_CASE("candidates far off lead exactly to the images that they are nearest t
   const bool divided = GENERATE(false, true);
   Generator scales = seeded(9);
   const Pictures pictures(false, 1, divided ? 0.2 + 0.1 * at::rand({pixels}, scales, at::kFloat) : Tensor());
-  PixelPolytope polytope(pictures.span, pictures.bounds);
+  PixelPolytope polytope(pictures.span, pictures.space);
   Generator random = seeded(2);
   Silent silent;
   const Tensor truth = pictures.coordinates();
@@ -41,7 +41,7 @@ TEST_CASE("where all bounds agree there is an image, wherever the search started
   Silent silent;
   for (const std::uint64_t seed : {1, 2, 3}) {
     const Pictures pictures(false, seed);
-    PixelPolytope polytope(pictures.span, pictures.bounds);
+    PixelPolytope polytope(pictures.span, pictures.space);
     Generator random = seeded(seed + 10);
     const Tensor truth = pictures.coordinates();
     const Tensor mixtures = 0.5 * (truth + truth.roll(1, 0));
@@ -61,7 +61,7 @@ TEST_CASE("where all bounds agree there is an image, wherever the search started
 
 TEST_CASE("images without a pixel at a bound have no vertex whose bounds agree") {
   const Pictures pictures(true);
-  PixelPolytope polytope(pictures.span, pictures.bounds);
+  PixelPolytope polytope(pictures.span, pictures.space);
   Generator random = seeded(5);
   Silent silent;
   for (const VertexSet& found : {polytope.snap(noisy(pictures.coordinates(), 0.1, random), silent),
@@ -77,7 +77,7 @@ TEST_CASE("a vertex has every bound within the slack, and the slack follows the 
   double before = 0;
   for (const double rounding : {1e-6, 1e-5, 1e-4}) {
     pictures.span.rounding = rounding;
-    PixelPolytope polytope(pictures.span, pictures.bounds);
+    PixelPolytope polytope(pictures.span, pictures.space);
     CHECK(polytope.slack() > 5 * before);
     before = polytope.slack();
     const VertexSet found = polytope.snap(noisy(pictures.coordinates(), 0.3, random), silent);
@@ -100,7 +100,7 @@ TEST_CASE("splitting comes to the picture that is furthest along a direction, as
     Generator random = seeded(seed + 20);
     const Tensor found = furthest_by_splitting(box, noisy(truth, 0.5, random), directions, 0.1, 1e-8);
     CHECK(((found - truth).norm(2, 1) / truth.norm(2, 1)).max().item<double>() < 1e-4);
-    PixelPolytope polytope(pictures.span, pictures.bounds);
+    PixelPolytope polytope(pictures.span, pictures.space);
     Silent silent;
     const VertexSet programmed = polytope.snap_along(directions, silent);
     CHECK(((found - programmed.coordinates).norm(2, 1) / truth.norm(2, 1)).max().item<double>() < 1e-3);
@@ -114,7 +114,7 @@ TEST_CASE("in many dimensions what is confirmed is an image inside the range, ho
   Pictures pictures(false);
   pictures.set(at::rand({many, wide}, random, at::kDouble).mul(at::rand({many, wide}, random, at::kDouble) > 0.6));
   pictures.span.rounding = 1e-6;
-  const PixelPolytope polytope(pictures.span, pictures.bounds);
+  const PixelPolytope polytope(pictures.span, pictures.space);
   const Tensor truth = pictures.coordinates();
   Silent silent;
   const Tensor far = noisy(truth, 3.0, random), between = 0.5 * (truth + truth.roll(1, 0));
@@ -137,7 +137,7 @@ TEST_CASE("in many dimensions what is confirmed is an image inside the range, ho
 
 TEST_CASE("which image a candidate leads to does not depend on how many go with it, nor anything on the threads") {
   const Pictures pictures(false);
-  PixelPolytope polytope(pictures.span, pictures.bounds);
+  PixelPolytope polytope(pictures.span, pictures.space);
   Generator random = seeded(4);
   Silent silent;
   const Tensor candidates = noisy(pictures.coordinates().repeat({3, 1}), 0.4, random);

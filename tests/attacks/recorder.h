@@ -1,4 +1,4 @@
-// A checkpoint for tests: keeps all that it is given, and begins with one state of an earlier run.
+// A store for tests: keeps all that it is given, and begins with one state of an earlier run.
 #pragma once
 
 #include <utility>

@@ -16,7 +16,7 @@ struct Problem {
 
   Problem() {
     Generator random = seeded(5);
-    start = network.initial(random).to(at::kDouble);
+    start = network.draw_initial(random).value().to(at::kDouble);
     images = at::randn({images_count, pixels}, random, at::kDouble);
     coefficients = at::randn({images_count, 1}, random, at::kDouble);
     change = network.pullback(start, images, [&](const Tensor&) { return coefficients; });
@@ -63,7 +63,7 @@ TEST_CASE("over many draws the mean is the loss of all neurons") {
   const Problem problem;
   const Tensor others = problem.images + 0.3;
   const Tensor all = at::arange(neurons);
-  const auto whole = problem.network.tangents_of_neurons(all, {problem.start}, problem.change);
+  const auto whole = problem.network.tangents_of_neurons(all, {problem.start}, problem.change, {});
   const double expected =
       whole->loss(others, problem.coefficients, {}).value / whole->squared_norm() * problem.change.squared_norm();
   SampledTangents target = problem.sampled(3);

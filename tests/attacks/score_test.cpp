@@ -17,8 +17,7 @@ Truth noise_truth(std::int64_t training, std::int64_t control, std::uint64_t see
   const Tensor mean = 0.3 + 0.4 * at::rand({pixels}, random, at::kFloat);
   return {at::rand({training, pixels}, random, at::kFloat) - mean,
           at::rand({control, pixels}, random, at::kFloat) - mean,
-          mean,
-          {side, side}};
+          {{side, side}, mean}};
 }
 
 Score score_of(const Claim& claim, const Truth& truth, std::uint64_t seed = 1) {
@@ -85,7 +84,7 @@ TEST_CASE("a match says how far its candidate is") {
     CHECK(match.distance.value() == apart[k][5 - k].item<double>());
     CHECK(match.relative_distance.value() == Approx(*match.distance / image.norm().item<double>()).epsilon(1e-6));
     CHECK(match.nearest_relative_distance == match.relative_distance);
-    const auto picture = [&](const Tensor& row) { return (row + truth.mean).view({1, side, side}); };
+    const auto picture = [&](const Tensor& row) { return (row + truth.space.mean).view({1, side, side}); };
     CHECK(match.ssim.value() == Approx(ssim(picture(image), picture(candidate)).item<double>()).epsilon(1e-12));
     CHECK(match.reconstructed);
   }
@@ -95,7 +94,8 @@ TEST_CASE("scores are those of pixels, whatever preprocessing divided by") {
   const Truth truth = noise_truth(6, 50, 2);
   Generator random = seeded(4);
   const Tensor claimed = with_noise(truth.training, 0.2, 3), scale = 0.1 + at::rand({pixels}, random, at::kFloat);
-  const Truth divided = {truth.training / scale, truth.control / scale, truth.mean, truth.image_shape, scale};
+  const Truth divided = {
+      truth.training / scale, truth.control / scale, {truth.space.shape, truth.space.mean, 0, 1, scale}};
   const Score wanted = score_of(claimed, truth), got = score_of(claimed / scale, divided);
   CHECK(got.threshold.value() == Approx(*wanted.threshold).epsilon(1e-6));
   CHECK(got.mean_relative_distance.value() == Approx(*wanted.mean_relative_distance).epsilon(1e-5));
@@ -104,7 +104,7 @@ TEST_CASE("scores are those of pixels, whatever preprocessing divided by") {
   CHECK(got.reconstructed->count == wanted.reconstructed->count);
   CHECK(at::allclose(got.clipped * scale, wanted.clipped, 1e-5, 1e-6));
   Truth wrong = divided;
-  wrong.scale = at::zeros({pixels});
+  wrong.space.scale = at::zeros({pixels});
   CHECK_THROWS_AS(score_of(claimed, wrong), std::invalid_argument);
 }
 
@@ -141,7 +141,7 @@ TEST_CASE("copies of one training image all come back with the one reconstructio
 TEST_CASE("an exact copy stays with its image though another image would gain by it") {
   // In relative distances the cheapest pairing would give the copy of the bright image away.
   Truth truth = noise_truth(2, 100, 8);
-  truth.mean.zero_();
+  truth.space.mean.zero_();
   truth.control = at::rand({100, pixels}) * 0.01;
   truth.training.zero_();
   truth.training[0].fill_(1);
@@ -174,12 +174,12 @@ TEST_CASE("a candidate that a calibration image is nearer to counts for no other
 TEST_CASE("claims are clipped to the pixel range before anything is measured") {
   const Truth truth = noise_truth(5, 50, 12);
   Truth binary = truth;
-  binary.training = (truth.training + truth.mean > 0.5).to(at::kFloat) - truth.mean;
-  const Tensor overshooting = binary.training + 3 * (2 * (binary.training + binary.mean) - 1);
+  binary.training = (truth.training + truth.space.mean > 0.5).to(at::kFloat) - truth.space.mean;
+  const Tensor overshooting = binary.training + 3 * (2 * (binary.training + binary.space.mean) - 1);
   const Score result = score_of(overshooting, binary);
   CHECK(result.mean_relative_distance.value() < 1e-6);
   CHECK(result.reconstructed->count == 5);
-  const Tensor seen = result.clipped + binary.mean;
+  const Tensor seen = result.clipped + binary.space.mean;
   CHECK(seen.min().item<double>() >= -1e-6);
   CHECK(seen.max().item<double>() <= 1 + 1e-6);
   CHECK(at::equal(score_of(truth.training, truth).clipped, truth.training));
@@ -259,7 +259,7 @@ TEST_CASE("an attack's own membership score goes before distances") {
 TEST_CASE("what an attack confirms is checked") {
   const Truth truth = noise_truth(10, 100, 22);
   Generator random = seeded(23);
-  Claim claim{at::cat({with_noise(truth.training, 0.1, 24), at::rand({5, pixels}, random) - truth.mean}), {}, {}};
+  Claim claim{at::cat({with_noise(truth.training, 0.1, 24), at::rand({5, pixels}, random) - truth.space.mean}), {}, {}};
   claim.confirmed = at::zeros({15}, at::kBool);
   CHECK(score_of(claim, truth).confirmed == 0);
   claim.confirmed.slice(0, 4, 12).fill_(true);
@@ -306,9 +306,9 @@ TEST_CASE("a claim of no images is a rate of zero") {
 
 TEST_CASE("colour images have a structural similarity and plain vectors have none") {
   Truth truth = noise_truth(3, 20, 28);
-  truth.image_shape = {4, 12, 3};
+  truth.space.shape = {4, 12, 3};
   CHECK(score_of(truth.training, truth).mean_ssim == 1.0);
-  truth.image_shape = {pixels};
+  truth.space.shape = {pixels};
   const Score result = score_of(truth.training, truth);
   CHECK_FALSE(result.mean_ssim);
   CHECK_FALSE(result.matches[0].ssim);
@@ -343,8 +343,8 @@ TEST_CASE("claims and truths that do not fit are refused") {
   refused_truth([](Truth& truth) { truth.control = truth.control.slice(1, 1); });
   refused_truth([](Truth& truth) { truth.training = truth.training.slice(0, 0, 0); });
   refused_truth([](Truth& truth) { truth.training = truth.training * std::nan(""); });
-  refused_truth([](Truth& truth) { truth.mean = truth.mean.slice(0, 1); });
-  refused_truth([](Truth& truth) { truth.image_shape = {side, side, 3}; });
+  refused_truth([](Truth& truth) { truth.space.mean = truth.space.mean.slice(0, 1); });
+  refused_truth([](Truth& truth) { truth.space.shape = {side, side, 3}; });
 }
 
 }  // namespace afterimage

@@ -6,6 +6,7 @@
 #include "attacks/solver/fit.h"
 #include "models/scripted_network.h"
 #include "models/tangent/autograd.h"
+#include "tests/attacks/released.h"
 
 namespace afterimage {
 namespace {
@@ -47,15 +48,15 @@ Trained trained_conv(Tensor (*pictures)(std::int64_t, Generator&) = noisy_pictur
   const Tensor training = pictures(count, random), mean = training.mean(0);
   Silent silent;
   Trained result;
-  result.subject.network = network;
-  result.subject.initial = network->archived();
-  result.subject.trained = train(*network, network->archived(), training - mean,
-                                 at::one_hot(at::arange(count).remainder(2), 2).to(at::kFloat), recipe, random, silent)
-                               .trained;
-  result.subject.bounds = {mean, 0, 1};
-  result.subject.image_shape = {8, 8};
+  released(result.subject).network = network;
+  released(result.subject).initial = network->archived();
+  released(result.subject).trained =
+      train(*network, network->archived(), training - mean,
+            at::one_hot(at::arange(count).remainder(2), 2).to(at::kFloat), recipe, random, silent)
+          .trained;
+  result.subject.space = {{8, 8}, mean};
   result.subject.loss = LossKind::squared;
-  result.truth = {training - mean, pictures(200, random) - mean, mean, {8, 8}};
+  result.truth = {training - mean, pictures(200, random) - mean, result.subject.space};
   return result;
 }
 

@@ -23,12 +23,12 @@ TEST_CASE("total variation is the mean difference of neighbours, of pixels whate
   // other.
   const Tensor rows = at::arange(4, at::kDouble).mul(0.2).view({4, 1, 1}).expand({4, 5, 3}).reshape({1, pixels});
   const double expected = 2 * 3 * (std::sqrt(0.2 * 0.2 + 1e-4) + 0.01);
-  const InputBounds plain{at::zeros({pixels}, at::kDouble), 0, 1};
-  CHECK(value(SmoothBounds(plain, 0.1, shape, 2, 3), rows) == Approx(expected));
+  const ImageSpace plain{shape, at::zeros({pixels}, at::kDouble)};
+  CHECK(value(SmoothBounds(plain, 0.1, 2, 3), rows) == Approx(expected));
   const Tensor scale = at::linspace(0.1, 2, pixels, at::kDouble), mean = at::full({pixels}, 0.3, at::kDouble);
-  CHECK(value(SmoothBounds({mean, 0, 1, scale}, 0.1, shape, 2, 3), (rows - mean) / scale) == Approx(expected));
+  CHECK(value(SmoothBounds({shape, mean, 0, 1, scale}, 0.1, 2, 3), (rows - mean) / scale) == Approx(expected));
   // A mean over candidates: twice the same counts once.
-  CHECK(value(SmoothBounds(plain, 0.1, shape, 2, 3), at::cat({rows, rows})) == Approx(expected));
+  CHECK(value(SmoothBounds(plain, 0.1, 2, 3), at::cat({rows, rows})) == Approx(expected));
 }
 
 TEST_CASE("the gradient of total variation and of the pixel range is that of finite differences") {
@@ -36,7 +36,7 @@ TEST_CASE("the gradient of total variation and of the pixel range is that of fin
   const Tensor scale = at::rand({pixels}, random, at::kDouble) + 0.5, mean = at::rand({pixels}, random, at::kDouble);
   // Of grey pictures without a dimension for it, too.
   for (const auto& layout : {shape, std::vector<std::int64_t>{6, 10}}) {
-    SmoothBounds bounds({mean, 0, 1, scale}, 0.1, layout, 0.7, 1.3);
+    SmoothBounds bounds({layout, mean, 0, 1, scale}, 0.1, 0.7, 1.3);
     const Tensor candidates = at::randn({3, pixels}, random, at::kDouble), direction = at::randn_like(candidates);
     Tensor gradient = at::ones_like(candidates);
     bounds.add_gradient(candidates, 2, gradient);

@@ -11,7 +11,7 @@ inline constexpr std::int64_t pixels = 200, count = 15;
 struct Pictures {
   Tensor images, mean;  // [count, pixels] less the mean, unless set; [pixels]
   RowSpan span;
-  InputBounds bounds;
+  ImageSpace space;
 
   explicit Pictures(bool grey, std::uint64_t seed = 1, const Tensor& scale = {}) {
     Generator random = seeded(seed);
@@ -26,13 +26,14 @@ struct Pictures {
   // These pixels, of any number and size, in place of the random ones.
   void set(const Tensor& all, const Tensor& scale = {}) {
     mean = all.mean(0);
-    images = over(all - mean, scale);
+    space = {{all.size(1)}, mean, 0, 1, scale};
+    images = space.inputs(all);
+    space = space.to(at::kFloat);
     const auto [u, s, vh] = at::linalg_svd(images, false);
     span.rank = all.size(0) - 1;
     span.basis = vh.narrow(0, 0, span.rank).contiguous();
     span.singular_values = to_doubles(s);
     span.rounding = 1e-7;
-    bounds = {mean.to(at::kFloat), 0, 1, scale};
   }
   // These pixels, of which no mean was taken off.
   void set_as_they_are(const Tensor& all) {
@@ -42,7 +43,7 @@ struct Pictures {
     span.rank = all.size(0);
     span.basis = vh.narrow(0, 0, span.rank).contiguous();
     span.singular_values = to_doubles(s);
-    bounds = {mean.to(at::kFloat), 0, 1, {}};
+    space = {{all.size(1)}, mean.to(at::kFloat)};
   }
   Tensor coordinates() const { return at::mm(images, span.basis.t()); }
   // Relative distance of coordinates [r] to the nearest picture.

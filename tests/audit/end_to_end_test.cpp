@@ -19,9 +19,9 @@ void put_strangers(const std::string& run_folder) {
   const auto real = read_training_set(run_folder + "/training-set.npz", model);
   const auto all = load_images("fashion-mnist");
   Generator random = seeded(99);
-  const auto others = draw_control(all, Task::parse("odd-even"), real.images + real.mean, 20, random);
-  const Tensor images = others.images.flatten(1) - real.mean;
-  write_training_set(run_folder + "/training-set.npz", {images, others.labels, real.mean}, model.input_shape);
+  const auto others = draw_control(all, Task::parse("odd-even"), real.pixels(), 20, random);
+  const Tensor images = real.space.inputs(others.images.flatten(1));
+  write_training_set(run_folder + "/training-set.npz", {images, others.labels, real.space});
 }
 
 }  // namespace

@@ -17,18 +17,16 @@ using Values = std::vector<double>;
 Case case_of(const Tensor& pixels, const Tensor& weights, double bias, const Tensor& targets) {
   const std::int64_t size = pixels.size(1), outputs = weights.size(0);
   const Tensor mean = at::full({size}, 0.25, at::kFloat), scale = at::full({size}, 0.5, at::kFloat);
+  const Parameters weights_and_biases(std::vector<Parameters::Entry>{{"fc1.weight", 0.5 * at::eye(size, at::kFloat)},
+                                                                     {"fc1.bias", mean},
+                                                                     {"fc2.weight", weights},
+                                                                     {"fc2.bias", at::full({outputs}, bias)}});
   Case subject;
-  subject.subject.network =
-      std::make_shared<Mlp>(size, std::vector<std::int64_t>{size}, outputs, Parameterization::standard);
-  subject.subject.trained = Parameters(std::vector<Parameters::Entry>{{"fc1.weight", 0.5 * at::eye(size, at::kFloat)},
-                                                                      {"fc1.bias", mean},
-                                                                      {"fc2.weight", weights},
-                                                                      {"fc2.bias", at::full({outputs}, bias)}});
-  subject.subject.initial = subject.subject.trained.clone();
-  subject.subject.bounds = {mean, 0, 1, scale};
+  subject.subject.released =
+      TrainedNetwork{std::make_shared<Mlp>(size, std::vector<std::int64_t>{size}, outputs, Parameterization::standard),
+                     weights_and_biases.clone(), weights_and_biases};
+  subject.subject.space = subject.truth.space = {{size}, mean, 0, 1, scale};
   subject.truth.training = (pixels - mean) / scale;
-  subject.truth.mean = mean;
-  subject.truth.scale = scale;
   subject.targets = targets;
   return subject;
 }
@@ -191,7 +189,7 @@ TEST_CASE("what is missing has a reason: coefficients, and correlations of few i
   const auto known = exposure_of(subject, {}, {finding}).value();
   CHECK(known.predictors.front().name == "margin");
   CHECK(known.reason.find("too many") != std::string::npos);
-  subject.subject.initial = {};
+  std::get<TrainedNetwork>(subject.subject.released).initial = {};
   CHECK(exposure_of(subject, {}, {finding})->reason.find("not known") != std::string::npos);
 
   const auto untouched = exposure_of(subject, five_coefficients(), {found_at("span", {{}, {}, {}, {}, {}}, 0)}).value();
@@ -216,7 +214,7 @@ TEST_CASE("what is missing has a reason: coefficients, and correlations of few i
 
 TEST_CASE("pixels count as black or white within a millionth of the range that the bounds span") {
   Case subject = case_of(at::zeros({2, 8}), at::zeros({1, 8}), 0, at::ones({2, 1}));
-  subject.subject.bounds = {at::zeros({8}), -1, 3};
+  subject.subject.space = {{8}, at::zeros({8}), -1, 3};
   subject.truth.training = at::zeros({2, 8});
   subject.truth.training[0].copy_(at::tensor({-1.0, 3.0, -1 + 2e-6, 3 - 2e-6, -1 + 2e-5, 3 - 2e-5, 0.0, 1.0}));
   const auto exposure = exposure_of(subject, {}, {found_at("span", {0.1, 0.2}, 1)});

@@ -20,60 +20,72 @@
 namespace afterimage::test {
 namespace {
 
-// Another network, but for its first layer, which is what `first_layer` gives or throws.
-class Guarded final : public Network {
+// Another network, but for the name of its first weight, which is what `first_weight` gives or throws.
+class Guarded final : public DenseNetwork {
  public:
-  Guarded(std::shared_ptr<const Network> network, std::function<FirstLayer()> first_layer)
-      : network_(std::move(network)), first_layer_(std::move(first_layer)) {}
+  Guarded(const DenseNetwork& network, std::function<std::string()> first_weight)
+      : network_(network), first_weight_(std::move(first_weight)) {}
 
-  FirstLayer first_layer() const override { return first_layer_(); }
-  std::string architecture() const override { return network_->architecture(); }
-  std::string parameterization() const override { return network_->parameterization(); }
-  std::int64_t inputs() const override { return network_->inputs(); }
-  std::int64_t outputs() const override { return network_->outputs(); }
-  std::optional<AnalyticNtk> infinite_kernel() const override { return network_->infinite_kernel(); }
-  Parameters initial(Generator& random) const override { return network_->initial(random); }
+  std::string first_weight() const override { return first_weight_(); }
+  std::string architecture() const override { return network_.architecture(); }
+  std::string parameterization() const override { return network_.parameterization(); }
+  std::int64_t inputs() const override { return network_.inputs(); }
+  std::int64_t outputs() const override { return network_.outputs(); }
+  AnalyticNtk infinite_kernel() const override { return network_.infinite_kernel(); }
+  std::optional<Parameters> draw_initial(Generator& random) const override { return network_.draw_initial(random); }
   Parameters arranged(const Parameters& parameters, const std::string& file) const override {
-    return network_->arranged(parameters, file);
+    return network_.arranged(parameters, file);
   }
   Tensor evaluate(const Parameters& parameters, const Tensor& images) const override {
-    return network_->evaluate(parameters, images);
+    return network_.evaluate(parameters, images);
   }
   Sloped input_gradient(const Parameters& parameters, const Tensor& images, const Tensor& cotangents) const override {
-    return network_->input_gradient(parameters, images, cotangents);
+    return network_.input_gradient(parameters, images, cotangents);
   }
   Parameters pullback(const Parameters& parameters, const Tensor& images,
                       const std::function<Tensor(const Tensor&)>& cotangents) const override {
-    return network_->pullback(parameters, images, cotangents);
+    return network_.pullback(parameters, images, cotangents);
+  }
+  Parameters clipped_pullback(const Parameters& parameters, const Tensor& images,
+                              const std::function<Tensor(const Tensor&)>& cotangents, double clip,
+                              const std::vector<bool>& trained) const override {
+    return network_.clipped_pullback(parameters, images, cotangents, clip, trained);
   }
   Tensor pushforward(const Parameters& parameters, const Parameters& direction, const Tensor& images) const override {
-    return network_->pushforward(parameters, direction, images);
+    return network_.pushforward(parameters, direction, images);
   }
   std::unique_ptr<TangentFeatures> features_at(const Parameters& parameters, const Tensor& images,
                                                Smoothing relu) const override {
-    return network_->features_at(parameters, images, relu);
+    return network_.features_at(parameters, images, relu);
   }
   Parameters in_basis(const Parameters& parameters, const Tensor& basis) const override {
-    return network_->in_basis(parameters, basis);
+    return network_.in_basis(parameters, basis);
   }
   std::unique_ptr<TangentTarget> tangents_at(const std::vector<Parameters>& points, const Parameters& drift,
                                              const Tensor& basis) const override {
-    return network_->tangents_at(points, drift, basis);
+    return network_.tangents_at(points, drift, basis);
+  }
+  HiddenLayer last_hidden_layer() const override { return network_.last_hidden_layer(); }
+  std::unique_ptr<TangentTarget> tangents_of_neurons(const Tensor& neurons, const std::vector<Parameters>& points,
+                                                     const Parameters& drift, const Tensor& basis) const override {
+    return network_.tangents_of_neurons(neurons, points, drift, basis);
   }
 
  private:
-  std::shared_ptr<const Network> network_;
-  std::function<FirstLayer()> first_layer_;
+  const DenseNetwork& network_;
+  std::function<std::string()> first_weight_;
 };
 
 // An audit in which the first attack throws as `fault` does, and the second comes to a result.
 Report audit_with(const std::function<void()>& fault, const std::string& run_folder, const std::string& out) {
   Case subject = load_case(files_of_run(run_folder), {}, 0);
-  const auto network = subject.subject.network;
+  auto& released = std::get<TrainedNetwork>(subject.subject.released);
+  const auto network = released.network;
+  const DenseNetwork& dense = *as_dense(*network);
   bool is_first = true;
-  subject.subject.network = std::make_shared<Guarded>(network, [&, network] {
+  released.network = std::make_shared<Guarded>(dense, [&] {
     if (std::exchange(is_first, false)) fault();
-    return network->first_layer();
+    return dense.first_weight();
   });
   AuditRequest request;
   request.attacks = {"span", "vertices"};

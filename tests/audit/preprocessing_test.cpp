@@ -78,8 +78,8 @@ TEST_CASE("coloured pictures from a folder come back from a network that was tra
   const ModelDescription model = read_model(run_folder + "/model.json");
   CHECK(model.input_shape == std::vector<std::int64_t>{side, side, 3});
   const TrainingSet set = read_training_set(run_folder + "/training-set.npz", model);
-  CHECK(set.mean[1].item<float>() == 0.49F);
-  CHECK(set.scale[2].item<float>() == 0.34F);
+  CHECK(set.space.mean[1].item<float>() == 0.49F);
+  CHECK(set.space.scale[2].item<float>() == 0.34F);
   // What the network saw is a picture of the folder, normalised by hand.
   const Tensor pixels = set.pixels();
   double nearest = 1;
@@ -104,13 +104,14 @@ TEST_CASE("coloured pictures from a folder come back from a network that was tra
 
   // Distances are those of pixels: the first sample's, recomputed from what lies beside the report.
   const NamedArrays claim = read_npz(folder / "report/finite-width.npz");
-  const Tensor images = at::clamp(to_tensor(*find(claim, "images")).to(at::kFloat) * set.scale + set.mean, 0, 1);
+  const Tensor images =
+      at::clamp(to_tensor(*find(claim, "images")).to(at::kFloat) * set.space.scale + set.space.mean, 0, 1);
   const auto& sample = found["samples"][0];
   const Tensor original = pixels[sample["index"].get<std::int64_t>()];
   const double distance = (images - original).norm(2, 1).min().item<double>();
   CHECK(sample["distance"].get<double>() == Approx(distance).margin(1e-5));
   CHECK(sample["relative_distance"].get<double>() ==
-        Approx(distance / (original - set.mean).norm().item<double>()).margin(1e-5));
+        Approx(distance / (original - set.space.mean).norm().item<double>()).margin(1e-5));
 
   const Array sheet = read_image(folder / "report/contact-sheet.png");
   CHECK(sheet.shape.back() == 3);

@@ -52,8 +52,8 @@ Tensor kernel_of(const AnalyticNtk& ntk, const Tensor& a, const Tensor& b) {
   return theta;
 }
 
-Tensor outside(const Tensor& images, const InputBounds& bounds) {
-  return (images - at::max(at::min(images, bounds.upper()), bounds.lower())).square().sum();
+Tensor outside(const Tensor& images, const ImageSpace& space) {
+  return (images - at::max(at::min(images, space.upper()), space.lower())).square().sum();
 }
 
 // Adam at 0.02, falling, from noise of a pixel's size.
@@ -90,20 +90,20 @@ void report(const char* name, const Tensor& images, const Truth& truth) {
       *result.p_value, result.membership->auc, nearest);
 }
 
-Tensor by_predictions(const AnalyticNtk& ntk, const Distilled& set, const Tensor& a, const InputBounds& bounds,
+Tensor by_predictions(const AnalyticNtk& ntk, const Distilled& set, const Tensor& a, const ImageSpace& space,
                       std::int64_t count, std::int64_t steps, Generator& random) {
   const Tensor images = 0.2 * at::randn({count, set.images.size(1)}, random, at::kDouble);
   const Tensor wanted = (at::arange(count, at::kLong).remainder(2) * 2 - 1).to(at::kDouble).unsqueeze(1);
   return searched(
-      [&] { return (at::mm(kernel_of(ntk, images, set.images), a) - wanted).square().sum() + outside(images, bounds); },
+      [&] { return (at::mm(kernel_of(ntk, images, set.images), a) - wanted).square().sum() + outside(images, space); },
       {images}, steps);
 }
 
-Tensor by_stationarity(const AnalyticNtk& ntk, const Distilled& set, const Tensor& a, const InputBounds& bounds,
+Tensor by_stationarity(const AnalyticNtk& ntk, const Distilled& set, const Tensor& a, const ImageSpace& space,
                        std::int64_t count, std::int64_t steps, Generator& random) {
   constexpr double at_bound = 1e-4;
   const Tensor free =
-      ((set.images > bounds.lower() + at_bound) * (set.images < bounds.upper() - at_bound)).to(at::kDouble);
+      ((set.images > space.lower() + at_bound) * (set.images < space.upper() - at_bound)).to(at::kDouble);
   Tensor points = set.images.clone().requires_grad_(true);
   const Tensor values = at::mm(ntk(set.images, set.images), a);
   // By the first argument alone, as h_T's slope is; at x_s itself that is half of the slope of k(x, x).
@@ -116,7 +116,7 @@ Tensor by_stationarity(const AnalyticNtk& ntk, const Distilled& set, const Tenso
         const Tensor learned = at::mm(kernel_of(ntk, points, images), coefficients);
         const Tensor slope = torch::autograd::grad({learned.sum()}, {points}, {}, true, true)[0];
         return (learned - values).square().sum() / value_norm + (slope * free - slopes).square().sum() / slope_norm +
-               0.01 * outside(images, bounds);
+               0.01 * outside(images, space);
       },
       {images, coefficients}, steps);
 }
@@ -131,18 +131,17 @@ int main(int argc, char** argv) {
   const std::string run = argv[1];
   const std::int64_t steps = argc > 2 ? std::atoll(argv[2]) : 2000;
   const Case subject = load_case(files_of_run(run), {}, 1);
-  const auto ntk = subject.subject.network->infinite_kernel();
+  const AnalyticNtk ntk = subject.subject.trained_network()->dense()->infinite_kernel();
   const LabelledImages stored = load_images("npz:" + run + "/support-set.npz");
-  const InputBounds bounds = subject.subject.bounds.to(at::kDouble);
-  const Distilled set{over(stored.images.flatten(1).to(at::kDouble) - bounds.mean, bounds.scale),
-                      stored.targets.to(at::kDouble)};
-  Tensor kernel = (*ntk)(set.images, set.images);
+  const ImageSpace space = subject.subject.space.to(at::kDouble);
+  const Distilled set{space.inputs(stored.images.flatten(1).to(at::kDouble)), stored.targets.to(at::kDouble)};
+  Tensor kernel = (ntk)(set.images, set.images);
   kernel.diagonal().add_(1e-8 * kernel.diagonal().mean());
   const Tensor a = at::linalg_solve(kernel, set.labels);
   const std::int64_t count = subject.truth.training.size(0);
   Generator random = seeded(2);
   report("as they are", set.images, subject.truth);
-  report("predictions", by_predictions(*ntk, set, a, bounds, count, steps, random), subject.truth);
-  report("stationarity", by_stationarity(*ntk, set, a, bounds, count, steps, random), subject.truth);
+  report("predictions", by_predictions(ntk, set, a, space, count, steps, random), subject.truth);
+  report("stationarity", by_stationarity(ntk, set, a, space, count, steps, random), subject.truth);
   return 0;
 }

@@ -25,7 +25,7 @@ struct Problem {
   explicit Problem(std::int64_t width, std::int64_t images_count)
       : network(pixels, {width, width}, 1, Parameterization::standard) {
     Generator random = seeded(1);
-    initial = network.initial(random);
+    initial = network.draw_initial(random).value();
     trained = initial.clone();
     for (const auto& [name, tensor] : trained.entries()) {
       tensor.add_(at::randn(tensor.sizes(), random, at::kFloat), 1e-3);

@@ -19,7 +19,7 @@ struct Problem {
   Problem(std::int64_t width, std::int64_t images_count)
       : network(pixels, {width, width}, 1, Parameterization::standard) {
     Generator random = seeded(1);
-    parameters = network.initial(random);
+    parameters = network.draw_initial(random).value();
     images = at::randn({images_count, pixels}, random, at::kFloat).mul_(0.2);
     targets = at::randn({images_count, 1}, random, at::kFloat).sign_();
   }

@@ -80,7 +80,7 @@ void exactness(const LabelledImages& all) {
             if (!synthetic && size > samples) continue;
             Generator random = seeded(2);
             const Case made = solve(data, features, ridge, random);
-            const Tensor points = synthetic ? noise_images({data.mean, 0, 1}, 0.2, size, random)
+            const Tensor points = synthetic ? noise_images({{28, 28}, data.mean}, 0.2, size, random)
                                             : data.images.index_select(0, kmeans_plus_plus(data.images, size, random));
             const Tensor of_points = made.map(points);
             const SolvedLabels solved = solve_labels(of_points, made.weights, ridge);
@@ -109,7 +109,7 @@ void bounds(const LabelledImages& all) {
     for (const std::int64_t features : {20, 100, 500, 2000}) {
       Generator random = seeded(3);
       const Case made = solve(data, features, ridge, random);
-      const Tensor points = made.map(noise_images({data.mean, 0, 1}, 0.2, features + 1, random));
+      const Tensor points = made.map(noise_images({{28, 28}, data.mean}, 0.2, features + 1, random));
       const Tensor weights = solve_labels(points, made.weights, ridge).weights;
       const KernelRidge kernel(data.images, data.targets, made.bandwidth, ridge);
       const SpectralApproximation near = kernel.approximation(made.features);
@@ -138,12 +138,11 @@ void networks(const LabelledImages& all) {
   Undefended undefended;
   auto network = std::make_shared<Mlp>(784, std::vector<std::int64_t>{512, 512}, 1, Parameterization::standard);
   Generator random = seeded(4);
-  undefended.initial = network->initial(random);
+  undefended.initial = network->draw_initial(random).value();
   undefended.network = network;
   undefended.images = data.images;
   undefended.targets = data.targets;
-  undefended.bounds = {data.mean, 0, 1};
-  undefended.image_shape = {28, 28};
+  undefended.space = {{28, 28}, data.mean};
   undefended.recipe.learning_rate = 1e-2;
   undefended.recipe.until_loss = 1e-4;
   undefended.recipe.max_steps = 3000;
@@ -191,7 +190,7 @@ void networks(const LabelledImages& all) {
     const auto& evidence = release.support.evidence;
     Generator own = seeded(5);
     if (evidence["points"] == "synthetic") {
-      static_cast<void>(noise_images(undefended.bounds, std::stod(spread), release.support.images.size(0), own));
+      static_cast<void>(noise_images(undefended.space, std::stod(spread), release.support.images.size(0), own));
     }
     const FourierFeatures map(784, std::stoll(features), evidence["bandwidth"].get<double>(), own);
     const Tensor weights = ridge_weights(map(release.support.images), release.support.targets, std::stod(ridge));
@@ -220,7 +219,7 @@ void attack(const LabelledImages& all) {
     const Case made = solve(data, features, ridge, random);
     Tensor weights = made.weights;  // the set's are the same; to solve for its labels takes minutes where s is large
     if (features <= 1000) {
-      const Tensor points = made.map(noise_images({data.mean, 0, 1}, 0.2, features + 1, random));
+      const Tensor points = made.map(noise_images({{28, 28}, data.mean}, 0.2, features + 1, random));
       weights = ridge_weights(points, solve_labels(points, made.weights, ridge).labels.to(at::kFloat), ridge);
     }
     const Tensor frequencies = made.map.frequencies();

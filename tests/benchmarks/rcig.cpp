@@ -160,8 +160,7 @@ Undefended prepared(const LabelledImages& training, const Task& task) {
   Undefended undefended;
   undefended.images = pixels - mean;
   undefended.targets = task.targets(training.labels, task.outputs(training.labels));
-  undefended.bounds = {mean};
-  undefended.image_shape = training.image_shape();
+  undefended.space = {training.image_shape(), mean};
   return undefended;
 }
 
@@ -191,10 +190,10 @@ int run(int count, char** values) {
   const Task task = Task::parse("multiclass");
   const Undefended undefended =
       prepared(all.select(draw_training_rows(all, task, std::stoll(values[3]), random)), task);
-  const InputBounds& bounds = undefended.bounds;
-  const Tensor all_pixels = bounds.pixels(undefended.images), test_pixels = test.images.flatten(1);
+  const ImageSpace& space = undefended.space;
+  const Tensor all_pixels = space.pixels(undefended.images), test_pixels = test.images.flatten(1);
 
-  const ConvolutionalNetwork network(undefended.image_shape, options.whole("channels", 1, 4096), undefended.classes());
+  const ConvolutionalNetwork network(undefended.space.shape, options.whole("channels", 1, 4096), undefended.classes());
   const Standardized standardized{all_pixels.mean().item<double>(), all_pixels.std(false).item<double>()};
   const Evaluation evaluation(network, standardized, test_pixels, test.labels, settings);
 
@@ -203,25 +202,25 @@ int run(int count, char** values) {
   fmt::print("log temperature {:.2f}, implicit gradient cut in {:.0f} % of steps, inner residual {:.3f}\n",
              rcig.evidence.at("log_temperature").get<double>(), 100 * rcig.evidence.at("implicit_cut").get<double>(),
              rcig.evidence.at("inner_residual").get<double>());
-  evaluation.report("RCIG", bounds.pixels(rcig.images), rcig.targets);
+  evaluation.report("RCIG", space.pixels(rcig.images), rcig.targets);
 
   const OptionValues as_many(
       Kip().options(),
       {{"per-class", options.text("per-class")}, {"kernel", "reference"}, {"distillation-steps", settings.kip_steps}});
   const double kip_minutes = settings.kip_minutes.empty() ? minutes : std::stod(settings.kip_minutes);
   const SupportSet kip = distilled(Kip(), undefended, as_many, kip_minutes, settings.seed);
-  evaluation.report("KIP", bounds.pixels(kip.images), kip.targets);
+  evaluation.report("KIP", space.pixels(kip.images), kip.targets);
   constexpr double kip_ridge = 1e-5;
   const KernelRegression regression(distillation_kernel(undefended, as_many), kip.images, kip.targets, kip_ridge);
   fmt::print("{:<28} its own kernel {:.2f} %\n", "",
-             100 * accuracy(regression.values(test_pixels - bounds.mean),
+             100 * accuracy(regression.values(test_pixels - space.mean),
                             task.targets(test.labels, undefended.targets.size(1))));
 
   Report progress;
   NullStore no_store;
   const OptionValues subset(RandomSubset().options(), {{"per-class", options.text("per-class")}});
   const SupportSet drawn = RandomSubset().distill(undefended, subset, random, progress, no_store);
-  evaluation.report("as many training images", bounds.pixels(drawn.images), drawn.targets);
+  evaluation.report("as many training images", space.pixels(drawn.images), drawn.targets);
   return 0;
 }
 

@@ -40,7 +40,7 @@ struct Problem {
 template <class Snap>
 void measure(benchmark::State& state, const Snap& snap) {
   const Problem problem(state.range(0));
-  PixelPolytope polytope(problem.pictures.span, problem.pictures.bounds);
+  PixelPolytope polytope(problem.pictures.span, problem.pictures.space);
   Silent silent;
   double found = 0;
   for (auto _ : state) found = problem.share_right(snap(polytope, problem, silent));

@@ -11,13 +11,12 @@ namespace {
 Undefended small_task(Generator& random, std::int64_t outputs = 1) {
   Undefended undefended;
   undefended.network = make_network("mlp:24", "standard", 10, outputs);
-  undefended.initial = undefended.network->initial(random);
+  undefended.initial = undefended.network->draw_initial(random).value();
   undefended.images = at::randn({12, 10}, random, at::kFloat);
   const Tensor classes = at::arange(12, at::kLong).remainder(outputs == 1 ? 2 : outputs);
   undefended.targets =
       outputs == 1 ? (classes * 2 - 1).to(at::kFloat).unsqueeze(1) : at::one_hot(classes, outputs).to(at::kFloat);
-  undefended.bounds = {at::zeros({10}), -10, 10};
-  undefended.image_shape = {10};
+  undefended.space = {{10}, at::zeros({10}), -10, 10};
   undefended.recipe.learning_rate = 0.02;
   undefended.recipe.max_steps = 2000;
   undefended.recipe.until_loss = 1e-5;

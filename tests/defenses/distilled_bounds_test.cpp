@@ -41,7 +41,7 @@ struct Real {
   }
 };
 
-InputBounds range() { return {at::zeros({pixels}, at::kDouble), -0.5, 0.5}; }
+ImageSpace range() { return {{pixels}, at::zeros({pixels}, at::kDouble), -0.5, 0.5}; }
 
 }  // namespace
 

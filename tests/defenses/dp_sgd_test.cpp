@@ -35,7 +35,7 @@ struct Problem {
   explicit Problem(const Setting& setting, std::int64_t count = 9, at::ScalarType dtype = at::kDouble)
       : network(7, {32, 24}, setting.outputs, setting.parameterization), loss(setting.loss) {
     Generator random = seeded(4);
-    parameters = network.initial(random);
+    parameters = network.draw_initial(random).value();
     for (const auto& [name, tensor] : parameters.entries()) {
       tensor.add_(at::randn(tensor.sizes(), random, tensor.options()), 0.1);
     }
@@ -74,10 +74,10 @@ Undefended small(std::int64_t images = 20, std::int64_t width = 16) {
   Undefended undefended;
   undefended.network = std::make_shared<Mlp>(5, std::vector<std::int64_t>{width}, 1, Parameterization::standard);
   Generator random = seeded(6);
-  undefended.initial = undefended.network->initial(random);
+  undefended.initial = undefended.network->draw_initial(random).value();
   undefended.images = at::randn({images, 5}, random, at::kFloat);
   undefended.targets = targets_for(1, images);
-  undefended.image_shape = {5};
+  undefended.space.shape = {5};
   undefended.recipe.learning_rate = 0.05;
   return undefended;
 }
@@ -157,12 +157,14 @@ TEST_CASE("the clipped sum of no images is zero, and so is that of images withou
 }
 
 TEST_CASE("networks whose layers are not known to be dense are refused") {
-  const ScriptedNetwork network(TEST_DATA "/dense-scripted.pt", "torchscript:dense", {2, 3}, 2);
-  const auto cotangent = [](const Tensor& outputs) { return at::ones_like(outputs); };
-  const Parameters& weights = network.archived();
-  CHECK_THROWS_AS(
-      network.clipped_pullback(weights, at::zeros({1, 6}), cotangent, 1, std::vector<bool>(weights.size(), true)),
-      UsageError);
+  const auto network = std::make_shared<ScriptedNetwork>(TEST_DATA "/dense-scripted.pt", "torchscript:dense",
+                                                         std::vector<std::int64_t>{2, 3}, 2);
+  Undefended undefended;
+  undefended.network = network;
+  undefended.initial = network->archived();
+  undefended.images = at::zeros({4, 6});
+  undefended.targets = at::eye(2).repeat({2, 1});
+  CHECK_THROWS_WITH(released(undefended, {}), Catch::Contains("torchscript:dense") && Catch::Contains("mlp:WIDTH"));
 }
 
 TEST_CASE("each image is drawn with the sampling rate, by itself") {
@@ -267,7 +269,7 @@ TEST_CASE("with augmentation a step sees one moved view of each image, each view
   Undefended undefended = small(1);
   undefended.network = std::make_shared<Mlp>(6, std::vector<std::int64_t>{16}, 1, Parameterization::standard);
   Generator draws = seeded(7);
-  undefended.initial = undefended.network->initial(draws);
+  undefended.initial = undefended.network->draw_initial(draws).value();
   undefended.images = at::randn({1, 6}, draws, at::kFloat);
   undefended.recipe.augment = 1;
   undefended.recipe.picture_shape = {2, 3};

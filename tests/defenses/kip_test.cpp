@@ -38,13 +38,12 @@ bool close(const Tensor& a, const Tensor& b, double tolerance) { return at::allc
 Undefended synthetic_task(Generator& random) {
   Undefended undefended;
   undefended.network = make_network("mlp:32,32", "standard", 16, 1);
-  undefended.initial = undefended.network->initial(random);
+  undefended.initial = undefended.network->draw_initial(random).value();
   const Tensor pixels = at::rand({40, 16}, random, at::kFloat);
   const Tensor mean = pixels.mean(0);
   undefended.images = pixels - mean;
   undefended.targets = at::where(undefended.images.narrow(1, 0, 8).sum(1, true) > 0, at::ones({1}), -at::ones({1}));
-  undefended.bounds = {mean};
-  undefended.image_shape = {4, 4};
+  undefended.space = {{4, 4}, mean};
   return undefended;
 }
 
@@ -85,7 +84,7 @@ TEST_CASE("RKIP's loss is the quadratic form of the kernels, and its gradients a
 TEST_CASE("the attack's loss on a trained network's change and RKIP's with its kernel agree to 1e-6") {
   Generator random = seeded(2);
   const auto network = make_network("mlp:20,20", "standard", 6, 1);
-  const Parameters start = network->initial(random).to(at::kDouble);
+  const Parameters start = network->draw_initial(random).value().to(at::kDouble);
   const Setting s = setting(1, random);
   const auto features = network->tangents(start, start, {0.0});
   const Tensor all = at::cat({s.training, s.support});
@@ -164,8 +163,8 @@ TEST_CASE("distilled images predict the training set, lie inside the pixel range
     const SupportSet support = distil(defense_named(name), undefended, {});
     CHECK(support.images.sizes() == at::IntArrayRef({6, 16}));
     CHECK(support.targets.sizes() == at::IntArrayRef({6, 1}));
-    CHECK((support.images >= undefended.bounds.lower()).all().item<bool>());
-    CHECK((support.images <= undefended.bounds.upper()).all().item<bool>());
+    CHECK((support.images >= undefended.space.lower()).all().item<bool>());
+    CHECK((support.images <= undefended.space.upper()).all().item<bool>());
     CHECK(support.evidence["loss_final"].get<double>() < 0.5 * support.evidence["loss_initial"].get<double>());
   }
   const SupportSet kip = distil(Kip(), undefended, {});

@@ -40,15 +40,15 @@ Undefended small_subject(std::uint64_t seed, std::int64_t samples, std::int64_t 
   Undefended undefended;
   const std::int64_t pixels = 36;
   auto network = std::make_shared<Mlp>(pixels, std::vector<std::int64_t>{32}, outputs, Parameterization::standard);
-  undefended.initial = network->initial(random);
+  undefended.initial = network->draw_initial(random).value();
   undefended.network = network;
-  undefended.bounds = {at::rand({pixels}, random, at::kFloat), 0, 1, at::rand({pixels}, random, at::kFloat) + 0.5};
+  undefended.space = {
+      {6, 6}, at::rand({pixels}, random, at::kFloat), 0, 1, at::rand({pixels}, random, at::kFloat) + 0.5};
   const Tensor shown = at::rand({samples, pixels}, random, at::kFloat);
-  undefended.images = (shown - undefended.bounds.mean) / undefended.bounds.scale;
+  undefended.images = (shown - undefended.space.mean) / undefended.space.scale;
   const Tensor classes = at::randint(outputs == 1 ? 2 : outputs, {samples}, random, at::kLong);
   undefended.targets =
       outputs == 1 ? (classes * 2 - 1).to(at::kFloat).unsqueeze(1) : at::one_hot(classes, outputs).to(at::kFloat);
-  undefended.image_shape = {6, 6};
   undefended.recipe.learning_rate = 0.02;
   undefended.recipe.max_steps = 50;
   return undefended;
@@ -395,16 +395,16 @@ TEST_CASE("k-means++ takes different rows, far ones first, and copies of chosen 
 TEST_CASE("synthetic images are inside the bounds, are no training images, and do not depend on them at all") {
   const Undefended undefended = small_subject(1, 80, 1), other = small_subject(2, 50, 1);
   Undefended swapped = other;
-  swapped.bounds = undefended.bounds;
+  swapped.space = undefended.space;
   const std::map<std::string, std::string> given = {{"features", "30"}, {"bandwidth", "3"}, {"spread", "0.4"}};
   const SupportSet support = distilled(undefended, given), of_others = distilled(swapped, given);
   CHECK(support.images.sizes() == at::IntArrayRef({31, 36}));
   CHECK(support.targets.sizes() == at::IntArrayRef({31, 1}));
   CHECK(support.images.scalar_type() == at::kFloat);
   CHECK(support.targets.scalar_type() == at::kFloat);
-  CHECK((support.images <= undefended.bounds.upper()).all().item<bool>());
-  CHECK((support.images >= undefended.bounds.lower()).all().item<bool>());
-  const Tensor shown = undefended.bounds.pixels(support.images);
+  CHECK((support.images <= undefended.space.upper()).all().item<bool>());
+  CHECK((support.images >= undefended.space.lower()).all().item<bool>());
+  const Tensor shown = undefended.space.pixels(support.images);
   CHECK(number(shown.max()) < 1 + 1e-5);
   CHECK(number(shown.min()) > -1e-5);
   CHECK(number((shown > 0.999).to(at::kDouble).mean()) > 0.01);  // the cut is at work
@@ -434,7 +434,7 @@ TEST_CASE("the evidence holds: weights, gaps, bounds and accuracies are those of
       distilled(undefended, {{"features", "40"}, {"ridge", "1e-2"}, {"bandwidth", "2.5"}, {"spread", "0.3"}});
   // The same draws again: noise first, then frequencies.
   Generator random = seeded(7);
-  const Tensor noise = noise_images(undefended.bounds, 0.3, 41, random);
+  const Tensor noise = noise_images(undefended.space, 0.3, 41, random);
   const FourierFeatures phi(36, 40, 2.5, random);
   REQUIRE(at::equal(noise, support.images));
   const Tensor features = phi(undefended.images);
@@ -498,7 +498,7 @@ TEST_CASE("release trains the recipe's network on the set and measures what it l
   CHECK(release.evidence["network"]["train_accuracy"].get<double>() == accuracy(outputs, undefended.targets));
   // The draws of the defence again.
   Generator again = seeded(7);
-  static_cast<void>(noise_images(undefended.bounds, 0.2, 21, again));
+  static_cast<void>(noise_images(undefended.space, 0.2, 21, again));
   const FourierFeatures phi(36, 20, median_distance(undefended.images, again), again);
   const Tensor weights = ridge_weights(phi(release.support.images), release.support.targets, 0.1);
   const Tensor predicted = at::mm(phi(undefended.images), weights);

@@ -28,10 +28,9 @@ Undefended pictures(std::int64_t classes, std::int64_t count) {
   const Tensor flat = images.reshape({count, 64});
   const Tensor mean = flat.mean(0);
   undefended.images = flat - mean;
-  undefended.bounds = {mean, 0, 1};
+  undefended.space = {{8, 8}, mean};
   undefended.targets =
       classes == 2 ? (labels * 2 - 1).to(at::kFloat).unsqueeze(1) : at::one_hot(labels, classes).to(at::kFloat);
-  undefended.image_shape = {8, 8};
   return undefended;
 }
 
@@ -57,7 +56,7 @@ SupportSet distilled(const Undefended& undefended, const OptionValues& options) 
 // The mean share of the pictures that fresh networks get right, by convexified training on the set.
 double taught_by(const SupportSet& set, const Undefended& undefended) {
   constexpr std::uint64_t networks = 5;
-  const ConvolutionalNetwork network(undefended.image_shape, 4, undefended.targets.size(1));
+  const ConvolutionalNetwork network(undefended.space.shape, 4, undefended.targets.size(1));
   const double shift = undefended.targets.size(1) == 1 ? 0 : 1 / static_cast<double>(undefended.targets.size(1));
   double sum = 0;
   for (std::uint64_t seed = 0; seed < networks; ++seed) {
@@ -110,7 +109,7 @@ TEST_CASE("RCIG's images lie inside the bounds and carry as many targets as ther
     const SupportSet set = distilled(undefended, small({{"image-rate", "1"}, {"start", start}}));
     REQUIRE(set.images.sizes() == at::IntArrayRef({6, 64}));
     REQUIRE(set.targets.sizes() == at::IntArrayRef({6, 3}));
-    const Tensor pixels = undefended.bounds.pixels(set.images);
+    const Tensor pixels = undefended.space.pixels(set.images);
     CHECK(pixels.min().item<double>() >= -1e-6);
     CHECK(pixels.max().item<double>() <= 1 + 1e-6);
     CHECK(set.images.isfinite().all().item<bool>());
@@ -158,7 +157,7 @@ TEST_CASE("RCIG out of time gives the images that it has by then") {
 
 TEST_CASE("RCIG refuses flat data and says what would be right") {
   Undefended undefended = pictures(3, 90);
-  undefended.image_shape = {64};
+  undefended.space.shape = {64};
   CHECK_THROWS_WITH(distilled(undefended, small()), Catch::Contains("flat") && Catch::Contains("[h, w]"));
   CHECK_THROWS_AS(distilled(undefended, small()), UsageError);
 }

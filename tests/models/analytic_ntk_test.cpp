@@ -46,9 +46,9 @@ TEST_CASE("a network's empirical kernel tends to its analytic one as it widens")
   const int hidden = GENERATE(1, 3);
   const auto distance = [&](std::int64_t width) {
     const Mlp network(30, std::vector<std::int64_t>(hidden, width), 1, parameterization);
-    const Parameters start = network.initial(random).to(at::kDouble);
+    const Parameters start = network.draw_initial(random).value().to(at::kDouble);
     const Tensor empirical = network.tangents(start, start, {0.0})->gram(images, {});
-    return relative(empirical, (*network.infinite_kernel())(images, images));
+    return relative(empirical, network.infinite_kernel()(images, images));
   };
   const double narrow = distance(64), wide = distance(4096);
   CHECK(wide < 0.06);  // about 2.5 / sqrt(width)
@@ -67,7 +67,7 @@ TEST_CASE("the part of every weight and bias in a network's empirical kernel is 
   std::vector<Tensor> parts(static_cast<std::size_t>(2 * network.layers()));
   for (Tensor& part : parts) part = at::zeros({12, 12}, at::kDouble);
   for (int i = 0; i < networks; ++i) {
-    const Parameters start = network.initial(random).to(at::kDouble);
+    const Parameters start = network.draw_initial(random).value().to(at::kDouble);
     for (std::size_t tensor = 0; tensor < parts.size(); ++tensor) {
       // Of tensors that do not move, features say nothing.
       const Parameters trained = start.clone();
@@ -75,7 +75,7 @@ TEST_CASE("the part of every weight and bias in a network's empirical kernel is 
       parts[tensor].add_(network.tangents(start, trained, {0.0})->gram(images, {}), 1.0 / networks);
     }
   }
-  const std::vector<AnalyticNtk::Layer> layers = network.infinite_kernel()->layers();
+  const std::vector<AnalyticNtk::Layer> layers = network.infinite_kernel().layers();
   for (std::size_t tensor = 0; tensor < parts.size(); ++tensor) {
     std::vector<AnalyticNtk::Layer> alone = layers;
     for (auto& layer : alone) layer.weight_gain = layer.bias_gain = 0;

@@ -30,7 +30,7 @@ struct Problem {
   Problem(std::int64_t outputs, at::ScalarType dtype)
       : network(image_size, {width, width}, outputs, Parameterization::ntk) {
     Generator random = seeded(11);
-    initial = network.initial(random).to(dtype);
+    initial = network.draw_initial(random).value().to(dtype);
     trained = moved(initial, 0.5, random);
     training = at::randn({training_count, image_size}, random, at::kFloat).to(dtype);
     control = at::randn({control_count, image_size}, random, at::kFloat).to(dtype);
@@ -155,7 +155,7 @@ TEST_CASE("a change of the last layer alone is linear, and its features are the 
 TEST_CASE("kernels that memory does not hold are left out with the reason, and the rest is measured") {
   Generator random = seeded(13);
   const Mlp network(2, {2}, 2, Parameterization::standard);
-  const Parameters initial = network.initial(random), trained = moved(initial, 0.1, random);
+  const Parameters initial = network.draw_initial(random).value(), trained = moved(initial, 0.1, random);
   const Tensor images = at::randn({1501, 2}, random, at::kFloat);
   const KernelDeviation found = measure_deviation(network, initial, trained, images, images.narrow(0, 0, 50));
   CHECK_FALSE(found.kernel_distance);
@@ -187,7 +187,7 @@ TEST_CASE("of features that are formed one by one, kernels are those of the imag
   // 4e8 numbers are 20 images of 999010 parameters, ten outputs and two ends.
   Generator random = seeded(14);
   const Mlp network(100, {9000}, 10, Parameterization::ntk);
-  const Parameters initial = network.initial(random), trained = moved(initial, 0.5, random);
+  const Parameters initial = network.draw_initial(random).value(), trained = moved(initial, 0.5, random);
   const Tensor images = at::randn({22, 100}, random, at::kFloat), first = images.narrow(0, 0, 20);
   const KernelDeviation found = measure_deviation(Opaque(network), initial, trained, images, images);
   CHECK(found.kernel_distance.value() ==

@@ -15,7 +15,7 @@ struct Problem {
 
   explicit Problem(std::int64_t outputs = 1) : network(20, {256, 256}, outputs, Parameterization::standard) {
     Generator random = seeded(3);
-    start = network.initial(random).to(at::kDouble);
+    start = network.draw_initial(random).value().to(at::kDouble);
     images = at::randn({6, 20}, random, at::kDouble);
     targets = (at::arange(6 * outputs).remainder(2) * 2 - 1).to(at::kDouble).view({6, outputs});
   }
@@ -47,7 +47,7 @@ struct Differentiated {
       : network(7, std::vector<std::int64_t>(static_cast<std::size_t>(hidden_layers), 12), outputs, parameterization) {
     constexpr std::int64_t following = 4;
     Generator random = seeded(5);
-    start = network.initial(random).to(at::kDouble);
+    start = network.draw_initial(random).value().to(at::kDouble);
     trained = start.clone();
     for (const auto& [name, tensor] : trained.entries()) {
       tensor.add_(at::randn(tensor.sizes(), random, at::kDouble), 0.1);

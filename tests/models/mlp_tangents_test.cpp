@@ -21,7 +21,7 @@ struct Problem {
       : network(image_size, std::vector<std::int64_t>(hidden_layers, 16), outputs, parameterization),
         points(std::move(at)) {
     Generator random = seeded(7);
-    initial = network.initial(random).to(dtype);
+    initial = network.draw_initial(random).value().to(dtype);
     trained = initial.clone();
     for (const auto& [name, tensor] : trained.entries()) {
       tensor.add_(at::randn(tensor.sizes(), random, at::kFloat).to(dtype), 0.05);
@@ -189,7 +189,8 @@ TEST_CASE("coordinates in a basis give the loss and gradient of the images that 
   const Tensor basis = std::get<0>(at::linalg_qr(at::randn({image_size, 4}, random, at::kDouble))).t().contiguous();
   const Tensor coordinates = at::randn({image_count, 4}, random, at::kDouble);
   const auto in_pixels = problem.network.tangents(problem.initial, problem.trained, problem.points);
-  const auto in_span = problem.network.tangents(problem.initial, problem.trained, problem.points, basis);
+  const auto in_span = problem.network.tangents_at(points_between(problem.initial, problem.trained, problem.points),
+                                                   problem.trained.minus(problem.initial), basis);
   const auto& expected = in_pixels->loss(at::mm(coordinates, basis), problem.coefficients, {30});
   const auto& loss = in_span->loss(coordinates, problem.coefficients, {30});
   CHECK(loss.value == Approx(expected.value).epsilon(1e-10));
@@ -224,7 +225,7 @@ TEST_CASE("slopes by the image agree with finite differences, and come with the 
   Generator random = seeded(12);
   const auto parameterization = GENERATE(Parameterization::standard, Parameterization::ntk);
   const Mlp network(7, {9, 8}, 3, parameterization);
-  const Parameters parameters = network.initial(random).to(at::kDouble);
+  const Parameters parameters = network.draw_initial(random).value().to(at::kDouble);
   const Tensor images = at::randn({5, 7}, random, at::kDouble), cotangents = at::randn({5, 3}, random, at::kDouble);
   const auto sloped = network.input_gradient(parameters, images, cotangents);
   CHECK(at::equal(sloped.outputs, network.evaluate(parameters, images)));
@@ -270,7 +271,7 @@ TEST_CASE("the loss of some neurons is what the explicit features leave of their
             whole[last].index_select(1, neurons).square().sum() + whole[last + 1].square().sum())
         .item<double>();
   };
-  const auto target = problem.network.tangents_of_neurons(neurons, at_points, drift);
+  const auto target = problem.network.tangents_of_neurons(neurons, at_points, drift, {});
   CHECK(target->squared_norm() == Approx(part(drift)).epsilon(1e-10));
   CHECK(target->loss(problem.images, problem.coefficients, {}).value == Approx(part(rest)).epsilon(1e-9));
 

@@ -17,9 +17,7 @@ class Opaque final : public Network {
   std::string parameterization() const override { return "ntk"; }
   std::int64_t inputs() const override { return inside_.inputs(); }
   std::int64_t outputs() const override { return inside_.outputs(); }
-  FirstLayer first_layer() const override { return {}; }
-  bool follows_training() const override { return false; }
-  Parameters initial(Generator& random) const override { return inside_.initial(random); }
+  std::optional<Parameters> draw_initial(Generator& random) const override { return inside_.draw_initial(random); }
   Parameters arranged(const Parameters& parameters, const std::string&) const override { return parameters; }
   Tensor evaluate(const Parameters& point, const Tensor& images) const override {
     return inside_.evaluate(point, images);
@@ -29,13 +27,9 @@ class Opaque final : public Network {
   Tensor pushforward(const Parameters& point, const Parameters& direction, const Tensor& images) const override {
     return inside_.pushforward(point, direction, images);
   }
-  std::unique_ptr<TangentFeatures> features_at(const Parameters&, const Tensor&, Smoothing) const override {
-    throw unused();
-  }
-  Parameters in_basis(const Parameters&, const Tensor&) const override { throw unused(); }
-  std::unique_ptr<TangentTarget> tangents_at(const std::vector<Parameters>& points, const Parameters& drift,
-                                             const Tensor& basis) const override {
-    return inside_.tangents_at(points, drift, basis);
+  std::unique_ptr<TangentTarget> tangents_at(const std::vector<Parameters>& points,
+                                             const Parameters& drift) const override {
+    return inside_.tangents_at(points, drift);
   }
 
  private:

@@ -31,7 +31,7 @@ TEST_CASE("training follows the gradient that autograd gives, for every loss and
                                 Setting{3, LossKind::cross_entropy, Parameterization::standard});
   const Mlp network(6, {5, 4}, setting.outputs, setting.parameterization);
   Generator random = seeded(2);
-  const Parameters initial = network.initial(random);
+  const Parameters initial = network.draw_initial(random).value();
   const Tensor images = at::randn({7, 6}, random, at::kFloat), targets = targets_for(setting, 7);
   std::vector<Tensor> weights;
   for (const auto& [name, tensor] : initial.entries()) weights.push_back(tensor.clone().requires_grad_(true));
@@ -61,7 +61,7 @@ TEST_CASE("training follows the gradient that autograd gives, for every loss and
 TEST_CASE("gradients over the loss bring the logistic loss down at an even rate, along the path of plain ones") {
   const Mlp network(4, {32}, 1, Parameterization::standard);
   Generator random = seeded(3);
-  const Parameters initial = network.initial(random);
+  const Parameters initial = network.draw_initial(random).value();
   const Tensor images = at::randn({6, 4}, random, at::kFloat);
   const Tensor targets = targets_for({1, LossKind::logistic, {}}, 6);
   Recipe recipe;
@@ -86,7 +86,7 @@ TEST_CASE("gradients over the loss bring the logistic loss down at an even rate,
 TEST_CASE("training stops at a loss, at a step count or at a plateau, and says which") {
   const Mlp network(4, {32}, 1, Parameterization::standard);
   Generator random = seeded(1);
-  const Parameters initial = network.initial(random);
+  const Parameters initial = network.draw_initial(random).value();
   const Tensor images = at::randn({4, 4}, random, at::kFloat), targets = targets_for({1, LossKind::squared, {}}, 4);
   Silent silent;
   const auto stopped_by = [&](Recipe recipe) {
@@ -148,7 +148,7 @@ TEST_CASE("augmented images are those mirrored and moved, with zeros where they 
 TEST_CASE("cross-entropy takes probabilities as targets and nothing else: it has no lower bound on other numbers") {
   const Mlp network(4, {16}, 3, Parameterization::standard);
   Generator random = seeded(1);
-  const Parameters initial = network.initial(random);
+  const Parameters initial = network.draw_initial(random).value();
   const Tensor images = at::randn({2, 4}, random, at::kFloat);
   Silent silent;
   Recipe recipe;
@@ -165,7 +165,7 @@ TEST_CASE("cross-entropy takes probabilities as targets and nothing else: it has
 TEST_CASE("mini-batches, Adam and weight decay train as well") {
   const Mlp network(4, {32}, 1, Parameterization::standard);
   Generator random = seeded(1);
-  const Parameters initial = network.initial(random);
+  const Parameters initial = network.draw_initial(random).value();
   const Tensor images = at::randn({6, 4}, random, at::kFloat), targets = targets_for({1, LossKind::squared, {}}, 6);
   Silent silent;
   for (const auto optimizer : {Optimizer::sgd, Optimizer::adam}) {
