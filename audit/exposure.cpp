@@ -62,12 +62,12 @@ std::vector<double> exposures(const Finding& finding, std::size_t images) {
 
 }  // namespace
 
-std::optional<Exposure> exposure_of(const Case& subject, const Tensor& coefficients,
+std::optional<Exposure> exposure_of(const AuditInput& input, const Tensor& coefficients,
                                     const std::vector<Finding>& findings) {
   const Finding* strongest = best_reconstruction(findings);
   if (strongest == nullptr || strongest->samples.empty()) return std::nullopt;
-  const Tensor& images = subject.truth.training;
-  const auto& released = std::get<TrainedNetwork>(subject.subject.released);
+  const Tensor& images = input.truth.training;
+  const auto& released = std::get<TrainedNetwork>(input.subject.released);
   const Tensor outputs = released.network->evaluate(released.trained, images);
   Exposure result;
   result.attack = strongest->attack;
@@ -88,10 +88,10 @@ std::optional<Exposure> exposure_of(const Case& subject, const Tensor& coefficie
                         ? "dual_coefficient: the training images are too many for the coefficients to be solved for"
                         : "dual_coefficient: it is solved for from the weights before training, which are not known";
   }
-  add("margin", numbers(margins(outputs, subject.targets)));
-  add("active_bounds", numbers(active_bounds(images, subject.subject.space)));
+  add("margin", numbers(margins(outputs, input.targets)));
+  add("active_bounds", numbers(active_bounds(images, input.subject.space)));
   if (images.size(0) > 1) add("nearest_neighbour", numbers(nearest_neighbours(images)));
-  add("loss", losses(subject.subject.loss.value_or(LossKind::squared), outputs, subject.targets));
+  add("loss", losses(input.subject.loss.value_or(LossKind::squared), outputs, input.targets));
   if (result.reason.empty() &&
       std::any_of(result.predictors.begin(), result.predictors.end(), [](const Predictor& p) { return !p.spearman; })) {
     result.reason = "no rank correlation with fewer than four images, or where all values are the same";

@@ -4,7 +4,7 @@
 #include <optional>
 #include <vector>
 
-#include "audit/plan.h"
+#include "audit/audit_input.h"
 #include "reports/report.h"
 
 namespace afterimage {
@@ -17,7 +17,7 @@ namespace afterimage {
 //   nearest_neighbour  relative L2 to the nearest other training image
 //   loss               of the image, after training
 // Null when no attack made images. Throws std::out_of_range on samples that are no training images.
-std::optional<Exposure> exposure_of(const Case& subject, const Tensor& coefficients,
+std::optional<Exposure> exposure_of(const AuditInput& input, const Tensor& coefficients,
                                     const std::vector<Finding>& findings);
 
 }  // namespace afterimage

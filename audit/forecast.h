@@ -17,7 +17,7 @@ struct Forecast {
 
 // One for each attack of the request. The case is loaded; this machine's rate of matrix products is measured, which
 // takes some tenths of a second.
-std::vector<Forecast> forecast(const Case& subject, const AuditRequest& request, const Context& context);
+std::vector<Forecast> forecast(const AuditInput& input, const AuditRequest& request, const Context& context);
 
 // "512 MiB", "2GiB", "1000000" in bytes. Throws UsageError naming the option.
 double parse_bytes(const std::string& option, const std::string& text);

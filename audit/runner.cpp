@@ -53,10 +53,10 @@ void hand_on(HandOver& hand_over, const StoredClaim& claim) {
   add(hand_over.candidates, claim.images.index_select(0, rest));
 }
 
-void write_contact_sheet(const Report& report, const Case& subject, const fs::path& out) {
+void write_contact_sheet(const Report& report, const AuditInput& input, const fs::path& out) {
   const Finding* best = best_reconstruction(report.findings);
   if (best == nullptr) return;
-  write_sheet_of(*best, read_claim(out / (best->attack + ".npz")), subject.truth, out);
+  write_sheet_of(*best, read_claim(out / (best->attack + ".npz")), input.truth, out);
 }
 
 bool lacks_initial(const Subject& subject) {
@@ -64,10 +64,10 @@ bool lacks_initial(const Subject& subject) {
   return released != nullptr && !released->knows_initial();
 }
 
-KernelDeviation measured_deviation(const Case& subject) {
-  const auto& released = std::get<TrainedNetwork>(subject.subject.released);
-  return measure_deviation(*released.network, released.initial, released.trained, subject.truth.training,
-                           subject.truth.control);
+KernelDeviation measured_deviation(const AuditInput& input) {
+  const auto& released = std::get<TrainedNetwork>(input.subject.released);
+  return measure_deviation(*released.network, released.initial, released.trained, input.truth.training,
+                           input.truth.control);
 }
 
 Deviation facts_of(const KernelDeviation& measured) {
@@ -109,12 +109,12 @@ std::optional<std::string> too_large(const std::vector<Forecast>& forecasts, con
 
 // That nothing was found means little where the parameters cannot say what the images were: some images may leak none
 // the less, and another attacker may know more about them.
-std::optional<std::string> beyond_capacity(const Case& subject, const Finding& finding) {
+std::optional<std::string> beyond_capacity(const AuditInput& input, const Finding& finding) {
   const bool nothing = finding.status == Status::ok && finding.reconstructed && finding.reconstructed->count == 0;
-  const TrainedNetwork* released = subject.subject.trained_network();
+  const TrainedNetwork* released = input.subject.trained_network();
   if (!nothing || released == nullptr || !released->knows_initial()) return std::nullopt;
   const Capacity capacity = capacity_of(*released);
-  const std::int64_t images = subject.truth.training.size(0);
+  const std::int64_t images = input.truth.training.size(0);
   if (static_cast<double>(images) <= capacity.images()) return std::nullopt;
   return fmt::format(
       "beyond capacity: the {} parameters that training changed determine at most {:.0f} images of {} unknowns each, "
@@ -135,16 +135,16 @@ struct Scored {
 };
 
 // One attack, scored, continued from the state in `store`.
-Scored scored_attack(const Attack& attack, const Case& subject, const HandOver& hand_over,
+Scored scored_attack(const Attack& attack, const AuditInput& input, const HandOver& hand_over,
                      const std::map<std::string, std::string>& options, const Context& context, StateStore& store) {
-  if (lacks_initial(subject.subject) && !attack.works_without_initial()) {
+  if (lacks_initial(input.subject) && !attack.works_without_initial()) {
     return {without_result(attack.name(), Status::not_applicable,
                            "the weights before training are not known, which this attack needs"),
             {}};
   }
   Generator random = seeded(stage_seed(context.seed, attack.name()));
   const Reconstruction found =
-      attack.run(subject.subject, hand_over, OptionValues(attack.options(), options), random, *context.progress, store);
+      attack.run(input.subject, hand_over, OptionValues(attack.options(), options), random, *context.progress, store);
   Finding finding;
   finding.attack = attack.name();
   finding.status = found.status;
@@ -161,19 +161,19 @@ Scored scored_attack(const Attack& attack, const Case& subject, const HandOver& 
   if (found.complete) finding.evidence[all_found] = true;
   StoredClaim claim{found.claim.images, found.claim.confirmed, found.coefficients, {}, {}};
   if (found.claim.membership) {
-    claim.membership_training = found.claim.membership(subject.truth.training);
-    claim.membership_control = found.claim.membership(subject.truth.control);
+    claim.membership_training = found.claim.membership(input.truth.training);
+    claim.membership_control = found.claim.membership(input.truth.control);
   }
   if (claim.images.defined() || claim.membership_training.defined()) {
     context.progress->stage(attack.name() + ": scoring");
-    fill_scores(finding, claim, subject.truth, subject.labels, context.seed);
+    fill_scores(finding, claim, input.truth, input.labels, context.seed);
   }
-  if (const auto reason = beyond_capacity(subject, finding)) {
+  if (const auto reason = beyond_capacity(input, finding)) {
     finding.status = Status::inconclusive;
     finding.reason = *reason;
   }
   if (finding.reason.empty()) {
-    finding.reason = unresolved_rates(finding, subject.truth.control.size(0)).value_or("");
+    finding.reason = unresolved_rates(finding, input.truth.control.size(0)).value_or("");
   }
   return {std::move(finding), std::move(claim)};
 }
@@ -192,19 +192,19 @@ bool ends_audit(const std::exception& error) {
 // The attacks of one audit, in turn: each is handed what those before it found.
 class Attacks {
  public:
-  Attacks(const Case& subject, const AuditRequest& request, const Context& context, std::vector<Forecast> forecasts)
-      : subject_(subject),
+  Attacks(const AuditInput& input, const AuditRequest& request, const Context& context, std::vector<Forecast> forecasts)
+      : input_(input),
         request_(request),
         context_(context),
         forecasts_(std::move(forecasts)),
         leftovers_(request.out),
-        audited_(fingerprint_of(subject)) {}
+        audited_(fingerprint_of(input)) {}
 
   // Leaves what the attack claims, and how it ended, in NAME.npz.
   Finding next(const std::string& name) {
     const auto fingerprint = fingerprint_of(audited_, hand_over_, name, request_.options, context_);
     std::optional<Finding> kept;
-    if (request_.resume) kept = leftovers_.finding(name, fingerprint, subject_.truth.training.size(0));
+    if (request_.resume) kept = leftovers_.finding(name, fingerprint, input_.truth.training.size(0));
     Finding finding = kept ? *kept : new_finding(name, fingerprint);
     const StoredClaim claim = read_claim(claim_file(name));
     if (kept) require_images(*kept, claim);
@@ -246,7 +246,7 @@ class Attacks {
   // A fault in one attack is a finding: others may tell more.
   Scored attempt(const Attack& attack, StateStore& store) const {
     try {
-      return scored_attack(attack, subject_, hand_over_, request_.options, context_, store);
+      return scored_attack(attack, input_, hand_over_, request_.options, context_, store);
     } catch (const NotApplicable& error) {
       return {without_result(attack.name(), Status::not_applicable, error.what()), {}};
     } catch (const std::exception& error) {
@@ -255,7 +255,7 @@ class Attacks {
     }
   }
 
-  const Case& subject_;
+  const AuditInput& input_;
   const AuditRequest& request_;
   const Context& context_;
   std::vector<Forecast> forecasts_;
@@ -266,18 +266,18 @@ class Attacks {
 
 }  // namespace
 
-std::string fingerprint_of(const Case& subject) {
+std::string fingerprint_of(const AuditInput& input) {
   std::string text;
-  for (const auto& input : subject.facts.inputs) text += "|" + input.sha256;
-  text += fmt::format("|{}|{}", subject.facts.data.control_samples, subject.facts.data.task);
+  for (const auto& file : input.facts.inputs) text += "|" + file.sha256;
+  text += fmt::format("|{}|{}", input.facts.data.control_samples, input.facts.data.task);
   // A checkpoint may hold several state dicts: the file alone does not say which was read.
-  if (const TrainedNetwork* released = subject.subject.trained_network()) {
+  if (const TrainedNetwork* released = input.subject.trained_network()) {
     for (const Parameters* parameters : {&released->initial, &released->trained}) {
       for (const auto& [name, tensor] : parameters->entries()) text += "|" + digest_of(tensor);
     }
   }
-  text += "|" + digest_of(subject.truth.training) + "|" + digest_of(subject.targets);
-  if (const InfiniteNetwork* infinite = subject.subject.infinite_network()) {
+  text += "|" + digest_of(input.truth.training) + "|" + digest_of(input.targets);
+  if (const InfiniteNetwork* infinite = input.subject.infinite_network()) {
     for (const auto& layer : infinite->kernel.layers()) {
       text +=
           fmt::format("|{}|{}|{}|{}", layer.weight_variance, layer.bias_variance, layer.weight_gain, layer.bias_gain);
@@ -291,17 +291,17 @@ std::string fingerprint_of(const std::string& subject, const HandOver& hand_over
   return sha256_of(fingerprint_text(context, attack, options) + "|" + subject + fingerprint_of(hand_over));
 }
 
-Finding run_attack(const Attack& attack, const Case& subject, const HandOver& hand_over,
+Finding run_attack(const Attack& attack, const AuditInput& input, const HandOver& hand_over,
                    const std::map<std::string, std::string>& options, const Context& context, const fs::path& out,
                    StateStore& store) {
-  Scored scored = scored_attack(attack, subject, hand_over, options, context, store);
+  Scored scored = scored_attack(attack, input, hand_over, options, context, store);
   write_claim(out / (attack.name() + ".npz"), scored.claim);
   return std::move(scored.finding);
 }
 
-Deviation deviation_of(const Case& subject) {
-  if (lacks_initial(subject.subject)) return without_initial();
-  return facts_of(measured_deviation(subject));
+Deviation deviation_of(const AuditInput& input) {
+  if (lacks_initial(input.subject)) return without_initial();
+  return facts_of(measured_deviation(input));
 }
 
 Verdict ungated_verdict(const std::vector<Finding>& findings) {
@@ -327,18 +327,18 @@ std::vector<std::string> attacks_of(const AuditRequest& request) {
   return names;
 }
 
-Report run_audit(const Case& subject, const AuditRequest& request, const Context& context) {
+Report run_audit(const AuditInput& input, const AuditRequest& request, const Context& context) {
   const Stopwatch total;
   const std::vector<std::string> names = attacks_of(request);
-  const auto forecasts = request.memory_limit ? forecast(subject, request, context) : std::vector<Forecast>{};
+  const auto forecasts = request.memory_limit ? forecast(input, request, context) : std::vector<Forecast>{};
   const OutputFolder folder(request.out, request.resume, longest_step);
   const Leftovers leftovers(request.out);
   leftovers.take_over();
 
   if (request.time_limit) context.progress->end_after(std::chrono::duration<double>(*request.time_limit));
-  Report report = subject.facts;
+  Report report = input.facts;
   report.tool = context.tool();
-  Attacks attacks(subject, request, context, forecasts);
+  Attacks attacks(input, request, context, forecasts);
   for (const auto& name : names) {
     const Stopwatch stopwatch;
     report.findings.push_back(attacks.next(name));
@@ -346,14 +346,14 @@ Report run_audit(const Case& subject, const AuditRequest& request, const Context
   }
   context.progress->stage("deviation from the tangent kernel");
   Tensor coefficients;
-  if (lacks_initial(subject.subject)) {
+  if (lacks_initial(input.subject)) {
     report.deviation = without_initial();
   } else {
-    const KernelDeviation deviation = measured_deviation(subject);
+    const KernelDeviation deviation = measured_deviation(input);
     report.deviation = facts_of(deviation);
     coefficients = deviation.coefficients;
   }
-  report.exposure = exposure_of(subject, coefficients, report.findings);
+  report.exposure = exposure_of(input, coefficients, report.findings);
   if (request.policy) {
     report.gate = apply(*request.policy, report);
     report.verdict = verdict_of(*request.policy, *report.gate);
@@ -361,9 +361,9 @@ Report run_audit(const Case& subject, const AuditRequest& request, const Context
     report.verdict = ungated_verdict(report.findings);
   }
   std::vector<std::int64_t> labels;
-  for (const auto& label : subject.labels) labels.push_back(std::stoll(label));
-  write_truth(request.out / "scoring.npz", subject.truth, at::tensor(labels, at::kLong));
-  write_contact_sheet(report, subject, request.out);
+  for (const auto& label : input.labels) labels.push_back(std::stoll(label));
+  write_truth(request.out / "scoring.npz", input.truth, at::tensor(labels, at::kLong));
+  write_contact_sheet(report, input, request.out);
   report.timing["seconds"] = total.seconds();
   write_file(request.out / "report.json", to_json(report).dump(1) + "\n");
   write_file(request.out / "report.html", render_html(report));

@@ -7,9 +7,9 @@
 #include <string>
 #include <vector>
 
+#include "audit/audit_input.h"
 #include "audit/context.h"
 #include "audit/gate.h"
-#include "audit/plan.h"
 
 namespace afterimage {
 
@@ -30,7 +30,7 @@ struct AuditRequest {
 std::vector<std::string> attacks_of(const AuditRequest& request);
 
 // What is audited, as a hash; its weights are read for that.
-std::string fingerprint_of(const Case& subject);
+std::string fingerprint_of(const AuditInput& input);
 // Everything that decides a finding, as a hash, of `subject` that of what is audited: a finding or a state that an
 // interrupted run left may be used again only where it is the same.
 std::string fingerprint_of(const std::string& subject, const HandOver& hand_over, const std::string& attack,
@@ -38,16 +38,16 @@ std::string fingerprint_of(const std::string& subject, const HandOver& hand_over
 
 // One attack, scored, continued from the state in `store`. Writes NAME.npz (claimed images, coefficients, scores) into
 // `out`.
-Finding run_attack(const Attack& attack, const Case& subject, const HandOver& hand_over,
+Finding run_attack(const Attack& attack, const AuditInput& input, const HandOver& hand_over,
                    const std::map<std::string, std::string>& options, const Context& context,
                    const std::filesystem::path& out, StateStore& store);
 
 // The whole audit: attacks, deviation, gate. Writes report.json, report.html, contact-sheet.png and the arrays that
 // `verify` recomputes scores from. An attack that throws is a finding, and the others go on, but for UsageError,
 // InputError, Interrupted, and where the disk or the memory is full.
-Report run_audit(const Case& subject, const AuditRequest& request, const Context& context);
+Report run_audit(const AuditInput& input, const AuditRequest& request, const Context& context);
 
-Deviation deviation_of(const Case& subject);
+Deviation deviation_of(const AuditInput& input);
 
 // The verdict of a report without a policy: "not-gated", or "inconclusive" when an attack was or failed, or none
 // applied.

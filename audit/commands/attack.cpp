@@ -100,19 +100,19 @@ void take_over(const std::filesystem::path& out, const Attack& attack) {
 }
 
 // One attack on one case, as files.
-Finding attack_into(const std::filesystem::path& out, const Attack& attack, const Case& subject, const Options& options,
-                    const Context& context) {
+Finding attack_into(const std::filesystem::path& out, const Attack& attack, const AuditInput& input,
+                    const Options& options, const Context& context) {
   const OutputFolder folder(out, options.resume, longest_step);
   take_over(out, attack);
   const Leftovers leftovers(out);
-  const auto fingerprint = fingerprint_of(fingerprint_of(subject), {}, attack.name(), options.given, context);
+  const auto fingerprint = fingerprint_of(fingerprint_of(input), {}, attack.name(), options.given, context);
   FileStateStore store(leftovers.state_file(attack.name()), fingerprint, options.resume);
-  Finding finding = run_attack(attack, subject, {}, options.given, context, out, store);
+  Finding finding = run_attack(attack, input, {}, options.given, context, out, store);
   leftovers.clear();
   if (std::filesystem::exists(out / (attack.name() + ".npz"))) {
     std::filesystem::rename(out / (attack.name() + ".npz"), out / "reconstruction.npz");
   }
-  write_sheet_of(finding, read_claim(out / "reconstruction.npz"), subject.truth, out);
+  write_sheet_of(finding, read_claim(out / "reconstruction.npz"), input.truth, out);
   return finding;
 }
 
@@ -125,10 +125,10 @@ Finding attack_infinite(const Attack& attack, const Options& options, const Cont
   InfiniteRequest request = options.infinite;
   request.task = options.subject.files.task;
   if (request.task.empty()) throw UsageError("--task: missing; name what the network learns, as in odd-even");
-  const InfiniteCase drawn = infinite_case(request, options.subject.control.count, context.seed);
-  Finding finding = attack_into(options.out, attack, drawn.base, options, context);
+  const InfiniteInput drawn = infinite_input(request, options.subject.control.count, context.seed);
+  Finding finding = attack_into(options.out, attack, drawn.audit, options, context);
   finding.evidence["dual_coefficients"] = compare_coefficients(
-      read_claim(std::filesystem::path(options.out) / "reconstruction.npz"), drawn.base.truth, drawn.coefficients);
+      read_claim(std::filesystem::path(options.out) / "reconstruction.npz"), drawn.audit.truth, drawn.coefficients);
   return finding;
 }
 

@@ -76,9 +76,9 @@ void add_audit(CLI::App& app, Context& context, Action& action) {
       AuditRequest& request = options->request;
       request.out = options->out;
       if (!options->policy.empty()) request.policy = read_policy_file(options->policy);
-      Case subject = options->subject.load(context.seed);
-      if (options->dry_run) return print_forecast(forecast(subject, request, context));
-      const Report report = run_audit(subject, request, context);
+      AuditInput input = options->subject.load(context.seed);
+      if (options->dry_run) return print_forecast(forecast(input, request, context));
+      const Report report = run_audit(input, request, context);
       print_summary(report, options->out);
       return exit_code(report.verdict);
     };

@@ -99,8 +99,8 @@ void add_demo(CLI::App& app, Context& context, Action& action) {
       AuditRequest request;
       request.out = out / "report";
       request.resume = goes_on;
-      const Case subject = load_case(files_of_run(train.out), {}, context.seed);
-      const Report report = run_audit(subject, request, context);
+      const AuditInput input = load_audit_input(files_of_run(train.out), {}, context.seed);
+      const Report report = run_audit(input, request, context);
       print_summary(report, request.out);
       CompareRequest comparison = compared(train, options->full, context.seed, out / "comparison");
       comparison.resume = goes_on;

@@ -24,11 +24,11 @@ void add_deviation(CLI::App& app, Context& context, Action& action) {
                       "new or empty folder for deviation.json; without it the figures are printed only");
   command->callback([options, &context, &action] {
     action = [options, &context] {
-      Case subject = options->subject.load(context.seed);
+      AuditInput input = options->subject.load(context.seed);
       if (!options->out.empty()) prepare_output_folder(options->out, false);
       context.progress->stage("deviation from the tangent kernel");
-      Report report = subject.facts;
-      report.deviation = deviation_of(subject);
+      Report report = input.facts;
+      report.deviation = deviation_of(input);
       if (!options->out.empty()) {
         write_file(std::filesystem::path(options->out) / "deviation.json", to_json(report)["deviation"].dump(1) + "\n");
       }

@@ -66,15 +66,15 @@ void SubjectOptions::validate() const {
   if (!files.model.empty() && !files.task.empty()) throw UsageError("--task: --model says it already; leave it out");
 }
 
-Case SubjectOptions::load(std::int64_t seed) const {
+AuditInput SubjectOptions::load(std::int64_t seed) const {
   validate();
   if (!run.empty()) {
     SubjectFiles in_run = files_of_run(run, !unknown_start);
     in_run.allow_torchscript = files.allow_torchscript;
     in_run.key = files.key;
-    return load_case(in_run, control, seed);
+    return load_audit_input(in_run, control, seed);
   }
-  Case loaded = load_case(files, control, seed);
+  AuditInput loaded = load_audit_input(files, control, seed);
   if (files.model.empty()) {
     fmt::print(stderr, "inferred {}, ReLU, {} outputs, task {}; --model corrects it\n", loaded.model.architecture,
                loaded.model.outputs, loaded.model.task);

@@ -6,7 +6,7 @@
 #include <map>
 #include <string>
 
-#include "audit/plan.h"
+#include "audit/audit_input.h"
 
 namespace afterimage {
 
@@ -19,7 +19,7 @@ struct SubjectOptions {
   void add_to(CLI::App& command);
   // Throws UsageError on options of which one leaves another unheard, or when neither a run nor its files are given.
   void validate() const;
-  Case load(std::int64_t seed) const;  // validates first
+  AuditInput load(std::int64_t seed) const;  // validates first
 };
 
 // How the pictures of --data become what a network sees.

@@ -5,13 +5,13 @@
 #include <chrono>
 #include <filesystem>
 
+#include "audit/audit_input.h"
 #include "audit/commands/checks.h"
 #include "audit/commands/commands.h"
 #include "audit/commands/subject_options.h"
 #include "audit/defense_options.h"
 #include "audit/defense_state.h"
 #include "audit/drawn_data.h"
-#include "audit/plan.h"
 #include "audit/run_directory.h"
 #include "audit/support_set.h"
 #include "models/foundations/error.h"

@@ -14,21 +14,21 @@ using Values = std::vector<double>;
 
 // Inputs are (pixels - 0.25) / 0.5, and the first layer undoes that: the outputs are `weights` [C, d] times the pixels,
 // plus `bias`, to the bit.
-Case case_of(const Tensor& pixels, const Tensor& weights, double bias, const Tensor& targets) {
+AuditInput case_of(const Tensor& pixels, const Tensor& weights, double bias, const Tensor& targets) {
   const std::int64_t size = pixels.size(1), outputs = weights.size(0);
   const Tensor mean = at::full({size}, 0.25, at::kFloat), scale = at::full({size}, 0.5, at::kFloat);
   const Parameters weights_and_biases(std::vector<Parameters::Entry>{{"fc1.weight", 0.5 * at::eye(size, at::kFloat)},
                                                                      {"fc1.bias", mean},
                                                                      {"fc2.weight", weights},
                                                                      {"fc2.bias", at::full({outputs}, bias)}});
-  Case subject;
-  subject.subject.released =
+  AuditInput input;
+  input.subject.released =
       TrainedNetwork{std::make_shared<Mlp>(size, std::vector<std::int64_t>{size}, outputs, Parameterization::standard),
                      weights_and_biases.clone(), weights_and_biases};
-  subject.subject.space = subject.truth.space = {{size}, mean, 0, 1, scale};
-  subject.truth.training = (pixels - mean) / scale;
-  subject.targets = targets;
-  return subject;
+  input.subject.space = input.truth.space = {{size}, mean, 0, 1, scale};
+  input.truth.training = (pixels - mean) / scale;
+  input.targets = targets;
+  return input;
 }
 
 // Where the mean or the scale is forgotten, 0.125 passes for black, and without the scale 0.875 passes for white.
@@ -42,7 +42,7 @@ Tensor five_pictures() {
 }
 
 // Outputs -0.125, 1.75, 5, 1.375 and 4.5.
-Case with_one_output() {
+AuditInput with_one_output() {
   return case_of(five_pictures(), at::tensor({2.0F, -1.0F, 1.0F, 3.0F}).view({1, 4}), 0,
                  at::tensor({-1.0F, 1.0F, 1.0F, -1.0F, -1.0F}).view({5, 1}));
 }
@@ -105,25 +105,26 @@ void check_values(const Exposure& exposure, const std::string& name, const Value
 
 TEST_CASE("each predictor has the values that are worked out by hand, image by image") {
   const auto finding = found_at("span", distances_by(margins_of_one));
-  Case subject = with_one_output();
-  const auto exposure = exposure_of(subject, five_coefficients(), {finding});
+  AuditInput input = with_one_output();
+  const auto exposure = exposure_of(input, five_coefficients(), {finding});
   REQUIRE(exposure);
   CHECK(exposure->predictors.size() == expected.size());
   for (const auto& [name, values] : expected) check_values(*exposure, name, values);
   CHECK(named(*exposure, "active_bounds").values == Values{2, 0, 4, 1, 3});
   CHECK(exposure->reason.empty());
 
-  subject.subject.loss = LossKind::logistic;
+  input.subject.loss = LossKind::logistic;
   Values logistic;
   for (const double margin : margins_of_one) logistic.push_back(std::log1p(std::exp(-margin)));
-  check_values(exposure_of(subject, {}, {finding}).value(), "loss", logistic);
+  check_values(exposure_of(input, {}, {finding}).value(), "loss", logistic);
 }
 
 TEST_CASE("of several outputs the margin is the right one's lead over the largest other, also where all are negative") {
   const Tensor weights = at::tensor({2.0F, -1.0F, 1.0F, 3.0F, 1.0F, 1.0F, 1.0F, 1.0F, 0.0F, 2.0F, 0.0F, -1.0F});
   const std::vector<std::int64_t> right = {2, 0, 0, 2, 1};
-  Case subject = case_of(five_pictures(), weights.view({3, 4}), -4, at::one_hot(at::tensor(right), 3).to(at::kFloat));
-  subject.subject.loss = LossKind::cross_entropy;
+  AuditInput input =
+      case_of(five_pictures(), weights.view({3, 4}), -4, at::one_hot(at::tensor(right), 3).to(at::kFloat));
+  input.subject.loss = LossKind::cross_entropy;
   const std::vector<Values> outputs = {
       {-4.125, -2.375, -2.125}, {-2.25, -2, -3.125}, {1, -2, -5}, {-2.625, -2.125, -3}, {0.5, -1.5, -4.5}};
   Values losses;
@@ -132,19 +133,19 @@ TEST_CASE("of several outputs the margin is the right one's lead over the larges
     for (const double output : outputs[i]) sum += std::exp(output);
     losses.push_back(std::log(sum) - outputs[i][static_cast<std::size_t>(right[i])]);
   }
-  const auto exposure = exposure_of(subject, {}, {found_at("span", distances_by({1, 2, 3, 4, 5}))});
+  const auto exposure = exposure_of(input, {}, {found_at("span", distances_by({1, 2, 3, 4, 5}))});
   REQUIRE(exposure);
   check_values(*exposure, "margin", {0.25, -0.25, 3, -0.875, -2});
   check_values(*exposure, "loss", losses);
 }
 
 TEST_CASE("a predictor that rises with exposure correlates by plus one, one that falls with it by minus one") {
-  const Case subject = with_one_output();
+  const AuditInput input = with_one_output();
   for (const auto& [name, values] : expected) {
     for (const double sign : {1.0, -1.0}) {
       CAPTURE(name, sign);
       const auto exposure =
-          exposure_of(subject, five_coefficients(), {found_at("span", distances_by(values, sign))}).value();
+          exposure_of(input, five_coefficients(), {found_at("span", distances_by(values, sign))}).value();
       CHECK(named(exposure, name).spearman.value() == sign);
       CHECK(named(exposure, name).p_value.value() == 0);
     }
@@ -152,9 +153,9 @@ TEST_CASE("a predictor that rises with exposure correlates by plus one, one that
 }
 
 TEST_CASE("images that got no reconstruction are the least exposed, all alike, whether or not they are listed") {
-  const Case subject = with_one_output();
+  const AuditInput input = with_one_output();
   const auto rho = [&](const Finding& finding) {
-    return named(exposure_of(subject, {}, {finding}).value(), "active_bounds").spearman.value();
+    return named(exposure_of(input, {}, {finding}).value(), "active_bounds").spearman.value();
   };
   CHECK(rho(found_at("span", {0.3, {}, 0.1, 0.4, 0.2})) == 1);
   CHECK(rho(found_at("span", {0.3, 0.1, {}, 0.2, 0.4})) == -1);
@@ -166,39 +167,39 @@ TEST_CASE("images that got no reconstruction are the least exposed, all alike, w
 }
 
 TEST_CASE("the finding that reconstructed most is the one that predictors are held against") {
-  const Case subject = with_one_output();
+  const AuditInput input = with_one_output();
   Finding of_membership;
   of_membership.membership = Membership{};
   const auto with = distances_by(margins_of_one, 1), against = distances_by(margins_of_one, -1);
   const auto exposure = exposure_of(
-      subject, {}, {of_membership, found_at("weak", against, 1), found_at("strong", with), found_at("equal", against)});
+      input, {}, {of_membership, found_at("weak", against, 1), found_at("strong", with), found_at("equal", against)});
   REQUIRE(exposure);
   CHECK(exposure->attack == "strong");
   CHECK(named(*exposure, "margin").spearman == 1.0);
 
-  CHECK_FALSE(exposure_of(subject, {}, {}));
-  CHECK_FALSE(exposure_of(subject, {}, {of_membership}));
+  CHECK_FALSE(exposure_of(input, {}, {}));
+  CHECK_FALSE(exposure_of(input, {}, {of_membership}));
   Finding without_samples = found_at("span", with);
   without_samples.samples.clear();
-  CHECK_FALSE(exposure_of(subject, {}, {without_samples}));
+  CHECK_FALSE(exposure_of(input, {}, {without_samples}));
 }
 
 TEST_CASE("what is missing has a reason: coefficients, and correlations of few images or of equal values") {
-  Case subject = with_one_output();
+  AuditInput input = with_one_output();
   const Finding finding = found_at("span", distances_by(margins_of_one));
-  const auto known = exposure_of(subject, {}, {finding}).value();
+  const auto known = exposure_of(input, {}, {finding}).value();
   CHECK(known.predictors.front().name == "margin");
   CHECK(known.reason.find("too many") != std::string::npos);
-  std::get<TrainedNetwork>(subject.subject.released).initial = {};
-  CHECK(exposure_of(subject, {}, {finding})->reason.find("not known") != std::string::npos);
+  std::get<TrainedNetwork>(input.subject.released).initial = {};
+  CHECK(exposure_of(input, {}, {finding})->reason.find("not known") != std::string::npos);
 
-  const auto untouched = exposure_of(subject, five_coefficients(), {found_at("span", {{}, {}, {}, {}, {}}, 0)}).value();
+  const auto untouched = exposure_of(input, five_coefficients(), {found_at("span", {{}, {}, {}, {}, {}}, 0)}).value();
   CHECK_FALSE(named(untouched, "margin").spearman);
   CHECK_FALSE(named(untouched, "margin").p_value);
   CHECK(untouched.reason.find("no rank correlation") == 0);
 
   const auto first = [&](std::int64_t count) {
-    Case few = with_one_output();
+    AuditInput few = with_one_output();
     few.truth.training = few.truth.training.narrow(0, 0, count);
     few.targets = few.targets.narrow(0, 0, count);
     const std::vector<Number> distances(static_cast<std::size_t>(count), 0.5);
@@ -213,22 +214,22 @@ TEST_CASE("what is missing has a reason: coefficients, and correlations of few i
 }
 
 TEST_CASE("pixels count as black or white within a millionth of the range that the bounds span") {
-  Case subject = case_of(at::zeros({2, 8}), at::zeros({1, 8}), 0, at::ones({2, 1}));
-  subject.subject.space = {{8}, at::zeros({8}), -1, 3};
-  subject.truth.training = at::zeros({2, 8});
-  subject.truth.training[0].copy_(at::tensor({-1.0, 3.0, -1 + 2e-6, 3 - 2e-6, -1 + 2e-5, 3 - 2e-5, 0.0, 1.0}));
-  const auto exposure = exposure_of(subject, {}, {found_at("span", {0.1, 0.2}, 1)});
+  AuditInput input = case_of(at::zeros({2, 8}), at::zeros({1, 8}), 0, at::ones({2, 1}));
+  input.subject.space = {{8}, at::zeros({8}), -1, 3};
+  input.truth.training = at::zeros({2, 8});
+  input.truth.training[0].copy_(at::tensor({-1.0, 3.0, -1 + 2e-6, 3 - 2e-6, -1 + 2e-5, 3 - 2e-5, 0.0, 1.0}));
+  const auto exposure = exposure_of(input, {}, {found_at("span", {0.1, 0.2}, 1)});
   REQUIRE(exposure);
   CHECK(named(*exposure, "active_bounds").values == Values{4, 0});
 }
 
 TEST_CASE("samples that are no training images are an error, not written beyond the end") {
-  const Case subject = with_one_output();
+  const AuditInput input = with_one_output();
   for (const std::int64_t index : {std::int64_t{-1}, std::int64_t{5}, std::int64_t{1'000'000'000'000}}) {
     CAPTURE(index);
     Finding finding = found_at("span", distances_by(margins_of_one));
     finding.samples.front().index = index;
-    CHECK_THROWS_AS(exposure_of(subject, {}, {finding}), std::out_of_range);
+    CHECK_THROWS_AS(exposure_of(input, {}, {finding}), std::out_of_range);
   }
 }
 
@@ -237,10 +238,10 @@ TEST_CASE("of many images a copy is nearest, at no distance, whichever rows are 
   Generator random = seeded(4);
   const Tensor images = at::rand({count, size}, random, at::kFloat);
   images[copy].copy_(images[original]);
-  Case subject = case_of(images, at::ones({1, size}), 0, at::ones({count, 1}));
-  subject.truth.training = images;
+  AuditInput input = case_of(images, at::ones({1, size}), 0, at::ones({count, 1}));
+  input.truth.training = images;
   const auto exposure =
-      exposure_of(subject, {}, {found_at("span", std::vector<Number>(static_cast<std::size_t>(count), 0.5))}).value();
+      exposure_of(input, {}, {found_at("span", std::vector<Number>(static_cast<std::size_t>(count), 0.5))}).value();
   const Values& nearest = named(exposure, "nearest_neighbour").values;
   REQUIRE(nearest.size() == static_cast<std::size_t>(count));
   CHECK(nearest[original] == 0);

@@ -78,8 +78,8 @@ class Guarded final : public DenseNetwork {
 
 // An audit in which the first attack throws as `fault` does, and the second comes to a result.
 Report audit_with(const std::function<void()>& fault, const std::string& run_folder, const std::string& out) {
-  Case subject = load_case(files_of_run(run_folder), {}, 0);
-  auto& released = std::get<TrainedNetwork>(subject.subject.released);
+  AuditInput input = load_audit_input(files_of_run(run_folder), {}, 0);
+  auto& released = std::get<TrainedNetwork>(input.subject.released);
   const auto network = released.network;
   const DenseNetwork& dense = *as_dense(*network);
   bool is_first = true;
@@ -93,7 +93,7 @@ Report audit_with(const std::function<void()>& fault, const std::string& run_fol
   Context context;
   context.threads = 1;
   context.progress = std::make_unique<Silent>();
-  return run_audit(subject, request, context);
+  return run_audit(input, request, context);
 }
 
 }  // namespace

@@ -18,8 +18,8 @@
 #include <cstdlib>
 
 #include "attacks/scoring/score.h"
+#include "audit/audit_input.h"
 #include "audit/context.h"
-#include "audit/plan.h"
 #include "models/data/labelled_images.h"
 
 namespace {
@@ -130,18 +130,18 @@ int main(int argc, char** argv) {
   }
   const std::string run = argv[1];
   const std::int64_t steps = argc > 2 ? std::atoll(argv[2]) : 2000;
-  const Case subject = load_case(files_of_run(run), {}, 1);
-  const AnalyticNtk ntk = subject.subject.trained_network()->dense()->infinite_kernel();
+  const AuditInput input = load_audit_input(files_of_run(run), {}, 1);
+  const AnalyticNtk ntk = input.subject.trained_network()->dense()->infinite_kernel();
   const LabelledImages stored = load_images("npz:" + run + "/support-set.npz");
-  const ImageSpace space = subject.subject.space.to(at::kDouble);
+  const ImageSpace space = input.subject.space.to(at::kDouble);
   const Distilled set{space.inputs(stored.images.flatten(1).to(at::kDouble)), stored.targets.to(at::kDouble)};
   Tensor kernel = (ntk)(set.images, set.images);
   kernel.diagonal().add_(1e-8 * kernel.diagonal().mean());
   const Tensor a = at::linalg_solve(kernel, set.labels);
-  const std::int64_t count = subject.truth.training.size(0);
+  const std::int64_t count = input.truth.training.size(0);
   Generator random = seeded(2);
-  report("as they are", set.images, subject.truth);
-  report("predictions", by_predictions(ntk, set, a, space, count, steps, random), subject.truth);
-  report("stationarity", by_stationarity(ntk, set, a, space, count, steps, random), subject.truth);
+  report("as they are", set.images, input.truth);
+  report("predictions", by_predictions(ntk, set, a, space, count, steps, random), input.truth);
+  report("stationarity", by_stationarity(ntk, set, a, space, count, steps, random), input.truth);
   return 0;
 }

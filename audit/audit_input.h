@@ -1,5 +1,5 @@
-// From the command line's words to what is audited: a Subject for attacks, the Truth for scoring, and the facts of a
-// report.
+// What an audit works on, read from the files that the command line names: a Subject for the attacks, the Truth for
+// scoring, and the facts of the report.
 #pragma once
 
 #include <optional>
@@ -32,7 +32,7 @@ struct ControlRequest {
   std::int64_t count = 1000;
 };
 
-struct Case {
+struct AuditInput {
   Subject subject;
   Truth truth;
   ModelDescription model;
@@ -48,13 +48,13 @@ struct InfiniteRequest {
   std::int64_t samples = 0, depth = 2;  // depth: hidden layers
   double weight_variance = 2, bias_variance = 0.1;
 };
-struct InfiniteCase {
-  Case base;
+struct InfiniteInput {
+  AuditInput audit;
   Tensor coefficients;  // the true dual coefficients [N, C]
 };
-InfiniteCase infinite_case(const InfiniteRequest& request, std::int64_t control_samples, std::int64_t seed);
+InfiniteInput infinite_input(const InfiniteRequest& request, std::int64_t control_samples, std::int64_t seed);
 
 // Reads and checks everything before any work is done. Throws InputError (exit 4) and UsageError (exit 2).
-Case load_case(const SubjectFiles& files, const ControlRequest& control, std::int64_t seed);
+AuditInput load_audit_input(const SubjectFiles& files, const ControlRequest& control, std::int64_t seed);
 
 }  // namespace afterimage

@@ -1,4 +1,4 @@
-#include "audit/plan.h"
+#include "audit/audit_input.h"
 
 #include <fmt/format.h>
 
@@ -138,10 +138,10 @@ std::vector<std::string> texts_of(const Tensor& labels) {
 }
 
 // What attacks may know of the data, and what scoring holds their claims against.
-void set_data(Case& subject, const TrainingSet& training, const LabelledImages& control) {
-  subject.subject.space = training.space;
-  subject.truth = {training.images, training.space.inputs(control.images.flatten(1)), training.space};
-  subject.labels = texts_of(training.labels);
+void set_data(AuditInput& input, const TrainingSet& training, const LabelledImages& control) {
+  input.subject.space = training.space;
+  input.truth = {training.images, training.space.inputs(control.images.flatten(1)), training.space};
+  input.labels = texts_of(training.labels);
 }
 
 // The file of that name in whichever format it is; .safetensors where there is none.
@@ -188,8 +188,8 @@ SubjectFiles files_of_run(const std::string& run, bool initial_known) {
   return files;
 }
 
-Case load_case(const SubjectFiles& files, const ControlRequest& request, std::int64_t seed) {
-  Case result;
+AuditInput load_audit_input(const SubjectFiles& files, const ControlRequest& request, std::int64_t seed) {
+  AuditInput result;
   if (!files.model.empty()) result.model = read_model(files.model, files.allow_torchscript);
   require_keys(files.initial.empty() ? std::vector<fs::path>{files.trained}
                                      : std::vector<fs::path>{files.initial, files.trained},
@@ -246,29 +246,29 @@ Case load_case(const SubjectFiles& files, const ControlRequest& request, std::in
   return result;
 }
 
-InfiniteCase infinite_case(const InfiniteRequest& request, std::int64_t control_samples, std::int64_t seed) {
+InfiniteInput infinite_input(const InfiniteRequest& request, std::int64_t control_samples, std::int64_t seed) {
   const Task task = Task::parse(request.task);
   const DrawnData data = draw_data(request.data, task, request.samples, request.inputs, seed);
   const auto kernel = AnalyticNtk::uniform(request.depth, request.weight_variance, request.bias_variance);
   const auto learned = std::make_shared<KernelRegression>(kernel, data.training.images, data.targets);
-  InfiniteCase result;
+  InfiniteInput result;
   result.coefficients = learned->coefficients();
-  Case& base = result.base;
-  base.subject.released = InfiniteNetwork{learned, kernel};
-  base.model = {fmt::format("infinite mlp, {} hidden layers", request.depth),
-                "ntk",
-                data.training.space.shape,
-                data.targets.size(1),
-                request.task,
-                LossKind::squared,
-                request.inputs.preprocessing,
-                {},
-                false};
+  AuditInput& audit = result.audit;
+  audit.subject.released = InfiniteNetwork{learned, kernel};
+  audit.model = {fmt::format("infinite mlp, {} hidden layers", request.depth),
+                 "ntk",
+                 data.training.space.shape,
+                 data.targets.size(1),
+                 request.task,
+                 LossKind::squared,
+                 request.inputs.preprocessing,
+                 {},
+                 false};
   Generator random = seeded(stage_seed(seed, "control"));
   const LabelledImages control =
-      load_control({"", control_samples}, request.data, task, data.training, base.model, random);
-  set_data(base, data.training, control);
-  base.targets = data.targets;
+      load_control({"", control_samples}, request.data, task, data.training, audit.model, random);
+  set_data(audit, data.training, control);
+  audit.targets = data.targets;
   return result;
 }
 
