@@ -55,6 +55,9 @@ class DenseNetwork : public Network {
   virtual std::unique_ptr<TangentTarget> tangents_of_neurons(const Tensor& neurons,
                                                              const std::vector<Parameters>& points,
                                                              const Parameters& drift, const Tensor& basis) const = 0;
+
+ protected:
+  using Network::Network;
 };
 
 // The network as a dense one; null where it is none.

@@ -40,7 +40,10 @@ std::vector<std::int64_t> parse_widths(const std::string& architecture, std::str
 }  // namespace
 
 Mlp::Mlp(std::int64_t inputs, std::vector<std::int64_t> widths, std::int64_t outputs, Parameterization parameterization)
-    : sizes_(std::move(widths)), parameterization_(parameterization) {
+    : DenseNetwork({fmt::format("mlp:{}", fmt::join(widths, ",")),
+                    parameterization == Parameterization::standard ? "standard" : "ntk", inputs, outputs}),
+      sizes_(std::move(widths)),
+      parameterization_(parameterization) {
   if (sizes_.empty()) throw UsageError("architecture mlp: needs at least one hidden width, as in mlp:512");
   sizes_.insert(sizes_.begin(), inputs);
   sizes_.push_back(outputs);
@@ -49,14 +52,6 @@ Mlp::Mlp(std::int64_t inputs, std::vector<std::int64_t> widths, std::int64_t out
       throw UsageError(fmt::format("architecture mlp: layer size {} is outside 1 to {}", size, largest_width));
     }
   }
-}
-
-std::string Mlp::architecture() const {
-  return fmt::format("mlp:{}", fmt::join(sizes_.begin() + 1, sizes_.end() - 1, ","));
-}
-
-std::string Mlp::parameterization() const {
-  return parameterization_ == Parameterization::standard ? "standard" : "ntk";
 }
 
 std::string Mlp::weight_name(std::int64_t layer) { return fmt::format("fc{}.weight", layer + 1); }

@@ -20,10 +20,6 @@ class Mlp final : public DenseNetwork {
   // Throws UsageError unless there is at least one hidden layer and all sizes are from 1 to 2^20.
   Mlp(std::int64_t inputs, std::vector<std::int64_t> widths, std::int64_t outputs, Parameterization parameterization);
 
-  std::string architecture() const override;
-  std::string parameterization() const override;
-  std::int64_t inputs() const override { return sizes_.front(); }
-  std::int64_t outputs() const override { return sizes_.back(); }
   std::string first_weight() const override { return weight_name(0); }
 
   AnalyticNtk infinite_kernel() const override;

@@ -13,6 +13,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "models/parameters.h"
@@ -22,12 +23,20 @@ namespace afterimage {
 
 class Network {
  public:
+  struct Signature {
+    std::string architecture;      // ARCH of the command line, e.g. "mlp:1000,1000"
+    std::string parameterization;  // "standard" or "ntk"
+    std::int64_t inputs = 0;       // d
+    std::int64_t outputs = 0;      // C
+  };
+
   virtual ~Network() = default;
 
-  virtual std::string architecture() const = 0;      // ARCH of the command line, e.g. "mlp:1000,1000"
-  virtual std::string parameterization() const = 0;  // "standard" or "ntk"
-  virtual std::int64_t inputs() const = 0;           // d
-  virtual std::int64_t outputs() const = 0;          // C
+  const Signature& signature() const { return signature_; }
+  const std::string& architecture() const { return signature_.architecture; }
+  const std::string& parameterization() const { return signature_.parameterization; }
+  std::int64_t inputs() const { return signature_.inputs; }
+  std::int64_t outputs() const { return signature_.outputs; }
 
   // New parameters, float32, as training draws them at its start. Null where it is not known how that is done.
   virtual std::optional<Parameters> draw_initial(Generator& random) const = 0;
@@ -58,6 +67,12 @@ class Network {
                                           const std::vector<double>& along) const;
   // One line on activations that a search cannot smooth; empty where all are smoothed.
   virtual std::string unsmoothed() const { return {}; }
+
+ protected:
+  explicit Network(Signature signature) : signature_(std::move(signature)) {}
+
+ private:
+  Signature signature_;
 };
 
 }  // namespace afterimage

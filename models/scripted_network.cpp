@@ -1,6 +1,7 @@
 #include "models/scripted_network.h"
 
 #include <c10/core/GradMode.h>
+#include <c10/util/accumulate.h>
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 #include <torch/csrc/autograd/autograd.h>
@@ -29,21 +30,19 @@ std::string shape_text(at::IntArrayRef shape) { return fmt::format("[{}]", fmt::
 
 ScriptedNetwork::ScriptedNetwork(const std::filesystem::path& archive, std::string architecture,
                                  std::vector<std::int64_t> input_shape, std::int64_t outputs)
-    : script_(std::make_shared<Script>(archive)),
-      architecture_(std::move(architecture)),
-      input_shape_(std::move(input_shape)),
-      outputs_(outputs) {
-  for (const std::int64_t size : input_shape_) inputs_ *= size;
+    : Network({std::move(architecture), "standard", c10::multiply_integers(input_shape), outputs}),
+      script_(std::make_shared<Script>(archive)),
+      input_shape_(std::move(input_shape)) {
   find_layout();
   require_plain_function();
   chunk_ = images_at_once(largest_chunk, chunk_budget, [&](std::int64_t count) {
-    Differentiated(recorded(), archived()).combined(at::zeros({count, inputs_}), at::ones({count, outputs_}), {});
+    Differentiated(recorded(), archived()).combined(at::zeros({count, inputs()}), at::ones({count, outputs()}), {});
   });
 }
 
 Recorded ScriptedNetwork::recorded() const {
   // A copy is run on: code that works in place is not to touch the caller's images.
-  return [script = script_, shape = input_shape_, layout = layout_, wanted = outputs_](
+  return [script = script_, shape = input_shape_, layout = layout_, wanted = outputs()](
              const std::vector<Tensor>& parameters, const Tensor& images, Smoothing relu) {
     const Tensor input = layout == Layout::flat ? images.clone() : laid_out(images, shape);
     Tensor outputs = script->run(parameters, input, relu);
@@ -59,7 +58,7 @@ Recorded ScriptedNetwork::recorded() const {
 // Pictures, or flat where the module does not take these.
 void ScriptedNetwork::find_layout() {
   const c10::NoGradGuard no_gradients;
-  const Tensor images = at::zeros({2, inputs_});
+  const Tensor images = at::zeros({2, inputs()});
   const auto attempt = [&] { Differentiated(recorded(), archived()).outputs(images, {}); };
   try {
     layout_ = Layout::pictures;
@@ -80,7 +79,7 @@ void ScriptedNetwork::find_layout() {
 void ScriptedNetwork::require_plain_function() const {
   const c10::NoGradGuard no_gradients;
   Generator random = seeded(0);
-  const Tensor images = at::rand({3, inputs_}, random, at::kFloat);
+  const Tensor images = at::rand({3, inputs()}, random, at::kFloat);
   const Differentiated network(recorded(), archived());
   const Tensor together = network.outputs(images, {}), again = network.outputs(images, {});
   const Tensor alone = network.outputs(images.narrow(0, 0, 1), {});
@@ -103,19 +102,19 @@ Parameters ScriptedNetwork::arranged(const Parameters& parameters, const std::st
   for (const auto& [name, own] : archived().entries()) {
     if (!parameters.contains(name)) {
       throw InputError(fmt::format("{}: has no tensor \"{}\", which {} needs; give the weights of that network", file,
-                                   printable(name), architecture_));
+                                   printable(name), architecture()));
     }
     const Tensor& tensor = parameters.at(name);
     if (tensor.sizes() != own.sizes()) {
       throw InputError(fmt::format("{}: tensor \"{}\" is {} but that of {} is {}", file, printable(name),
-                                   shape_text(tensor.sizes()), architecture_, shape_text(own.sizes())));
+                                   shape_text(tensor.sizes()), architecture(), shape_text(own.sizes())));
     }
     entries.emplace_back(name, tensor);
   }
   for (const auto& [name, tensor] : parameters.entries()) {
     if (archived().contains(name) || script_->other_tensors().count(name) > 0) continue;
     throw InputError(fmt::format("{}: tensor \"{}\" is none of {}; give the weights of that network", file,
-                                 printable(name), architecture_));
+                                 printable(name), architecture()));
   }
   return Parameters(std::move(entries));
 }
@@ -123,7 +122,7 @@ Parameters ScriptedNetwork::arranged(const Parameters& parameters, const std::st
 Tensor ScriptedNetwork::evaluate(const Parameters& parameters, const Tensor& images) const {
   const c10::NoGradGuard no_gradients;
   const Differentiated network(recorded(), parameters);
-  std::vector<Tensor> outputs{at::empty({0, outputs_}, images.options())};
+  std::vector<Tensor> outputs{at::empty({0, this->outputs()}, images.options())};
   for (const Range& range : ranges(images.size(0), chunk_)) {
     outputs.push_back(network.outputs(images.narrow(0, range.first, range.count), {}));
   }
@@ -134,7 +133,7 @@ Network::Sloped ScriptedNetwork::input_gradient(const Parameters& parameters, co
                                                 const Tensor& cotangents) const {
   const at::AutoGradMode record(true);
   const Differentiated network(recorded(), parameters, std::vector<bool>(parameters.size(), false));
-  Sloped all{at::empty({images.size(0), outputs_}, images.options()), at::zeros_like(images)};
+  Sloped all{at::empty({images.size(0), outputs()}, images.options()), at::zeros_like(images)};
   for (const Range& range : ranges(images.size(0), chunk_)) {
     const Tensor some = images.narrow(0, range.first, range.count).detach().requires_grad_(true);
     const Tensor outputs = network.outputs(some, {});
@@ -183,7 +182,7 @@ Tensor ScriptedNetwork::pushforward(const Parameters& parameters, const Paramete
   const Differentiated network(recorded(), parameters);
   std::vector<Tensor> along;
   for (const auto& [name, tensor] : direction.entries()) along.push_back(tensor);
-  std::vector<Tensor> changes{at::empty({0, outputs_}, images.options())};
+  std::vector<Tensor> changes{at::empty({0, this->outputs()}, images.options())};
   const std::int64_t size = std::max<std::int64_t>(chunk_ / 2, 1);  // two derivatives keep twice as much
   for (const Range& range : ranges(images.size(0), size)) {
     changes.push_back(network.along(along, images.narrow(0, range.first, range.count), {}));
@@ -193,7 +192,7 @@ Tensor ScriptedNetwork::pushforward(const Parameters& parameters, const Paramete
 
 std::unique_ptr<TangentTarget> ScriptedNetwork::tangents_at(const std::vector<Parameters>& points,
                                                             const Parameters& drift) const {
-  return std::make_unique<AutogradTangents>(recorded(), inputs_, outputs_, points, drift);
+  return std::make_unique<AutogradTangents>(recorded(), inputs(), outputs(), points, drift);
 }
 
 }  // namespace afterimage

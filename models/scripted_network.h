@@ -24,10 +24,6 @@ class ScriptedNetwork final : public Network {
   ScriptedNetwork(const std::filesystem::path& archive, std::string architecture, std::vector<std::int64_t> input_shape,
                   std::int64_t outputs);
 
-  std::string architecture() const override { return architecture_; }
-  std::string parameterization() const override { return "standard"; }
-  std::int64_t inputs() const override { return inputs_; }
-  std::int64_t outputs() const override { return outputs_; }
   std::string unsmoothed() const override { return script_->unsmoothed(); }
 
   // Null: an archive does not say how its weights were drawn.
@@ -53,9 +49,7 @@ class ScriptedNetwork final : public Network {
   void require_plain_function() const;
 
   std::shared_ptr<const Script> script_;
-  std::string architecture_;
   std::vector<std::int64_t> input_shape_;
-  std::int64_t inputs_ = 1, outputs_;
   Layout layout_ = Layout::pictures;
   std::int64_t chunk_ = 1;  // images at a time
 };

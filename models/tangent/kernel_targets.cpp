@@ -3,36 +3,34 @@
 #include <stdexcept>
 
 namespace afterimage {
-namespace {
 
-void require(const Tensor& images, const Tensor& columns) {
-  if (images.dim() != 2 || columns.dim() != 2 || images.size(0) < 1 || columns.size(0) != images.size(0) ||
-      images.scalar_type() != at::kDouble || columns.scalar_type() != at::kDouble) {
+KernelTarget::KernelTarget(AnalyticNtk kernel, Tensor images, Tensor columns)
+    : kernel_(std::move(kernel)), images_(std::move(images)), columns_(std::move(columns)) {
+  if (images_.dim() != 2 || columns_.dim() != 2 || images_.size(0) < 1 || columns_.size(0) != images_.size(0) ||
+      images_.scalar_type() != at::kDouble || columns_.scalar_type() != at::kDouble) {
     throw std::invalid_argument("kernel targets take float64 images [N, d] and columns [N, C]");
   }
 }
 
-// [M, M] -> [M C, M C], image-major: nothing between outputs.
-Tensor for_outputs(const Tensor& kernel, std::int64_t outputs) {
-  return at::kron(kernel, at::eye(outputs, kernel.options()));
+Tensor KernelTarget::inner(const Tensor& images, Smoothing) {
+  return at::mm(kernel_(images, images_), columns_).div_(divisor_);
 }
 
-}  // namespace
+// Inner products between different outputs are zero.
+Tensor KernelTarget::gram(const Tensor& images, Smoothing) {
+  const Tensor one = gram_of_one(images);
+  return at::kron(one, at::eye(features_per_image(), one.options()));
+}
 
 KernelElement::KernelElement(AnalyticNtk kernel, Tensor images, Tensor coefficients)
-    : kernel_(std::move(kernel)), images_(std::move(images)), coefficients_(std::move(coefficients)), squared_norm_(0) {
-  require(images_, coefficients_);
-  squared_norm_ = (coefficients_ * at::mm(kernel_(images_, images_), coefficients_)).sum().item<double>();
+    : KernelTarget(std::move(kernel), std::move(images), std::move(coefficients)) {
+  squared_norm_ = (columns_ * at::mm(kernel_(images_, images_), columns_)).sum().item<double>();
 }
 
-Tensor KernelElement::inner(const Tensor& images, Smoothing) { return at::mm(kernel_(images, images_), coefficients_); }
-
-Tensor KernelElement::gram(const Tensor& images, Smoothing) {
-  return for_outputs(kernel_(images, images), features_per_image());
-}
+Tensor KernelElement::gram_of_one(const Tensor& images) const { return kernel_(images, images); }
 
 const TangentTarget::Loss& KernelElement::loss(const Tensor& images, const Tensor& coefficients, Smoothing) {
-  const auto cross = kernel_.product(images, images_, coefficients_, coefficients);
+  const auto cross = kernel_.product(images, images_, columns_, coefficients);
   const auto own = kernel_.product(images, images, coefficients, coefficients);
   loss_.value = squared_norm_ + (coefficients * (own.values - 2 * cross.values)).sum().item<double>();
   loss_.by_images = (own.gradient - cross.gradient).mul_(2);
@@ -41,25 +39,20 @@ const TangentTarget::Loss& KernelElement::loss(const Tensor& images, const Tenso
 }
 
 KernelPredictions::KernelPredictions(AnalyticNtk kernel, Tensor images, Tensor targets)
-    : kernel_(std::move(kernel)), images_(std::move(images)), targets_(std::move(targets)), squared_norm_(0) {
-  require(images_, targets_);
-  squared_norm_ = targets_.square().sum().item<double>() / static_cast<double>(images_.size(0));
+    : KernelTarget(std::move(kernel), std::move(images), std::move(targets)) {
+  divisor_ = static_cast<double>(images_.size(0));
+  squared_norm_ = columns_.square().sum().item<double>() / divisor_;
 }
 
-Tensor KernelPredictions::inner(const Tensor& images, Smoothing) {
-  return at::mm(kernel_(images, images_), targets_).div_(static_cast<double>(images_.size(0)));
-}
-
-Tensor KernelPredictions::gram(const Tensor& images, Smoothing) {
+Tensor KernelPredictions::gram_of_one(const Tensor& images) const {
   const Tensor features = kernel_(images, images_);
-  return for_outputs(at::mm(features, features.t()).div_(static_cast<double>(images_.size(0))), features_per_image());
+  return at::mm(features, features.t()).div_(divisor_);
 }
 
 const TangentTarget::Loss& KernelPredictions::loss(const Tensor& images, const Tensor& coefficients, Smoothing) {
-  const double count = static_cast<double>(images_.size(0));
-  const Tensor residuals = at::mm(kernel_(images_, images), coefficients).sub_(targets_);
-  loss_.value = residuals.square().sum().item<double>() / count;
-  const auto back = kernel_.product(images, images_, residuals.mul(2 / count), coefficients);
+  const Tensor residuals = at::mm(kernel_(images_, images), coefficients).sub_(columns_);
+  loss_.value = residuals.square().sum().item<double>() / divisor_;
+  const auto back = kernel_.product(images, images_, residuals.mul(2 / divisor_), coefficients);
   loss_.by_images = back.gradient;
   loss_.by_coefficients = back.values;
   return loss_;

@@ -24,13 +24,9 @@ namespace {
 class Guarded final : public DenseNetwork {
  public:
   Guarded(const DenseNetwork& network, std::function<std::string()> first_weight)
-      : network_(network), first_weight_(std::move(first_weight)) {}
+      : DenseNetwork(network.signature()), network_(network), first_weight_(std::move(first_weight)) {}
 
   std::string first_weight() const override { return first_weight_(); }
-  std::string architecture() const override { return network_.architecture(); }
-  std::string parameterization() const override { return network_.parameterization(); }
-  std::int64_t inputs() const override { return network_.inputs(); }
-  std::int64_t outputs() const override { return network_.outputs(); }
   AnalyticNtk infinite_kernel() const override { return network_.infinite_kernel(); }
   std::optional<Parameters> draw_initial(Generator& random) const override { return network_.draw_initial(random); }
   Parameters arranged(const Parameters& parameters, const std::string& file) const override {

@@ -12,11 +12,7 @@ namespace afterimage {
 class Opaque final : public Network {
  public:
   using Cotangents = std::function<Tensor(const Tensor&)>;
-  explicit Opaque(const Mlp& inside) : inside_(inside) {}
-  std::string architecture() const override { return "opaque"; }
-  std::string parameterization() const override { return "ntk"; }
-  std::int64_t inputs() const override { return inside_.inputs(); }
-  std::int64_t outputs() const override { return inside_.outputs(); }
+  explicit Opaque(const Mlp& inside) : Network({"opaque", "ntk", inside.inputs(), inside.outputs()}), inside_(inside) {}
   std::optional<Parameters> draw_initial(Generator& random) const override { return inside_.draw_initial(random); }
   Parameters arranged(const Parameters& parameters, const std::string&) const override { return parameters; }
   Tensor evaluate(const Parameters& point, const Tensor& images) const override {
