@@ -1,4 +1,4 @@
-// Augmentation of training images: what a network sees of an image is never quite the same twice.
+// Random augmentation of training images: mirrored and moved.
 #pragma once
 
 #include <vector>
@@ -8,8 +8,8 @@
 namespace afterimage {
 
 // Images [n, d] of `shape` ([h, w] or [h, w, c]), each mirrored left to right with probability one half and moved by up
-// to `shift` pixels along both axes, independently; what it uncovers is zero, which is the mean where one was taken
-// off. Throws UsageError for images without height and width, or not larger than the shift.
+// to `shift` pixels along both axes, independently. Uncovered pixels are zero, the value of the mean image where one
+// was subtracted. Throws UsageError for images without height and width, or not larger than the shift.
 Tensor augmented(const Tensor& images, const std::vector<std::int64_t>& shape, std::int64_t shift, Generator& random);
 
 }  // namespace afterimage

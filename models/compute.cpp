@@ -58,7 +58,7 @@ SerialProducts::~SerialProducts() {
 void restart_without_spinning(char** argv) {
   if (std::getenv("OMP_WAIT_POLICY") != nullptr) return;
   ::setenv("OMP_WAIT_POLICY", "passive", 0);
-  // Half a millisecond or so of spinning first: the parallel regions of one attack step follow each other faster than a
+  // About half a millisecond of spinning first: the parallel regions of one attack step follow each other faster than a
   // sleeping thread wakes up.
   ::setenv("GOMP_SPINCOUNT", "20000", 0);
   ::execv("/proc/self/exe", argv);

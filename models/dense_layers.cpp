@@ -16,7 +16,7 @@ struct Layer {
   std::int64_t in = 0, out = 0;
 };
 
-// Words as they are, numbers by their value.
+// Whether a sorts before b, with the numbers in them compared by value.
 bool in_natural_order(std::string_view a, std::string_view b) {
   const auto digit = [](char c) { return std::isdigit(static_cast<unsigned char>(c)) != 0; };
   while (!a.empty() && !b.empty()) {
@@ -79,7 +79,7 @@ std::optional<DenseLayers> dense_layers(const Parameters& parameters) {
     found.biases.push_back(has_bias ? bias : "");
     found.sizes.push_back(layer.out);
   }
-  if (biases != 0) return std::nullopt;  // one that belongs to no weight
+  if (biases != 0) return std::nullopt;  // a bias without a weight
   return found;
 }
 

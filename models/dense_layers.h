@@ -1,4 +1,4 @@
-// Fully connected layers recognised by the shapes of their tensors, whatever a training script called them.
+// Fully connected layers recognised by the shapes of their tensors, under any names.
 #pragma once
 
 #include <optional>
@@ -14,12 +14,12 @@ struct DenseLayers {
   std::vector<std::string> biases;   // "" where a layer has none
   std::vector<std::int64_t> sizes;   // d, hidden widths, C
 
-  std::string architecture() const;  // ARCH of the contract: "mlp:WIDTH,..."; that they are ReLU networks is supposed
+  std::string architecture() const;  // "mlp:WIDTH,..."; the shapes do not show activations, ReLU is assumed
 };
 
-// Nothing where some tensor is neither a weight [out, in] nor the bias [out] beside it ("PREFIX.weight" and
-// "PREFIX.bias"), or where the layers form no chain with a hidden layer, in the order of the file or of their names
-// (with numbers by value: "layers.2" before "layers.10").
+// Null where a tensor is neither a weight [out, in] nor its bias [out] ("PREFIX.weight" and "PREFIX.bias"), and where
+// the layers do not form a chain with at least one hidden layer, neither in the order of the file nor in that of their
+// names (numbers by value: "layers.2" before "layers.10").
 std::optional<DenseLayers> dense_layers(const Parameters& parameters);
 
 }  // namespace afterimage

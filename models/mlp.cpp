@@ -81,7 +81,7 @@ std::optional<Parameters> Mlp::draw_initial(Generator& random) const {
   return Parameters(std::move(entries));
 }
 
-// Another's names for layers of these sizes, as this network's; a bias that is not there is zero.
+// Parameters of layers of these sizes under other names, by this network's names; a missing bias is zero.
 std::optional<Parameters> Mlp::renamed(const Parameters& parameters) const {
   const auto dense = dense_layers(parameters);
   if (!dense || dense->sizes != sizes_) return std::nullopt;
@@ -200,7 +200,7 @@ Parameters Mlp::clipped_pullback(const Parameters& parameters, const Tensor& ima
   const Tensor kept = norms.sqrt_().reciprocal_().mul_(clip).clamp_max_(1).to(images.scalar_type()).unsqueeze(1);
   std::vector<Parameters::Entry> entries(2 * layers());
   for (std::int64_t l = 0; l < layers(); ++l) {
-    delta[l] = delta[l] * kept;  // not in place: the cotangents are the caller's
+    delta[l] = delta[l] * kept;  // not in place: the cotangents belong to the caller
     entries[2 * l + 1] = {bias_name(l), trained[2 * l + 1] ? delta[l].sum(0) : at::zeros_like(parameters[2 * l + 1])};
     entries[2 * l] = {weight_name(l), trained[2 * l] ? at::mm(delta[l].mul_(weight_scale(l)).t(), h[l])
                                                      : at::zeros_like(parameters[2 * l])};
@@ -258,7 +258,7 @@ std::unique_ptr<TangentTarget> Mlp::tangents_of_neurons(const Tensor& neurons, c
   };
   std::vector<Parameters> parts;
   for (const auto& point : points) parts.emplace_back(part_of(point));
-  // What the layers below changed by hangs on all neurons: as layers that stood still, they are left out.
+  // The change of the layers below depends on all neurons. Zeros leave these layers out, as if they were frozen.
   std::vector<Parameters::Entry> change = part_of(drift);
   for (std::size_t i = 0; i < hidden; ++i) change[i].second = at::zeros_like(change[i].second);
   return std::make_unique<MlpTangents>(weight_scales(), parts, Parameters(std::move(change)), basis);
@@ -269,8 +269,7 @@ std::unique_ptr<DenseNetwork> make_network(const std::string& architecture, cons
   constexpr std::string_view mlp = "mlp:";
   if (!architecture.starts_with(mlp)) {
     throw UsageError(
-        fmt::format("architecture \"{}\": unknown family; this version knows mlp:WIDTH,WIDTH,... and torchscript:FILE",
-                    architecture));
+        fmt::format("architecture \"{}\": unknown family; use mlp:WIDTH,WIDTH,... or torchscript:FILE", architecture));
   }
   if (parameterization != "standard" && parameterization != "ntk") {
     throw UsageError(fmt::format("parameterization \"{}\": has to be standard or ntk", parameterization));

@@ -30,8 +30,8 @@ class Mlp final : public DenseNetwork {
   Sloped input_gradient(const Parameters& parameters, const Tensor& images, const Tensor& cotangents) const override;
   Parameters pullback(const Parameters& parameters, const Tensor& images,
                       const std::function<Tensor(const Tensor&)>& cotangents) const override;
-  // As fast as pullback: |g_j|^2 = sum_l |delta_l|^2 (s_l^2 |h_{l-1}|^2 + 1), weights and biases apart (Goodfellow
-  // 2015, arXiv 1510.01799), and what is clipped are the signals delta_l.
+  // As fast as pullback: |g_j|^2 = sum_l |delta_l|^2 (s_l^2 |h_{l-1}|^2 + 1), the two terms being the weight's and the
+  // bias's (Goodfellow 2015, arXiv 1510.01799); the signals delta_l are clipped.
   Parameters clipped_pullback(const Parameters& parameters, const Tensor& images,
                               const std::function<Tensor(const Tensor&)>& cotangents, double clip,
                               const std::vector<bool>& trained) const override;
@@ -59,9 +59,9 @@ class Mlp final : public DenseNetwork {
   std::optional<Parameters> renamed(const Parameters& parameters) const;
   // z of one layer from the activations below it.
   Tensor affine(const Parameters& parameters, std::int64_t layer, const Tensor& below) const;
-  // The images, every hidden layer after its ReLU, and the outputs.
+  // The images, all hidden layers after their ReLU, and the outputs.
   std::vector<Tensor> activations(const Parameters& parameters, const Tensor& images) const;
-  // Derivatives by a layer's outputs [n, width], as derivatives by what goes into it.
+  // Derivatives by a layer's outputs [n, width] as derivatives by its inputs.
   Tensor below(const Parameters& parameters, std::int64_t layer, const Tensor& delta) const;
   void require_inputs(const Tensor& images) const;
 
@@ -69,7 +69,8 @@ class Mlp final : public DenseNetwork {
   Parameterization parameterization_;
 };
 
-// ARCH of the contract for images of `inputs` numbers. Throws UsageError on an unknown family or malformed widths.
+// The network of an architecture "mlp:WIDTH,..." for images of `inputs` numbers. Throws UsageError on an unknown family
+// or malformed widths.
 std::unique_ptr<DenseNetwork> make_network(const std::string& architecture, const std::string& parameterization,
                                            std::int64_t inputs, std::int64_t outputs);
 

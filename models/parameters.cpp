@@ -111,7 +111,7 @@ void require_same_layout(const Parameters& initial, const std::string& initial_n
                          const std::string& trained_name) {
   for (const auto& [name, tensor] : trained.entries()) {
     if (!initial.contains(name)) {
-      throw InputError(fmt::format("{}: has a tensor \"{}\" that {} has not; give two checkpoints of one network",
+      throw InputError(fmt::format("{}: has a tensor \"{}\" that is not in {}; give two checkpoints of one network",
                                    trained_name, printable(name), initial_name));
     }
     const auto& other = initial.at(name);

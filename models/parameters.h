@@ -49,11 +49,11 @@ class Parameters {
 std::vector<Parameters> points_between(const Parameters& initial, const Parameters& trained,
                                        const std::vector<double>& along);
 
-// Which entries of a difference of parameters are not exactly zero: those that training moved.
+// Which entries of a difference of parameters are not exactly zero: those that training changed.
 std::vector<bool> moved(const Parameters& drift);
 
-// `trained`, each tensor as it is in `initial` where that has one of its name and shape: a start that is not known is
-// taken to be the end.
+// The initial parameters for all of `trained`: each tensor from `initial` where that has one of the same name and
+// shape, else the trained tensor itself.
 Parameters completed_start(const Parameters& initial, const Parameters& trained);
 
 // Throws InputError, naming the files and the first tensor that differs in name or shape.
@@ -63,7 +63,8 @@ void require_same_layout(const Parameters& initial, const std::string& initial_n
 // Reads .safetensors, .npz, or a PyTorch .pt or .pth (a state dict, at `key` if its file holds several, or the
 // parameters of a TorchScript archive); float16, bfloat16 and float64 become float32. Integers, such as batch counts,
 // are left out of PyTorch files and refused elsewhere. Throws InputError: unsupported or unsafe format, integer
-// tensors, NaN or infinity (naming the tensor); UsageError when there is no such key. Files without keys take any.
+// tensors, NaN or infinity (naming the tensor); UsageError when there is no such key. For files without keys `key` is
+// ignored.
 Parameters read_parameters(const std::filesystem::path& path, const std::string& key = "");
 void write_parameters(const std::filesystem::path& path, const Parameters& parameters);
 

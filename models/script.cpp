@@ -24,13 +24,13 @@ using torch::jit::Module;
 using torch::jit::Node;
 using torch::jit::Value;
 
-constexpr double softplus_threshold = 45;  // as in activate(): beyond it float64 cannot tell it from the identity
+constexpr double softplus_threshold = 45;  // as in activate(): above it softplus and the identity are equal in float64
 const std::set<std::string> smooth_relu = {"relu", "relu_"};
 const std::set<std::string> with_a_kink = {"hardtanh",    "hardtanh_",  "relu6",       "relu6_",      "leaky_relu",
                                            "leaky_relu_", "prelu",      "rrelu",       "threshold",   "threshold_",
                                            "hardswish",   "hardswish_", "hardsigmoid", "hardsigmoid_"};
 
-// The first line of what LibTorch says, which goes on with a backtrace.
+// The first line of an error of LibTorch, without the backtrace below it.
 std::string first_line(const std::exception& error) {
   const std::string text = error.what();
   return printable(std::string_view(text).substr(0, text.find('\n')));
@@ -49,7 +49,7 @@ Module load(const std::string& file) {
   }
 }
 
-// The name of an operator of LibTorch's own; empty for other nodes.
+// The name of one of LibTorch's own operators; empty for other nodes.
 std::string operator_of(const Node& node) {
   return node.kind().is_aten() ? std::string(node.kind().toUnqualString()) : std::string();
 }
@@ -63,7 +63,7 @@ void for_each_node(Block& block, const Visit& visit) {
   }
 }
 
-// Replaces what a graph reads of its module's tensors by inputs of the graph.
+// Replaces the module's tensors that a graph reads by inputs of the graph.
 class Lowering {
  public:
   Lowering(Graph& graph, const Module& module, const std::string& file) : graph_(graph), file_(file) {
@@ -90,7 +90,7 @@ class Lowering {
       for (Value* input : node->inputs()) {
         if (parts_.count(input) == 0 || node->kind() == c10::prim::SetAttr) continue;
         throw InputError(fmt::format(
-            "{}: its code hands on a part of the module by {}, which is not followed; trace it with torch.jit.trace",
+            "{}: its code uses a part of the module in {}, which is not supported; write it with torch.jit.trace",
             file_, printable(node->kind().toQualString())));
       }
       for (Block* inner : node->blocks()) run(*inner);
@@ -126,7 +126,7 @@ class Lowering {
   std::vector<Parameters::Entry> tensors_;
 };
 
-// What was made for float32 computes in float64: constants, and dtypes that the code names.
+// Converts a graph for float32 to float64: constants, and dtypes that the code names.
 void widen(Graph& graph) {
   for_each_node(*graph.block(), [&](Node& node) {
     if (node.kind() == c10::prim::Constant) {
@@ -171,19 +171,19 @@ std::string describe_unsmoothed(Graph& graph) {
     kinks.insert(name);
   });
   if (!kinks.empty()) {
-    return fmt::format("{} stays as it is, only relu is smoothed: images move less where it is flat",
+    return fmt::format("{} is not smoothed, only relu is: candidates move less where its slope is zero",
                        fmt::join(kinks, ", "));
   }
   return any_relu ? "" : "there is no relu to smooth";
 }
 
-// Values for what forward takes beside the images.
+// Values for the arguments of forward other than the images.
 std::vector<c10::IValue> defaults_of(const c10::FunctionSchema& schema, const std::string& file) {
   std::vector<c10::IValue> defaults;
   for (std::size_t i = 2; i < schema.arguments().size(); ++i) {
     const auto& value = schema.arguments()[i].default_value();
     if (!value) {
-      throw InputError(fmt::format("{}: forward takes \"{}\" beside images; write a module that takes images alone",
+      throw InputError(fmt::format("{}: forward takes \"{}\" besides images; write a module that takes images only",
                                    file, printable(schema.arguments()[i].name())));
     }
     defaults.push_back(*value);
@@ -197,8 +197,8 @@ struct Script::Program {
   torch::jit::Code code;
   c10::IValue self;
   std::vector<c10::IValue> defaults;
-  std::vector<std::int64_t> parameter_of;  // of each tensor input the parameter that it is, or -1
-  std::vector<Tensor> constants;           // of each tensor input the value where it is none
+  std::vector<std::int64_t> parameter_of;  // for each tensor input the index of its parameter, or -1
+  std::vector<Tensor> constants;           // for each other tensor input its value
 };
 
 Script::Script(const std::filesystem::path& archive) : file_(archive.string()) {
@@ -217,8 +217,9 @@ Script::Script(const std::filesystem::path& archive) : file_(archive.string()) {
       continue;
     }
     if (!parameter.value.is_floating_point()) {
-      throw InputError(fmt::format("{}: parameter \"{}\" is no floating-point tensor; quantised networks are not read",
-                                   file_, printable(parameter.name)));
+      throw InputError(
+          fmt::format("{}: parameter \"{}\" is not a floating-point tensor; quantised networks are not supported",
+                      file_, printable(parameter.name)));
     }
     entries.emplace_back(parameter.name, parameter.value.detach().to(at::kFloat).contiguous());
   }
@@ -279,7 +280,7 @@ Tensor Script::run(const std::vector<Tensor>& parameters, const Tensor& input, S
         fmt::format("{}: its code fails on images [{}]: {}", file_, fmt::join(input.sizes(), ", "), first_line(error)));
   }
   if (stack.size() != 1 || !stack.front().isTensor()) {
-    throw InputError(file_ + ": its code returns something else than one tensor; write a module that returns outputs");
+    throw InputError(file_ + ": its code does not return one tensor; write a module that returns the outputs");
   }
   return stack.front().toTensor();
 }

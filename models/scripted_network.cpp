@@ -36,26 +36,26 @@ ScriptedNetwork::ScriptedNetwork(const std::filesystem::path& archive, std::stri
   find_layout();
   require_plain_function();
   chunk_ = images_at_once(largest_chunk, chunk_budget, [&](std::int64_t count) {
-    Differentiated(recorded(), archived()).combined(at::zeros({count, inputs()}), at::ones({count, outputs()}), {});
+    Differentiated(recorded(), archived()).combined(at::zeros({count, inputs()}), at::ones({count, outputs}), {});
   });
 }
 
 Recorded ScriptedNetwork::recorded() const {
-  // A copy is run on: code that works in place is not to touch the caller's images.
+  // On a copy: code that works in place must not change the caller's images.
   return [script = script_, shape = input_shape_, layout = layout_, wanted = outputs()](
              const std::vector<Tensor>& parameters, const Tensor& images, Smoothing relu) {
     const Tensor input = layout == Layout::flat ? images.clone() : laid_out(images, shape);
     Tensor outputs = script->run(parameters, input, relu);
     if (wanted == 1 && outputs.dim() == 1) outputs = outputs.unsqueeze(1);
     if (outputs.dim() != 2 || outputs.size(0) != images.size(0) || outputs.size(1) != wanted) {
-      throw InputError(fmt::format("{}: makes {} of {} images; outputs [{}, {}] were to be expected", script->file(),
+      throw InputError(fmt::format("{}: gives {} for {} images; its outputs have to be [{}, {}]", script->file(),
                                    shape_text(outputs.sizes()), images.size(0), images.size(0), wanted));
     }
     return outputs;
   };
 }
 
-// Pictures, or flat where the module does not take these.
+// Pictures, or flat inputs where the module does not accept pictures.
 void ScriptedNetwork::find_layout() {
   const c10::NoGradGuard no_gradients;
   const Tensor images = at::zeros({2, inputs()});
@@ -69,7 +69,7 @@ void ScriptedNetwork::find_layout() {
     try {
       attempt();
       return;
-    } catch (const InputError&) {  // what it says of pictures is more to the point
+    } catch (const InputError&) {  // the error about pictures says more
     }
     layout_ = Layout::pictures;
     attempt();
@@ -88,12 +88,14 @@ void ScriptedNetwork::require_plain_function() const {
     return !((a - b).abs().max().item<double>() <= same_output * size);
   };
   if (differ(together, again)) {
-    throw InputError(script_->file() + ": gives other outputs each time, as with dropout; call eval() before tracing");
+    throw InputError(script_->file() +
+                     ": gives different outputs each time, as with dropout; call eval() before tracing");
   }
   if (differ(together.narrow(0, 0, 1), alone)) {
-    throw InputError(script_->file() +
-                     ": what it makes of an image depends on the others, as with batch normalisation in training; call "
-                     "eval() before tracing");
+    throw InputError(
+        script_->file() +
+        ": its outputs for an image depend on the other images, as with batch normalisation in training mode; call "
+        "eval() before tracing");
   }
 }
 
@@ -113,7 +115,7 @@ Parameters ScriptedNetwork::arranged(const Parameters& parameters, const std::st
   }
   for (const auto& [name, tensor] : parameters.entries()) {
     if (archived().contains(name) || script_->other_tensors().count(name) > 0) continue;
-    throw InputError(fmt::format("{}: tensor \"{}\" is none of {}; give the weights of that network", file,
+    throw InputError(fmt::format("{}: tensor \"{}\" does not belong to {}; give the weights of that network", file,
                                  printable(name), architecture()));
   }
   return Parameters(std::move(entries));

@@ -1,9 +1,8 @@
-// Any network that PyTorch wrote as a TorchScript archive: traced or scripted, convolutional or not.
+// Any network in a TorchScript archive, traced or scripted, convolutional or not.
 //
-// Parameters go by the module's own names; the statistics of batch normalisation and all other buffers are the
-// archive's, in inference mode. Images [n, d] of this project lie row by row as [h, w] or [h, w, c]; the module is
-// given [n, c, h, w], with c = 1 for [h, w], or, where it does not take that, [n, d] as they are. Derivatives are
-// autograd's.
+// Parameters have the module's own names; the statistics of batch normalisation and all other buffers are those of the
+// archive, in inference mode. Images [n, d] of this project lie row by row as [h, w] or [h, w, c]; the module gets
+// [n, c, h, w], with c = 1 for [h, w], or [n, d] where it does not accept that. Derivatives are those of autograd.
 #pragma once
 
 #include <memory>
@@ -19,8 +18,8 @@ class ScriptedNetwork final : public Network {
  public:
   static constexpr std::string_view family = "torchscript:";
 
-  // Loads the archive, and tries it: each image has to give `outputs` numbers that depend on no other image and not on
-  // chance. `architecture` is how messages and reports name it. Throws InputError.
+  // Loads the archive and tries it: each image has to give `outputs` numbers that depend neither on other images nor on
+  // chance. `architecture` is its name in messages and reports. Throws InputError.
   ScriptedNetwork(const std::filesystem::path& archive, std::string architecture, std::vector<std::int64_t> input_shape,
                   std::int64_t outputs);
 
@@ -30,9 +29,9 @@ class ScriptedNetwork final : public Network {
   std::optional<Parameters> draw_initial(Generator&) const override { return std::nullopt; }
   // The archive's own weights.
   const Parameters& archived() const { return script_->parameters(); }
-  // What derivatives are taken of.
+  // The function that derivatives are taken of.
   Recorded recorded() const;
-  // Buffers and second names of a tensor may be in the file: they are left out.
+  // Buffers and second names of a tensor may be in the file; they are left out.
   Parameters arranged(const Parameters& parameters, const std::string& file) const override;
   Tensor evaluate(const Parameters& parameters, const Tensor& images) const override;
   Sloped input_gradient(const Parameters& parameters, const Tensor& images, const Tensor& cotangents) const override;

@@ -31,7 +31,7 @@ State& State::set(const std::string& name, const State& part) {
 Tensor State::tensor(const std::string& name) const {
   const Array* array = find(arrays_, name);
   if (array == nullptr)
-    throw InputError(fmt::format("what was kept of the interrupted run has no {}; start again without --resume", name));
+    throw InputError(fmt::format("the state of the interrupted run has no {}; start again without --resume", name));
   return to_tensor(*array);
 }
 
@@ -43,7 +43,7 @@ std::vector<std::int64_t> State::wholes(const std::string& name) const {
   const Tensor values = tensor(name);
   if (values.scalar_type() != at::kLong)
     throw InputError(fmt::format(
-        "what was kept of the interrupted run: {} are not whole numbers; start again without --resume", name));
+        "the state of the interrupted run: {} has to be whole numbers; start again without --resume", name));
   return {values.data_ptr<std::int64_t>(), values.data_ptr<std::int64_t>() + values.numel()};
 }
 
@@ -51,7 +51,7 @@ std::vector<double> State::numbers(const std::string& name) const {
   const Tensor values = tensor(name);
   if (values.scalar_type() != at::kDouble)
     throw InputError(
-        fmt::format("what was kept of the interrupted run: {} are not numbers; start again without --resume", name));
+        fmt::format("the state of the interrupted run: {} has to be numbers; start again without --resume", name));
   return to_doubles(values);
 }
 

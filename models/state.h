@@ -19,13 +19,13 @@ class State {
   bool empty() const { return arrays_.empty(); }
   bool has(const std::string& name) const { return find(arrays_, name) != nullptr; }
 
-  // Copies: the tensor may change afterwards. Undefined ones are left out.
+  // Copies the tensor. An undefined one is left out.
   State& set(const std::string& name, const Tensor& value);
   State& set(const std::string& name, double value);
   State& set(const std::string& name, std::int64_t value);
   State& set(const std::string& name, const std::vector<double>& values);
-  State& set(const std::string& name, const State& part);  // each of its names after `name` and a dot
-  // Throw InputError where the name is missing or not of that kind.
+  State& set(const std::string& name, const State& part);  // under "NAME.", before each of its names
+  // Throw InputError where there is no such name, or a value of another kind.
   Tensor tensor(const std::string& name) const;
   double number(const std::string& name) const;
   std::int64_t whole(const std::string& name) const;

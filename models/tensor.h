@@ -11,11 +11,11 @@ namespace afterimage {
 
 using at::Tensor;
 
-// Seeded random numbers are drawn from one of these, passed in; there is no global generator.
+// Random numbers are drawn from a seeded generator that is passed in; no code uses a global one.
 using Generator = at::Generator;
 Generator seeded(std::uint64_t seed);
 
-// From and to the form in which arrays lie in files; float16 and bfloat16 tensors are written as float32.
+// From and to arrays as files hold them; float16 and bfloat16 tensors become float32 arrays.
 Tensor to_tensor(const Array& array);
 Array to_array(const Tensor& tensor);
 

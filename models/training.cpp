@@ -34,7 +34,7 @@ std::unique_ptr<torch::optim::Optimizer> make_optimizer(const Recipe& recipe, st
       torch::optim::SGDOptions(recipe.learning_rate).momentum(recipe.momentum).weight_decay(recipe.weight_decay));
 }
 
-// Batches in random order, each image once an epoch.
+// Batches in random order, with each image once per epoch.
 class Batches {
  public:
   Batches(std::int64_t images, std::int64_t batch, Generator& random)
@@ -57,7 +57,7 @@ class Batches {
   Tensor order_;
 };
 
-// Keeps the curve short: when it is full, every second point goes and the stride doubles.
+// A short loss curve: when it is full, every second point is dropped and the stride doubles.
 class Curve {
  public:
   void add(std::int64_t step, double loss) {
@@ -142,7 +142,7 @@ void require_fit(LossKind loss, std::int64_t outputs) {
   }
 }
 
-// Else cross-entropy has no lower bound, and its gradient is another.
+// Cross-entropy of other targets has no lower bound and a different gradient.
 bool are_distributions(const Tensor& targets) {
   constexpr double rounding = 1e-3;
   return (targets >= 0).all().item<bool>() && ((targets.sum(1) - 1).abs() < rounding).all().item<bool>();
@@ -158,12 +158,12 @@ std::vector<bool> trainable(const Parameters& parameters, const std::vector<std:
       any = true;
     }
     if (!any) {
-      throw UsageError(fmt::format("--freeze {}: no parameter's name begins so; there are {}", prefix,
+      throw UsageError(fmt::format("--freeze {}: no parameter has a name that begins with it; the names are {}", prefix,
                                    printable(names_of(parameters))));
     }
   }
   if (std::none_of(trained.begin(), trained.end(), [](bool free) { return free; })) {
-    throw UsageError("--freeze: leaves nothing to train; name fewer parameters");
+    throw UsageError("--freeze: leaves nothing to train; freeze fewer parameters");
   }
   return trained;
 }
@@ -179,7 +179,7 @@ Training train(const Network& network, const Parameters& initial, const Tensor& 
   require_fit(recipe.loss, network.outputs());
   if (recipe.loss == LossKind::cross_entropy && !are_distributions(targets)) {
     throw UsageError(
-        "--loss cross-entropy: needs targets that are probabilities, and these are not (learned labels are any "
+        "--loss cross-entropy: needs targets that are probabilities, and these are not (learned labels can be any "
         "numbers); use squared");
   }
   Training result{initial.clone(), "steps", 0, 0, {}};

@@ -1,4 +1,4 @@
-// Recipes that make subjects to audit: how a network was, or is to be, trained.
+// Training: the losses, the recipe, and gradient descent by it.
 #pragma once
 
 #include <string>
@@ -26,13 +26,13 @@ struct Recipe {
   std::int64_t batch = 0;   // images a step; 0: all
   std::int64_t max_steps = 100000;
   double until_loss = 1e-7;   // stop when the loss over all images is below; 0: never
-  std::int64_t patience = 0;  // stop when the loss has not fallen by 0.1 % in so many steps; 0: never
-  // Gradients are divided by the loss over all images once that is below 1. The path is the same, but an exponential
-  // loss then falls at an even rate however small it is (Lyu & Li 2020, loss-based learning rate).
+  std::int64_t patience = 0;  // stop when the loss has not fallen by 0.1 % in this many steps; 0: never
+  // Divide gradients by the loss over all images once that is below 1. The path is the same, but an exponential loss
+  // then falls at a steady rate however small it is (Lyu & Li 2020, loss-based learning rate).
   bool over_loss = false;
-  std::vector<std::string> frozen;  // parameters whose names begin so keep their initial values
-  // Above zero: each step sees images mirrored at random and moved by up to so many pixels (models/augmentation.h),
-  // which have `picture_shape`. Losses are those of the images themselves.
+  std::vector<std::string> frozen;  // prefixes of names: these parameters keep their initial values
+  // Above zero: in each step images are mirrored at random and moved by up to this many pixels (models/augmentation.h);
+  // they have `picture_shape`. The reported losses are those of the images themselves.
   std::int64_t augment = 0;
   std::vector<std::int64_t> picture_shape = {};
 };
@@ -42,7 +42,7 @@ struct Training {
   std::string stopped_by;  // "loss", "steps" or "plateau"
   std::int64_t steps = 0;
   double final_loss = 0;
-  std::vector<std::pair<std::int64_t, double>> curve;  // (step, loss over all images), at most some 200 of them
+  std::vector<std::pair<std::int64_t, double>> curve;  // (step, loss over all images), about 200 at most
 };
 
 // squared: half the mean over images of ||f - y||^2; logistic: mean log(1 + exp(-y f)), y = +-1; cross-entropy: mean of
@@ -51,14 +51,14 @@ double loss_of(LossKind loss, const Tensor& outputs, const Tensor& targets);
 
 // The derivative of each image's own loss by its outputs, [n, C]: n times that of loss_of().
 Tensor cotangents(LossKind loss, const Tensor& outputs, const Tensor& targets);
-// Throws UsageError where the loss does not fit so many outputs.
+// Throws UsageError where the loss does not fit this number of outputs.
 void require_fit(LossKind loss, std::int64_t outputs);
 
-// Which parameters are trained: those whose names do not begin as one in `frozen`. Throws UsageError on a name that
-// begins none, and where all are frozen.
+// Which parameters are trained: those whose names begin with none of the prefixes in `frozen`. Throws UsageError on a
+// prefix of no name, and where all are frozen.
 std::vector<bool> trainable(const Parameters& parameters, const std::vector<std::string>& frozen);
 
-// The share of images whose class is right: the sign of one output, the largest of several.
+// The share of images with the right class: the sign of one output, or the largest of several.
 double accuracy(const Tensor& outputs, const Tensor& targets);
 
 // Trains from `initial` on images [n, d] and targets [n, C]. Throws UsageError when the loss does not fit the number of

@@ -49,7 +49,7 @@ LabelledImages LabelledImages::select(const Tensor& rows) const {
 
 namespace {
 
-// Folders prepare their pictures themselves.
+// load_folder() applies the preprocessing itself.
 LabelledImages load_source(const std::string& data, const Preprocessing& preprocessing) {
   if (data == "fashion-mnist") {
     const std::string folder = fashion_mnist_folder;
@@ -88,7 +88,7 @@ LabelledImages load_images(const std::string& data, const Preprocessing& preproc
   LabelledImages loaded = load_source(data, preprocessing);
   if (loaded.images.numel() == 0) throw InputError(loaded.files.front() + ": holds no images");
   if (preprocessing.any() && loaded.mean.defined()) {
-    throw UsageError(data + ": is a distilled set, made for inputs as they are; leave --grey and --resize out");
+    throw UsageError(data + ": is a distilled set, whose images cannot be preprocessed; leave out --grey and --resize");
   }
   if (preprocessing.any()) loaded.images = all_prepared(loaded.images, preprocessing, loaded.files.front());
   loaded.source = data;

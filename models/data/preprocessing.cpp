@@ -20,14 +20,13 @@ Tensor to_grey(const Tensor& picture, const std::string& file) {
   if (picture.dim() == 2) return picture;
   if (picture.dim() == 3 && picture.size(2) == 1) return picture.squeeze(2);
   if (picture.dim() != 3 || picture.size(2) != 3) {
-    throw InputError(file + ": its images have no three colour channels to make grey; leave --grey out");
+    throw InputError(file + ": its images do not have three colour channels to make grey; leave out --grey");
   }
   return at::mv(picture.reshape({-1, 3}), at::tensor({0.299F, 0.587F, 0.114F})).reshape(picture.sizes().slice(0, 2));
 }
 
 Tensor resized(const Tensor& picture, std::int64_t height, std::int64_t width, const std::string& file) {
-  if (picture.dim() < 2)
-    throw InputError(file + ": its images have no height and width to be resized; leave --resize out");
+  if (picture.dim() < 2) throw InputError(file + ": its images have no height and width to resize; leave out --resize");
   if (picture.size(0) == height && picture.size(1) == width) return picture;
   const Tensor from = picture.contiguous();
   std::vector<std::int64_t> shape = picture.sizes().vec();
@@ -35,7 +34,8 @@ Tensor resized(const Tensor& picture, std::int64_t height, std::int64_t width, c
   shape[1] = width;
   Tensor to = at::empty(shape, at::kFloat);
   const int channels = picture.dim() == 3 ? static_cast<int>(picture.size(2)) : 1;
-  // The triangle filter spans a pixel of the larger of the two grids: linear upwards, an average downwards.
+  // The triangle filter is as wide as a pixel of the coarser grid: linear interpolation when enlarging, an average when
+  // reducing.
   if (stbir_resize_float_generic(from.data_ptr<float>(), static_cast<int>(from.size(1)), static_cast<int>(from.size(0)),
                                  0, to.data_ptr<float>(), static_cast<int>(width), static_cast<int>(height), 0,
                                  channels, STBIR_ALPHA_CHANNEL_NONE, 0, STBIR_EDGE_CLAMP, STBIR_FILTER_TRIANGLE,

@@ -1,4 +1,4 @@
-// What is done to pictures before a network sees them, and is the same for training and control images.
+// Preprocessing of pictures, the same for training and control images.
 #pragma once
 
 #include <optional>
@@ -11,7 +11,7 @@
 namespace afterimage {
 
 struct Preprocessing {
-  bool grey = false;                                          // colours to their luma (ITU-R BT.601)
+  bool grey = false;                                          // colours become their luma (ITU-R BT.601)
   std::optional<std::pair<std::int64_t, std::int64_t>> size;  // resized to height and width
   bool any() const { return grey || size.has_value(); }
 };
@@ -19,14 +19,14 @@ struct Preprocessing {
 // "32x32": height and width, 1 to 16384 each. Throws UsageError.
 std::pair<std::int64_t, std::int64_t> parse_size(const std::string& text);
 
-// One picture [h, w] or [h, w, c], float32 in [0, 1], to [h', w'] or [h', w', c]. Resizing is linear, over the area
-// that a pixel covers where it gets smaller. What changes is rounded to 8 bits, as by programs that work on bytes, so
-// that a picture can be told again after a mean was taken off and put back. Throws InputError that names `file` where
-// there is nothing to make grey or to resize.
+// One picture [h, w] or [h, w, c], float32 in [0, 1], as [h', w'] or [h', w', c]. Resizing is linear, and averages over
+// the area of a new pixel where the picture gets smaller. Changed pictures are rounded to 8 bits, as by programs that
+// work on bytes, so that a picture is recognised after a mean was subtracted and added again. Throws InputError that
+// names `file` where there are no colours to make grey, or no height and width to resize.
 Tensor prepared(const Tensor& picture, const Preprocessing& preprocessing, const std::string& file);
 
-// One number for each pixel [d], from one for all, one for each channel, or d: for images of shape [h, w], [h, w, c] or
-// [d]. Undefined where the count is none of these.
+// One number for each pixel, [d] float32, for images of shape [h, w], [h, w, c] or [d], from one number for all pixels,
+// one for each channel, or d. Undefined where there are other numbers of them.
 Tensor per_pixel(const Tensor& values, const std::vector<std::int64_t>& image_shape);
 
 }  // namespace afterimage

@@ -1,4 +1,4 @@
-// The kinds of DATA, a file each, and what they share. `load_images` chooses among them.
+// The readers of each kind of DATA, and what they share. load_images() chooses among them.
 #pragma once
 
 #include <string>
@@ -9,7 +9,7 @@
 
 namespace afterimage {
 
-// Images as they are; `source` is left empty. All throw InputError.
+// Images without preprocessing; `source` is left empty. All throw InputError.
 LabelledImages load_idx(const std::string& images_file, const std::string& labels_file);
 LabelledImages load_npz(const std::string& file);
 
@@ -18,21 +18,21 @@ LabelledImages load_npz(const std::string& file);
 LabelledImages load_cifar10(const std::string& folder);
 LabelledImages load_cifar100(const std::string& folder);
 
-// Pictures in one sub-folder a class, classes and files in the order of their names: [n, h, w] where all are grey,
-// [n, h, w, 3] where all are coloured. Names that begin with a dot are passed over. Preprocessing is done here, since
-// only then all need be of one size.
+// Pictures in one sub-folder per class, classes and files in the order of their names: [n, h, w] where all are grey,
+// [n, h, w, 3] where all are coloured. Names that begin with a dot are ignored. Preprocessing is done here: pictures
+// need to be of one size only after it.
 LabelledImages load_folder(const std::string& folder, const Preprocessing& preprocessing);
 
 // A table [n, d] of numbers in [0, 1], or of whole numbers up to 255 that are divided by 255 (as in CSV copies of
 // MNIST). The first line may be a header; the label is in the column that it calls "label", else in the last one.
 LabelledImages load_csv(const std::string& file);
 
-// Room for `count` images like `first`: float32 [count, ...]. Throws InputError that names `file` where they take more
-// than 8 GiB.
+// A tensor for `count` images like `first`: float32 [count, ...]. Throws InputError that names `file` where they take
+// more than 8 GiB.
 Tensor room_for(std::int64_t count, const Tensor& first, const std::string& file);
 
-// Classes of names: the numbers themselves where all are whole ones, else places among the sorted names. Throws
-// InputError that names `file` on numbers above 65535.
+// Classes of names: the numbers themselves where all names are whole numbers, else their positions among the sorted
+// names. Throws InputError that names `file` on numbers above 65535.
 std::vector<std::int64_t> classes_of(const std::vector<std::string>& names, const std::string& file);
 
 // Classes [n], int64, of `raw`: [n] whole numbers from 0 to 65535, or one-hot rows [n, c], of any dtype. Throws

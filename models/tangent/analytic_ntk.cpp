@@ -16,7 +16,7 @@ namespace {
 
 constexpr std::size_t most_layers = 32;
 constexpr std::int64_t rows_a_block = 128;
-// sin of the angle below which the kernel's cusp is taken as round: there rounding decides on the direction.
+// sin of the angle below which the slope at the cusp is set to zero: rounding would decide on its direction.
 template <class T>
 constexpr T smallest_sine = std::is_same_v<T, double> ? T(1e-7) : T(1e-4);
 
@@ -57,9 +57,9 @@ std::vector<Constants<T>> constants(const std::vector<AnalyticNtk::Layer>& layer
   return result;
 }
 
-// What each image brings by itself, for each hidden layer one after the other: the root of z's variance, one over the
-// root, and the variance's derivative by n = |x|^2 / d over the variance; and k(x, x) with its derivative by n. Zero in
-// place of one over zero.
+// The values that depend on one image only, for each hidden layer in turn: the square root of the variance of z, its
+// reciprocal, and the variance's derivative by n = |x|^2 / d over the variance; and k(x, x) with its derivative by n.
+// The reciprocal of zero is set to zero.
 template <class T>
 struct Own {
   std::int64_t count;
@@ -227,8 +227,8 @@ T slope_row(const Own<T>& rows, std::int64_t row, const Own<T>& columns, const s
   return slopes<0>(rows, row, columns, layers, from, to, kernel, weight);
 }
 
-// Runs `work(first, count)` for blocks of `rows` rows on the threads there are, matrix products on the thread they are
-// asked for on.
+// Runs `work(first, count)` for blocks of `rows` rows on all threads; a matrix product stays on the thread that calls
+// it.
 template <class Work>
 void for_blocks(std::int64_t rows, const Work& work) {
   const SerialProducts serial;
@@ -250,7 +250,7 @@ void require_images(const Tensor& a, const Tensor& b) {
 
 AnalyticNtk::AnalyticNtk(std::vector<Layer> layers) : layers_(std::move(layers)) {
   if (layers_.size() < 2 || layers_.size() > most_layers) {
-    throw std::invalid_argument("an analytic kernel has 2 to 32 layers, the output's among them");
+    throw std::invalid_argument("an analytic kernel has 2 to 32 layers, including the output layer");
   }
   for (const auto& layer : layers_) {
     for (const double value : {layer.weight_variance, layer.bias_variance, layer.weight_gain, layer.bias_gain}) {

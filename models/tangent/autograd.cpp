@@ -14,7 +14,7 @@ template <class Reporter, class Total>
 Total total_of(void (Reporter::*)(void*, std::int64_t, Total, Total, c10::Device));
 using Total = decltype(total_of(&c10::MemoryReportingInfoBase::reportMemoryUsage));
 
-// The most bytes of tensors that were alive at a time, beyond those at the start.
+// Counts the peak of bytes in tensors, beyond those at the start.
 class PeakMemory final : public c10::MemoryReportingInfoBase {
  public:
   void reportMemoryUsage(void*, std::int64_t bytes, Total, Total, c10::Device) override {

@@ -30,7 +30,7 @@ AutogradTangents::AutogradTangents(Recorded recorded, std::int64_t dimension, st
     drift_.push_back(drift[i].contiguous());
     moving_count_ += drift[i].numel();
   }
-  if (drift_.empty()) throw std::invalid_argument("no parameter moved");
+  if (drift_.empty()) throw std::invalid_argument("no parameter changed");
   squared_norm_ = squared(drift_);
   points_.reserve(points.size());
   for (const Parameters& point : points) {
@@ -62,7 +62,7 @@ void AutogradTangents::differentiate(Part& part, const Tensors& residual) {
   }
 }
 
-// As many images at a time as the memory takes for two derivatives.
+// As many images at a time as fit into the memory for two derivatives.
 void AutogradTangents::choose_chunk(const Tensor& images, Smoothing relu) {
   if (chunk_ > 0) return;
   constexpr std::int64_t most = 4096;

@@ -1,11 +1,12 @@
 // The tangent features of any network that autograd records, at given points of parameter space.
 //
 // With R = h - sum_i a_i phi(x_i), held fixed, the loss |R|^2 has the gradients of -2 <R, sum_j a_j phi(x_j)>, by
-// images and by coefficients: a derivative of a derivative. What autograd keeps for it grows with the images, so these
-// are taken in chunks: once over all for R, then again for the second derivative, or at once where they fit in one.
+// images and by coefficients: a derivative of a derivative. What autograd keeps for it grows with the number of images,
+// so they are processed in chunks: first all of them for R, then again for the second derivative, or both at once where
+// they fit in one chunk.
 //
-// Parameters that training left exactly as they were are constants here: they have no part in h, and none in the
-// features. That is what fine-tuning of a few layers asks for.
+// Parameters that training left exactly unchanged, such as frozen layers in fine-tuning, are constants here: they are
+// part of neither h nor the features.
 #pragma once
 
 #include <vector>
@@ -16,15 +17,15 @@ namespace afterimage {
 
 class AutogradTangents final : public TangentTarget {
  public:
-  // What autograd may keep of the images that are worked on at a time.
+  // What autograd may keep for the images of one chunk.
   static constexpr double largest_chunk_bytes = 1.0 * (1 << 30);
-  // What gram() takes at its peak for so many rows (M F) of so many float32 numbers.
+  // The peak memory of gram() for this many rows (M F) of this many float32 numbers.
   static double bytes_of_gram(double rows, double numbers);
 
-  // Images [n, dimension] and C = `outputs` of them by `recorded`. Features are taken at each point, each with
-  // coefficients of its own (F = points x C, point-major). dtype is that of the parameters. `chunk`: images at a time;
-  // 0: as many as largest_chunk_bytes take, measured at the first call. Throws std::invalid_argument when points are
-  // empty or unlike the drift, or when the drift is zero.
+  // `recorded` maps images [n, dimension] to C = `outputs` outputs. Features are taken at each point, each with its own
+  // coefficients (F = points x C, point-major). dtype is that of the parameters. `chunk`: images at a time; 0: as many
+  // as fit into largest_chunk_bytes, measured at the first call. Throws std::invalid_argument when there are no points,
+  // when a point has other parameters than the drift, or when the drift is zero.
   AutogradTangents(Recorded recorded, std::int64_t dimension, std::int64_t outputs,
                    const std::vector<Parameters>& points, const Parameters& drift, std::int64_t chunk = 0);
 
@@ -33,12 +34,12 @@ class AutogradTangents final : public TangentTarget {
   at::ScalarType dtype() const override { return dtype_; }
   double squared_norm() const override { return squared_norm_; }
   Tensor inner(const Tensor& images, Smoothing relu) override;
-  // Rows of P numbers in blocks, a block against another at a time.
+  // By rows of P numbers, one block of rows against another at a time.
   Tensor gram(const Tensor& images, Smoothing relu) override;
   void hold(const Tensor& images) override;
   const Loss& loss(const Tensor& images, const Tensor& coefficients, Smoothing relu) override;
 
-  std::int64_t moving_parameters() const { return moving_count_; }  // P, without those that are frozen
+  std::int64_t moving_parameters() const { return moving_count_; }  // P, without frozen ones
 
  private:
   using Tensors = std::vector<Tensor>;
@@ -60,7 +61,7 @@ class AutogradTangents final : public TangentTarget {
                     Tensors& sum) const;
   // Features as rows [count, P], image-major.
   Tensor rows(const Tensor& images, Smoothing relu, const Range& range) const;
-  // Takes off the residual what the held images explain of it, and returns by how much that lowers its square.
+  // Subtracts from the residual what the held images explain, and returns by how much that lowers its squared norm.
   double project_out_held(Tensors& residual) const;
 
   Recorded recorded_;

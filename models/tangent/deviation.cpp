@@ -10,11 +10,11 @@
 namespace afterimage {
 namespace {
 
-constexpr std::int64_t largest_kernel = 6000;  // rows; two of them in float64 take half a gigabyte
-// Numbers in the features of all images together, where these are formed one by one: minutes of work.
+constexpr std::int64_t largest_kernel = 6000;  // rows; two such kernels in float64 take half a gigabyte
+// Numbers in the features of all images together, for networks whose features are formed one by one: some minutes.
 constexpr double largest_features = 4e8;
 
-// Of `count` images, how many have their kernels computed.
+// The number of images, of `count`, whose kernels are computed.
 std::int64_t affordable(const Network& network, const Parameters& initial, std::int64_t count) {
   if (as_dense(network) != nullptr) return count;
   const double row = static_cast<double>(initial.count()) * static_cast<double>(2 * network.outputs());

@@ -1,4 +1,4 @@
-// How far training strayed from the frozen tangent space at the start (docs/methods.md, section 5).
+// How far training left the tangent space of the initial parameters (docs/methods.md, section 5).
 #pragma once
 
 #include <optional>

@@ -1,6 +1,6 @@
-// The tangent features phi_c(x_j) = d f_c(x_j) / d theta of some images at one point of parameter space, and how all
-// that is made of them changes with the images and with the point: what a path of training is followed and
-// differentiated with. The features are never formed.
+// The tangent features phi_c(x_j) = d f_c(x_j) / d theta of some images at one point of parameter space, and the
+// derivatives of combinations of them by the images and by the point. Gradient flow is followed and differentiated with
+// these. The features themselves are never formed.
 #pragma once
 
 #include <functional>
@@ -22,9 +22,9 @@ class TangentFeatures {
 
   // The gradient by images and parameters of
   //   <direction, sum a_jc phi_c(x_j)> + <gram, K> + <outputs, f>,
-  // where direction, coefficients a [n, C] and both weights are held fixed; K is the kernel of the first images, as
-  // many as `gram` [count C, count C], symmetric, has. `weights` are made from <direction, phi_c(x_j)> [n, C], which is
-  // the gradient by a.
+  // where direction, coefficients a [n, C] and both weights are held fixed; K is the kernel of the first `count`
+  // images, with `gram` [count C, count C] symmetric. `weights` maps <direction, phi_c(x_j)> [n, C], the gradient by a,
+  // to both weights.
   struct Weights {
     Tensor gram, outputs;  // outputs [n, C]
   };

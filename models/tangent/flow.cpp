@@ -9,12 +9,12 @@
 namespace afterimage {
 namespace {
 
-// Below this |u| the derivative of (1 - e^-u) / u is summed as a series: as it stands, it cancels.
+// Below this |u| the derivative of (1 - e^-u) / u is summed as a series: the closed form cancels.
 constexpr double small_exponent = 1e-2;
-// Eigenvalues nearer than this share of their size: the divided difference is the derivative between them.
+// For eigenvalues nearer than this share of their size the divided difference is replaced by the derivative.
 constexpr double near_share = 1e-4;
 
-// One segment, and what the way back needs of it. Modes: the kernel's eigenvectors; `residual` is given in them.
+// One segment, with what the backward sweep needs. `residual` is in the basis of the kernel's eigenvectors.
 struct Segment {
   std::unique_ptr<TangentFeatures> features;
   Tensor values, vectors, residual;  // float64
@@ -43,7 +43,7 @@ Tensor divided_differences(const Tensor& values, double time) {
   return at::where(near, slope_of((a + b) / 2, time), plain);
 }
 
-// The time after which `keep` of |r|^2 is left, by bisection of its logarithm: what is left falls monotonically.
+// The time after which `keep` of |r|^2 is left, by bisection of its logarithm: |r|^2 falls monotonically.
 double time_until(const Segment& modes, double keep) {
   const double fastest = modes.values.max().item<double>();
   const Tensor energy = modes.residual.square();
@@ -58,7 +58,7 @@ double time_until(const Segment& modes, double keep) {
   return std::sqrt(low * high);
 }
 
-// The segment from `at`; `time` 0: as long as the plan says. Null where parameters have grown beyond what is finite.
+// The segment from `at`; `time` 0: as long as the plan says. Null where its kernel is not finite.
 std::optional<Segment> segment_at(const DenseNetwork& network, const Parameters& at, const FlowImages& set,
                                   const FlowPlan& plan, Smoothing relu, std::int64_t number, double time) {
   const std::int64_t following = set.targets.size(0);
@@ -80,7 +80,7 @@ std::optional<Segment> segment_at(const DenseNetwork& network, const Parameters&
   return segment;
 }
 
-// What the derivatives <adjoint, phi> by the followers' coefficients [m, C] say of the kernel and of all outputs.
+// The derivatives by the kernel and by all outputs, from the derivatives <adjoint, phi> by the coefficients [m, C].
 TangentFeatures::Weights through_coefficients(const Segment& segment, const Tensor& by_coefficients, double ridge) {
   const Tensor by_modes = at::mv(segment.vectors.t(), by_coefficients.to(at::kDouble).reshape({-1}));
   Tensor gram = divided_differences(segment.values, segment.time) * at::outer(by_modes, segment.residual);
@@ -92,19 +92,19 @@ TangentFeatures::Weights through_coefficients(const Segment& segment, const Tens
   return {gram.to(outputs.scalar_type()), outputs};
 }
 
-// Shapes that fit. Throws std::invalid_argument.
+// Throws std::invalid_argument where shapes do not fit.
 void require_flow(const FlowImages& set, const FlowPlan& plan) {
   const std::int64_t following = set.targets.size(0), free = set.images.size(0) - following;
-  if (following == 0 || plan.segments < 1) throw std::invalid_argument("a flow needs images and a segment");
+  if (following == 0 || plan.segments < 1) throw std::invalid_argument("a flow needs images and at least one segment");
   if (free < 0 || (free > 0) != set.coefficients.defined() ||
       (free > 0 && (set.coefficients.size(0) != plan.segments || set.coefficients.size(1) != free))) {
-    throw std::invalid_argument("images that do not follow a flow need a coefficient in each segment");
+    throw std::invalid_argument("images whose coefficients do not follow from the flow need one in each segment");
   }
 }
 
 struct Followed {
-  std::vector<Segment> segments;  // ends early where the flow diverges; what follows is not set then
-  Parameters missed;              // the end less what it is held against
+  std::vector<Segment> segments;  // fewer where the flow diverges; the members below are then not set
+  Parameters missed;              // the end minus the trained parameters
   double norm = 0;                // ||theta_f - theta_0||^2
   double mismatch = std::numeric_limits<double>::infinity();
 };

@@ -1,6 +1,6 @@
-// The path that training takes, followed without knowing step size or momentum: gradient flow of the squared loss in
-// exponential segments (docs/methods.md, section 1); and how far from the trained parameters it ends, with the gradient
-// of that by the images.
+// The path of training, without knowledge of step size or momentum: gradient flow of the squared loss in exponential
+// segments (docs/methods.md, section 1); and the distance of its end from the trained parameters, with its gradient by
+// the images.
 #pragma once
 
 #include <vector>
@@ -23,29 +23,29 @@ struct FlowPlan {
 std::vector<Parameters> gradient_flow(const DenseNetwork& network, const Parameters& start, const Tensor& images,
                                       const Tensor& targets, const FlowPlan& plan = {});
 
-// What is trained on in a flow. Start, images and the end that it is held against may all be in a basis
+// The images of a flow. Start, images and the parameters that its end is compared with may all be in a basis
 // (DenseNetwork::in_basis).
 struct FlowImages {
-  Tensor images;        // [n, d]; the first m of them follow the flow
+  Tensor images;        // [n, d]; the coefficients of the first m follow from the flow
   Tensor targets;       // [m, C]
-  Tensor coefficients;  // [segments, n - m, C] of the others, in each segment; undefined when there are none
+  Tensor coefficients;  // [segments, n - m, C] of the others; undefined when there are none
 };
 
 struct FlowLoss {
-  double value = 0;           // ||theta_K - theta_f||^2 / ||theta_f - theta_0||^2; infinite where the flow diverges,
-                              // and then all but the value is undefined
+  double value = 0;           // ||theta_K - theta_f||^2 / ||theta_f - theta_0||^2; infinite where the flow diverges:
+                              // the tensors are then undefined
   Tensor coefficients;        // [segments, n, C] c of all images
   Tensor by_images;           // [n, d]
   Tensor by_coefficients;     // [segments, n - m, C]; undefined when there are none
   std::vector<double> times;  // tau of each segment
 };
 
-// The mismatch at the end of the flow and its gradient, by a sweep back over the segments: the adjoint of theta_k takes
-// in each what coefficients, kernel, residual and features add, phi_1 of the kernel by its divided differences
-// (Daleckii & Krein). The segments' `times` are held fixed in it: where a flow is cut does not move its end but by the
-// error of the cuts, so that what is left out vanishes with the number of segments. Given times are used as they are;
-// none: chosen as above. Images move through the kinks of the ReLU only where it is smoothed. Throws
-// std::invalid_argument when nothing follows the flow, there are no segments, or shapes do not fit.
+// The mismatch at the end of the flow and its gradient, by a sweep back over the segments: in each, the adjoint of
+// theta_k collects the terms of coefficients, kernel, residual and features, with phi_1 of the kernel differentiated by
+// divided differences (Daleckii & Krein). The segments' `times` are held fixed in the gradient: moving the cuts changes
+// the end only by the error of the segments, so the omitted term vanishes as their number grows. If `times` is empty
+// they are chosen as in gradient_flow(). Images cross the kinks of the ReLU only where it is smoothed. Throws
+// std::invalid_argument when m is 0, there are no segments, or shapes do not fit.
 FlowLoss flow_loss(const DenseNetwork& network, const Parameters& start, const Parameters& trained,
                    const FlowImages& images, const FlowPlan& plan, Smoothing relu,
                    const std::vector<double>& times = {});

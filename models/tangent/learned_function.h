@@ -1,6 +1,5 @@
-// What training changed of a network's outputs, as a function of the image: f(x; theta_f) - f(x; theta_0). In the
-// kernel regime it is <h, phi(x)>, and all that an attack at infinite width asks for: its values and slopes, never the
-// data that it was learned from.
+// The change of a network's outputs by training, as a function of the image: f(x; theta_f) - f(x; theta_0). In the
+// kernel regime it is <h, phi(x)>. An attack at infinite width needs its values and slopes only.
 #pragma once
 
 #include <memory>
@@ -17,19 +16,19 @@ class LearnedFunction {
 
   virtual std::int64_t inputs() const = 0;   // d
   virtual std::int64_t outputs() const = 0;  // C
-  // [n, d] -> [n, C], both float32 or both float64; as precise as the function is known.
+  // [n, d] -> [n, C], both float32 or both float64, to the precision that the function is known to.
   virtual Tensor values(const Tensor& images) const = 0;
   // The values, and the gradient by the images of sum_nc cotangents_nc values_nc, [n, d]. Dtypes as in values().
   struct Sloped {
     Tensor values, gradient;
   };
   virtual Sloped sloped(const Tensor& images, const Tensor& cotangents) const = 0;
-  // ||h||^2 where it is known. Answers to queries alone do not tell it.
+  // ||h||^2, null where it is not known: it does not follow from values.
   virtual std::optional<double> squared_norm() const = 0;
 };
 
-// The change of a trained network of finite width. Its parameters are float32, and so is all that is known of it, in
-// whichever dtype it is asked for.
+// The change of a trained network of finite width. Computed in float32, the precision of its parameters, for arguments
+// of either dtype.
 class NetworkChange final : public LearnedFunction {
  public:
   NetworkChange(std::shared_ptr<const Network> network, const Parameters& initial, const Parameters& trained);
@@ -59,7 +58,9 @@ class KernelRegression final : public LearnedFunction {
   Sloped sloped(const Tensor& images, const Tensor& cotangents) const override;
   std::optional<double> squared_norm() const override { return squared_norm_; }
 
-  const Tensor& coefficients() const { return coefficients_; }  // alpha [N, C] float64: for scoring, not for attacks
+  const Tensor& coefficients() const {
+    return coefficients_;
+  }  // alpha [N, C] float64; for scoring only, attacks do not use them
 
  private:
   AnalyticNtk kernel_;

@@ -1,8 +1,8 @@
 // The tangent features of a fully connected network at one point, and their derivatives in closed form.
 //
-// With activations h_l and the backward signals delta_lc of each output c (MlpTangents says how features follow from
-// them), everything asked for is a function of h and delta alone. Its derivatives by them are matrix products; they go
-// once up through the backward pass and once down through the forward pass.
+// With activations h_l and the backward signals delta_lc of each output c (see MlpTangents for the features in terms of
+// them), all results are functions of h and delta. Their derivatives are matrix products, propagated once up through
+// the backward pass and once down through the forward pass.
 #pragma once
 
 #include <vector>
@@ -27,7 +27,7 @@ class MlpFeatures final : public TangentFeatures {
  private:
   struct Layer {
     double scale = 1;
-    Tensor below;            // [n, n_{l-1}] what acts on it: the images, or activations
+    Tensor below;            // [n, n_{l-1}] its inputs: the images, or activations
     Tensor delta;            // [n C, n_l] backward signals of each output, image-major
     Tensor backward, slope;  // [n C, n_l] delta before the slope s'(z), [n, n_l]; not of the last layer
   };
@@ -37,7 +37,8 @@ class MlpFeatures final : public TangentFeatures {
   Tensor by_output(const Tensor& rows) const;  // [n C, k] as [n, C, k]
   // Signals summed over the outputs with these coefficients, [n, n_l].
   Tensor weighted(std::int64_t layer, const Tensor& coefficients) const;
-  // s'' / s' times what the backward pass brings: how the slope answers to z. [n, n_l]; undefined for the ReLU itself.
+  // s'' / s' times the sum over the backward pass: the derivative through the slope by z. [n, n_l]; undefined for the
+  // ReLU itself.
   Tensor curvature(std::int64_t layer, const Tensor& by_delta) const;
 
   const Parameters at_;

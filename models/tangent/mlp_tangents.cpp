@@ -76,7 +76,7 @@ void make(Tensor& buffer, at::IntArrayRef shape, at::ScalarType dtype) {
   buffer = at::empty(shape, at::TensorOptions().dtype(dtype));
 }
 
-// Runs `work` for each of `count` parts on the threads there are. What is thrown in one is thrown here.
+// Runs `work` for each of `count` parts on all threads. An exception in one of them is thrown here.
 template <class Work>
 void in_parallel(std::int64_t count, const Work& work) {
   at::parallel_for(0, count, 1, [&](std::int64_t begin, std::int64_t end) {
@@ -177,12 +177,12 @@ Tensor MlpTangents::point_of(const Tensor& rows, const Chunk& chunk, std::int64_
   return rows.narrow(0, chunk.first_row + point * chunk.images, chunk.images);
 }
 
-// The chunk's rows of something that the first layer has by image, and the others by image and point.
+// The chunk's rows of a tensor that has a row per image for the first layer, and per image and point for the others.
 Tensor MlpTangents::own(const Tensor& rows, std::int64_t layer, const Chunk& chunk) const {
   return layer == 0 ? rows.narrow(0, chunk.first_image, chunk.images) : chunk_of(rows, chunk);
 }
 
-// Scratch for a product of the chunk's rows of what acts on a layer, [own rows, n_l].
+// Scratch for a product with the chunk's rows of a layer's inputs, [own rows, n_l].
 Tensor MlpTangents::product_of(const Chunk& chunk, std::int64_t layer) const {
   const std::int64_t rows = layer == 0 ? chunk.images : chunk.images * point_count(),
                      out = layers_[layer].drift.size(0);
@@ -200,7 +200,7 @@ void MlpTangents::forward(const Chunk& chunk, Smoothing relu) {
   }
 }
 
-// From the cotangents in the last layer's delta down.
+// The backward pass, from the cotangents in the last layer's delta.
 void MlpTangents::backward(const Chunk& chunk) {
   for (std::int64_t l = depth() - 1; l > 0; --l) {
     for (std::int64_t p = 0; p < point_count(); ++p) {
@@ -231,7 +231,7 @@ double MlpTangents::form_residual(std::int64_t layer, std::int64_t first, std::i
   return sum_of_products(residual, residual) / layers_[layer].scale2 + sum_of_products(bias, bias);
 }
 
-// b - w of the held images [first, first + count): what of <h, phi_k> the free images leave.
+// b - w of the held images [first, first + count): <h, phi_k> minus the part that the free images explain.
 void MlpTangents::overlap_with_held(std::int64_t first, std::int64_t count) {
   if (count == 0) return;
   Tensor rest = held_.inner_rest.narrow(0, first, count);
@@ -262,7 +262,7 @@ double MlpTangents::along_residual(const Chunk& chunk) {
     Rows& rows = rows_[l];
     const Layer& layer = layers_[l];
     const Tensor from = own(below(l), l, chunk);
-    // What the residual's own layer does to the activations below it.
+    // The product of the residual of this layer with its inputs.
     Tensor product = product_of(chunk, l), direct = l == 0 ? product : chunk_of(rows.change, chunk);
     if (rows.forms_residual) {
       at::addmm_out(direct, rows.bias_residual, from, rows.residual.t());
@@ -319,7 +319,7 @@ void MlpTangents::adjoints(const Chunk& chunk, Smoothing relu) {
   for (std::int64_t l = depth() - 1; l > 0; --l) {
     Tensor adjoint = chunk_of(rows_[l - 1].adjoint, chunk);
     through_residual(l, adjoint);
-    if (l + 1 < depth()) {  // the last layer is linear: nothing comes back through its z
+    if (l + 1 < depth()) {  // the last layer is linear: its z has no adjoint of its own
       for (std::int64_t p = 0; p < point_count(); ++p) {
         point_of(adjoint, {0, chunk.images, 0}, p).addmm_(point_of(rows_[l].adjoint, chunk, p), layers_[l].weight[p]);
       }
@@ -399,7 +399,7 @@ Tensor MlpTangents::inner(const Tensor& images, Smoothing relu) {
   return rows_.back()
       .change.view({point_count(), count, outputs()})
       .transpose(0, 1)
-      .clone(at::MemoryFormat::Contiguous)  // the buffers are the next call's
+      .clone(at::MemoryFormat::Contiguous)  // the next call overwrites the buffers
       .view({count, features_per_image()});
 }
 
@@ -440,7 +440,7 @@ Tensor MlpTangents::gram(const Tensor& images, Smoothing relu) {
 
 void MlpTangents::hold(const Tensor& images) {
   held_ = {};
-  count_ = 0;  // the buffers have to fit
+  count_ = 0;  // the buffers are made anew
   if (!images.defined() || images.size(0) == 0) return;
   const std::int64_t count = images.size(0), points = point_count(), classes = outputs();
   Held held;

@@ -1,5 +1,5 @@
-// The tangent features of a fully connected network at given points of parameter space, as a rule on the way from its
-// initial to its trained parameters.
+// The tangent features of a fully connected network at given points of parameter space, usually between its initial and
+// its trained parameters.
 //
 // For x in R^d the feature is the gradient of the outputs with respect to all parameters. It is never formed: with
 // activations h_l and backward signals delta_l, inner products are
@@ -9,19 +9,19 @@
 //
 // The gradient by an image x_j is -2 times that of a_j . J(x_j), where J is the derivative of the outputs along the
 // residual R = h - sum_i a_i phi(x_i), held fixed: one forward pass with tangents and one backward pass through it. J
-// is also the gradient by the coefficients, up to the same factor. What R does to a layer's activations and signals is
-// computed in whichever way is cheaper: with R_l = dW_l - sum delta h^T itself, of the size of one layer, or, where the
-// layer is wide and the images are few, as dW_l less products with the images' own Gram matrices.
+// is also the gradient by the coefficients, up to the same factor. The products of R with a layer's activations and
+// signals are computed in the cheaper of two ways: with R_l = dW_l - sum delta h^T itself, of the size of one layer,
+// or, where the layer is wide and the images are few, as dW_l minus products with the images' own Gram matrices.
 //
 // Images that are held (hold()) have their features at the hard ReLU, computed once; at every step their best
-// coefficients c = K^-1 (b - w) are solved for, and R is less what they explain. By the envelope theorem the gradients
-// are those at that c.
+// coefficients c = K^-1 (b - w) are solved for, and what they explain is subtracted from R. By the envelope theorem the
+// gradients are those at that c.
 //
-// A weight or bias that training did not change at all, while others did change, was frozen, or its start is not known
-// and taken to be its end: features say nothing of it, and it has no part in anything above.
+// A weight or bias that training did not change at all, while others changed, was frozen, or its start is not known and
+// taken to be its end: it is left out of the features and of everything above.
 //
-// The images are shared among threads in chunks, and a thread runs its products alone: a step has three or four
-// parallel regions, where one product at a time would have forty.
+// Threads share the images in chunks, and each runs its own products: a step has three or four parallel regions, where
+// parallel products would have forty.
 #pragma once
 
 #include <vector>
@@ -34,10 +34,10 @@ namespace afterimage {
 class MlpTangents final : public TangentTarget {
  public:
   // `weight_scales` holds s_l for each layer (s_b is 1). `points` and `drift` hold weight and bias for each layer in
-  // turn; features are taken at each point, each with coefficients of its own (F = points x C, point-major). `basis`
-  // [r, d], orthonormal rows, or undefined: images are then given by coordinates in it. The part of the drift outside
-  // the basis stays in squared_norm(). dtype is that of the parameters. Throws std::invalid_argument when points are
-  // empty or shapes do not chain.
+  // turn; features are taken at each point, each with its own coefficients (F = points x C, point-major). With a
+  // `basis` [r, d] of orthonormal rows, images are given by coordinates in it; an undefined one stands for none. The
+  // part of the drift outside the basis stays in squared_norm(). dtype is that of the parameters. Throws
+  // std::invalid_argument when there are no points or shapes do not chain.
   MlpTangents(const std::vector<double>& weight_scales, const std::vector<Parameters>& points, const Parameters& drift,
               const Tensor& basis);
 
@@ -65,7 +65,7 @@ class MlpTangents final : public TangentTarget {
     Tensor change;                   // z, then its derivative along the residual
     Tensor adjoint;                  // derivative of h along the residual, then the adjoint of h and of z
     Tensor residual, bias_residual;  // R_l and its bias, where they are formed
-    Tensor gram;                     // [chunk rows, rows] of each chunk in turn, where they are not
+    Tensor gram;                     // [chunk rows, rows] of each chunk in turn, where R_l is not formed
     Tensor cross;                    // [held rows, rows]: s^2 <h, h'> + 1 with the held images
     bool forms_residual = false;
   };
@@ -91,9 +91,9 @@ class MlpTangents final : public TangentTarget {
   void reserve(std::int64_t images, std::int64_t chunks);
   Tensor chunk_of(const Tensor& rows, const Chunk& chunk) const;  // all its rows
   Tensor point_of(const Tensor& rows, const Chunk& chunk, std::int64_t point) const;
-  // What acts on a layer from below: the images themselves for the first, [images or rows, n_{l-1}].
+  // The inputs of a layer: the images themselves for the first, [images or rows, n_{l-1}].
   const Tensor& below(std::int64_t layer) const { return layer == 0 ? images_ : rows_[layer - 1].h; }
-  // Its backward signals: summed over the points for the first layer, whose activations are the same at all.
+  // Its backward signals, summed over the points for the first layer, whose inputs are the same at all points.
   const Tensor& signals(std::int64_t layer) const { return layer == 0 ? delta_sum_ : rows_[layer].delta; }
   Tensor own(const Tensor& rows, std::int64_t layer, const Chunk& chunk) const;
   Tensor product_of(const Chunk& chunk, std::int64_t layer) const;
@@ -114,8 +114,8 @@ class MlpTangents final : public TangentTarget {
 
   std::vector<Rows> rows_;
   std::vector<Chunk> chunks_;
-  std::int64_t count_ = 0;  // images that the buffers are made for
-  Tensor delta_sum_;        // [images, n_1]; where there is one point, the first layer's delta itself
+  std::int64_t count_ = 0;  // number of images that the buffers are sized for
+  Tensor delta_sum_;        // [images, n_1]; with one point, the first layer's delta itself
   Tensor product_;          // [rows, widest n_l]: dW h_{l-1} + db of one layer at a time, chunk by chunk
   Held held_;
   Loss loss_;

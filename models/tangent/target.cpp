@@ -7,16 +7,15 @@
 namespace afterimage {
 namespace {
 
-constexpr double softplus_threshold = 45;  // beyond it softplus and the identity differ by less than float64 can tell
+constexpr double softplus_threshold = 45;  // above it softplus and the identity are equal in float64
 
 struct Ridged {
   Tensor factor;     // Cholesky
-  double ridge = 0;  // that was added to the diagonal
+  double ridge = 0;  // added to the diagonal
 };
 
-// Of a kernel with a ridge of `ridge` times its mean diagonal, or of the least larger power of ten with which it has a
-// factor: rounding in float32 leaves a kernel of more rows than parameters, or of images that are nearly alike,
-// indefinite.
+// Of a kernel with a ridge of `ridge` times its mean diagonal, multiplied by ten until there is a factor: rounding in
+// float32 makes a kernel of more rows than parameters, or of nearly equal images, indefinite.
 Ridged ridged(Tensor kernel, double ridge) {
   constexpr double smallest = 1e-12, largest = 0.1, step = 10;
   const double mean = kernel.diagonal().mean().item<double>();
@@ -25,7 +24,7 @@ Ridged ridged(Tensor kernel, double ridge) {
     const auto [factor, failed] = at::linalg_cholesky_ex(kernel);
     if (failed.item<std::int64_t>() == 0) return {factor, ridge * mean};
   }
-  return {at::linalg_cholesky(kernel), 0};  // throws: it is no kernel
+  return {at::linalg_cholesky(kernel), 0};  // throws
 }
 
 }  // namespace
@@ -41,7 +40,7 @@ void activate(const Tensor& z, Smoothing relu, Tensor h, Tensor slope) {
   slope.sigmoid_();
 }
 
-void TangentTarget::hold(const Tensor&) { throw std::logic_error("this target holds no images"); }
+void TangentTarget::hold(const Tensor&) { throw std::logic_error("this target cannot hold images"); }
 
 Tensor held_factor(Tensor kernel) {
   constexpr double held_ridge = 1e-6;
