@@ -21,25 +21,18 @@ Reconstruction not_applicable(std::string reason) {
   return result;
 }
 
-const std::vector<std::unique_ptr<Attack>>& all_attacks() {
-  static const auto attacks = [] {
-    std::vector<std::unique_ptr<Attack>> list;
-    list.push_back(std::make_unique<Span>());
-    list.push_back(std::make_unique<Vertices>());
-    list.push_back(std::make_unique<FiniteWidth>());
-    list.push_back(std::make_unique<Flow>());
-    list.push_back(std::make_unique<Kkt>());
-    list.push_back(std::make_unique<InfiniteWidth>());
-    return list;
-  }();
+const std::vector<Attack>& all_attacks() {
+  static const std::vector<Attack> attacks = {
+      span_attack(), vertices_attack(), finite_width_attack(), flow_attack(), kkt_attack(), infinite_width_attack(),
+  };
   return attacks;
 }
 
 const Attack& attack_named(const std::string& name) {
   std::vector<std::string> names;
   for (const auto& attack : all_attacks()) {
-    if (attack->name() == name) return *attack;
-    names.push_back(attack->name());
+    if (attack.name == name) return attack;
+    names.push_back(attack.name);
   }
   throw UsageError(fmt::format("attack \"{}\": unknown; this version has {}", printable(name), fmt::join(names, ", ")));
 }

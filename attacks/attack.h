@@ -1,36 +1,37 @@
-// A Subject in, a Reconstruction out; and the one list of all attacks.
+// The record of an attack, and the one list of all attacks.
 //
-// An attack is never handed what it must find: a Subject holds no training data, and no header under attacks/ includes
-// the readers of data sets. Training and control images are seen by scoring alone.
+// An attack gets a Subject and returns a Reconstruction. A Subject holds no training data, and this folder's target is
+// linked without the readers of data sets: only scoring sees training and control images.
 #pragma once
 
-#include <memory>
+#include <functional>
+#include <map>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
 #include <vector>
 
-#include "attacks/claim.h"
+#include "attacks/scoring/claim.h"
+#include "attacks/solver/cost.h"
 #include "attacks/subject.h"
 #include "models/foundations/options.h"
-#include "models/foundations/progress.h"
 #include "models/foundations/status.h"
-#include "models/state.h"
+#include "models/job.h"
 
 namespace afterimage {
 
 // What earlier attacks of the same audit made of the subject by themselves: never the truth.
 struct HandOver {
-  Tensor confirmed;       // [K, d] images that they were sure of; undefined when there are none
-  Tensor candidates;      // [M, d] all others that they claim, likewise
-  bool complete = false;  // an attack has confirmed as many as the row space counts: nothing is left to find
+  Tensor confirmed;       // [K, d] images that an attack confirmed; undefined where there are none
+  Tensor candidates;      // [M, d] all others that were claimed, likewise
+  bool complete = false;  // as many images are confirmed as the row space counts: nothing is left to find
 };
 
 struct Reconstruction {
   Status status = Status::ok;
-  std::string reason;  // one sentence, wherever the status is not ok
+  std::string reason;  // one sentence, wherever the status is not plainly ok
   Claim claim;
-  Tensor coefficients;    // [M, F]; undefined when the attack has none
+  Tensor coefficients;    // [M, F]; undefined where the attack has none
   bool complete = false;  // as many images are confirmed as the row space counts
   std::int64_t iterations = 0;
   std::optional<double> loss_initial, loss_final, relative_loss;
@@ -39,38 +40,49 @@ struct Reconstruction {
 
 Reconstruction not_applicable(std::string reason);
 
-// What an attack takes at most, as far as can be said before it is begun.
-struct Estimate {
-  double products = 0;           // multiplications in matrix products
-  double programme_seconds = 0;  // of linear programmes and splitting, on one core of some 2020 machine
-  double bytes = 0;              // at its peak, beside the subject itself
-  double seconds = 0;            // of work that was tried on this machine, with the threads that there are
+// An attack with its settings.
+struct ConfiguredAttack {
+  // For a subject that was trained on so many images, on the supposition that the attack applies to it.
+  std::function<Estimate(const Subject&, std::int64_t images)> estimate;
+  // The same subject, hand-over, settings and generator state give the same result, and so does a run that continues
+  // from the state that an interrupted one kept. Throws Interrupted, and std::bad_variant_access where the attack
+  // needs weights and the subject has none.
+  std::function<Reconstruction(const Subject&, const HandOver&, Job&)> run;
 };
 
-class Attack {
- public:
-  virtual ~Attack() = default;
-  virtual std::string name() const = 0;         // as users type it
-  virtual std::string description() const = 0;  // one line
-  virtual std::string needs() const = 0;        // what the attacker must know
-  virtual std::string does_not_apply() const = 0;
-  virtual std::vector<OptionSpec> options() const = 0;
-  // Whether it attacks networks of infinite width, which have no parameters.
-  virtual bool works_without_weights() const { return false; }
-  // Whether it can do without the weights before training; other attacks are not run where these are not known.
-  virtual bool works_without_initial() const { return false; }
-  // For a subject that was trained on `images` images; that the attack applies is supposed.
-  virtual Estimate estimate(const Subject& subject, std::int64_t images, const OptionValues& options) const = 0;
-  // Throws UsageError on an option that is wrong, before any work is done.
-  virtual void validate(const OptionValues&) const {}
-  // The same subject, hand-over, options and generator state give the same result, and so does going on from what an
-  // interrupted run of the same kept. Throws UsageError on a wrong option, Interrupted.
-  virtual Reconstruction run(const Subject& subject, const HandOver& hand_over, const OptionValues& options,
-                             Generator& random, Progress& progress, StateStore& store) const = 0;
+struct Attack {
+  std::string name;         // as users type it
+  std::string description;  // one line
+  std::string needs;        // what the attacker must know
+  std::string does_not_apply;
+  std::vector<OptionSpec> options = {};
+  bool works_without_weights = false;  // it attacks networks of infinite width too, which have no parameters
+  bool works_without_initial = false;  // it needs no weights from before training; others are not run without these
+  // From values of `options`. Throws UsageError on one that is wrong.
+  std::function<ConfiguredAttack(const OptionValues&)> configure;
+
+  // From options as typed, defaults for the rest.
+  ConfiguredAttack configured(const std::map<std::string, std::string>& given = {}) const {
+    return configure(OptionValues(options, given));
+  }
 };
+
+// The factory of an attack from three functions: `parse` gives its settings, which the other two get.
+template <class Settings>
+auto configured_by(Settings (*parse)(const OptionValues&),
+                   Estimate (*estimate)(const Settings&, const Subject&, std::int64_t images),
+                   Reconstruction (*run)(const Settings&, const Subject&, const HandOver&, Job&)) {
+  return [=](const OptionValues& options) -> ConfiguredAttack {
+    const Settings settings = parse(options);
+    return {[=](const Subject& subject, std::int64_t images) { return estimate(settings, subject, images); },
+            [=](const Subject& subject, const HandOver& hand_over, Job& job) {
+              return run(settings, subject, hand_over, job);
+            }};
+  };
+}
 
 // Cheapest first: the order in which an audit runs them.
-const std::vector<std::unique_ptr<Attack>>& all_attacks();
+const std::vector<Attack>& all_attacks();
 // Throws UsageError that lists the names there are.
 const Attack& attack_named(const std::string& name);
 

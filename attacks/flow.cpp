@@ -12,6 +12,7 @@
 #include "attacks/solver/deflation.h"
 #include "attacks/solver/fit.h"
 #include "attacks/solver/image_size.h"
+#include "attacks/solver/limits.h"
 #include "attacks/solver/pixel_bounds.h"
 #include "models/tangent/flow.h"
 
@@ -25,20 +26,18 @@ constexpr double beta_start = 50, beta_end = 200;
 constexpr double step_length = 0.7;         // of one Adam step, L2 over all coordinates: a tenth of an image or so
 constexpr double coefficient_share = 0.05;  // of the flow's mean coefficient, of one Adam step
 constexpr double smallest_step = 0.02;
-constexpr double pixel_penalty = 0.1;
 // Vertices on an image are fitted to within this; what others were sure of and is fitted less well is polished again.
 // A sixth of it lets exact images move, and they follow the error of the segments: of 98 at MNIST, N = 100, 22 were
 // lost.
 constexpr double exact_misfit = 2e-2;
 constexpr double fit_tolerance = 0.35;  // of |f| from its target: images 30 % off come within it
-constexpr double same_image = 0.4;      // relative distance within which two candidates stand for one image
+constexpr double same_candidate = 0.4;  // relative distance within which two candidates stand for one image
 // An image is confirmed when the flow without it misses half as much again as the flow with it, and that itself hardly
 // misses. Measured (Fashion-MNIST, N = 20 and 50): so it is for images up to 0.13 off; images 0.3 off come to 1.3
 // times, wrong ones to 1.1.
 constexpr double necessary = 1.5, trusted_mismatch = 0.05;
 constexpr double idle = 1.15;           // times the mismatch: less, and an image does nothing
 constexpr double worth_going_on = 0.9;  // of the mismatch before: less of a fall in a round, and it is the last
-constexpr double unexplained = 0.5;     // above this mismatch, the candidates say nothing of the training
 // Rows of the kernel of what follows, one for each image and output, that is decomposed in every segment of every step.
 constexpr std::int64_t largest_kernel = 4000;
 
@@ -63,7 +62,7 @@ class Polish {
  public:
   // The network of `released` has to be dense.
   Polish(const Subject& subject, const TrainedNetwork& released, const Settings& settings,
-         const std::optional<RowSpan>& span, Progress& progress, StateStore& store)
+         const std::optional<RowSpan>& span, Job& job)
       : network_(*released.dense()),
         settings_(settings),
         basis_(span ? span->basis.to(at::kFloat) : Tensor()),
@@ -72,31 +71,30 @@ class Polish {
         norm_(trained_.minus(initial_).squared_norm()),
         bounds_(subject.space, basis_, pixel_penalty),
         size_(subject.space, span ? span->basis : Tensor()),
-        progress_(progress),
-        store_(store) {
+        job_(job) {
     if (span) most_ = span->rank + 1;
     if (span && span->rank <= largest_rank) deflation_.emplace(subject, *span);
   }
 
   Reconstruction run(const HandOver& hand_over) {
     const Tensor sure = hand_over.confirmed.defined() ? hand_over.confirmed : hand_over.candidates.slice(0, 0, 0);
-    kept_ = store_.take();
+    kept_ = job_.state.take();
     if (!kept_.empty()) {
       restore(kept_);
     } else if (!arrange(bounds_.from_images(at::cat({sure, hand_over.candidates})), sure.size(0))) {
-      return not_applicable("the trained network fits none of the images that were handed on");
+      return not_applicable("the trained network fits none of the candidates of the attacks before it");
     }
-    if (moving().size(0) == 0) return not_applicable("all images that were handed on are exact");
+    if (moving().size(0) == 0) return not_applicable("all candidates of the attacks before it are exact");
     for (;; ++round_) {
-      progress_.stage(fmt::format("flow: round {}, {} images are exact, {} follow, {} are free", round_ + 1, exact_,
-                                  following_, free()));
+      job_.progress.stage(fmt::format("flow: round {}, {} images are exact, {} follow, {} are free", round_ + 1, exact_,
+                                      following_, free()));
       const double before = mismatch_;
       polish();
       judge();
       snapped_ = snap();
       // Where the first round's flow diverges, the next goes on without the images that made it so.
       const bool fruitless = snapped_.size(0) == 0 && round_ > 0 && !(mismatch_ < worth_going_on * before);
-      if (round_ + 1 == settings_.rounds || fruitless || progress_.out_of_time()) break;
+      if (round_ + 1 == settings_.rounds || fruitless || job_.progress.out_of_time()) break;
       const Tensor exact = at::cat({images_.narrow(0, 0, exact_), snapped_});
       if (!arrange(at::cat({exact, needed()}), exact.size(0))) break;  // what was judged last is what there is
       if (moving().size(0) == 0) {
@@ -192,13 +190,13 @@ class Polish {
       }
     }
     const double image_rate = step_length * bounds_.width() / std::sqrt(static_cast<double>(images.size(1)));
-    for (; step < settings_.steps && !progress_.out_of_time(); ++step) {
-      if (step > 0 && store_.due()) {
+    for (; step < settings_.steps && !job_.progress.out_of_time(); ++step) {
+      if (step > 0 && job_.state.due()) {
         State polishing = State().set("step", step).set("images", image_steps.state());
         if (coefficient_steps) {
           polishing.set("coefficient_rate", coefficient_rate).set("coefficients", coefficient_steps->state());
         }
-        store_.keep(state().set("polish", polishing));
+        job_.state.keep(state().set("polish", polishing));
       }
       const double share = static_cast<double>(step) / static_cast<double>(settings_.steps);
       const auto loss = flow_loss(network_, initial_, trained_, present(), settings_.plan, sharpened(share));
@@ -215,18 +213,18 @@ class Polish {
         coefficient_steps->step(coefficients_, loss.by_coefficients, coefficient_rate * step_size(share));
       }
       ++result_.iterations;
-      progress_.step(step + 1, settings_.steps, fmt::format("mismatch {:.4f}", loss.value));
+      job_.progress.step(step + 1, settings_.steps, fmt::format("mismatch {:.4f}", loss.value));
     }
   }
 
   // Vertices of the pixel polytope that the polished images lead to: exact, where they agree.
   Tensor snap() {
-    if (!deflation_ || progress_.out_of_time()) return images_.slice(0, 0, 0);
-    progress_.stage("flow: vertices near what is polished");
+    if (!deflation_ || job_.progress.out_of_time()) return images_.slice(0, 0, 0);
+    job_.progress.stage("flow: vertices near what is polished");
     deflation_->accept(bounds_.to_images(images_.narrow(0, 0, exact_)));
     const Tensor before = deflation_->known().to(at::kFloat);
     NullStore no_store;
-    deflation_->offer(moving().to(at::kDouble), progress_, no_store);
+    deflation_->offer(moving().to(at::kDouble), job_.progress, no_store);
     const Tensor after = deflation_->known().to(at::kFloat);  // some of those before may be gone, or better now
     std::vector<Tensor> found{after.slice(0, 0, 0)};
     for (std::int64_t i = 0; i < after.size(0); ++i) {
@@ -242,13 +240,13 @@ class Polish {
   // How many times the mismatch is what it is without each of those that follow; nothing where one follows alone, for
   // without it there is no flow.
   void judge() {
-    progress_.stage("flow: with and without each image");
+    job_.progress.stage("flow: with and without each image");
     necessity_.clear();
     mismatch_ = mismatch_of(present());
     for (std::int64_t i = exact_; i < followers() && followers() > 1; ++i) {
       const auto without = [&](const Tensor& rows) { return at::cat({rows.slice(0, 0, i), rows.slice(0, i + 1)}); };
       necessity_.push_back(mismatch_of({without(images_), without(targets_), coefficients_}) / mismatch_);
-      progress_.step(i - exact_ + 1, following_, "");
+      job_.progress.step(i - exact_ + 1, following_, "");
     }
   }
 
@@ -298,7 +296,7 @@ class Polish {
     }
     result_.relative_loss = mismatch_;
     result_.loss_final = mismatch_ * norm_;
-    if (mismatch_ >= unexplained) {
+    if (mismatch_ >= most_unexplained) {
       result_.status = Status::inconclusive;
       result_.reason = fmt::format(
           "training on the images that were handed on ends {:.0f} % of the parameters' change away from where it did: "
@@ -309,7 +307,7 @@ class Polish {
   }
 
   bool is_near_any(const Tensor& images, const Tensor& image) const {
-    return (size_.relative_distances(images, image) < same_image).any().item<bool>();
+    return (size_.relative_distances(images, image) < same_candidate).any().item<bool>();
   }
 
   const DenseNetwork& network_;
@@ -319,8 +317,7 @@ class Polish {
   double norm_;
   PixelBounds bounds_;
   ImageSize size_;
-  Progress& progress_;
-  StateStore& store_;
+  Job& job_;
   State kept_;  // of an interrupted run, until it is taken up
   std::optional<Deflation> deflation_;
   std::int64_t most_ = std::numeric_limits<std::int64_t>::max();  // images that there may be
@@ -334,18 +331,7 @@ class Polish {
   Reconstruction result_;
 };
 
-}  // namespace
-
-std::vector<OptionSpec> Flow::options() const {
-  return {{"segments", "exponential segments that training is followed in", "8"},
-          {"flow-steps", "Adam steps of a round", "150"},
-          {"flow-rounds", "rounds of polishing at most, each followed by what leads candidates to exact images", "4"}};
-}
-
-void Flow::validate(const OptionValues& options) const { static_cast<void>(parse(options)); }
-
-Estimate Flow::estimate(const Subject& subject, std::int64_t images, const OptionValues& options) const {
-  const Settings settings = parse(options);
+Estimate estimate(const Settings& settings, const Subject& subject, std::int64_t images) {
   if (subject.loss != LossKind::squared) return {};
   const auto segments = static_cast<double>(settings.plan.segments), count = static_cast<double>(images);
   const Estimate there =
@@ -354,9 +340,7 @@ Estimate Flow::estimate(const Subject& subject, std::int64_t images, const Optio
   return {3 * there.products * sweeps, seconds_of_snaps(count, count), there.bytes};
 }
 
-Reconstruction Flow::run(const Subject& subject, const HandOver& hand_over, const OptionValues& options, Generator&,
-                         Progress& progress, StateStore& store) const {
-  const Settings settings = parse(options);
+Reconstruction run(const Settings& settings, const Subject& subject, const HandOver& hand_over, Job& job) {
   if (subject.loss != LossKind::squared) {
     return not_applicable(
         "gradient flow in exponential segments is that of the squared loss, and the model's is another");
@@ -374,7 +358,7 @@ Reconstruction Flow::run(const Subject& subject, const HandOver& hand_over, cons
     return not_applicable("every image that the row space counts is confirmed already: nothing is left to find");
   }
   if (!hand_over.candidates.defined() || hand_over.candidates.size(0) == 0) {
-    return not_applicable("no attack before it handed candidates on; run it after finite-width");
+    return not_applicable("there are no candidates from an attack before it; run it after finite-width");
   }
   const std::int64_t sure = hand_over.confirmed.defined() ? hand_over.confirmed.size(0) : 0;
   if (std::max<std::int64_t>(sure, 1) * released.network->outputs() > largest_kernel) {
@@ -383,8 +367,27 @@ Reconstruction Flow::run(const Subject& subject, const HandOver& hand_over, cons
                     "more than {} rows",
                     sure, released.network->outputs(), largest_kernel));
   }
-  progress.stage("flow: row space of the first layer's change");
-  return Polish(subject, released, settings, row_span_of(released).span, progress, store).run(hand_over);
+  job.progress.stage("flow: row space of the first layer's change");
+  return Polish(subject, released, settings, row_span_of(released).span, job).run(hand_over);
+}
+
+}  // namespace
+
+Attack flow_attack() {
+  Attack attack;
+  attack.name = "flow";
+  attack.description =
+      "refines the candidates of other attacks and tests them by the training that these images would have caused";
+  attack.needs = "the same as finite-width, the squared loss, and candidates from an attack before it";
+  attack.does_not_apply =
+      "losses other than the squared one; no candidates from an attack before it, or nothing left to find; it does not "
+      "search by itself";
+  attack.options = {
+      {"segments", "exponential segments that training is followed in", "8"},
+      {"flow-steps", "Adam steps of a round", "150"},
+      {"flow-rounds", "rounds of refinement at most, each followed by linear programmes towards exact images", "4"}};
+  attack.configure = configured_by(parse, estimate, run);
+  return attack;
 }
 
 }  // namespace afterimage

@@ -72,18 +72,7 @@ FrankWolfePlan parse(const OptionValues& options) {
   return plan;
 }
 
-}  // namespace
-
-std::vector<OptionSpec> InfiniteWidth::options() const {
-  return {{"frank-wolfe-rounds", "rounds of adding and sliding images at most; it ends before when nothing is gained",
-           "200"},
-          {"climbers", "points that look for a missing image in a round", "300"}};
-}
-
-void InfiniteWidth::validate(const OptionValues& options) const { static_cast<void>(parse(options)); }
-
-Estimate InfiniteWidth::estimate(const Subject& subject, std::int64_t images, const OptionValues& options) const {
-  const FrankWolfePlan plan = parse(options);
+Estimate estimate(const FrankWolfePlan& plan, const Subject& subject, std::int64_t images) {
   const auto count = static_cast<double>(images), climbers = static_cast<double>(plan.climbers);
   if (const TrainedNetwork* released = subject.trained_network()) {
     // Whether it applies: the tangent kernel of one output at the start, in float64. Hardly any network is wide enough.
@@ -99,9 +88,7 @@ Estimate InfiniteWidth::estimate(const Subject& subject, std::int64_t images, co
           8 * (8 * count * count + climbers * (count + pixels))};
 }
 
-Reconstruction InfiniteWidth::run(const Subject& subject, const HandOver& hand_over, const OptionValues& options,
-                                  Generator& random, Progress& progress, StateStore& store) const {
-  const FrankWolfePlan plan = parse(options);
+Reconstruction run(const FrankWolfePlan& plan, const Subject& subject, const HandOver& hand_over, Job& job) {
   Reconstruction result;
   if (hand_over.complete) {
     return not_applicable(
@@ -119,14 +106,14 @@ Reconstruction InfiniteWidth::run(const Subject& subject, const HandOver& hand_o
       return not_applicable(released.network->architecture() + " has no infinite-width kernel in closed form");
     }
     kernel = dense->infinite_kernel();
-    const double narrow = width_gap(released, subject.space, *kernel, random);
+    const double narrow = width_gap(released, subject.space, *kernel, job.random);
     if (!std::isfinite(narrow)) {
       return not_applicable(
           fmt::format("the tangent kernel of {} images is singular or not finite: the network is far too narrow, or "
                       "its weights too large, for its infinite width to say anything of it",
                       learned_images));
     }
-    const double strayed = training_gap(released, subject.space, random);
+    const double strayed = training_gap(released, subject.space, job.random);
     if (!std::isfinite(strayed)) return not_applicable(nothing_learned);
     result.evidence["width_gap"] = narrow;
     result.evidence["training_gap"] = strayed;
@@ -140,13 +127,12 @@ Reconstruction InfiniteWidth::run(const Subject& subject, const HandOver& hand_o
     }
     learned = std::make_shared<NetworkChange>(released.network, released.initial, released.trained);
   }
-  const Measure found =
-      frank_wolfe(*learned, *kernel, subject.space, hand_over.confirmed, plan, random, progress, store);
+  const Measure found = frank_wolfe(*learned, *kernel, subject.space, hand_over.confirmed, plan, job);
   if (!std::isfinite(found.residuals.back())) return not_applicable(nothing_learned);
   result.iterations = found.iterations;
   result.relative_loss = found.residuals.back();
   result.evidence["unexplained_by_round"] = found.residuals;
-  if (!(*result.relative_loss <= unexplained) && !progress.out_of_time()) {
+  if (!(*result.relative_loss <= unexplained) && !job.progress.out_of_time()) {
     result.status = Status::not_applicable;
     result.reason = fmt::format(
         "{:.0f} % of what training changed of the outputs is not explained by the analytic kernel: the network is too "
@@ -158,6 +144,25 @@ Reconstruction InfiniteWidth::run(const Subject& subject, const HandOver& hand_o
   result.coefficients = found.coefficients.to(at::kFloat);
   result.evidence["support"] = found.images.size(0);
   return result;
+}
+
+}  // namespace
+
+Attack infinite_width_attack() {
+  Attack attack;
+  attack.name = "infinite-width";
+  attack.description =
+      "training images whose analytic kernel functions add up to the change of the outputs by training";
+  attack.needs =
+      "the network's answers to any image, before and after training; its architecture; the pixel range; of a finite "
+      "network initial and trained weights as well, to decide whether it is wide enough";
+  attack.does_not_apply = "networks without a closed-form infinite-width kernel";
+  attack.options = {{"frank-wolfe-rounds",
+                     "rounds of adding and sliding images at most; it ends before when nothing is gained", "200"},
+                    {"climbers", "points that search for a missing image in a round", "300"}};
+  attack.works_without_weights = true;
+  attack.configure = configured_by(parse, estimate, run);
+  return attack;
 }
 
 }  // namespace afterimage

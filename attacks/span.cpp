@@ -1,193 +1,95 @@
 #include "attacks/span.h"
 
-#include <fmt/format.h>
-
-#include <algorithm>
-#include <cmath>
-
-#include "attacks/last_layer.h"
 #include "attacks/solver/cost.h"
+#include "attacks/solver/last_layer.h"
+#include "attacks/solver/row_span.h"
 
 namespace afterimage {
 namespace {
 
-// A fall by less than this between neighbours is how any spectrum falls. Rounding in float32 training leaves ratios of
-// tens and more; the spectrum of a change under Adam has none above 2.
-constexpr double least_gap = 3;
-// The last fifth of a noise spectrum thins out towards zero and has gaps of its own.
-constexpr double largest_rank_share = 0.8;
-// Of nine networks (20 to 800 images of MNIST and Fashion-MNIST; SGD, Adam, mini-batches, augmentation) ranks from here
-// to largest_rank_share give AUCs of 0.64 to 1.00, nowhere more than 0.02 below what the best single rank of 0.5 to 0.7
-// gives.
-constexpr double least_rank_share = 0.5;
-constexpr double smallest_share_left = 1e-14;  // of ||x||^2, in float64
-constexpr double still_column = 1.5;           // of a column of noise, whose norm varies by 1 / sqrt(2 rows)
-// Below the rank there is rounding alone, of weights stored in bfloat16 too. Where one direction rules, as the mean of
-// bright images that no mean was taken off, the values fall once after it as well, to a tenth or so.
-constexpr double largest_rest = 0.03;
-constexpr double rounding = 1e-7;  // of float32, relative to the largest singular value
+struct Settings {};
 
-struct Spectrum {
-  Tensor values;  // [k] descending
-  Tensor rows;    // [k, d]
-};
+Settings parse(const OptionValues&) { return {}; }
 
-Spectrum spectrum_of(const Tensor& matrix) {
-  auto [u, s, vh] = at::linalg_svd(matrix, /*full_matrices=*/false);
-  return {s, vh};
-}
-
-struct Fall {
-  std::int64_t rank = 0;
-  double gap = 1;
-};
-
-Fall largest_fall(const std::vector<double>& values) {
-  Fall fall;
-  const auto last = static_cast<std::int64_t>(largest_rank_share * static_cast<double>(values.size()));
-  const double floor = rounding * values.front();
-  for (std::int64_t k = 1; k < last; ++k) {
-    if (values[k - 1] < floor) break;
-    const double gap = values[k - 1] / std::max(values[k], floor);
-    if (gap > fall.gap && values[k] < largest_rest * values.front()) fall = {k, gap};
-  }
-  return fall;
-}
-
-struct Decomposition {
-  double decay = 1;
-  Spectrum spectrum;  // of W_f - decay W_0
-  std::vector<double> values;
-  Fall fall;
-};
-
-// W_f = rho W_0 + S with S in a span: outside the directions in which W_f - rho W_0 is large only rho W_0 is left, so
-// regressing there gives rho; a better rho shows the directions more clearly. Without decay it settles at once.
-Decomposition decompose(const Tensor& initial, const Tensor& trained) {
-  constexpr int most_rounds = 30;
-  constexpr double settled = 1e-10, none = 1e-6;
-  Decomposition found;
-  for (int round = 0; round < most_rounds; ++round) {
-    found.spectrum = spectrum_of(trained - found.decay * initial);
-    found.values = to_doubles(found.spectrum.values);
-    found.fall = largest_fall(found.values);
-    const std::int64_t large = found.fall.gap >= least_gap ? found.fall.rank : found.spectrum.rows.size(0) / 2;
-    const Tensor leading = found.spectrum.rows.narrow(0, 0, large);
-    const auto outside = [&](const Tensor& w) { return w - at::mm(at::mm(w, leading.t()), leading); };
-    const Tensor w0 = outside(initial), wf = outside(trained);
-    if (w0.count_nonzero().item<std::int64_t>() == 0) break;  // nothing that could have decayed
-    double next = ((wf * w0).sum() / w0.square().sum()).item<double>();
-    if (std::abs(next - 1) < none) next = 1;  // rounding
-    if (std::abs(next - found.decay) < settled) break;
-    found.decay = next;
-  }
-  return found;
-}
-
-}  // namespace
-
-SpanSearch find_row_span(const Tensor& initial, const Tensor& trained) {
-  // Pixels that no training image changes (a black margin) have columns that are exactly zero: they say nothing of
-  // noise.
-  const Tensor w0 = initial.to(at::kDouble), wf = trained.to(at::kDouble);
-  const Tensor live = at::nonzero((wf - w0).abs().amax(0) > 0).squeeze(1);
-  if (live.numel() == 0) return {std::nullopt, "the first layer did not change at all", {}, {}};
-  const Tensor live_initial = w0.index_select(1, live), live_trained = wf.index_select(1, live);
-
-  const auto over_all_pixels = [&](const Tensor& rows) {
-    return at::zeros({rows.size(0), initial.size(1)}, at::kDouble).index_copy_(1, live, rows);
-  };
-  const Decomposition found = decompose(live_initial, live_trained);
-  if (found.fall.gap < least_gap) {
-    return {
-        std::nullopt,
-        fmt::format("the spectrum of the first layer's change has no fall: its {} singular values go from {:.3g} to "
-                    "{:.3g} and fall nowhere to what could be rounding by more than {:.2f}, so it has full rank, as "
-                    "under Adam or with as many images as pixels",
-                    found.values.size(), found.values.front(), found.values.back(), found.fall.gap),
-        found.values, over_all_pixels(found.spectrum.rows)};
-  }
-  RowSpan span{found.decay, found.values, found.fall.rank, found.fall.gap, 0, {}};
-  double noise = 0;
-  for (auto k = static_cast<std::size_t>(span.rank); k < found.values.size(); ++k)
-    noise += found.values[k] * found.values[k];
-  span.rounding = std::sqrt(noise / static_cast<double>(initial.size(0) * (live.numel() - span.rank)));
-  span.basis = over_all_pixels(found.spectrum.rows.narrow(0, 0, span.rank));
-  return {span, "", found.values, {}};
-}
-
-SpanSearch find_row_span(const Tensor& trained) {
-  const Tensor none = at::zeros_like(trained);
-  SpanSearch all = find_row_span(none, trained);
-  if (!all.span) return all;
-  // A pixel that no training image changes still has the weights that it began with.
-  const double noise = all.span->rounding * std::sqrt(static_cast<double>(trained.size(0)));
-  return find_row_span(none, trained.masked_fill(trained.norm(2, 0) < still_column * noise, 0));
-}
-
-SpanSearch row_span_of(const TrainedNetwork& released) {
-  const DenseNetwork* dense = released.dense();
-  if (dense == nullptr) return {std::nullopt, "the first layer is not dense", {}, {}};
-  const std::string weight = dense->first_weight();
-  return find_row_span(released.initial.at(weight), released.trained.at(weight));
-}
-
-Tensor distance_to_span(const RowSpan& span, const Tensor& images) {
-  const Tensor x = images.to(at::kDouble);
-  const Tensor rest = x - at::mm(at::mm(x, span.basis.t()), span.basis);
-  const Tensor norm = x.norm(2, 1);
-  return at::where(norm > 0, rest.norm(2, 1) / norm.clamp_min(1e-300), at::ones_like(norm));
-}
-
-Tensor distance_to_leading(const Tensor& directions, const Tensor& images) {
-  const auto rank_at = [&](double share) {
-    return static_cast<std::int64_t>(share * static_cast<double>(directions.size(0)));
-  };
-  const std::int64_t first = std::max<std::int64_t>(1, rank_at(least_rank_share));
-  const std::int64_t ranks = std::max<std::int64_t>(1, rank_at(largest_rank_share) - first);
-  const Tensor x = images.to(at::kDouble);
-  const Tensor size = x.square().sum(1, /*keepdim=*/true);
-  const Tensor held = at::mm(x, directions.t()).square_().cumsum(1).narrow(1, first - 1, ranks);
-  const Tensor left = ((size - held) / size).clamp_(smallest_share_left, 1).nan_to_num_(/*nan=*/1);
-  return left.log_().mean(1) / 2;
-}
-
-Estimate Span::estimate(const Subject& subject, std::int64_t, const OptionValues&) const {
+Estimate estimate(const Settings&, const Subject& subject, std::int64_t) {
   return cost_of_span(sizes_of(std::get<TrainedNetwork>(subject.released)));
 }
 
-Reconstruction Span::run(const Subject& subject, const HandOver&, const OptionValues&, Generator&, Progress& progress,
-                         StateStore&) const {
-  const auto& released = std::get<TrainedNetwork>(subject.released);
-  if (const auto last = trained_last_layer(released)) {
-    progress.stage("span: spectrum of the last layer's change");
-    return probe_last_layer(released, subject.loss, *last);
+// Where the rank of the layer's change says nothing: by the outputs alone.
+Reconstruction by_fit(const TrainedNetwork& released, const std::string& evidence) {
+  Reconstruction result;
+  result.evidence["membership_by"] = "how near the outputs are to targets of the squared loss: " + evidence;
+  result.claim.membership = [&released](const Tensor& images) { return distance_to_targets(released, images).neg(); };
+  return result;
+}
+
+Reconstruction probe_last_layer(const TrainedNetwork& released, std::optional<LossKind> loss, const LastLayer& layer) {
+  const SpanSearch search = find_feature_span(released, layer);
+  Reconstruction result;
+  if (search.span) {
+    result.evidence["rank"] = search.span->rank;
+    result.evidence["gap"] = search.span->gap;
+    result.evidence["weight_decay_factor"] = search.span->decay;
+    result.evidence["membership_by"] = "the distance of features to the row space of the last layer's change";
+    result.claim.membership = [&released, layer, span = *search.span](const Tensor& images) {
+      return distance_to_span(span, last_layer_features(released, layer, images)).neg();
+    };
+  } else if (loss == LossKind::squared) {
+    result = by_fit(released, search.evidence);
+  } else {
+    result = not_applicable("only the last layer was trained, and " + search.evidence);
   }
-  progress.stage("span: spectrum of the first layer's change");
+  result.evidence["layer"] = "last";
+  result.evidence["singular_values"] = search.singular_values;
+  return result;
+}
+
+Reconstruction probe_first_layer(const TrainedNetwork& released) {
   Reconstruction result;
   const SpanSearch search = row_span_of(released);
+  if (!search.span && !search.directions.defined()) result = not_applicable(search.evidence);
   result.evidence["singular_values"] = search.singular_values;
-  if (!search.span && !search.directions.defined()) {
-    result.status = Status::not_applicable;
-    result.reason = search.evidence;
-    return result;
-  }
-  if (!search.span) {
+  if (search.span) {
+    result.evidence["rank"] = search.span->rank;
+    result.evidence["gap"] = search.span->gap;
+    result.evidence["weight_decay_factor"] = search.span->decay;
+    result.claim.membership = [span = *search.span](const Tensor& images) {
+      return distance_to_span(span, images).neg();
+    };
+  } else if (search.directions.defined()) {
     result.evidence["rank"] = nullptr;
     result.evidence["no_rank"] = search.evidence;
     result.evidence["membership_by"] = "how much of an image is left outside the directions that changed most";
     result.claim.membership = [directions = search.directions](const Tensor& images) {
       return distance_to_leading(directions, images).neg();
     };
-    return result;
   }
-  result.evidence["rank"] = search.span->rank;
-  result.evidence["gap"] = search.span->gap;
-  result.evidence["weight_decay_factor"] = search.span->decay;
-  result.claim.membership = [span = *search.span](const Tensor& images) {
-    return distance_to_span(span, images).neg();
-  };
   return result;
+}
+
+Reconstruction run(const Settings&, const Subject& subject, const HandOver&, Job& job) {
+  const auto& released = std::get<TrainedNetwork>(subject.released);
+  if (const auto last = trained_last_layer(released)) {
+    job.progress.stage("span: spectrum of the last layer's change");
+    return probe_last_layer(released, subject.loss, *last);
+  }
+  job.progress.stage("span: spectrum of the first layer's change");
+  return probe_first_layer(released);
+}
+
+}  // namespace
+
+Attack span_attack() {
+  Attack attack;
+  attack.name = "span";
+  attack.description =
+      "counts the training images, and distinguishes them from others, by the row space of the first layer's change, "
+      "or of the last layer's where it alone was trained; does not count after Adam or with nearly as many images as "
+      "pixels, but still distinguishes";
+  attack.needs = "initial and trained first-layer weights, the mean that was subtracted";
+  attack.does_not_apply = "a first layer that is not dense, unless the last layer alone was trained";
+  attack.configure = configured_by(parse, estimate, run);
+  return attack;
 }
 
 }  // namespace afterimage

@@ -6,28 +6,25 @@
 #include "attacks/solver/deflation.h"
 
 namespace afterimage {
-std::vector<OptionSpec> Vertices::options() const {
-  return {
-      {"directions", "random directions at most; the search ends before when they stop leading to new images", "400"}};
-}
+namespace {
 
-void Vertices::validate(const OptionValues& options) const {
-  static_cast<void>(options.whole("directions", 0, 10'000'000));
-}
+struct Settings {
+  std::int64_t directions;
+};
 
-Estimate Vertices::estimate(const Subject& subject, std::int64_t images, const OptionValues& options) const {
+Settings parse(const OptionValues& options) { return {options.whole("directions", 0, 10'000'000)}; }
+
+Estimate estimate(const Settings& settings, const Subject& subject, std::int64_t images) {
   Estimate estimate = cost_of_span(sizes_of(std::get<TrainedNetwork>(subject.released)));
-  const auto rank = static_cast<double>(images);
   if (images <= most_missing_for_a_sweep) {
     estimate.programme_seconds =
-        seconds_of_programmes(static_cast<double>(options.whole("directions", 0, 10'000'000)), rank);
+        seconds_of_programmes(static_cast<double>(settings.directions), static_cast<double>(images));
   }
   return estimate;
 }
 
-Reconstruction Vertices::run(const Subject& subject, const HandOver& hand_over, const OptionValues& options,
-                             Generator& random, Progress& progress, StateStore&) const {
-  progress.stage("vertices: row space of the first layer's change");
+Reconstruction run(const Settings& settings, const Subject& subject, const HandOver& hand_over, Job& job) {
+  job.progress.stage("vertices: row space of the first layer's change");
   Reconstruction result;
   const auto& released = std::get<TrainedNetwork>(subject.released);
   const SpanSearch search = row_span_of(released);
@@ -45,12 +42,13 @@ Reconstruction Vertices::run(const Subject& subject, const HandOver& hand_over, 
   }
   Deflation deflation(subject, *search.span);
   deflation.accept(hand_over.confirmed);
-  progress.stage(fmt::format("vertices: linear programmes in {} dimensions", deflation.rank()));
+  job.progress.stage(fmt::format("vertices: linear programmes in {} dimensions", deflation.rank()));
   if (hand_over.candidates.defined()) {
     NullStore no_store;
-    deflation.offer(at::mm(hand_over.candidates.to(at::kDouble), deflation.polytope().basis().t()), progress, no_store);
+    deflation.offer(at::mm(hand_over.candidates.to(at::kDouble), deflation.polytope().basis().t()), job.progress,
+                    no_store);
   }
-  deflation.sweep(options.whole("directions", 0, 10'000'000), random, progress);
+  deflation.sweep(settings.directions, job.random, job.progress);
 
   result.claim = deflation.claim(at::zeros({0, released.network->inputs()}, at::kFloat));
   result.complete = deflation.missing() == 0;
@@ -58,7 +56,7 @@ Reconstruction Vertices::run(const Subject& subject, const HandOver& hand_over, 
   result.evidence["fewest_active_bounds"] = deflation.fewest_active();
   if (result.claim.images.size(0) > 0) return result;
   result.claim = {};
-  if (progress.out_of_time()) {
+  if (job.progress.out_of_time()) {
     result.status = Status::inconclusive;
     result.reason = "there was no time for the linear programmes that would tell";
   } else {
@@ -69,6 +67,20 @@ Reconstruction Vertices::run(const Subject& subject, const HandOver& hand_over, 
         deflation.rank());
   }
   return result;
+}
+
+}  // namespace
+
+Attack vertices_attack() {
+  Attack attack;
+  attack.name = "vertices";
+  attack.description = "exact training images where the row space of the first layer's change meets the pixel range";
+  attack.needs = "initial and trained first-layer weights, the mean that was subtracted, the pixel range";
+  attack.does_not_apply = "where span counts no images; images with few pixels at black or white";
+  attack.options = {
+      {"directions", "random directions at most; the search ends before when they stop leading to new images", "400"}};
+  attack.configure = configured_by(parse, estimate, run);
+  return attack;
 }
 
 }  // namespace afterimage

@@ -6,9 +6,9 @@
 #include <algorithm>
 #include <cmath>
 
-#include "attacks/capacity.h"
-#include "attacks/last_layer.h"
-#include "attacks/span.h"
+#include "attacks/solver/capacity.h"
+#include "attacks/solver/last_layer.h"
+#include "attacks/solver/row_span.h"
 #include "models/dense_layers.h"
 #include "models/foundations/error.h"
 #include "models/foundations/text.h"

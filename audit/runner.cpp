@@ -6,7 +6,7 @@
 #include <chrono>
 #include <cmath>
 
-#include "attacks/capacity.h"
+#include "attacks/solver/capacity.h"
 #include "audit/exposure.h"
 #include "audit/forecast.h"
 #include "audit/interrupted.h"

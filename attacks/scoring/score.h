@@ -7,7 +7,7 @@
 #include <string>
 #include <vector>
 
-#include "attacks/claim.h"
+#include "attacks/scoring/claim.h"
 #include "models/foundations/statistics.h"
 #include "models/image_space.h"
 

@@ -1,9 +1,20 @@
 // What the parts of attacks take in time and memory, counted.
 #pragma once
 
-#include "attacks/attack.h"
+#include <cstdint>
+#include <vector>
+
+#include "attacks/subject.h"
 
 namespace afterimage {
+
+// What an attack takes at most, as far as this can be said before it begins.
+struct Estimate {
+  double products = 0;           // multiplications in matrix products
+  double programme_seconds = 0;  // of linear programmes and splitting, on one core of some 2020 machine
+  double bytes = 0;              // at its peak, beside the subject itself
+  double seconds = 0;            // of work that was tried on this machine, with the threads that there are
+};
 
 // Sizes that costs follow from.
 struct Sizes {

@@ -31,9 +31,9 @@ constexpr double largest_misfit = 0.8;
 constexpr double largest_wide_misfit = 0.6;
 // From a slack on of which three are a quarter of a 255th, a vertex where some bound has little support beside has to
 // be explained by rounding yet better: at Fashion-MNIST, N = 100, 0.1 at two on an image and 0.7 to 1.5 at 32 others,
-// 0.06 to 0.7 from one. (MNIST, N = 100: of 793 confirmed vertices two hang so, with 0.55 at one 0.3 off, 1.07 at an
-// image.)
-constexpr double mild_slack = 3e-4, well_supported = 0.9, largest_hanging_misfit = 0.3;
+// 0.06 to 0.7 from one. (MNIST, N = 100: of 793 confirmed vertices two are of this kind, with 0.55 at one 0.3 off, 1.07
+// at an image.)
+constexpr double mild_slack = 3e-4, well_supported = 0.9, largest_weak_misfit = 0.3;
 constexpr double no_limit = std::numeric_limits<double>::infinity();
 constexpr double accepted_slacks = 3;  // within which a bound is active at an image that another attack confirmed
 constexpr std::int64_t sweep_batch = 40, smallest_sweep_batch = 8, offer_batch = 32;
@@ -145,16 +145,15 @@ void Deflation::accept(const Tensor& images) {
   const Tensor coordinates = at::mm(images.to(at::kDouble), polytope_->basis().t());
   for (std::int64_t i = 0; i < coordinates.size(0); ++i) {
     if (is_known(coordinates[i], same_image)) continue;
-    const VertexSet fit = polytope_->refit(coordinates.narrow(0, i, 1), accepted_slacks);
-    add(coordinates[i], fit, 0);
+    add(coordinates[i], polytope_->refit(coordinates.narrow(0, i, 1), accepted_slacks).front());
   }
 }
 
-void Deflation::add(const Tensor& coordinates, const VertexSet& vertices, std::size_t row) {
+void Deflation::add(const Tensor& coordinates, const Vertex& fit) {
   known_ = at::cat({known_, coordinates.unsqueeze(0)});
-  known_leverage_ = at::cat({known_leverage_, at::full({1}, vertices.leverage[row], at::kDouble)});
-  known_firmness_ = at::cat({known_firmness_, at::full({1}, vertices.firmness[row], at::kDouble)});
-  known_active_ = at::cat({known_active_, at::full({1}, vertices.active[row], at::kLong)});
+  known_leverage_ = at::cat({known_leverage_, at::full({1}, fit.leverage, at::kDouble)});
+  known_firmness_ = at::cat({known_firmness_, at::full({1}, fit.firmness, at::kDouble)});
+  known_active_ = at::cat({known_active_, at::full({1}, fit.active, at::kLong)});
 }
 
 void Deflation::retain(const Tensor& which) {
@@ -167,40 +166,40 @@ void Deflation::retain(const Tensor& which) {
 
 std::int64_t Deflation::fewest_active() const { return found() == 0 ? 0 : known_active_.min().item<std::int64_t>(); }
 
-std::int64_t Deflation::take(const VertexSet& vertices) {
-  const Tensor fits = fitted(subject_, at::mm(vertices.coordinates, polytope_->basis()).to(at::kFloat), fit_tolerance);
-  // The surest first, so that of two near each other the better is kept.
-  std::vector<std::size_t> order(vertices.leverage.size());
+std::int64_t Deflation::take(const std::vector<Vertex>& vertices) {
+  const Tensor images = at::mm(coordinates_of(vertices, rank()), polytope_->basis());
+  const Tensor fits = fitted(subject_, images.to(at::kFloat), fit_tolerance);
+  // The smallest leverage first, so that of two near each other the better is kept.
+  std::vector<std::size_t> order(vertices.size());
   std::iota(order.begin(), order.end(), std::size_t{0});
   std::stable_sort(order.begin(), order.end(),
-                   [&](std::size_t a, std::size_t b) { return vertices.leverage[a] < vertices.leverage[b]; });
+                   [&](std::size_t a, std::size_t b) { return vertices[a].leverage < vertices[b].leverage; });
   const double slack = polytope_->slack() / subject_.space.range();
   const auto most_misfit = [&](double leverage) {
     if (slack > largest_wide_slack) return largest_misfit;
     if (wide_) return largest_wide_misfit;
-    return slack > mild_slack && leverage > well_supported ? largest_hanging_misfit : no_limit;
+    return slack > mild_slack && leverage > well_supported ? largest_weak_misfit : no_limit;
   };
   const std::int64_t before = found();
   for (const auto i : order) {
-    if (vertices.leverage[i] > leverage_) break;
-    const auto row = static_cast<std::int64_t>(i);
-    const Tensor image = vertices.coordinates[row];
-    const Tensor pixels = subject_.space.pixels(at::mv(polytope_->basis().t(), image));
+    const Vertex& vertex = vertices[i];
+    if (vertex.leverage > leverage_) break;
+    const Tensor pixels = subject_.space.pixels(at::mv(polytope_->basis().t(), vertex.coordinates));
     const double contrast = (pixels.max() - pixels.min()).item<double>();
     if (contrast < least_contrast * (subject_.space.high - subject_.space.low)) continue;
-    if (vertices.firmness[i] < least_firmness()) continue;
-    if (fits.defined() && !fits[row].item<bool>()) {
-      if (found() == 0) keep(unfitted_, image);
+    if (vertex.firmness < least_firmness()) continue;
+    if (fits.defined() && !fits[static_cast<std::int64_t>(i)].item<bool>()) {
+      if (found() == 0) keep(unfitted_, vertex.coordinates);
       continue;
     }
-    if (vertices.misfit[i] > most_misfit(vertices.leverage[i])) {
-      keep(doubtful_, image);
+    if (vertex.misfit > most_misfit(vertex.leverage)) {
+      keep(doubtful_, vertex.coordinates);
       continue;
     }
-    if (is_known(image, same_image)) {
-      improve(image, vertices, i);
+    if (is_known(vertex.coordinates, same_image)) {
+      improve(vertex);
     } else if (missing() > 0) {
-      add(image, vertices, i);
+      add(vertex.coordinates, vertex);
     }
   }
   // Of the first few some may have been taken before there were others to compare them with.
@@ -214,13 +213,13 @@ double Deflation::least_firmness() const {
   return least_relative_firmness * known_firmness_.median().item<double>();
 }
 
-void Deflation::improve(const Tensor& image, const VertexSet& vertices, std::size_t row) {
-  const auto nearest = distances(image).argmin().item<std::int64_t>();
-  if (vertices.leverage[row] >= known_leverage_[nearest].item<double>()) return;
-  known_.select(0, nearest).copy_(image);
-  known_leverage_[nearest] = vertices.leverage[row];
-  known_firmness_[nearest] = vertices.firmness[row];
-  known_active_[nearest] = vertices.active[row];
+void Deflation::improve(const Vertex& vertex) {
+  const auto nearest = distances(vertex.coordinates).argmin().item<std::int64_t>();
+  if (vertex.leverage >= known_leverage_[nearest].item<double>()) return;
+  known_.select(0, nearest).copy_(vertex.coordinates);
+  known_leverage_[nearest] = vertex.leverage;
+  known_firmness_[nearest] = vertex.firmness;
+  known_active_[nearest] = vertex.active;
 }
 
 std::int64_t Deflation::offer(const Tensor& candidates, Progress& progress, StateStore& store) {
@@ -257,7 +256,7 @@ void Deflation::restore(const State& state) {
   if (state.whole("wide") != 0) widen();
 }
 
-std::int64_t Deflation::take_all(const VertexSet& vertices, Progress& progress) {
+std::int64_t Deflation::take_all(const std::vector<Vertex>& vertices, Progress& progress) {
   const std::int64_t taken = take(vertices);
   return taken + take_last(progress);
 }

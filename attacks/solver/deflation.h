@@ -1,12 +1,15 @@
-// The frame that reconstruction in the row span runs in: candidates are proposed, snapped to vertices of the pixel
-// polytope, confirmed without the truth, and fixed; then the rest is searched for (docs/methods.md, section 3). Whoever
-// proposes, what is confirmed is shared.
+// What is known of the images in a row span: candidates are led to vertices of the pixel polytope, confirmed without
+// the truth, and kept, so that the next search is for the rest (docs/methods.md, section 3).
 #pragma once
 
 #include <algorithm>
+#include <memory>
+#include <vector>
 
+#include "attacks/scoring/claim.h"
 #include "attacks/solver/image_size.h"
 #include "attacks/solver/pixel_polytope.h"
+#include "models/state.h"
 
 namespace afterimage {
 
@@ -81,14 +84,14 @@ class Deflation {
   bool is_known(const Tensor& coordinates, double within) const;
   // Of a vertex that is confirmed, beside those that are known.
   double least_firmness() const;
-  // As known; what is said of it is row `row` of `vertices`.
-  void add(const Tensor& coordinates, const VertexSet& vertices, std::size_t row);
-  // Puts `image` in the place of the known one that it resembles, if its bounds agree better.
-  void improve(const Tensor& image, const VertexSet& vertices, std::size_t row);
-  // Those that can be confirmed, the surest first, for as long as any may be missing.
-  std::int64_t take(const VertexSet& vertices);
+  // As known, at these coordinates [r]; `fit` is the fit to its bounds.
+  void add(const Tensor& coordinates, const Vertex& fit);
+  // Puts the vertex in the place of the known one that it resembles, if its bounds agree better.
+  void improve(const Vertex& vertex);
+  // Adds those that can be confirmed, the smallest leverage first, for as long as any may be missing.
+  std::int64_t take(const std::vector<Vertex>& vertices);
   // Those that can be confirmed, then the last image if it follows from them. All three return how many are new.
-  std::int64_t take_all(const VertexSet& vertices, Progress& progress);
+  std::int64_t take_all(const std::vector<Vertex>& vertices, Progress& progress);
   // Where the training set's own mean was taken off, its images sum to zero: the last follows from the others, as far
   // off as all of them together, near enough to lead to it.
   std::int64_t take_last(Progress& progress);

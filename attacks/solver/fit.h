@@ -1,7 +1,7 @@
 // What the trained network itself says of images that it may have been trained on.
 #pragma once
 
-#include "attacks/attack.h"
+#include "attacks/subject.h"
 
 namespace afterimage {
 

@@ -19,7 +19,7 @@ constexpr std::array ridges = {1e-9, 1e-8, 1e-7, 1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1
 constexpr double about_as_well = 1.1;
 constexpr double initial_deviation = 0.3;  // of a climber's pixels from the mean image
 constexpr double same_summit = 0.1;        // relative distance within which two summits are one
-constexpr double same_image = 0.03;        // and two images of the support
+constexpr double same_support = 0.03;      // and two images of the support
 constexpr double worth_adding = 0.3;       // of the highest summit
 constexpr double worth_keeping = 0.1;      // of what the highest summit explains
 constexpr double smallest_rate = 0.02;     // of the first one
@@ -55,13 +55,11 @@ bool gained(const std::vector<double>& rounds, double enough) {
 class Solver {
  public:
   Solver(const LearnedFunction& learned, const AnalyticNtk& kernel, const ImageSpace& space, const Tensor& start,
-         const FrankWolfePlan& plan, Generator& random, Progress& progress, StateStore& store)
+         const FrankWolfePlan& plan, Job& job)
       : learned_(learned),
         kernel_(kernel),
         plan_(plan),
-        random_(random),
-        progress_(progress),
-        store_(store),
+        job_(job),
         lower_(space.lower()),
         upper_(space.upper()),
         width_(space.width()),
@@ -79,11 +77,11 @@ class Solver {
 
   Measure run() {
     const double norm = probe_values_.square().mean().item<double>();
-    if (const State kept = store_.take(); !kept.empty()) restore(kept);
+    if (const State kept = job_.state.take(); !kept.empty()) restore(kept);
     for (auto round = static_cast<std::int64_t>(supports_.size());
-         round < plan_.rounds && !(round > 0 && progress_.out_of_time()); ++round) {
-      if (round > 0 && store_.due()) store_.keep(state());
-      progress_.stage(
+         round < plan_.rounds && !(round > 0 && job_.progress.out_of_time()); ++round) {
+      if (round > 0 && job_.state.due()) job_.state.keep(state());
+      job_.progress.stage(
           fmt::format("infinite-width: round {}, {} images{}", round + 1, result_.images.size(0),
                       result_.residuals.empty() ? "" : fmt::format(", {:.1e} left", result_.residuals.back())));
       const Summits found = summits();
@@ -113,7 +111,7 @@ class Solver {
         .set("residuals", result_.residuals)
         .set("supports", supports_)
         .set("iterations", result_.iterations)
-        .set("random", random_.get_state());
+        .set("random", job_.random.get_state());
   }
 
   void restore(const State& kept) {
@@ -124,12 +122,12 @@ class Solver {
     result_.residuals = kept.numbers("residuals");
     supports_ = kept.numbers("supports");
     result_.iterations = kept.whole("iterations");
-    random_.set_state(kept.tensor("random"));
+    job_.random.set_state(kept.tensor("random"));
     solve();
   }
 
   Tensor random_images(std::int64_t count) {
-    Tensor images = at::randn({count, learned_.inputs()}, random_, at::kFloat).mul_(initial_deviation * width_);
+    Tensor images = at::randn({count, learned_.inputs()}, job_.random, at::kFloat).mul_(initial_deviation * width_);
     return into_range(images);
   }
   Tensor& into_range(Tensor& images) const {
@@ -184,7 +182,7 @@ class Solver {
       into_range(points);
       heights = height.squeeze(1);
       ++result_.iterations;
-      progress_.step(step + 1, plan_.climb_steps, "climbing");
+      job_.progress.step(step + 1, plan_.climb_steps, "climbing");
     }
     const double highest = heights.max().item<double>();
     return {points.index_select(0, distinct(points, heights, worth_adding * highest, same_summit, result_.images)),
@@ -266,7 +264,7 @@ class Solver {
                 rates_ * (plan_.slide_rate * width_ * falling(step, plan_.slide_steps, last_rate)));
       into_range(result_.images);
       ++result_.iterations;
-      progress_.step(step + 1, plan_.slide_steps, "sliding");
+      job_.progress.step(step + 1, plan_.slide_steps, "sliding");
       if ((step + 1) % steps_a_solve == 0) solve();
     }
     solve();
@@ -275,7 +273,7 @@ class Solver {
   // The last slides, in float64, for as long as they gain. All images at one rate first; then those of little weight
   // faster than the others, because what is left of those moves them for as long as it is there.
   void polish(double highest) {
-    progress_.stage(fmt::format("infinite-width: {} images in float64", result_.images.size(0)));
+    job_.progress.stage(fmt::format("infinite-width: {} images in float64", result_.images.size(0)));
     prune(highest);
     if (result_.images.size(0) == 0) {  // no summit was added, or none has finite coefficients
       result_.images = result_.images.to(at::kDouble);
@@ -284,7 +282,7 @@ class Solver {
     choose_ridge();
     result_.images = result_.images.to(at::kDouble);
     const auto slide_while_it_gains = [&] {
-      for (std::int64_t slides = 0; slides < most_polishes && !progress_.out_of_time(); ++slides) {
+      for (std::int64_t slides = 0; slides < most_polishes && !job_.progress.out_of_time(); ++slides) {
         const double before = unexplained();
         const Tensor images = result_.images.clone();
         slide(polished_rate);
@@ -310,7 +308,7 @@ class Solver {
     if (result_.images.size(0) == 0) return;
     const Tensor worth = worths();
     const double least = std::min(worth_keeping * highest * highest, worth.max().item<double>());
-    const Tensor rows = distinct(result_.images, worth, least, same_image, result_.images.narrow(0, 0, 0));
+    const Tensor rows = distinct(result_.images, worth, least, same_support, result_.images.narrow(0, 0, 0));
     if (rows.numel() == result_.images.size(0)) return;
     result_.images = result_.images.index_select(0, rows);
     rates_ = rates_.index_select(0, rows);
@@ -320,9 +318,7 @@ class Solver {
   const LearnedFunction& learned_;
   const AnalyticNtk& kernel_;
   const FrankWolfePlan& plan_;
-  Generator& random_;
-  Progress& progress_;
-  StateStore& store_;
+  Job& job_;
   Tensor lower_, upper_;
   double width_;  // of an image's range, in that of a pixel
   Tensor probes_, probe_values_;
@@ -337,10 +333,9 @@ class Solver {
 }  // namespace
 
 Measure frank_wolfe(const LearnedFunction& learned, const AnalyticNtk& kernel, const ImageSpace& space,
-                    const Tensor& start, const FrankWolfePlan& plan, Generator& random, Progress& progress,
-                    StateStore& store) {
+                    const Tensor& start, const FrankWolfePlan& plan, Job& job) {
   const c10::NoGradGuard no_gradients;
-  return Solver(learned, kernel, bounds, start, plan, random, progress, store).run();
+  return Solver(learned, kernel, space, start, plan, job).run();
 }
 
 }  // namespace afterimage

@@ -7,7 +7,10 @@
 // way of those next to it.
 #pragma once
 
-#include "attacks/attack.h"
+#include <vector>
+
+#include "models/image_space.h"
+#include "models/job.h"
 #include "models/tangent/learned_function.h"
 
 namespace afterimage {
@@ -33,7 +36,6 @@ struct Measure {
 // empty where no image was worth adding. Every round may be kept. Throws Interrupted, and c10::LinAlgError where the
 // support's kernel is not positive definite with its ridge.
 Measure frank_wolfe(const LearnedFunction& learned, const AnalyticNtk& kernel, const ImageSpace& space,
-                    const Tensor& start, const FrankWolfePlan& plan, Generator& random, Progress& progress,
-                    StateStore& store);
+                    const Tensor& start, const FrankWolfePlan& plan, Job& job);
 
 }  // namespace afterimage

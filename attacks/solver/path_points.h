@@ -4,7 +4,7 @@
 
 #include <vector>
 
-#include "attacks/attack.h"
+#include "attacks/subject.h"
 
 namespace afterimage {
 

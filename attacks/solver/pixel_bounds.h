@@ -1,12 +1,14 @@
 // The soft penalty that keeps candidate images inside the pixel range.
 #pragma once
 
-#include "attacks/attack.h"
+#include "models/image_space.h"
 
 namespace afterimage {
 
-// weight * sum over images of the mean over pixels of the squared excess outside their bounds (Loo et al., appendix;
-// 0.1).
+// The weight that Loo et al. 2024 use (appendix).
+inline constexpr double pixel_penalty = 0.1;
+
+// weight * sum over images of the mean over pixels of the squared excess outside their bounds.
 class PixelBounds {
  public:
   virtual ~PixelBounds() = default;

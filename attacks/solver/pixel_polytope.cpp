@@ -8,6 +8,8 @@
 #include <algorithm>
 #include <atomic>
 #include <cmath>
+#include <numeric>
+#include <utility>
 
 #include "models/compute.h"
 
@@ -109,19 +111,13 @@ PixelPolytope::~PixelPolytope() = default;
 
 namespace {
 
-struct Fit {
-  Tensor coordinates;  // [r]
-  double leverage = 1;
-  std::int64_t active = 0;
-  double firmness = 0;
-  double misfit = 0;  // in units of the images
-};
-
 // Least squares over the bounds that are active at `vertex` [r]: with more of them than dimensions the slack and most
-// of the rounding average out.
-Fit fit_bounds(const Tensor& vertex, const Tensor& rows, const Tensor& lower, const Tensor& upper,
-               double first_tolerance, double later_tolerance) {
-  Fit fit{vertex};
+// of the rounding average out. `slack` is the unit of the misfit.
+Vertex fit_bounds(const Tensor& vertex, const Tensor& rows, const Tensor& lower, const Tensor& upper,
+                  double first_tolerance, double later_tolerance, double slack) {
+  Vertex fit;
+  fit.coordinates = vertex;
+  const auto no_fit = [&] { return Vertex{vertex, 1, fit.active}; };
   Tensor triangle, left;
   for (int i = 0; i < refits; ++i) {
     const double tolerance = i == 0 ? first_tolerance : later_tolerance;
@@ -129,13 +125,13 @@ Fit fit_bounds(const Tensor& vertex, const Tensor& rows, const Tensor& lower, co
     const Tensor low = (pixels - lower).abs() < tolerance, high = (pixels - upper).abs() < tolerance;
     const Tensor active = at::nonzero(low.logical_or(high)).squeeze(1);
     fit.active = active.numel();
-    if (fit.active < rows.size(1)) return {vertex, 1, fit.active};
+    if (fit.active < rows.size(1)) return no_fit();
     const Tensor equations = rows.index_select(0, active);
     const Tensor targets = at::where(high, upper, lower).index_select(0, active).unsqueeze(1);
     const auto [q, r] = at::linalg_qr(equations);
     const Tensor diagonal = r.diagonal().abs();
     constexpr double singular = 1e-9;
-    if (diagonal.min().item<double>() < singular * diagonal.max().item<double>()) return {vertex, 1, fit.active};
+    if (diagonal.min().item<double>() < singular * diagonal.max().item<double>()) return no_fit();
     fit.coordinates = at::linalg_solve_triangular(r, at::mm(q.t(), targets), /*upper=*/true).squeeze(1);
     fit.leverage = q.square().sum(1).max().item<double>();
     triangle = r;
@@ -144,14 +140,22 @@ Fit fit_bounds(const Tensor& vertex, const Tensor& rows, const Tensor& lower, co
   if (fit.leverage < largest_leverage) {
     const Tensor pixels = at::mv(rows, fit.coordinates);
     const double outside = at::maximum(lower - pixels, pixels - upper).max().item<double>();
-    if (outside > most_outside_in_slacks / active_in_slacks * later_tolerance) return {vertex, 1, fit.active};
+    if (outside > most_outside_in_slacks / active_in_slacks * later_tolerance) return no_fit();
     fit.firmness = at::linalg_svdvals(triangle).min().item<double>();
-    fit.misfit = left.norm().item<double>() / std::sqrt(std::max<double>(1, left.numel() - triangle.size(0)));
+    fit.misfit = left.norm().item<double>() / std::sqrt(std::max<double>(1, left.numel() - triangle.size(0))) / slack;
   }
   return fit;
 }
 
 }  // namespace
+
+Tensor coordinates_of(const std::vector<Vertex>& vertices, std::int64_t rank) {
+  const Tensor all = at::empty({static_cast<std::int64_t>(vertices.size()), rank}, at::kDouble);
+  for (std::size_t i = 0; i < vertices.size(); ++i) {
+    all.select(0, static_cast<std::int64_t>(i)).copy_(vertices[i].coordinates);
+  }
+  return all;
+}
 
 // The sum of the normals of the bounds that the pixels of one image [r] are near, each by how near: [r].
 Tensor PixelPolytope::outward(const Tensor& coordinates) const {
@@ -163,19 +167,11 @@ Tensor PixelPolytope::outward(const Tensor& coordinates) const {
 
 namespace {
 
-VertexSet vertices_of(std::int64_t count, std::int64_t rank) {
-  const auto n = static_cast<std::size_t>(count);
-  return {at::zeros({count, rank}, at::kDouble), std::vector<double>(n, 1.0), std::vector<std::int64_t>(n, 0),
-          std::vector<double>(n, 0.0), std::vector<double>(n, 0.0)};
-}
-
-void put(VertexSet& vertices, std::int64_t row, const Fit& fit, double slack) {
-  const auto i = static_cast<std::size_t>(row);
-  vertices.coordinates.select(0, row).copy_(fit.coordinates);
-  vertices.leverage[i] = fit.leverage;
-  vertices.active[i] = fit.active;
-  vertices.firmness[i] = fit.firmness;
-  vertices.misfit[i] = fit.misfit / slack;
+// As many vertices that lead nowhere.
+std::vector<Vertex> no_vertices(std::int64_t count, std::int64_t rank) {
+  Vertex none;
+  none.coordinates = at::zeros({rank}, at::kDouble);
+  return std::vector<Vertex>(static_cast<std::size_t>(count), none);
 }
 
 // `work` for each of `count` parts and the number of its thread, `at_once` a thread between two calls of `look` with
@@ -195,66 +191,61 @@ void each_on_a_thread(std::int64_t count, std::int64_t at_once, const Work& work
   }
 }
 
-void replace(VertexSet& vertices, std::int64_t row, const VertexSet& others, std::int64_t other) {
-  const auto to = static_cast<std::size_t>(row), from = static_cast<std::size_t>(other);
-  vertices.coordinates[row].copy_(others.coordinates[other]);
-  vertices.leverage[to] = others.leverage[from];
-  vertices.active[to] = others.active[from];
-  vertices.firmness[to] = others.firmness[from];
-  vertices.misfit[to] = others.misfit[from];
-}
-
 }  // namespace
 
-VertexSet PixelPolytope::refit(const Tensor& coordinates, double slacks) const {
-  VertexSet found = vertices_of(coordinates.size(0), rank());
-  for (std::int64_t i = 0; i < coordinates.size(0); ++i) {
-    put(found, i, fit_bounds(coordinates[i], box_.rows, lower_, upper_, slacks * slack_, active_in_slacks * slack_),
-        slack_);
-  }
+Vertex PixelPolytope::refit_one(const Tensor& coordinates, double slacks) const {
+  return fit_bounds(coordinates, box_.rows, lower_, upper_, slacks * slack_, active_in_slacks * slack_, slack_);
+}
+
+std::vector<Vertex> PixelPolytope::refit(const Tensor& coordinates, double slacks) const {
+  std::vector<Vertex> found;
+  for (std::int64_t i = 0; i < coordinates.size(0); ++i) found.push_back(refit_one(coordinates[i], slacks));
   return found;
 }
 
-void PixelPolytope::snap_group(const Tensor& candidates, std::int64_t first, VertexSet& found) const {
-  Tensor points = candidates, rows = at::arange(first, first + candidates.size(0));
-  for (int vertices = 0; vertices < most_vertices && points.size(0) > 0; ++vertices) {
+void PixelPolytope::snap_group(const Tensor& candidates, Vertex* found) const {
+  Tensor points = candidates;
+  std::vector<std::int64_t> rows(static_cast<std::size_t>(points.size(0)));  // of the candidates, for each point
+  std::iota(rows.begin(), rows.end(), 0);
+  for (int vertices = 0; vertices < most_vertices && !rows.empty(); ++vertices) {
     Tensor directions = at::empty_like(points);
     for (std::int64_t i = 0; i < points.size(0); ++i) directions[i].copy_(outward(points[i]));
     const Tensor led_to = furthest_by_splitting(box_, points, directions, stride_, slack_);
-    const VertexSet fits = refit(led_to, active_in_slacks);
-    std::vector<std::int64_t> going;
+    std::vector<std::int64_t> going, going_rows;
     for (std::int64_t i = 0; i < points.size(0); ++i) {
-      replace(found, rows[i].item<std::int64_t>(), fits, i);
+      const std::int64_t row = rows[static_cast<std::size_t>(i)];
+      found[row] = refit_one(led_to[i], active_in_slacks);
       const bool stays = at::mv(box_.rows, led_to[i] - points[i]).abs().max().item<double>() < slack_;
-      if (fits.leverage[static_cast<std::size_t>(i)] >= largest_leverage && !stays) going.push_back(i);
+      if (found[row].leverage < largest_leverage || stays) continue;
+      going.push_back(i);
+      going_rows.push_back(row);
     }
-    const Tensor kept = at::tensor(going, at::kLong);
-    points = led_to.index_select(0, kept);
-    rows = rows.index_select(0, kept);
+    points = led_to.index_select(0, at::tensor(going, at::kLong));
+    rows = std::move(going_rows);
   }
 }
 
-VertexSet PixelPolytope::snap(const Tensor& candidates, Progress& progress) const {
+std::vector<Vertex> PixelPolytope::snap(const Tensor& candidates, Progress& progress) const {
   const c10::NoGradGuard no_gradients;
   const SerialProducts serial;
   const Tensor starts = candidates.to(at::kDouble).contiguous();
   const std::int64_t count = starts.size(0), groups = (count + candidates_a_group - 1) / candidates_a_group;
-  VertexSet found = vertices_of(count, rank());
+  std::vector<Vertex> found = no_vertices(count, rank());
   each_on_a_thread(
       groups, groups_at_once,
       [&](std::int64_t group, std::int64_t) {
         const std::int64_t first = group * candidates_a_group;
-        snap_group(starts.narrow(0, first, std::min(candidates_a_group, count - first)), first, found);
+        snap_group(starts.narrow(0, first, std::min(candidates_a_group, count - first)), found.data() + first);
       },
       [&](std::int64_t done) { progress.step(std::min(count, done * candidates_a_group), count, "vertices"); });
   return found;
 }
 
-VertexSet PixelPolytope::snap_along(const Tensor& directions, Progress& progress) {
+std::vector<Vertex> PixelPolytope::snap_along(const Tensor& directions, Progress& progress) {
   const c10::NoGradGuard no_gradients;
   const Tensor objectives = directions.to(at::kDouble).contiguous();
   const std::int64_t count = objectives.size(0);
-  VertexSet found = vertices_of(count, rank());
+  std::vector<Vertex> found = no_vertices(count, rank());
   Tensor vertices = at::zeros_like(objectives);
   programmes_.resize(std::max(programmes_.size(), static_cast<std::size_t>(at::get_num_threads())));
   {
@@ -266,18 +257,18 @@ VertexSet PixelPolytope::snap_along(const Tensor& directions, Progress& progress
           if (!programme) programme = std::make_unique<Programme>(box_);
           programme->start_afresh();
           if (!programme->furthest(data(objectives[i]), vertices[i].data_ptr<double>())) return;
-          replace(found, i, refit(vertices.narrow(0, i, 1), active_in_slacks), 0);
+          found[static_cast<std::size_t>(i)] = refit_one(vertices[i], active_in_slacks);
         },
         [&](std::int64_t done) { progress.step(done, count, "linear programmes"); });
   }
   std::vector<std::int64_t> going;
   for (std::int64_t i = 0; i < count; ++i) {
-    const auto k = static_cast<std::size_t>(i);
-    const bool ended = found.active[k] > 0;  // the programme, at a vertex
-    if (ended && found.leverage[k] >= largest_leverage) going.push_back(i);
+    const Vertex& vertex = found[static_cast<std::size_t>(i)];
+    const bool ended = vertex.active > 0;  // the programme, at a vertex
+    if (ended && vertex.leverage >= largest_leverage) going.push_back(i);
   }
-  const VertexSet led_to = snap(vertices.index_select(0, at::tensor(going, at::kLong)), progress);
-  for (std::size_t i = 0; i < going.size(); ++i) replace(found, going[i], led_to, static_cast<std::int64_t>(i));
+  std::vector<Vertex> led_to = snap(vertices.index_select(0, at::tensor(going, at::kLong)), progress);
+  for (std::size_t i = 0; i < going.size(); ++i) found[static_cast<std::size_t>(going[i])] = std::move(led_to[i]);
   return found;
 }
 

@@ -1,37 +1,40 @@
 // The images that the first layer's change and the pixel range leave: {x in the row span : low <= x + mean <= high}.
 //
 // Every training image lies in this polytope, and one with many pixels at a bound sits where far more bounds are active
-// than the span has dimensions. A linear programme towards anything that points roughly at it lands on it
+// than the span has dimensions. A linear programme towards anything that points roughly at it ends at it
 // (docs/methods.md, section 3).
 //
 // What tells an image from a chance vertex is not the number of active bounds but whether they agree: at a training
 // image each active bound follows from the others, so that the least-squares fit to all of them leaves no bound with a
-// leverage near one. A chance vertex, or a mixture of images that share a black margin, hangs on a few bounds that
-// nothing else supports: there the leverage is one. Measured on MNIST (N = 100) and Fashion-MNIST (N = 50): up to 0.96
+// leverage near one. A chance vertex, or a mixture of images that share a black margin, is determined by a few bounds
+// that no other supports: there the leverage is one. Measured on MNIST (N = 100) and Fashion-MNIST (N = 50): up to 0.96
 // for vertices within relative L2 0.05 of an image, from 0.98 for all others.
 #pragma once
 
+#include <memory>
 #include <vector>
 
-#include "attacks/attack.h"
 #include "attacks/solver/box_splitting.h"
-#include "attacks/span.h"
+#include "attacks/solver/row_span.h"
+#include "models/foundations/progress.h"
 
 namespace afterimage {
 
-struct VertexSet {
-  Tensor coordinates;                // [n, r] in the span's basis, float64, refitted to all active bounds
-  std::vector<double> leverage;      // [n] the largest of an active bound; 1: some direction rests on one bound alone
-  std::vector<std::int64_t> active;  // [n] bounds that are active
-  // [n] the smallest singular value of the active bounds' equations: how firmly they hold the weakest direction
-  std::vector<double> firmness;
-  // [n] what the fit leaves of the active bounds, root mean square over those beyond the span's dimensions, in slacks
-  std::vector<double> misfit;
-
-  std::int64_t size() const { return static_cast<std::int64_t>(leverage.size()); }
+// A vertex of the polytope, refitted to all bounds that are active there.
+struct Vertex {
+  Tensor coordinates;       // [r] in the span's basis, float64
+  double leverage = 1;      // the largest of an active bound; 1: some direction is determined by one bound alone
+  std::int64_t active = 0;  // bounds that are active
+  // The smallest singular value of the active bounds' equations: how firmly they determine the weakest direction.
+  double firmness = 0;
+  // The residual of the fit to the active bounds, root mean square over those beyond the span's dimensions, in slacks.
+  double misfit = 0;
 };
 
-// Above it a bound stands alone.
+// The coordinates of vertices in a span of `rank` dimensions, [n, rank].
+Tensor coordinates_of(const std::vector<Vertex>& vertices, std::int64_t rank);
+
+// With a larger leverage some direction is determined by one bound alone.
 inline constexpr double largest_leverage = 0.97;
 
 class PixelPolytope {
@@ -53,18 +56,19 @@ class PixelPolytope {
   // box_splitting.h, leads to the same.) Candidates are spread over the threads there are, in groups that do not depend
   // on how many these are; one ends its way within the slack of where it would alone. One that leads nowhere has
   // leverage 1. Throws Interrupted.
-  VertexSet snap(const Tensor& candidates, Progress& progress) const;
+  std::vector<Vertex> snap(const Tensor& candidates, Progress& progress) const;
   // Likewise from directions [n, r], which say nothing of where pixels are: each goes to the furthest vertex along it
   // first, by a linear programme.
-  VertexSet snap_along(const Tensor& directions, Progress& progress);
+  std::vector<Vertex> snap_along(const Tensor& directions, Progress& progress);
   // The fit to the bounds that are active at each of these images [n, r] already, within `slacks` times the slack.
-  VertexSet refit(const Tensor& coordinates, double slacks) const;
+  std::vector<Vertex> refit(const Tensor& coordinates, double slacks) const;
 
  private:
   class Programme;
   Tensor outward(const Tensor& coordinates) const;
-  // Of candidates [n, r] that one thread takes together, into the rows of `found` from `first` on.
-  void snap_group(const Tensor& candidates, std::int64_t first, VertexSet& found) const;
+  Vertex refit_one(const Tensor& coordinates, double slacks) const;
+  // Of candidates [n, r] that one thread works on together, to `found` and the n - 1 places after it.
+  void snap_group(const Tensor& candidates, Vertex* found) const;
 
   Tensor basis_;          // [r, d] float64
   Tensor live_;           // [p] pixels that the span moves

@@ -36,25 +36,24 @@ void FreeCoefficients::pull_back(const Tensor&, const Tensor&, const Tensor& by_
   by_searched.copy_(by_coefficients);
 }
 
-SearchResult search(TangentTarget& target, PixelBounds& bounds, std::int64_t pixels, const SearchPlan& plan,
-                    Generator& random, Progress& progress, StateStore& store) {
+SearchResult search(TangentTarget& target, PixelBounds& bounds, std::int64_t pixels, const SearchPlan& plan, Job& job) {
   FreeCoefficients free;
-  return search(target, bounds, pixels, plan, free, random, progress, store);
+  return search(target, bounds, pixels, plan, free, job);
 }
 
 SearchResult search(TangentTarget& target, PixelBounds& bounds, std::int64_t pixels, const SearchPlan& plan,
-                    Coefficients& coefficients, Generator& random, Progress& progress, StateStore& store) {
+                    Coefficients& coefficients, Job& job) {
   const auto options = at::TensorOptions().dtype(target.dtype());
   const double count = static_cast<double>(plan.candidates);
   const double norm = target.squared_norm();
-  const State kept = store.take();
+  const State kept = job.state.take();
   SearchResult result;
   if (kept.empty()) {
     result.candidates = bounds
-                            .from_images(at::randn({plan.candidates, pixels}, random, options)
+                            .from_images(at::randn({plan.candidates, pixels}, job.random, options)
                                              .mul_(plan.initial_pixel_deviation * bounds.width()))
                             .contiguous();
-    result.searched = coefficients.initial(target, plan, random);
+    result.searched = coefficients.initial(target, plan, job.random);
   } else {
     result.candidates = kept.tensor("candidates");
     result.searched = kept.tensor("searched");
@@ -66,24 +65,24 @@ SearchResult search(TangentTarget& target, PixelBounds& bounds, std::int64_t pix
     images.restore(kept.part("images"));
     searched.restore(kept.part("coefficients"));
     losses = kept.numbers("losses");
-    random.set_state(kept.tensor("random"));
+    job.random.set_state(kept.tensor("random"));
   }
   Tensor image_gradient = at::empty_like(result.candidates);
   Tensor searched_gradient = at::empty_like(result.searched);
   const auto keep = [&] {
-    store.keep(State()
-                   .set("candidates", result.candidates)
-                   .set("searched", result.searched)
-                   .set("images", images.state())
-                   .set("coefficients", searched.state())
-                   .set("losses", losses)
-                   .set("random", random.get_state()));
+    job.state.keep(State()
+                       .set("candidates", result.candidates)
+                       .set("searched", result.searched)
+                       .set("images", images.state())
+                       .set("coefficients", searched.state())
+                       .set("losses", losses)
+                       .set("random", job.random.get_state()));
   };
 
   const auto most_steps =
       static_cast<std::int64_t>((plan.until_settled ? longest : 1) * static_cast<double>(plan.steps));
   for (auto step = static_cast<std::int64_t>(losses.size()); step < most_steps; ++step) {
-    if (store.due()) keep();
+    if (job.state.due()) keep();
     target.begin_step(step);
     const double share = static_cast<double>(step) / static_cast<double>(plan.steps);
     const Smoothing relu{annealed(plan.beta_start, plan.beta_end, share)};
@@ -97,8 +96,8 @@ SearchResult search(TangentTarget& target, PixelBounds& bounds, std::int64_t pix
     searched.step(result.searched, searched_gradient.div_(norm), plan.coefficient_rate / count * step_size(share));
 
     losses.push_back(loss.value);
-    progress.step(step + 1, plan.steps, fmt::format("relative loss {:.4f}", loss.value / norm));
-    if (!std::isfinite(loss.value) || progress.out_of_time()) break;
+    job.progress.step(step + 1, plan.steps, fmt::format("relative loss {:.4f}", loss.value / norm));
+    if (!std::isfinite(loss.value) || job.progress.out_of_time()) break;
     if (step >= window) {
       const double before = losses[losses.size() - 1 - window];
       result.settled = loss.value > before * (1 - still_falling);

@@ -3,8 +3,7 @@
 #pragma once
 
 #include "attacks/solver/pixel_bounds.h"
-#include "models/foundations/progress.h"
-#include "models/state.h"
+#include "models/job.h"
 #include "models/tangent/target.h"
 
 namespace afterimage {
@@ -55,17 +54,16 @@ struct SearchResult {
 // The candidates in float64, those that explain most first.
 Tensor by_weight(const SearchResult& found);
 
-// As a part of what is kept of longer work, and back; without `searched`.
+// As a part of the state of longer work, and back; without `searched`.
 State state_of(const SearchResult& found);
 SearchResult result_of(const State& state);
 
 // Minimises (loss + penalty) / ||h||^2 from random candidates: images from N(0, 0.2^2) a pixel. Over the planned steps
 // the ReLU is sharpened and, in the last 40 %, the step size falls. The search has settled when 100 steps lower the
-// loss by less than 1 %. Every step may be kept.
+// loss by less than 1 %. Its state may be kept before every step.
 SearchResult search(TangentTarget& target, PixelBounds& bounds, std::int64_t pixels, const SearchPlan& plan,
-                    Coefficients& coefficients, Generator& random, Progress& progress, StateStore& store);
+                    Coefficients& coefficients, Job& job);
 // With coefficients that are free.
-SearchResult search(TangentTarget& target, PixelBounds& bounds, std::int64_t pixels, const SearchPlan& plan,
-                    Generator& random, Progress& progress, StateStore& store);
+SearchResult search(TangentTarget& target, PixelBounds& bounds, std::int64_t pixels, const SearchPlan& plan, Job& job);
 
 }  // namespace afterimage

@@ -3,11 +3,11 @@
 #include <limits>
 
 #include "attacks/attack.h"
-#include "attacks/capacity.h"
+#include "attacks/solver/capacity.h"
 #include "attacks/recorder.h"
 #include "attacks/scoring/score.h"
-#include "attacks/solver/history.h"
-#include "attacks/span.h"
+#include "attacks/solver/search_history.h"
+#include "attacks/solver/row_span.h"
 #include "models/foundations/error.h"
 #include "models/mlp.h"
 #include "tests/attacks/released.h"

@@ -6,7 +6,7 @@
 #include "attacks/recorder.h"
 #include "attacks/scoring/score.h"
 #include "attacks/solver/dual_coefficients.h"
-#include "attacks/span.h"
+#include "attacks/solver/row_span.h"
 #include "models/mlp.h"
 #include "tests/attacks/released.h"
 #include "tests/models/finite_differences.h"

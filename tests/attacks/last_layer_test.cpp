@@ -1,5 +1,5 @@
 // Networks of which the last layer alone was trained: what its change says of the images.
-#include "attacks/last_layer.h"
+#include "attacks/solver/last_layer.h"
 
 #include <catch2/catch.hpp>
 

@@ -1,4 +1,4 @@
-#include "attacks/last_layer.h"
+#include "attacks/solver/last_layer.h"
 
 #include <fmt/format.h>
 
@@ -34,13 +34,6 @@ bool is_linear(const TrainedNetwork& released, const LastLayer& layer) {
   const Tensor given = change_of_outputs(),
                expected = at::mm(features, (joined(released.trained, layer) - joined(released.initial, layer)).t());
   return ((given - expected).norm() <= linear * given.norm()).item<bool>();
-}
-
-Reconstruction by_fit(const TrainedNetwork& released, const std::string& evidence) {
-  Reconstruction result;
-  result.evidence["membership_by"] = "how near the outputs are to targets of the squared loss: " + evidence;
-  result.claim.membership = [&released](const Tensor& images) { return distance_to_targets(released, images).neg(); };
-  return result;
 }
 
 }  // namespace
@@ -95,28 +88,6 @@ SpanSearch find_feature_span(const TrainedNetwork& released, const LastLayer& la
 Tensor distance_to_targets(const TrainedNetwork& released, const Tensor& images) {
   const Tensor outputs = released.network->evaluate(released.trained, images).to(at::kDouble);
   return (outputs - fitted_targets(outputs)).abs().amax(1);
-}
-
-Reconstruction probe_last_layer(const TrainedNetwork& released, std::optional<LossKind> loss, const LastLayer& layer) {
-  const SpanSearch search = find_feature_span(released, layer);
-  Reconstruction result;
-  if (search.span) {
-    result.evidence["rank"] = search.span->rank;
-    result.evidence["gap"] = search.span->gap;
-    result.evidence["weight_decay_factor"] = search.span->decay;
-    result.evidence["membership_by"] = "the distance of features to the row space of the last layer's change";
-    result.claim.membership = [&released, layer, span = *search.span](const Tensor& images) {
-      return distance_to_span(span, last_layer_features(released, layer, images)).neg();
-    };
-  } else if (loss == LossKind::squared) {
-    result = by_fit(released, search.evidence);
-  } else {
-    result.status = Status::not_applicable;
-    result.reason = "only the last layer was trained, and " + search.evidence;
-  }
-  result.evidence["layer"] = "last";
-  result.evidence["singular_values"] = search.singular_values;
-  return result;
 }
 
 }  // namespace afterimage

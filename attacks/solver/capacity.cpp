@@ -1,6 +1,6 @@
-#include "attacks/capacity.h"
+#include "attacks/solver/capacity.h"
 
-#include "attacks/last_layer.h"
+#include "attacks/solver/last_layer.h"
 
 namespace afterimage {
 namespace {

@@ -14,7 +14,7 @@
 
 #include <optional>
 
-#include "attacks/span.h"
+#include "attacks/solver/row_span.h"
 
 namespace afterimage {
 
@@ -38,8 +38,5 @@ SpanSearch find_feature_span(const TrainedNetwork& released, const LastLayer& la
 // [n] float64: how far the outputs at images [n, d] are from what they would be at training images, the nearest targets
 // of the squared loss; the largest over the outputs.
 Tensor distance_to_targets(const TrainedNetwork& released, const Tensor& images);
-
-// The span probe of such a network. Its claim refers to `released`, which has to outlive it.
-Reconstruction probe_last_layer(const TrainedNetwork& released, std::optional<LossKind> loss, const LastLayer& layer);
 
 }  // namespace afterimage
