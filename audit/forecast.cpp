@@ -46,14 +46,11 @@ double product_rate() {
 std::vector<Forecast> forecast(const AuditInput& input, const AuditRequest& request, const Context& context) {
   const double rate = product_rate(), held = status_bytes("VmRSS"), most = status_bytes("VmHWM");
   std::vector<Forecast> forecasts;
-  for (const auto& name : attacks_of(request)) {
-    const Attack& attack = attack_named(name);
+  for (const auto& [attack, configured] : attacks_of(request)) {
     const TrainedNetwork* released = input.subject.trained_network();
-    const bool applies = (released != nullptr && released->knows_initial()) || attack.works_without_initial();
-    const OptionValues options(attack.options(), request.options);
-    const Estimate estimate =
-        applies ? attack.estimate(input.subject, input.truth.training.size(0), options) : Estimate{};
-    forecasts.push_back({name,
+    const bool applies = (released != nullptr && released->knows_initial()) || attack.works_without_initial;
+    const Estimate estimate = applies ? configured.estimate(input.subject, input.truth.training.size(0)) : Estimate{};
+    forecasts.push_back({attack.name,
                          estimate.products / rate + estimate.programme_seconds / context.threads + estimate.seconds,
                          std::max(most, held + estimate.bytes)});
   }

@@ -30,7 +30,7 @@ bool is_written_by_audits(const std::string& name) {
   if (std::count(results.begin(), results.end(), name) == 1) return true;
   return std::any_of(all_attacks().begin(), all_attacks().end(), [&](const auto& attack) {
     return std::any_of(by_attack.begin(), by_attack.end(),
-                       [&](const char* ending) { return name == attack->name() + ending; });
+                       [&](const char* ending) { return name == attack.name + ending; });
   });
 }
 
@@ -115,8 +115,8 @@ void Leftovers::take_over() const {
 
 void Leftovers::clear() const {
   for (const auto& attack : all_attacks()) {
-    fs::remove(finding_file(attack->name()));
-    fs::remove(state_file(attack->name()));
+    fs::remove(finding_file(attack.name));
+    fs::remove(state_file(attack.name));
   }
   clear_half_written();
 }

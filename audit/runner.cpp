@@ -135,18 +135,19 @@ struct Scored {
 };
 
 // One attack, scored, continued from the state in `store`.
-Scored scored_attack(const Attack& attack, const AuditInput& input, const HandOver& hand_over,
-                     const std::map<std::string, std::string>& options, const Context& context, StateStore& store) {
-  if (lacks_initial(input.subject) && !attack.works_without_initial()) {
-    return {without_result(attack.name(), Status::not_applicable,
+Scored scored_attack(const ChosenAttack& chosen, const AuditInput& input, const HandOver& hand_over,
+                     const Context& context, StateStore& store) {
+  const Attack& attack = chosen.attack;
+  if (lacks_initial(input.subject) && !attack.works_without_initial) {
+    return {without_result(attack.name, Status::not_applicable,
                            "the weights before training are not known, which this attack needs"),
             {}};
   }
-  Generator random = seeded(stage_seed(context.seed, attack.name()));
-  const Reconstruction found =
-      attack.run(input.subject, hand_over, OptionValues(attack.options(), options), random, *context.progress, store);
+  Generator random = seeded(stage_seed(context.seed, attack.name));
+  Job job{random, *context.progress, store};
+  const Reconstruction found = chosen.configured.run(input.subject, hand_over, job);
   Finding finding;
-  finding.attack = attack.name();
+  finding.attack = attack.name;
   finding.status = found.status;
   finding.reason = found.reason;
   finding.iterations = found.iterations;
@@ -165,7 +166,7 @@ Scored scored_attack(const Attack& attack, const AuditInput& input, const HandOv
     claim.membership_control = found.claim.membership(input.truth.control);
   }
   if (claim.images.defined() || claim.membership_training.defined()) {
-    context.progress->stage(attack.name() + ": scoring");
+    context.progress->stage(attack.name + ": scoring");
     fill_scores(finding, claim, input.truth, input.labels, context.seed);
   }
   if (const auto reason = beyond_capacity(input, finding)) {
@@ -201,11 +202,12 @@ class Attacks {
         audited_(fingerprint_of(input)) {}
 
   // Leaves what the attack claims, and how it ended, in NAME.npz.
-  Finding next(const std::string& name) {
+  Finding next(const ChosenAttack& chosen) {
+    const std::string& name = chosen.attack.name;
     const auto fingerprint = fingerprint_of(audited_, hand_over_, name, request_.options, context_);
     std::optional<Finding> kept;
     if (request_.resume) kept = leftovers_.finding(name, fingerprint, input_.truth.training.size(0));
-    Finding finding = kept ? *kept : new_finding(name, fingerprint);
+    Finding finding = kept ? *kept : new_finding(chosen, fingerprint);
     const StoredClaim claim = read_claim(claim_file(name));
     if (kept) require_images(*kept, claim);
     hand_on(hand_over_, claim);
@@ -224,7 +226,8 @@ class Attacks {
         claim_file(kept.attack).string(), kept.attack));
   }
 
-  Finding new_finding(const std::string& name, const std::string& fingerprint) const {
+  Finding new_finding(const ChosenAttack& chosen, const std::string& fingerprint) const {
+    const std::string& name = chosen.attack.name;
     const auto written = [&](Scored scored) {
       scored.claim.status = scored.finding.status;
       write_claim(claim_file(name), scored.claim);
@@ -236,7 +239,7 @@ class Attacks {
     if (context_.progress->out_of_time()) return not_begun(out_of_time);
     if (const auto reason = too_large(forecasts_, name, request_.memory_limit)) return not_begun(*reason);
     FileStateStore store(leftovers_.state_file(name), fingerprint, request_.resume);
-    Finding finding = written(attempt(attack_named(name), store));
+    Finding finding = written(attempt(chosen, store));
     // One that failed is run again when the audit goes on, as is one that was cut short.
     const bool is_done = finding.status != Status::failed && !context_.progress->out_of_time();
     if (is_done) leftovers_.keep_finding(finding, fingerprint);
@@ -244,14 +247,14 @@ class Attacks {
   }
 
   // A fault in one attack is a finding: others may tell more.
-  Scored attempt(const Attack& attack, StateStore& store) const {
+  Scored attempt(const ChosenAttack& chosen, StateStore& store) const {
     try {
-      return scored_attack(attack, input_, hand_over_, request_.options, context_, store);
+      return scored_attack(chosen, input_, hand_over_, context_, store);
     } catch (const NotApplicable& error) {
-      return {without_result(attack.name(), Status::not_applicable, error.what()), {}};
+      return {without_result(chosen.attack.name, Status::not_applicable, error.what()), {}};
     } catch (const std::exception& error) {
       if (ends_audit(error)) throw;
-      return {without_result(attack.name(), Status::failed, error.what()), {}};
+      return {without_result(chosen.attack.name, Status::failed, error.what()), {}};
     }
   }
 
@@ -291,11 +294,10 @@ std::string fingerprint_of(const std::string& subject, const HandOver& hand_over
   return sha256_of(fingerprint_text(context, attack, options) + "|" + subject + fingerprint_of(hand_over));
 }
 
-Finding run_attack(const Attack& attack, const AuditInput& input, const HandOver& hand_over,
-                   const std::map<std::string, std::string>& options, const Context& context, const fs::path& out,
-                   StateStore& store) {
-  Scored scored = scored_attack(attack, input, hand_over, options, context, store);
-  write_claim(out / (attack.name() + ".npz"), scored.claim);
+Finding run_attack(const ChosenAttack& chosen, const AuditInput& input, const HandOver& hand_over,
+                   const Context& context, const fs::path& out, StateStore& store) {
+  Scored scored = scored_attack(chosen, input, hand_over, context, store);
+  write_claim(out / (chosen.attack.name + ".npz"), scored.claim);
   return std::move(scored.finding);
 }
 
@@ -312,24 +314,27 @@ Verdict ungated_verdict(const std::vector<Finding>& findings) {
   return unclear ? Verdict::inconclusive : Verdict::not_gated;
 }
 
-std::vector<std::string> attacks_of(const AuditRequest& request) {
+ChosenAttack::ChosenAttack(const Attack& chosen, const std::map<std::string, std::string>& given)
+    : attack(chosen), configured(chosen.configured(given)) {}
+
+std::vector<ChosenAttack> attacks_of(const AuditRequest& request) {
   std::vector<std::string> names = request.attacks;
   if (names.empty()) {
-    for (const auto& attack : all_attacks()) names.push_back(attack->name());
+    for (const auto& attack : all_attacks()) names.push_back(attack.name);
   }
+  std::vector<ChosenAttack> attacks;
   for (const auto& name : names) {
     if (std::count(names.begin(), names.end(), name) > 1) {
       throw UsageError(fmt::format("--attacks: {} is named more than once; name each attack once", name));
     }
-    const Attack& attack = attack_named(name);
-    attack.validate(OptionValues(attack.options(), request.options));
+    attacks.emplace_back(attack_named(name), request.options);
   }
-  return names;
+  return attacks;
 }
 
 Report run_audit(const AuditInput& input, const AuditRequest& request, const Context& context) {
   const Stopwatch total;
-  const std::vector<std::string> names = attacks_of(request);
+  const std::vector<ChosenAttack> chosen = attacks_of(request);
   const auto forecasts = request.memory_limit ? forecast(input, request, context) : std::vector<Forecast>{};
   const OutputFolder folder(request.out, request.resume, longest_step);
   const Leftovers leftovers(request.out);
@@ -339,10 +344,10 @@ Report run_audit(const AuditInput& input, const AuditRequest& request, const Con
   Report report = input.facts;
   report.tool = context.tool();
   Attacks attacks(input, request, context, forecasts);
-  for (const auto& name : names) {
+  for (const auto& attack : chosen) {
     const Stopwatch stopwatch;
-    report.findings.push_back(attacks.next(name));
-    report.timing["attacks"][name] = stopwatch.seconds();
+    report.findings.push_back(attacks.next(attack));
+    report.timing["attacks"][attack.attack.name] = stopwatch.seconds();
   }
   context.progress->stage("deviation from the tangent kernel");
   Tensor coefficients;

@@ -26,8 +26,18 @@ struct AuditRequest {
   bool resume = false;  // findings that an interrupted run with the same inputs left in `out` are used again
 };
 
-// Names of the attacks that a request runs, in order. Throws UsageError on one that is unknown, or a wrong option.
-std::vector<std::string> attacks_of(const AuditRequest& request);
+// An attack with the settings that it is to run with.
+struct ChosenAttack {
+  // `given`: options as typed; those of other attacks among them are ignored. Throws UsageError on a wrong value.
+  ChosenAttack(const Attack& attack, const std::map<std::string, std::string>& given);
+
+  const Attack& attack;
+  ConfiguredAttack configured;
+};
+
+// The attacks that a request runs, in order. Throws UsageError on one that is unknown or named twice, or a wrong
+// option.
+std::vector<ChosenAttack> attacks_of(const AuditRequest& request);
 
 // What is audited, as a hash; its weights are read for that.
 std::string fingerprint_of(const AuditInput& input);
@@ -38,9 +48,8 @@ std::string fingerprint_of(const std::string& subject, const HandOver& hand_over
 
 // One attack, scored, continued from the state in `store`. Writes NAME.npz (claimed images, coefficients, scores) into
 // `out`.
-Finding run_attack(const Attack& attack, const AuditInput& input, const HandOver& hand_over,
-                   const std::map<std::string, std::string>& options, const Context& context,
-                   const std::filesystem::path& out, StateStore& store);
+Finding run_attack(const ChosenAttack& chosen, const AuditInput& input, const HandOver& hand_over,
+                   const Context& context, const std::filesystem::path& out, StateStore& store);
 
 // The whole audit: attacks, deviation, gate. Writes report.json, report.html, contact-sheet.png and the arrays that
 // `verify` recomputes scores from. An attack that throws is a finding, and the others go on, but for UsageError,

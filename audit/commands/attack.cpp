@@ -22,10 +22,10 @@ namespace {
 
 int list_attacks() {
   for (const auto& attack : all_attacks()) {
-    fmt::print("{:<14}{}\n{:14}needs: {}\n{:14}not: {}\n", attack->name(), attack->description(), "", attack->needs(),
-               "", attack->does_not_apply());
-    for (const auto& option : attack->options()) {
-      fmt::print("{:14}--{} {}: {}\n", "", option.name, option.fallback, option.description);
+    fmt::print("{:<16}{}\n{:16}needs: {}\n{:16}not: {}\n", attack.name, attack.description, "", attack.needs, "",
+               attack.does_not_apply);
+    for (const auto& option : attack.options) {
+      fmt::print("{:16}--{} {}: {}\n", "", option.name, option.fallback, option.description);
     }
   }
   fmt::print(
@@ -85,14 +85,14 @@ constexpr std::array<const char*, 3> results = {"reconstruction.npz", "contact-s
 // What lies where an attack goes on is its own: what it left, or a result that it replaces. Throws UsageError.
 void take_over(const std::filesystem::path& out, const Attack& attack) {
   const Leftovers leftovers(out);
-  const std::filesystem::path state = leftovers.state_file(attack.name()).filename(), claim = attack.name() + ".npz";
+  const std::filesystem::path state = leftovers.state_file(attack.name).filename(), claim = attack.name + ".npz";
   for (const auto& entry : std::filesystem::directory_iterator(out)) {
     const auto name = entry.path().filename();
     const bool own = name == state || name == claim || is_half_written(entry.path()) ||
                      std::count(results.begin(), results.end(), name) == 1;
     if (!own) {
       throw UsageError(fmt::format("--out {}: holds {}, which no interrupted {} left; give a new or empty folder",
-                                   out.string(), printable(name.string()), attack.name()));
+                                   out.string(), printable(name.string()), attack.name));
     }
   }
   leftovers.clear_half_written();
@@ -100,17 +100,18 @@ void take_over(const std::filesystem::path& out, const Attack& attack) {
 }
 
 // One attack on one case, as files.
-Finding attack_into(const std::filesystem::path& out, const Attack& attack, const AuditInput& input,
+Finding attack_into(const std::filesystem::path& out, const ChosenAttack& chosen, const AuditInput& input,
                     const Options& options, const Context& context) {
   const OutputFolder folder(out, options.resume, longest_step);
+  const Attack& attack = chosen.attack;
   take_over(out, attack);
   const Leftovers leftovers(out);
-  const auto fingerprint = fingerprint_of(fingerprint_of(input), {}, attack.name(), options.given, context);
-  FileStateStore store(leftovers.state_file(attack.name()), fingerprint, options.resume);
-  Finding finding = run_attack(attack, input, {}, options.given, context, out, store);
+  const auto fingerprint = fingerprint_of(fingerprint_of(input), {}, attack.name, options.given, context);
+  FileStateStore store(leftovers.state_file(attack.name), fingerprint, options.resume);
+  Finding finding = run_attack(chosen, input, {}, context, out, store);
   leftovers.clear();
-  if (std::filesystem::exists(out / (attack.name() + ".npz"))) {
-    std::filesystem::rename(out / (attack.name() + ".npz"), out / "reconstruction.npz");
+  if (std::filesystem::exists(out / (attack.name + ".npz"))) {
+    std::filesystem::rename(out / (attack.name + ".npz"), out / "reconstruction.npz");
   }
   write_sheet_of(finding, read_claim(out / "reconstruction.npz"), input.truth, out);
   return finding;
@@ -118,15 +119,15 @@ Finding attack_into(const std::filesystem::path& out, const Attack& attack, cons
 
 // What only a network of infinite width allows: its true dual coefficients are known, and are held against the claimed
 // ones.
-Finding attack_infinite(const Attack& attack, const Options& options, const Context& context) {
-  if (!attack.works_without_weights()) {
-    throw UsageError("--data: " + attack.name() + " attacks weights; give RUN, or name infinite-width");
+Finding attack_infinite(const ChosenAttack& chosen, const Options& options, const Context& context) {
+  if (!chosen.attack.works_without_weights) {
+    throw UsageError("--data: " + chosen.attack.name + " attacks weights; give RUN, or name infinite-width");
   }
   InfiniteRequest request = options.infinite;
   request.task = options.subject.files.task;
   if (request.task.empty()) throw UsageError("--task: missing; name what the network learns, as in odd-even");
   const InfiniteInput drawn = infinite_input(request, options.subject.control.count, context.seed);
-  Finding finding = attack_into(options.out, attack, drawn.audit, options, context);
+  Finding finding = attack_into(options.out, chosen, drawn.audit, options, context);
   finding.evidence["dual_coefficients"] = compare_coefficients(
       read_claim(std::filesystem::path(options.out) / "reconstruction.npz"), drawn.audit.truth, drawn.coefficients);
   return finding;
@@ -154,13 +155,13 @@ void add_attack(CLI::App& app, Context& context, Action& action) {
     action = [options, &context] {
       if (options->name == "list") return list_attacks();
       const Attack& attack = attack_named(options->name);
-      require_heard(options->given, {attack.name()});
-      attack.validate(OptionValues(attack.options(), options->given));
+      require_heard(options->given, {attack.name});
+      const ChosenAttack chosen(attack, options->given);
       if (options->out.empty()) throw UsageError("--out: missing; name a new or empty folder");
       const Finding finding =
           options->infinite.data.empty()
-              ? attack_into(options->out, attack, options->subject.load(context.seed), *options, context)
-              : attack_infinite(attack, *options, context);
+              ? attack_into(options->out, chosen, options->subject.load(context.seed), *options, context)
+              : attack_infinite(chosen, *options, context);
       write_file(std::filesystem::path(options->out) / "result.json", to_json(finding).dump(1) + "\n");
       print_finding(finding);
       return exit_code(ungated_verdict({finding}));

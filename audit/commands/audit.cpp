@@ -67,7 +67,9 @@ void add_audit(CLI::App& app, Context& context, Action& action) {
   command->callback([options, &context, &action] {
     options->request.attacks = split(options->attacks);
     // What is wrong in the options is said before anything is read.
-    require_heard(options->request.options, attacks_of(options->request));
+    std::vector<std::string> names;
+    for (const auto& chosen : attacks_of(options->request)) names.push_back(chosen.attack.name);
+    require_heard(options->request.options, names);
     options->subject.validate();
     if (!options->memory_limit.empty()) {
       options->request.memory_limit = parse_bytes("--memory-limit", options->memory_limit);

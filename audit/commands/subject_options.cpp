@@ -114,16 +114,16 @@ void add_declared(CLI::App& command, const std::vector<OptionSpec>& specs, const
 }
 
 void add_attack_options(CLI::App& command, std::map<std::string, std::string>& given) {
-  for (const auto& attack : all_attacks()) add_declared(command, attack->options(), attack->name(), given);
+  for (const auto& attack : all_attacks()) add_declared(command, attack.options, attack.name, given);
 }
 
 void require_heard(const std::map<std::string, std::string>& given, const std::vector<std::string>& attacks) {
   for (const auto& [option, value] : given) {
     std::vector<std::string> owners;
     for (const auto& attack : all_attacks()) {
-      const auto specs = attack->options();
+      const auto& specs = attack.options;
       const bool own = std::any_of(specs.begin(), specs.end(), [&](const auto& spec) { return spec.name == option; });
-      if (own) owners.push_back(attack->name());
+      if (own) owners.push_back(attack.name);
     }
     if (std::find_first_of(owners.begin(), owners.end(), attacks.begin(), attacks.end()) != owners.end()) continue;
     throw UsageError(fmt::format("--{}: an option of {} but not of {}; leave it out", option,

@@ -120,9 +120,9 @@ void verify_findings(const Report& report, const fs::path& folder, const std::st
   verify_training_images(report, truth.training, folder, file);
   for (const auto& attack : all_attacks()) {
     const bool reported = std::any_of(report.findings.begin(), report.findings.end(),
-                                      [&](const Finding& finding) { return finding.attack == attack->name(); });
-    if (!reported && fs::exists(folder / (attack->name() + ".npz"))) {
-      reject(file, fmt::format("{} has arrays but no finding", attack->name()));
+                                      [&](const Finding& finding) { return finding.attack == attack.name; });
+    if (!reported && fs::exists(folder / (attack.name + ".npz"))) {
+      reject(file, fmt::format("{} has arrays but no finding", attack.name));
     }
   }
   for (const auto& finding : report.findings) {

@@ -3,11 +3,11 @@
 #include <limits>
 
 #include "attacks/attack.h"
-#include "attacks/solver/capacity.h"
 #include "attacks/recorder.h"
 #include "attacks/scoring/score.h"
-#include "attacks/solver/search_history.h"
+#include "attacks/solver/capacity.h"
 #include "attacks/solver/row_span.h"
+#include "attacks/solver/search_history.h"
 #include "models/foundations/error.h"
 #include "models/mlp.h"
 #include "tests/attacks/released.h"
@@ -57,10 +57,10 @@ Recipe squared_recipe() {
 
 Reconstruction attack(const std::string& name, const Subject& subject, std::map<std::string, std::string> options,
                       StateStore& store) {
-  const Attack& chosen = attack_named(name);
   Generator random = seeded(1);
   Silent silent;
-  return chosen.run(subject, {}, OptionValues(chosen.options(), options), random, silent, store);
+  Job job{random, silent, store};
+  return attack_named(name).configured(options).run(subject, {}, job);
 }
 
 Reconstruction attack(const std::string& name, const Subject& subject,
@@ -107,14 +107,13 @@ TEST_CASE("vertices finds training images exactly, and what it confirms is right
 TEST_CASE("images that are handed on as confirmed are not searched for again, in either precision") {
   const std::string dtype = GENERATE("float32", "float64");
   const Trained trained = trained_network(squared_recipe());
-  const Attack& finite = attack_named("finite-width");
+  const ConfiguredAttack finite = attack_named("finite-width").configured({{"steps", "200"}, {"dtype", dtype}});
   Generator random = seeded(1);
   Silent silent;
   NullStore no_store;
+  Job job{random, silent, no_store};
   const HandOver hand_over{trained.truth.training.slice(0, 0, 3), {}};
-  const auto found =
-      finite.run(trained.subject, hand_over, OptionValues(finite.options(), {{"steps", "200"}, {"dtype", dtype}}),
-                 random, silent, no_store);
+  const auto found = finite.run(trained.subject, hand_over, job);
   CHECK(relative_error(found.claim.images.slice(0, 0, 3), hand_over.confirmed) < 1e-4);
   CHECK(found.claim.confirmed.slice(0, 0, 3).all().item<bool>());
 }
@@ -361,7 +360,7 @@ TEST_CASE("an attack option that is wrong is refused by name") {
                                                                                     {"restarts", "0"},
                                                                                     {"dtype", "float16"}}) {
     CAPTURE(name, value);
-    CHECK_THROWS_WITH(chosen.validate(OptionValues(chosen.options(), {{name, value}})), Catch::Contains("--" + name));
+    CHECK_THROWS_WITH(chosen.configured({{name, value}}), Catch::Contains("--" + name));
   }
   CHECK_THROWS_AS(attack_named("nonsense"), UsageError);
 }

@@ -154,17 +154,16 @@ TEST_CASE("where slack is so wide that dim pixels count as black, only what roun
   }
   pictures.span.rounding *= slack / PixelPolytope(pictures.span, pictures.space).slack();
   const Subject subject = subject_of(pictures);
-  const VertexSet fits = PixelPolytope(pictures.span, pictures.space).refit(pictures.coordinates(), 3);
+  const std::vector<Vertex> fits = PixelPolytope(pictures.span, pictures.space).refit(pictures.coordinates(), 3);
   Deflation deflation(subject, pictures.span);
   Silent silent;
   NullStore no_store;
   deflation.offer(noisy(pictures.coordinates(), 0.3, random), silent, no_store);
   std::int64_t agree = 0;
-  for (std::int64_t i = 0; i < count; ++i) {
-    const auto row = static_cast<std::size_t>(i);
-    if (fits.leverage[row] > largest_leverage) continue;
+  for (const Vertex& fit : fits) {
+    if (fit.leverage > largest_leverage) continue;
     ++agree;
-    CHECK((fits.misfit[row] > 0.8) == dim);
+    CHECK((fit.misfit > 0.8) == dim);
   }
   CHECK(agree > count / 2);
   CHECK(deflation.found() >= (dim ? 0 : count - 2));
@@ -201,12 +200,12 @@ TEST_CASE("on slack that was widened, too, only what rounding explains is confir
   deflation.offer(noisy(pictures.coordinates(), 0.3, random), silent, no_store);
   CHECK((deflation.doubtful_images().size(0) > 0) == dim);
   CHECK(deflation.found() >= (dim ? 0 : count - 2));
-  const VertexSet held = deflation.polytope().refit(deflation.known(), 3);
-  for (const double misfit : held.misfit) CHECK(misfit < 0.6);
+  for (const Vertex& held : deflation.polytope().refit(deflation.known(), 3)) CHECK(held.misfit < 0.6);
   for (std::int64_t i = 0; i < deflation.found(); ++i) CHECK(pictures.distance(deflation.known()[i]) < 0.01);
 }
 
-TEST_CASE("on slack that is not small a vertex that hangs on single bounds is confirmed where rounding explains it") {
+TEST_CASE(
+    "on slack that is not small a vertex nearly determined by one bound is confirmed where rounding explains it") {
   const bool dim = GENERATE(false, true);
   Pictures pictures(true);
   Generator random = seeded(9);
@@ -221,16 +220,18 @@ TEST_CASE("on slack that is not small a vertex that hangs on single bounds is co
   const Subject subject = subject_of(pictures);
   Deflation deflation(subject, pictures.span);
   REQUIRE(deflation.polytope().slack() == Approx(slack));
-  const VertexSet there = deflation.polytope().refit(pictures.coordinates(), 3);
-  std::int64_t hanging = 0;
-  for (const double leverage : there.leverage) hanging += leverage > 0.9 && leverage < 0.97;
-  REQUIRE(hanging > 0);
+  std::int64_t weak = 0;
+  for (const Vertex& vertex : deflation.polytope().refit(pictures.coordinates(), 3)) {
+    weak += vertex.leverage > 0.9 && vertex.leverage < 0.97;
+  }
+  REQUIRE(weak > 0);
   Silent silent;
   NullStore no_store;
   deflation.offer(pictures.coordinates(), silent, no_store);
   CHECK((deflation.doubtful_images().size(0) > 0) == dim);
-  const VertexSet held = deflation.polytope().refit(deflation.known(), 3);
-  for (std::size_t i = 0; i < held.leverage.size(); ++i) CHECK((held.leverage[i] <= 0.9 || held.misfit[i] <= 0.3));
+  for (const Vertex& held : deflation.polytope().refit(deflation.known(), 3)) {
+    CHECK((held.leverage <= 0.9 || held.misfit <= 0.3));
+  }
   for (std::int64_t i = 0; i < deflation.found(); ++i) CHECK(pictures.distance(deflation.known()[i]) < 0.01);
 }
 

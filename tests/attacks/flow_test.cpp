@@ -62,10 +62,10 @@ struct Trained {
   }
   Reconstruction attack(const HandOver& hand_over, const std::map<std::string, std::string>& options,
                         StateStore& store) const {
-    const Attack& flow = attack_named("flow");
     Generator random = seeded(1);
     Silent silent;
-    return flow.run(subject, hand_over, OptionValues(flow.options(), options), random, silent, store);
+    Job job{random, silent, store};
+    return attack_named("flow").configured(options).run(subject, hand_over, job);
   }
   Reconstruction attack(const HandOver& hand_over, const std::map<std::string, std::string>& options = {}) const {
     NullStore no_store;
@@ -231,7 +231,7 @@ TEST_CASE("an option of the flow that is wrong is refused by name") {
   for (const auto& [name, value] : std::vector<std::pair<std::string, std::string>>{
            {"segments", "1"}, {"segments", "many"}, {"flow-steps", "0"}, {"flow-rounds", "0.5"}}) {
     CAPTURE(name, value);
-    CHECK_THROWS_WITH(flow.validate(OptionValues(flow.options(), {{name, value}})), Catch::Contains("--" + name));
+    CHECK_THROWS_WITH(flow.configured({{name, value}}), Catch::Contains("--" + name));
   }
 }
 

@@ -33,9 +33,10 @@ Errors errors(const Measure& found, const Setting& truth) {
 Measure solve(const Setting& setting, const AnalyticNtk& kernel, Generator& random) {
   Silent progress;
   NullStore no_store;
+  Job job{random, progress, no_store};
   FrankWolfePlan plan;
   plan.climbers = 60;
-  return frank_wolfe(*setting.learned, kernel, {{24}, at::zeros({24})}, {}, plan, random, progress, no_store);
+  return frank_wolfe(*setting.learned, kernel, {{24}, at::zeros({24})}, {}, plan, job);
 }
 
 }  // namespace
@@ -63,9 +64,10 @@ TEST_CASE("a search that is interrupted between rounds goes on to the same end")
     Generator random = seeded(3);
     const Setting setting = learn(kernel, 6, 1, random);
     Silent progress;
+    Job job{random, progress, recorder};
     FrankWolfePlan plan;
     plan.climbers = 60;
-    return frank_wolfe(*setting.learned, kernel, {{24}, at::zeros({24})}, {}, plan, random, progress, recorder);
+    return frank_wolfe(*setting.learned, kernel, {{24}, at::zeros({24})}, {}, plan, job);
   };
   Recorder recorder;
   const Measure whole = run(recorder);
@@ -94,8 +96,9 @@ TEST_CASE("images that are handed in stay, and the rest is found beside them") {
   const Setting setting = learn(kernel, 8, 1, random);
   Silent progress;
   NullStore no_store;
-  const Measure found = frank_wolfe(*setting.learned, kernel, {{24}, at::zeros({24})}, setting.images.narrow(0, 0, 5),
-                                    {}, random, progress, no_store);
+  Job job{random, progress, no_store};
+  const Measure found =
+      frank_wolfe(*setting.learned, kernel, {{24}, at::zeros({24})}, setting.images.narrow(0, 0, 5), {}, job);
   CHECK(errors(found, setting).images.max().item<double>() < 1e-3);
 }
 
@@ -110,8 +113,8 @@ TEST_CASE("of two images that are one but for rounding, each of little worth bes
   plan.rounds = 2;
   plan.enough = 0;  // the second round is begun, and what there is before it kept
   Recorder recorder;
-  frank_wolfe(*setting.learned, kernel, {{24}, at::zeros({24})}, at::cat({other, other + 1e-4}), plan, random, progress,
-              recorder);
+  Job job{random, progress, recorder};
+  frank_wolfe(*setting.learned, kernel, {{24}, at::zeros({24})}, at::cat({other, other + 1e-4}), plan, job);
   REQUIRE(recorder.states.size() == 1);
   const Tensor support = recorder.states.front().tensor("images");
   // Its rate is a fiftieth of a new image's: it is still near where it began.
@@ -124,10 +127,10 @@ TEST_CASE("a search that adds no image ends with an empty support, and all is le
   const Setting setting = learn(kernel, 3, 2, random);
   Silent progress;
   NullStore no_store;
+  Job job{random, progress, no_store};
   FrankWolfePlan plan;
   plan.rounds = 0;
-  const Measure found =
-      frank_wolfe(*setting.learned, kernel, {{24}, at::zeros({24})}, {}, plan, random, progress, no_store);
+  const Measure found = frank_wolfe(*setting.learned, kernel, {{24}, at::zeros({24})}, {}, plan, job);
   CHECK(found.images.sizes() == at::IntArrayRef({0, 24}));
   CHECK(found.coefficients.sizes() == at::IntArrayRef({0, 2}));
   CHECK(found.residuals == std::vector<double>{1});
@@ -141,8 +144,9 @@ TEST_CASE("a function that is not the kernel's is not explained by a few images"
   plan.rounds = 12;
   Silent progress;
   NullStore no_store;
-  const Measure found = frank_wolfe(*setting.learned, AnalyticNtk::uniform(1, 2, 0.1), {{24}, at::zeros({24})}, {},
-                                    plan, random, progress, no_store);
+  Job job{random, progress, no_store};
+  const Measure found =
+      frank_wolfe(*setting.learned, AnalyticNtk::uniform(1, 2, 0.1), {{24}, at::zeros({24})}, {}, plan, job);
   CHECK(found.residuals.back() > 1e-6);
 }
 

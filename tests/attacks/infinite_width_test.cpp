@@ -31,11 +31,10 @@ Trained trained(std::int64_t width, double size, Generator& random) {
 }
 
 Reconstruction attack(const Subject& subject, Generator& random) {
-  const InfiniteWidth infinite;
   Silent progress;
   NullStore no_store;
-  return infinite.run(subject, {}, OptionValues(infinite.options(), {{"climbers", "12"}, {"frank-wolfe-rounds", "6"}}),
-                      random, progress, no_store);
+  Job job{random, progress, no_store};
+  return infinite_width_attack().configured({{"climbers", "12"}, {"frank-wolfe-rounds", "6"}}).run(subject, {}, job);
 }
 
 }  // namespace

@@ -53,10 +53,10 @@ Trained trained_network(std::int64_t images, std::int64_t outputs, double first_
 }
 
 Reconstruction attack(const Subject& subject, const std::map<std::string, std::string>& options, StateStore& store) {
-  const Kkt kkt;
   Generator random = seeded(1);
   Silent silent;
-  return kkt.run(subject, {}, OptionValues(kkt.options(), options), random, silent, store);
+  Job job{random, silent, store};
+  return kkt_attack().configured(options).run(subject, {}, job);
 }
 
 Reconstruction attack(const Subject& subject, const std::map<std::string, std::string>& options = {}) {
@@ -199,7 +199,8 @@ TEST_CASE("images and multipliers whose gradients make up a planted element are 
                           {static_cast<double>(count), 0, target->squared_norm()});
   Silent silent;
   NullStore no_store;
-  const SearchResult found = search(*target, bounds, pixels, plan, lambda, random, silent, no_store);
+  Job job{random, silent, no_store};
+  const SearchResult found = search(*target, bounds, pixels, plan, lambda, job);
   CHECK(found.loss_final < 0.02 * target->squared_norm());
   const Tensor nearest = std::get<0>(at::cdist(images, found.candidates).min(1)) / images.norm(2, 1);
   CAPTURE(outputs, nearest);
@@ -289,11 +290,10 @@ TEST_CASE("a search for a KKT point that is interrupted at any step goes on to t
 }
 
 TEST_CASE("an option of the attack that is wrong is refused by name") {
-  const Kkt kkt;
+  const Attack kkt = kkt_attack();
   for (const char* name : {"space", "candidates", "steps", "rounds", "image-rate", "lambda-rate", "lambda-min"}) {
     CAPTURE(name);
-    CHECK_THROWS_WITH(kkt.validate(OptionValues(kkt.options(), {{name, "-1"}})),
-                      Catch::Contains(std::string("--") + name));
+    CHECK_THROWS_WITH(kkt.configured({{name, "-1"}}), Catch::Contains(std::string("--") + name));
   }
 }
 

@@ -61,7 +61,8 @@ Reconstruction probe(const Subject& subject) {
   Generator random = seeded(1);
   Silent silent;
   NullStore no_store;
-  return attack_named("span").run(subject, {}, OptionValues({}, {}), random, silent, no_store);
+  Job job{random, silent, no_store};
+  return attack_named("span").configured().run(subject, {}, job);
 }
 
 // How far apart the scores of members and of others are: the smallest of the ones over the largest of the others, both

@@ -28,11 +28,12 @@ TEST_CASE("candidates far off lead exactly to the images that they are nearest t
   Generator random = seeded(2);
   Silent silent;
   const Tensor truth = pictures.coordinates();
-  const VertexSet found = polytope.snap(noisy(truth, 0.6, random), silent);
-  REQUIRE(found.size() == count);
+  const std::vector<Vertex> found = polytope.snap(noisy(truth, 0.6, random), silent);
+  REQUIRE(found.size() == static_cast<std::size_t>(count));
   std::int64_t exact = 0;
   for (std::int64_t i = 0; i < count; ++i) {
-    exact += (found.coordinates[i] - truth[i]).norm().item<double>() < 1e-4 * truth[i].norm().item<double>();
+    const Tensor& coordinates = found[static_cast<std::size_t>(i)].coordinates;
+    exact += (coordinates - truth[i]).norm().item<double>() < 1e-4 * truth[i].norm().item<double>();
   }
   CHECK(exact >= count - 1);
 }
@@ -46,13 +47,13 @@ TEST_CASE("where all bounds agree there is an image, wherever the search started
     const Tensor truth = pictures.coordinates();
     const Tensor mixtures = 0.5 * (truth + truth.roll(1, 0));
     std::int64_t agreed = 0;
-    for (const VertexSet& found :
+    for (const std::vector<Vertex>& found :
          {polytope.snap(mixtures, silent), polytope.snap(noisy(mixtures, 0.5, random), silent),
           polytope.snap_along(at::randn({60, polytope.rank()}, random, at::kDouble), silent)}) {
-      for (std::int64_t i = 0; i < found.size(); ++i) {
-        if (found.leverage[static_cast<std::size_t>(i)] > largest_leverage) continue;
+      for (const Vertex& vertex : found) {
+        if (vertex.leverage > largest_leverage) continue;
         ++agreed;
-        CHECK(pictures.distance(found.coordinates[i]) < 0.01);
+        CHECK(pictures.distance(vertex.coordinates) < 0.01);
       }
     }
     CHECK(agreed > 0);
@@ -64,9 +65,10 @@ TEST_CASE("images without a pixel at a bound have no vertex whose bounds agree")
   PixelPolytope polytope(pictures.span, pictures.space);
   Generator random = seeded(5);
   Silent silent;
-  for (const VertexSet& found : {polytope.snap(noisy(pictures.coordinates(), 0.1, random), silent),
-                                 polytope.snap_along(at::randn({60, polytope.rank()}, random, at::kDouble), silent)}) {
-    for (const double leverage : found.leverage) CHECK(leverage > largest_leverage);
+  for (const std::vector<Vertex>& found :
+       {polytope.snap(noisy(pictures.coordinates(), 0.1, random), silent),
+        polytope.snap_along(at::randn({60, polytope.rank()}, random, at::kDouble), silent)}) {
+    for (const Vertex& vertex : found) CHECK(vertex.leverage > largest_leverage);
   }
 }
 
@@ -80,10 +82,9 @@ TEST_CASE("a vertex has every bound within the slack, and the slack follows the 
     PixelPolytope polytope(pictures.span, pictures.space);
     CHECK(polytope.slack() > 5 * before);
     before = polytope.slack();
-    const VertexSet found = polytope.snap(noisy(pictures.coordinates(), 0.3, random), silent);
-    for (std::int64_t i = 0; i < found.size(); ++i) {
-      if (found.leverage[static_cast<std::size_t>(i)] > largest_leverage) continue;
-      check_in_range(pictures, polytope, found.coordinates[i]);
+    for (const Vertex& vertex : polytope.snap(noisy(pictures.coordinates(), 0.3, random), silent)) {
+      if (vertex.leverage > largest_leverage) continue;
+      check_in_range(pictures, polytope, vertex.coordinates);
     }
   }
 }
@@ -102,8 +103,8 @@ TEST_CASE("splitting comes to the picture that is furthest along a direction, as
     CHECK(((found - truth).norm(2, 1) / truth.norm(2, 1)).max().item<double>() < 1e-4);
     PixelPolytope polytope(pictures.span, pictures.space);
     Silent silent;
-    const VertexSet programmed = polytope.snap_along(directions, silent);
-    CHECK(((found - programmed.coordinates).norm(2, 1) / truth.norm(2, 1)).max().item<double>() < 1e-3);
+    const Tensor programmed = coordinates_of(polytope.snap_along(directions, silent), polytope.rank());
+    CHECK(((found - programmed).norm(2, 1) / truth.norm(2, 1)).max().item<double>() < 1e-3);
   }
 }
 
@@ -120,15 +121,14 @@ TEST_CASE("in many dimensions what is confirmed is an image inside the range, ho
   const Tensor far = noisy(truth, 3.0, random), between = 0.5 * (truth + truth.roll(1, 0));
   std::int64_t confirmed = 0, not_confirmed = 0;
   for (const Tensor& candidates : {noisy(truth, 0.5, random), far, between, at::randn_like(truth)}) {
-    const VertexSet found = polytope.snap(candidates, silent);
-    for (std::int64_t i = 0; i < found.size(); ++i) {
-      if (found.leverage[static_cast<std::size_t>(i)] > largest_leverage) {
+    for (const Vertex& vertex : polytope.snap(candidates, silent)) {
+      if (vertex.leverage > largest_leverage) {
         ++not_confirmed;
         continue;
       }
       ++confirmed;
-      CHECK(pictures.distance(found.coordinates[i]) < 0.02);
-      check_in_range(pictures, polytope, found.coordinates[i]);
+      CHECK(pictures.distance(vertex.coordinates) < 0.02);
+      check_in_range(pictures, polytope, vertex.coordinates);
     }
   }
   CHECK(confirmed >= many - 1);
@@ -141,17 +141,17 @@ TEST_CASE("which image a candidate leads to does not depend on how many go with 
   Generator random = seeded(4);
   Silent silent;
   const Tensor candidates = noisy(pictures.coordinates().repeat({3, 1}), 0.4, random);
-  const VertexSet together = polytope.snap(candidates, silent);
+  const auto snapped = [&](const Tensor& some) { return coordinates_of(polytope.snap(some, silent), polytope.rank()); };
+  const Tensor together = snapped(candidates);
   for (std::int64_t i = 0; i < candidates.size(0); i += 7) {
-    const VertexSet alone = polytope.snap(candidates.narrow(0, i, 1), silent);
-    CHECK((alone.coordinates[0] - together.coordinates[i]).norm().item<double>() <
-          1e-9 * together.coordinates[i].norm().item<double>());
+    const Tensor alone = snapped(candidates.narrow(0, i, 1))[0];
+    CHECK((alone - together[i]).norm().item<double>() < 1e-9 * together[i].norm().item<double>());
   }
   const int threads = at::get_num_threads();
   at::set_num_threads(threads == 1 ? 2 : 1);
-  const VertexSet otherwise = polytope.snap(candidates, silent);
+  const Tensor otherwise = snapped(candidates);
   at::set_num_threads(threads);
-  CHECK(at::equal(otherwise.coordinates, together.coordinates));
+  CHECK(at::equal(otherwise, together));
 }
 
 }  // namespace afterimage

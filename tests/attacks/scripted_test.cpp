@@ -61,11 +61,11 @@ Trained trained_conv(Tensor (*pictures)(std::int64_t, Generator&) = noisy_pictur
 }
 
 Reconstruction attack(const Subject& subject, const std::map<std::string, std::string>& options) {
-  const Attack& finite = attack_named("finite-width");
   Generator random = seeded(1);
   Silent silent;
   NullStore no_store;
-  return finite.run(subject, {}, OptionValues(finite.options(), options), random, silent, no_store);
+  Job job{random, silent, no_store};
+  return attack_named("finite-width").configured(options).run(subject, {}, job);
 }
 
 }  // namespace
@@ -100,7 +100,7 @@ TEST_CASE("the memory that an attack through autograd is said to take is what it
   for (const std::string candidates : {"8", "100", "400"}) {
     CAPTURE(candidates);
     const std::map<std::string, std::string> options = {{"candidates", candidates}, {"steps", "2"}};
-    const Estimate estimate = finite.estimate(subject, 4, OptionValues(finite.options(), options));
+    const Estimate estimate = finite.configured(options).estimate(subject, 4);
     const double taken = peak_bytes_of([&] { attack(subject, options); });
     CAPTURE(estimate.bytes, taken);
     CHECK(estimate.bytes < 1.5 * taken);

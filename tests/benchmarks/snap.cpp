@@ -31,8 +31,8 @@ struct Problem {
     normals = at::mm(-black, pictures.span.basis.t());
   }
 
-  double share_right(const VertexSet& found) const {
-    const Tensor distance = (found.coordinates - images).norm(2, 1) / images.norm(2, 1);
+  double share_right(const std::vector<Vertex>& found) const {
+    const Tensor distance = (coordinates_of(found, images.size(1)) - images).norm(2, 1) / images.norm(2, 1);
     return (distance < right).to(at::kDouble).mean().item<double>();
   }
 };
