@@ -258,12 +258,12 @@ DefenseComparison run_comparison(const CompareRequest& request, const Context& c
   comparison.seeds = spec.seeds;
   comparison.limitations = limitations();
   for (const auto& setting : spec.settings) {
-    const Defense& defense = checked_defense(setting.defense, setting.options);
+    const Defense& defense = choose_defense(setting.defense, setting.options).defense;
     ComparisonSetting row;
     row.name = setting.name;
     row.defense = setting.defense;
-    row.description = defense.description();
-    row.limits = defense.limits();
+    row.description = defense.description;
+    row.limits = defense.limits;
     row.options = setting.options;
     comparison.settings.push_back(std::move(row));
   }

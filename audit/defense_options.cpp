@@ -10,10 +10,10 @@
 
 namespace afterimage {
 
-const Defense& checked_defense(const std::string& name, const std::map<std::string, std::string>& options,
-                               const std::string& typed) {
+ChosenDefense choose_defense(const std::string& name, const std::map<std::string, std::string>& options,
+                             const std::string& typed) {
   const Defense& defense = defense_named(name);
-  const auto specs = defense.options();
+  const auto& specs = defense.options;
   for (const auto& [option, value] : options) {
     const bool known = std::any_of(specs.begin(), specs.end(), [&](const auto& spec) { return spec.name == option; });
     if (known) continue;
@@ -22,8 +22,7 @@ const Defense& checked_defense(const std::string& name, const std::map<std::stri
     throw UsageError(fmt::format("{}{}: {} has no such option; {}", typed, printable(option), name,
                                  names.empty() ? "it has none" : fmt::format("there are {}", fmt::join(names, ", "))));
   }
-  defense.validate(OptionValues(specs, options));
-  return defense;
+  return {defense, defense.configured(options)};
 }
 
 std::map<std::string, std::string> named_values(const std::vector<std::string>& words) {

@@ -9,10 +9,16 @@
 
 namespace afterimage {
 
-// Throws UsageError on a defence, an option of it or a value that there is not. `typed` is what a user writes before an
-// option's name.
-const Defense& checked_defense(const std::string& name, const std::map<std::string, std::string>& options,
-                               const std::string& typed = "--defense-option ");
+// A defence with the settings that it is to run with.
+struct ChosenDefense {
+  const Defense& defense;
+  ConfiguredDefense configured;
+};
+
+// Throws UsageError on an unknown defence, an unknown option of it or a wrong value. `typed` is what a user writes
+// before an option's name.
+ChosenDefense choose_defense(const std::string& name, const std::map<std::string, std::string>& options,
+                             const std::string& typed = "--defense-option ");
 
 // NAME=VALUE, as often as there are. Throws UsageError.
 std::map<std::string, std::string> named_values(const std::vector<std::string>& words);

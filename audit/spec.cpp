@@ -105,7 +105,7 @@ ComparedSetting setting_in(const Field& field) {
   setting.name = field.has("name") ? field["name"].text() : setting.defense;
   if (field.has("options")) setting.options = field["options"].options();
   try {
-    static_cast<void>(checked_defense(setting.defense, setting.options));
+    static_cast<void>(choose_defense(setting.defense, setting.options));
   } catch (const UsageError& error) {
     field.fail(fmt::format("is wrong: {}", error.what()));
   }

@@ -1,20 +1,22 @@
-// Training data in, a network that gives less of it away out; and the one list of all defences.
+// The record of a defence, and the one list of all defences.
 //
-// A defence replaces the data that is trained on (distillation: few synthetic images), the way it is trained on (noise,
-// fewer steps), or the weights that are released. What it is worth is not its own to say: the network that it releases
-// is audited against the original images like any other.
+// A defence gets training data and returns a network that gives less of it away. It replaces the data that is trained
+// on (distillation: few synthetic images), the way of training (noise, fewer steps), or the weights that are released.
+// How well it protects is measured elsewhere: the network that it releases is audited against the original images like
+// any other.
 #pragma once
 
+#include <functional>
+#include <map>
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <string>
 #include <vector>
 
 #include "models/foundations/options.h"
-#include "models/foundations/progress.h"
 #include "models/image_space.h"
+#include "models/job.h"
 #include "models/network.h"
-#include "models/state.h"
 #include "models/training.h"
 
 namespace afterimage {
@@ -45,33 +47,63 @@ struct Release {
   nlohmann::ordered_json evidence = nlohmann::ordered_json::object();  // e.g. the privacy that was spent
 };
 
-class Defense {
- public:
-  virtual ~Defense() = default;
-  virtual std::string name() const = 0;         // as users type it
-  virtual std::string description() const = 0;  // one line
-  virtual std::string limits() const = 0;       // what it does not protect, or costs; one line
-  virtual std::vector<OptionSpec> options() const = 0;
-  // Whether it makes data to train on, which distill() gives.
-  virtual bool distills() const { return false; }
-  // Whether the labels of that data are learned as any real numbers, which are no probabilities.
-  virtual bool learns_any_labels(const OptionValues&) const { return false; }
-  // Throws UsageError on an option that is wrong, before any work is done.
-  virtual void validate(const OptionValues&) const {}
-  // The same input, options and generator state give the same set (noise for a privacy guarantee aside), and so does
-  // going on from what an interrupted run of the same kept. Throws UsageError where the defence makes no data or does
-  // not fit the task, Interrupted.
-  virtual SupportSet distill(const Undefended& undefended, const OptionValues& options, Generator& random,
-                             Progress& progress, StateStore& store) const;
-  // The network to be released, trained from the same initial parameters; by default by the same recipe on what
-  // distill() makes. Throws as distill() and train() do, and UsageError before any work on a loss that takes
-  // probabilities where labels are learned.
-  virtual Release release(const Undefended& undefended, const OptionValues& options, Generator& random,
-                          Progress& progress, StateStore& store) const;
+// The network of the recipe, trained on a support set. Throws as train() does.
+Release trained_on(SupportSet support, const Undefended& undefended, Job& job);
+
+// A defence with its settings.
+struct ConfiguredDefense {
+  // Data to train on. The same input, settings and generator state give the same set, and so does a run that continues
+  // from the state that an interrupted one kept. Throws UsageError where the defence does not fit the task, and
+  // Interrupted. Null where the defence makes no data (Defense::distills).
+  std::function<SupportSet(const Undefended&, Job&)> distill;
+  // The network to be released, trained from the same initial parameters. The same input gives the same network, noise
+  // for a privacy guarantee aside. Throws as distill() and train() do.
+  std::function<Release(const Undefended&, Job&)> release;
 };
 
+struct Defense {
+  std::string name;         // as users type it
+  std::string description;  // one line
+  std::string limits;       // what it does not protect, or costs; one line
+  std::vector<OptionSpec> options = {};
+  bool distills = false;  // it makes data to train on
+  // From values of `options`. Throws UsageError on one that is wrong.
+  std::function<ConfiguredDefense(const OptionValues&)> configure;
+
+  // From options as typed, defaults for the rest.
+  ConfiguredDefense configured(const std::map<std::string, std::string>& given = {}) const {
+    return configure(OptionValues(options, given));
+  }
+};
+
+// The factory of a defence that acts on training or on the weights, from two functions: `parse` gives its settings.
+template <class Settings>
+auto releasing_by(Settings (*parse)(const OptionValues&),
+                  Release (*release)(const Settings&, const Undefended&, Job&)) {
+  return [=](const OptionValues& options) -> ConfiguredDefense {
+    const Settings settings = parse(options);
+    return {nullptr, [=](const Undefended& undefended, Job& job) { return release(settings, undefended, job); }};
+  };
+}
+
+// The factory of a defence that makes data: the network of the recipe is trained on it. `check`, where given, is called
+// by release() before any work, and throws UsageError on a recipe that the data does not fit.
+template <class Settings>
+auto distilling_by(Settings (*parse)(const OptionValues&),
+                   SupportSet (*distill)(const Settings&, const Undefended&, Job&),
+                   void (*check)(const Settings&, const Recipe&) = nullptr) {
+  return [=](const OptionValues& options) -> ConfiguredDefense {
+    const Settings settings = parse(options);
+    return {[=](const Undefended& undefended, Job& job) { return distill(settings, undefended, job); },
+            [=](const Undefended& undefended, Job& job) {
+              if (check != nullptr) check(settings, undefended.recipe);
+              return trained_on(distill(settings, undefended, job), undefended, job);
+            }};
+  };
+}
+
 // "none" first, then by how much they change.
-const std::vector<std::unique_ptr<Defense>>& all_defenses();
+const std::vector<Defense>& all_defenses();
 // Throws UsageError that lists the names there are.
 const Defense& defense_named(const std::string& name);
 

@@ -1,5 +1,7 @@
 #include "defenses/distillation.h"
 
+#include <fmt/format.h>
+
 #include <cmath>
 
 #include "defenses/baselines.h"
@@ -58,24 +60,30 @@ std::vector<OptionSpec> distillation_options() {
           {"distance", "least distance to any training image, relative L2; 0: any", "0"}};
 }
 
-void validate_distillation(const OptionValues& options) {
-  static_cast<void>(per_class(options));
-  static_cast<void>(options.whole("distillation-steps", 1, 100000000));
-  static_cast<void>(options.number("image-rate", 1e-9, 10));
-  static_cast<void>(levers_of(options));
+DistillationSettings::DistillationSettings(const OptionValues& options)
+    : per_class(afterimage::per_class(options)),
+      steps(options.whole("distillation-steps", 1, 100000000)),
+      image_rate(options.number("image-rate", 1e-9, 10)),
+      levers(levers_of(options)) {}
+
+SearchPlan DistillationSettings::plan(const Undefended& undefended) const {
+  SearchPlan plan;
+  plan.candidates = per_class * undefended.classes();
+  plan.steps = steps;
+  plan.image_rate = image_rate;
+  plan.until_settled = false;
+  // A search divides it by the number of candidates, which suits coefficients; labels are of the size of one.
+  plan.coefficient_rate = image_rate * static_cast<double>(plan.candidates);
+  if (plan.candidates < undefended.images.size(0)) return plan;
+  throw UsageError(fmt::format("--per-class {}: makes {} images of {}, which distils nothing; give fewer", per_class,
+                               plan.candidates, undefended.images.size(0)));
 }
 
-DistillationPlan distillation_plan(const Undefended& undefended, const OptionValues& options) {
-  DistillationPlan plan;
-  plan.per_class = per_class(options);
-  plan.levers = levers_of(options);
-  plan.search.candidates = plan.per_class * undefended.classes();
-  plan.search.steps = options.whole("distillation-steps", 1, 100000000);
-  plan.search.image_rate = options.number("image-rate", 1e-9, 10);
-  plan.search.until_settled = false;
-  // A search divides it by the number of candidates, as befits coefficients; labels are of the size of one.
-  plan.search.coefficient_rate = plan.search.image_rate * static_cast<double>(plan.search.candidates);
-  return plan;
+void require_real_targets(const Recipe& recipe, const std::string& defense, const std::string& fix) {
+  if (recipe.loss != LossKind::cross_entropy) return;
+  throw UsageError(fmt::format(
+      "--loss cross-entropy: takes probabilities, and defence \"{}\" learns labels that are any numbers; use squared{}",
+      defense, fix));
 }
 
 OptionSpec kernel_option() {
@@ -84,11 +92,14 @@ OptionSpec kernel_option() {
           "network"};
 }
 
-AnalyticNtk distillation_kernel(const Undefended& undefended, const OptionValues& options) {
-  const AnalyticNtk reference = AnalyticNtk::uniform(2, 1, 0);
-  if (options.one_of("kernel", {"network", "reference"}) == "reference") return reference;
+bool is_reference_kernel(const OptionValues& options) {
+  return options.one_of("kernel", {"network", "reference"}) == "reference";
+}
+
+AnalyticNtk distillation_kernel(const Undefended& undefended, bool reference) {
   const DenseNetwork* dense = as_dense(*undefended.network);
-  return dense != nullptr ? dense->infinite_kernel() : reference;
+  if (dense != nullptr && !reference) return dense->infinite_kernel();
+  return AnalyticNtk::uniform(2, 1, 0);
 }
 
 Nearest nearest_of(const Tensor& support, const Tensor& originals) {

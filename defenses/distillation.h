@@ -34,20 +34,29 @@ class DistilledBounds final : public PixelBounds {
   double unit_;
 };
 
-// The options of all that distil by searching for images, and what they say.
-struct DistillationPlan {
-  std::int64_t per_class = 10;
-  SearchPlan search;
+// The settings of all that distil by searching for images, of distillation_options().
+struct DistillationSettings {
+  std::int64_t per_class, steps;
+  double image_rate;
   DistilledBounds::Levers levers;
+
+  // Throws UsageError.
+  explicit DistillationSettings(const OptionValues& options);
+  // The search for so many images of each class: as many candidates, and a rate for their labels. Throws UsageError
+  // unless they are fewer than the images.
+  SearchPlan plan(const Undefended& undefended) const;
 };
 std::vector<OptionSpec> distillation_options();
-DistillationPlan distillation_plan(const Undefended& undefended, const OptionValues& options);
-void validate_distillation(const OptionValues& options);
 
-// The kernel of the network's own architecture at infinite width where there is one, else (or where `options` ask for
-// it) the reference's: two hidden ReLU layers, NTK parameterization, sigma_w = 1, no biases.
-AnalyticNtk distillation_kernel(const Undefended& undefended, const OptionValues& options);
+// Throws UsageError on a recipe whose loss takes probabilities, for data whose labels are learned as any real numbers.
+// `fix` is what the message offers beside the squared loss, or empty.
+void require_real_targets(const Recipe& recipe, const std::string& defense, const std::string& fix);
+
+// The kernel of the network's own architecture at infinite width where there is one, else, or with `reference`, that of
+// the paper's reference: two hidden ReLU layers, NTK parameterization, sigma_w = 1, no biases.
+AnalyticNtk distillation_kernel(const Undefended& undefended, bool reference);
 OptionSpec kernel_option();
+bool is_reference_kernel(const OptionValues& options);  // of kernel_option()
 
 // For each support image [M, d] the nearest real one of [N, d]: its row [M], and the distance relative to its norm [M]
 // float64.

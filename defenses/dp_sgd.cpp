@@ -129,22 +129,7 @@ Parameters zeros_like(const Parameters& parameters) {
   return Parameters(std::move(entries));
 }
 
-}  // namespace
-
-std::vector<OptionSpec> DpSgd::options() const {
-  return {{"clip", "largest norm of one image's gradient", "1"},
-          {"noise-multiplier", "standard deviation of the noise, times --clip; 0: what --epsilon needs", "0"},
-          {"epsilon", "privacy asked for where no --noise-multiplier is given; 0: no noise, no guarantee", "8"},
-          {"delta", "of the guarantee; 0: a tenth of 1 / images", "0"},
-          {"batch", "images a step on average, each drawn by itself; 0: the recipe's", "0"},
-          {"steps", "of training, all of which are made", "500"},
-          {"learning-rate", "0: the recipe's", "0"}};
-}
-
-void DpSgd::validate(const OptionValues& options) const { static_cast<void>(plan_from(options)); }
-
-Release DpSgd::release(const Undefended& undefended, const OptionValues& options, Generator&, Progress& progress,
-                       StateStore& store) const {
+Release train_privately(const Plan& typed, const Undefended& undefended, Job& job) {
   const DenseNetwork* network = as_dense(*undefended.network);
   if (network == nullptr) {
     throw UsageError(
@@ -155,7 +140,7 @@ Release DpSgd::release(const Undefended& undefended, const OptionValues& options
   require_private(recipe);
   require_fit(recipe.loss, network->outputs());
   const std::vector<bool> trained = trainable(undefended.initial, recipe.frozen);
-  const Plan plan = completed(plan_from(options), undefended);
+  const Plan plan = completed(typed, undefended);
   const std::int64_t images = undefended.images.size(0);
   const double batch = static_cast<double>(plan.batch), noise = plan.noise_multiplier * plan.clip;
   const bool whole = plan.batch == images;
@@ -167,22 +152,22 @@ Release DpSgd::release(const Undefended& undefended, const OptionValues& options
   const Parameters velocity = zeros_like(weights), draws = zeros_like(weights);
   Watch watch(undefended, plan);
   std::int64_t step = 0;
-  if (const State kept = store.take(); !kept.empty()) {
+  if (const State kept = job.state.take(); !kept.empty()) {
     step = kept.whole("step");
     restore(weights, kept.part("weights"));
     restore(velocity, kept.part("velocity"));
     watch.restore(kept.numbers("losses"));
   }
   for (; step < plan.steps; ++step) {
-    if (store.due()) {
-      store.keep(State()
-                     .set("step", step)
-                     .set("weights", state_of(weights))
-                     .set("velocity", state_of(velocity))
-                     .set("losses", watch.losses()));
+    if (job.state.due()) {
+      job.state.keep(State()
+                         .set("step", step)
+                         .set("weights", state_of(weights))
+                         .set("velocity", state_of(velocity))
+                         .set("losses", watch.losses()));
     }
     if (watch.due(step)) watch.look(step, weights);
-    progress.step(step, plan.steps, fmt::format("loss {:.3g}", watch.latest()));
+    job.progress.step(step, plan.steps, fmt::format("loss {:.3g}", watch.latest()));
 
     const Tensor drawn = whole ? Tensor() : poisson_sample(images, batch / static_cast<double>(images), secret);
     Tensor seen = whole ? undefended.images : undefended.images.index_select(0, drawn);
@@ -214,6 +199,29 @@ Release DpSgd::release(const Undefended& undefended, const OptionValues& options
   release.training.curve = watch.curve(plan.steps);
   release.evidence = evidence_of(plan, batch / static_cast<double>(images), undefended.mean_of_images);
   return release;
+}
+
+}  // namespace
+
+Defense dp_sgd_defense() {
+  Defense defense;
+  defense.name = "dp-sgd";
+  defense.description = "clips each image's gradient and adds noise: differentially private";
+  defense.limits =
+      "covers any one image, not how many there are; not the mean of the training images where that is subtracted (no "
+      "epsilon then; a public mean is supposed to be chosen without them), nor the choice of options, nor the loss "
+      "curve, nor rounding; costs accuracy, most where images are few; not repeatable by its seed, for noise that can "
+      "be drawn again hides nothing";
+  defense.options = {
+      {"clip", "largest norm of one image's gradient", "1"},
+      {"noise-multiplier", "standard deviation of the noise, times --clip; 0: what --epsilon needs", "0"},
+      {"epsilon", "privacy asked for where no --noise-multiplier is given; 0: no noise, no guarantee", "8"},
+      {"delta", "of the guarantee; 0: a tenth of 1 / images", "0"},
+      {"batch", "images a step on average, each drawn by itself; 0: the recipe's", "0"},
+      {"steps", "of training, all of which are made", "500"},
+      {"learning-rate", "0: the recipe's", "0"}};
+  defense.configure = releasing_by(plan_from, train_privately);
+  return defense;
 }
 
 }  // namespace afterimage

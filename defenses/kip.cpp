@@ -1,26 +1,32 @@
 #include "defenses/kip.h"
 
-#include <fmt/format.h>
-
 #include "attacks/solver/regression_coefficients.h"
 #include "defenses/baselines.h"
 #include "defenses/distillation.h"
-#include "models/foundations/error.h"
 #include "models/tangent/kernel_targets.h"
 #include "models/tangent/learned_function.h"
 
 namespace afterimage {
 namespace {
 
-// Of the mean diagonal of K_SS. KIP's is the reference's; RKIP compares coefficients and takes hardly any.
+// Of the mean diagonal of K_SS. KIP's is the reference's; RKIP compares coefficients and needs hardly any.
 constexpr double kip_ridge = 1e-5, rkip_ridge = 1e-8;
 
-bool learns_labels(const OptionValues& options) { return options.one_of("labels", {"learned", "fixed"}) == "learned"; }
+struct KernelSettings {
+  DistillationSettings distillation;
+  bool learns_labels, reference_kernel;
+};
 
-void require_fewer(const DistillationPlan& plan, const Undefended& undefended) {
-  if (plan.search.candidates < undefended.images.size(0)) return;
-  throw UsageError(fmt::format("--per-class {}: makes {} images of {}, which distils nothing; give fewer",
-                               plan.per_class, plan.search.candidates, undefended.images.size(0)));
+KernelSettings parse_kernel(const OptionValues& options) {
+  return {DistillationSettings(options), options.one_of("labels", {"learned", "fixed"}) == "learned",
+          is_reference_kernel(options)};
+}
+
+std::vector<OptionSpec> kernel_options() {
+  auto specs = distillation_options();
+  specs.push_back({"labels", "learned, or fixed to those of the classes", "learned"});
+  specs.push_back(kernel_option());
+  return specs;
 }
 
 void describe(SupportSet& support, const SearchResult& found, const Undefended& undefended) {
@@ -34,15 +40,14 @@ void describe(SupportSet& support, const SearchResult& found, const Undefended& 
 }
 
 // Images and labels whose kernel regression makes the target's element, by the attacks' own search.
-SupportSet distilled(TangentTarget& target, const AnalyticNtk& kernel, double ridge, const Undefended& undefended,
-                     const OptionValues& options, Generator& random, Progress& progress, StateStore& store) {
-  const DistillationPlan plan = distillation_plan(undefended, options);
-  require_fewer(plan, undefended);
-  DistilledBounds bounds(undefended.space, undefended.images.to(at::kDouble), plan.search.candidates, plan.levers,
-                         target.squared_norm(), random);
-  RegressionCoefficients coefficients(kernel, class_targets(undefended, plan.per_class), ridge, learns_labels(options));
-  const SearchResult found =
-      search(target, bounds, undefended.images.size(1), plan.search, coefficients, random, progress, store);
+SupportSet distilled(TangentTarget& target, const AnalyticNtk& kernel, double ridge, const KernelSettings& settings,
+                     const Undefended& undefended, Job& job) {
+  const SearchPlan plan = settings.distillation.plan(undefended);
+  DistilledBounds bounds(undefended.space, undefended.images.to(at::kDouble), plan.candidates,
+                         settings.distillation.levers, target.squared_norm(), job.random);
+  RegressionCoefficients coefficients(kernel, class_targets(undefended, settings.distillation.per_class), ridge,
+                                      settings.learns_labels);
+  const SearchResult found = search(target, bounds, undefended.images.size(1), plan, coefficients, job);
   SupportSet support{found.candidates.to(at::kFloat), found.searched.to(at::kFloat)};
   describe(support, found, undefended);
   const Tensor predicted = at::mm(kernel(undefended.images.to(at::kDouble), found.candidates), found.coefficients);
@@ -50,75 +55,51 @@ SupportSet distilled(TangentTarget& target, const AnalyticNtk& kernel, double ri
   return support;
 }
 
-std::vector<OptionSpec> kernel_options() {
-  auto specs = distillation_options();
-  specs.push_back({"labels", "learned, or fixed to those of the classes", "learned"});
-  specs.push_back(kernel_option());
-  return specs;
-}
-
-void validate_kernel(const OptionValues& options) {
-  validate_distillation(options);
-  static_cast<void>(learns_labels(options));
-  static_cast<void>(options.one_of("kernel", {"network", "reference"}));
-}
-
-double tangent_point(const OptionValues& options) { return options.number("tangent-point", 0, 1); }
-
-}  // namespace
-
-std::vector<OptionSpec> Kip::options() const { return kernel_options(); }
-void Kip::validate(const OptionValues& options) const { validate_kernel(options); }
-SupportSet Kip::distill(const Undefended& undefended, const OptionValues& options, Generator& random,
-                        Progress& progress, StateStore& store) const {
-  progress.stage("kip: distilling");
-  const AnalyticNtk kernel = distillation_kernel(undefended, options);
+SupportSet distill_kip(const KernelSettings& settings, const Undefended& undefended, Job& job) {
+  job.progress.stage("kip: distilling");
+  const AnalyticNtk kernel = distillation_kernel(undefended, settings.reference_kernel);
   KernelPredictions target(kernel, undefended.images.to(at::kDouble), undefended.targets.to(at::kDouble));
-  return distilled(target, kernel, kip_ridge, undefended, options, random, progress, store);
+  return distilled(target, kernel, kip_ridge, settings, undefended, job);
 }
 
-bool Kip::learns_any_labels(const OptionValues& options) const { return learns_labels(options); }
-
-std::vector<OptionSpec> Rkip::options() const { return kernel_options(); }
-void Rkip::validate(const OptionValues& options) const { validate_kernel(options); }
-SupportSet Rkip::distill(const Undefended& undefended, const OptionValues& options, Generator& random,
-                         Progress& progress, StateStore& store) const {
-  progress.stage("rkip: distilling");
-  const AnalyticNtk kernel = distillation_kernel(undefended, options);
+SupportSet distill_rkip(const KernelSettings& settings, const Undefended& undefended, Job& job) {
+  job.progress.stage("rkip: distilling");
+  const AnalyticNtk kernel = distillation_kernel(undefended, settings.reference_kernel);
   const KernelRegression learned(kernel, undefended.images, undefended.targets);
   KernelElement target(kernel, undefended.images.to(at::kDouble), learned.coefficients());
-  return distilled(target, kernel, rkip_ridge, undefended, options, random, progress, store);
+  return distilled(target, kernel, rkip_ridge, settings, undefended, job);
 }
 
-bool Rkip::learns_any_labels(const OptionValues& options) const { return learns_labels(options); }
+constexpr const char* fixed_labels = ", or --defense-option labels=fixed";
 
-std::vector<OptionSpec> RkipFinite::options() const {
-  auto specs = distillation_options();
-  specs.push_back(
-      {"tangent-point", "where on the way from the initial to the trained weights features are taken, 0 to 1", "0.5"});
-  return specs;
+void check_kip(const KernelSettings& settings, const Recipe& recipe) {
+  if (settings.learns_labels) require_real_targets(recipe, "kip", fixed_labels);
 }
 
-void RkipFinite::validate(const OptionValues& options) const {
-  validate_distillation(options);
-  static_cast<void>(tangent_point(options));
+void check_rkip(const KernelSettings& settings, const Recipe& recipe) {
+  if (settings.learns_labels) require_real_targets(recipe, "rkip", fixed_labels);
 }
 
-SupportSet RkipFinite::distill(const Undefended& undefended, const OptionValues& options, Generator& random,
-                               Progress& progress, StateStore& store) const {
-  progress.stage("rkip-finite: training the undefended network");
+struct FiniteSettings {
+  DistillationSettings distillation;
+  double tangent_point;
+};
+
+FiniteSettings parse_finite(const OptionValues& options) {
+  return {DistillationSettings(options), options.number("tangent-point", 0, 1)};
+}
+
+SupportSet distill_finite(const FiniteSettings& settings, const Undefended& undefended, Job& job) {
+  job.progress.stage("rkip-finite: training the undefended network");
   const Training training = train(*undefended.network, undefended.initial, undefended.images, undefended.targets,
-                                  undefended.recipe, random, progress);
-  progress.stage("rkip-finite: distilling");
-  DistillationPlan plan = distillation_plan(undefended, options);
-  require_fewer(plan, undefended);
-  plan.search.coefficient_rate = SearchPlan().coefficient_rate;
-  const auto target = undefended.network->tangents(undefended.initial, training.trained, {tangent_point(options)});
-  DistilledBounds bounds(undefended.space, undefended.images.to(target->dtype()), plan.search.candidates, plan.levers,
-                         target->squared_norm(), random);
-  FreeCoefficients coefficients;
-  const SearchResult found =
-      search(*target, bounds, undefended.images.size(1), plan.search, coefficients, random, progress, store);
+                                  undefended.recipe, job.random, job.progress);
+  job.progress.stage("rkip-finite: distilling");
+  SearchPlan plan = settings.distillation.plan(undefended);
+  plan.coefficient_rate = SearchPlan().coefficient_rate;
+  const auto target = undefended.network->tangents(undefended.initial, training.trained, {settings.tangent_point});
+  DistilledBounds bounds(undefended.space, undefended.images.to(target->dtype()), plan.candidates,
+                         settings.distillation.levers, target->squared_norm(), job.random);
+  const SearchResult found = search(*target, bounds, undefended.images.size(1), plan, job);
   const Tensor best = project(*target, found.candidates, {}).coefficients;
   const std::int64_t count = found.candidates.size(0);
   const Tensor learned =
@@ -127,6 +108,46 @@ SupportSet RkipFinite::distill(const Undefended& undefended, const OptionValues&
   support.targets = undefended.network->evaluate(undefended.initial, support.images) + learned.to(at::kFloat);
   describe(support, found, undefended);
   return support;
+}
+
+void check_finite(const FiniteSettings&, const Recipe& recipe) { require_real_targets(recipe, "rkip-finite", ""); }
+
+}  // namespace
+
+Defense kip_defense() {
+  Defense defense;
+  defense.name = "kip";
+  defense.description =
+      "trains on a few images distilled so that kernel regression on them predicts the training set (KIP)";
+  defense.limits = "costs accuracy; what the distilled images carry of the original ones is measured, not bounded";
+  defense.options = kernel_options();
+  defense.distills = true;
+  defense.configure = distilling_by(parse_kernel, distill_kip, check_kip);
+  return defense;
+}
+
+Defense rkip_defense() {
+  Defense defense;
+  defense.name = "rkip";
+  defense.description = "trains on a few images distilled by the reconstruction loss at infinite width (RKIP)";
+  defense.limits = "minimises the same loss as an attack: with as many images as were trained on it would return them";
+  defense.options = kernel_options();
+  defense.distills = true;
+  defense.configure = distilling_by(parse_kernel, distill_rkip, check_rkip);
+  return defense;
+}
+
+Defense rkip_finite_defense() {
+  Defense defense;
+  defense.name = "rkip-finite";
+  defense.description = "trains on the result of an attack on the undefended network with too few images (RKIP-finite)";
+  defense.limits = "works from the undefended weights, so what they leak may come back in the distilled images";
+  defense.options = distillation_options();
+  defense.options.push_back(
+      {"tangent-point", "where on the way from the initial to the trained weights features are taken, 0 to 1", "0.5"});
+  defense.distills = true;
+  defense.configure = distilling_by(parse_finite, distill_finite, check_finite);
+  return defense;
 }
 
 }  // namespace afterimage

@@ -44,7 +44,7 @@ double mean_squared(const Tensor& difference) {
   return difference.square().sum().item<double>() / static_cast<double>(difference.size(0));
 }
 
-// `count` rows [count] int64, without replacement, by lot in proportion to the ridge leverage scores.
+// `count` rows [count] int64, without replacement, at random in proportion to the ridge leverage scores.
 Tensor leverage_rows(const Tensor& features, double ridge, std::int64_t count, Generator& random) {
   return at::multinomial(leverage_scores(features, ridge), count, /*replacement=*/false, random);
 }
@@ -205,36 +205,16 @@ Tensor noise_images(const ImageSpace& space, double spread, std::int64_t count, 
   return limits.over_scale(noise.mul_(spread * (limits.high - limits.low))).clamp_(limits.lower(), limits.upper());
 }
 
-std::vector<OptionSpec> RandomFeatures::options() const {
-  return {
-      {"features", "random Fourier features, a cosine and a sine for each frequency", "200"},
-      {"ridge", "weight of the squared norm against the mean squared error", "1e-3"},
-      {"bandwidth", "of the Gaussian kernel, in units of the network's input; 0: the images' median distance", "0"},
-      {"points", "synthetic (noise), or training images chosen by k-means++ or leverage, which protects only labels",
-       "synthetic"},
-      {"spread", "standard deviation of synthetic pixels about the mean image, in parts of their range", "0.2"},
-      {"size", "points; 0: one more than features. With fewer than features the weights are only approached", "0"}};
-}
+namespace {
 
-void RandomFeatures::validate(const OptionValues& options) const { static_cast<void>(read(options)); }
-
-SupportSet RandomFeatures::distill(const Undefended& undefended, const OptionValues& options, Generator& random,
-                                   Progress& progress, StateStore&) const {
-  return make(undefended, read(options), random, progress).support;
-}
-
-Release RandomFeatures::release(const Undefended& undefended, const OptionValues& options, Generator& random,
-                                Progress& progress, StateStore&) const {
+Release release(const Options& options, const Undefended& undefended, Job& job) {
   if (undefended.recipe.loss != LossKind::squared) {
     throw UsageError(
         fmt::format("--loss {}: defence \"{}\" solves for labels that are any real numbers, which takes --loss squared",
-                    name_of(undefended.recipe.loss), name()));
+                    name_of(undefended.recipe.loss), "random-features"));
   }
-  Distilled made = make(undefended, read(options), random, progress);
-  Release release;
-  release.support = std::move(made.support);
-  release.training = train(*undefended.network, undefended.initial, release.support.images, release.support.targets,
-                           undefended.recipe, random, progress);
+  Distilled made = make(undefended, options, job.random, job.progress);
+  Release release = trained_on(std::move(made.support), undefended, job);
   // The network was trained towards what the feature predictor says of the points: does it say the same of the images?
   const Tensor outputs = undefended.network->evaluate(release.training.trained, undefended.images);
   release.evidence["network"] = {{"final_loss", release.training.final_loss},
@@ -242,6 +222,35 @@ Release RandomFeatures::release(const Undefended& undefended, const OptionValues
                                  {"agrees_with_features", accuracy(outputs, made.predicted)},
                                  {"mean_squared_gap_to_features", mean_squared(outputs - made.predicted)}};
   return release;
+}
+
+}  // namespace
+
+Defense random_features_defense() {
+  Defense defense;
+  defense.name = "random-features";
+  defense.description =
+      "trains on noise, with labels that give ridge regression on random features the same weights as the images";
+  defense.limits =
+      "exact for ridge regression on those features only: a network learns less from the set; and the set gives away "
+      "as much as that regression's weights do";
+  defense.options = {
+      {"features", "random Fourier features, a cosine and a sine for each frequency", "200"},
+      {"ridge", "weight of the squared norm against the mean squared error", "1e-3"},
+      {"bandwidth", "of the Gaussian kernel, in units of the network's input; 0: the images' median distance", "0"},
+      {"points", "synthetic (noise), or training images chosen by k-means++ or leverage, which protects only labels",
+       "synthetic"},
+      {"spread", "standard deviation of synthetic pixels about the mean image, in parts of their range", "0.2"},
+      {"size", "points; 0: one more than features. With fewer than features the weights are only approached", "0"}};
+  defense.distills = true;
+  defense.configure = [](const OptionValues& values) -> ConfiguredDefense {
+    const Options options = read(values);
+    return {[=](const Undefended& undefended, Job& job) {
+              return make(undefended, options, job.random, job.progress).support;
+            },
+            [=](const Undefended& undefended, Job& job) { return release(options, undefended, job); }};
+  };
+  return defense;
 }
 
 }  // namespace afterimage

@@ -13,33 +13,17 @@
 
 namespace afterimage {
 
-class RandomFeatures final : public Defense {
- public:
-  std::string name() const override { return "random-features"; }
-  std::string description() const override {
-    return "trains on noise, with labels that give ridge regression on random features the same weights as the images";
-  }
-  std::string limits() const override {
-    return "exact for ridge regression on those features only: a network learns less from the set; and the set gives "
-           "away as much as that regression's weights do";
-  }
-  std::vector<OptionSpec> options() const override;
-  bool distills() const override { return true; }
-  void validate(const OptionValues& options) const override;
-  // Evidence: rank and condition of the system that the labels solve, how far the weights are apart (as solved, and
-  // with labels rounded to float32 as they are kept), degrees of freedom, bounds and what was measured against them on
-  // the training images, and in words what is wrong or not protected. What takes the full kernel is null above 4000
-  // images. Throws UsageError where more images are to be chosen than there are, and where they have no median
-  // distance.
-  SupportSet distill(const Undefended& undefended, const OptionValues& options, Generator& random, Progress& progress,
-                     StateStore& store) const override;
-  // The recipe's network, trained on the set. Throws UsageError unless its loss is squared: the labels are real
-  // numbers.
-  Release release(const Undefended& undefended, const OptionValues& options, Generator& random, Progress& progress,
-                  StateStore& store) const override;
-};
+// Its distill() gives as evidence: rank and condition of the system that the labels solve, how far the weights are
+// apart (as solved, and with labels rounded to float32 as they are kept), degrees of freedom, bounds and what was
+// measured against them on the training images, and in words what is wrong or not protected. What takes the full kernel
+// is null above 4000 images. It throws UsageError where more images are to be chosen than there are, and where they
+// have no median distance.
+//
+// Its release() trains the recipe's network on the set. It throws UsageError unless the recipe's loss is squared: the
+// labels are real numbers.
+Defense random_features_defense();
 
-// `count` different rows of images [n, d], count <= n, [count] int64: the first by lot, each further one with
+// `count` different rows of images [n, d], count <= n, [count] int64: the first at random, each further one with
 // probability in proportion to the squared distance to the nearest that is chosen (Arthur & Vassilvitskii 2007). Rows
 // equal to chosen ones come last.
 Tensor kmeans_plus_plus(const Tensor& images, std::int64_t count, Generator& random);

@@ -148,7 +148,7 @@ class Distillation {
     return images;
   }
 
-  // So many training images of each class in turn, by lot; again from the first where there are fewer.
+  // So many training images of each class in turn, at random; again from the first where there are fewer.
   Tensor drawn_images() {
     const Tensor classes = classes_of(undefended_.targets);
     std::vector<Tensor> rows;
@@ -273,34 +273,41 @@ class Distillation {
   double inner_residual_ = 0;
 };
 
-}  // namespace
-
-std::vector<OptionSpec> Rcig::options() const {
-  return {per_class_option(),
-          {"distillation-steps", "steps of the distilled images", "1000"},
-          {"batch", "training images in the outer loss of a step", "256"},
-          {"channels", "of the network's first block; each block has twice as many as the one before", "16"},
-          {"pool", "networks that are distilled with", "10"},
-          {"inner-steps", "conjugate gradients for the convexified training", "5"},
-          {"hessian-steps", "conjugate gradients for the inverse Hessian", "5"},
-          {"image-rate", "AdaBelief's, of images and labels, in standard deviations of the training images' pixels",
-           "0.03"},
-          {"labels", "learned, or fixed to those of the classes", "learned"},
-          {"start", "noise, or images: training images, which may then show through", "noise"}};
-}
-
-void Rcig::validate(const OptionValues& options) const { static_cast<void>(plan_of(options)); }
-
-SupportSet Rcig::distill(const Undefended& undefended, const OptionValues& options, Generator& random,
-                         Progress& progress, StateStore& store) const {
-  const Plan plan = plan_of(options);
+SupportSet distill(const Plan& plan, const Undefended& undefended, Job& job) {
   const std::size_t dimensions = undefended.space.shape.size();
   if (dimensions < 2 || dimensions > 3) {
     throw UsageError(
         "defence \"rcig\": distils with a convolutional network, but this data is flat; give pictures, [h, w] or "
         "[h, w, c]");
   }
-  return Distillation(undefended, plan, random).run(progress, store);
+  return Distillation(undefended, plan, job.random).run(job.progress, job.state);
+}
+
+}  // namespace
+
+Defense rcig_defense() {
+  Defense defense;
+  defense.name = "rcig";
+  defense.description =
+      "trains on images distilled through implicit gradients of a convexified convolutional network (pictures only)";
+  defense.limits =
+      "each image mixes many training images, with no guarantee; distilled for convolutional networks and squared "
+      "loss, and others learn less from them";
+  defense.options = {
+      per_class_option(),
+      {"distillation-steps", "steps of the distilled images", "1000"},
+      {"batch", "training images in the outer loss of a step", "256"},
+      {"channels", "of the network's first block; each block has twice as many as the one before", "16"},
+      {"pool", "networks that are distilled with", "10"},
+      {"inner-steps", "conjugate gradients for the convexified training", "5"},
+      {"hessian-steps", "conjugate gradients for the inverse Hessian", "5"},
+      {"image-rate", "AdaBelief's, of images and labels, in standard deviations of the training images' pixels",
+       "0.03"},
+      {"labels", "learned, or fixed to those of the classes", "learned"},
+      {"start", "noise, or images: training images, which may then show through", "noise"}};
+  defense.distills = true;
+  defense.configure = distilling_by(plan_of, distill);
+  return defense;
 }
 
 }  // namespace afterimage

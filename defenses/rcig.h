@@ -10,24 +10,8 @@
 
 namespace afterimage {
 
-class Rcig final : public Defense {
- public:
-  std::string name() const override { return "rcig"; }
-  std::string description() const override {
-    return "trains on images distilled through implicit gradients of a convexified convolutional network (pictures "
-           "only)";
-  }
-  std::string limits() const override {
-    return "each image mixes many training images, with no guarantee; distilled for convolutional networks and squared "
-           "loss, and others learn less from them";
-  }
-  std::vector<OptionSpec> options() const override;
-  bool distills() const override { return true; }
-  void validate(const OptionValues& options) const override;
-  // Ends early where time is up. Where the recipe's loss is cross-entropy, learned targets are made probabilities.
-  // Throws UsageError on images that are not [h, w] or [h, w, c].
-  SupportSet distill(const Undefended& undefended, const OptionValues& options, Generator& random, Progress& progress,
-                     StateStore& store) const override;
-};
+// Its distill() ends early where time is up. Where the recipe's loss is cross-entropy, learned targets are made
+// probabilities. It throws UsageError on images that are not [h, w] or [h, w, c].
+Defense rcig_defense();
 
 }  // namespace afterimage

@@ -31,9 +31,9 @@ int list_attacks() {
   fmt::print(
       "\ndefences (train --defense NAME --defense-option OPTION=VALUE, compare; those with * also distill NAME)\n");
   for (const auto& defense : all_defenses()) {
-    fmt::print("{:<16}{}{}\n{:16}limits: {}\n", defense->name(), defense->distills() ? "* " : "",
-               defense->description(), "", defense->limits());
-    for (const auto& option : defense->options()) {
+    fmt::print("{:<16}{}{}\n{:16}limits: {}\n", defense.name, defense.distills ? "* " : "", defense.description, "",
+               defense.limits);
+    for (const auto& option : defense.options) {
       fmt::print("{:16}{} {}: {}\n", "", option.name, option.fallback, option.description);
     }
   }

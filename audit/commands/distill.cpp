@@ -27,17 +27,15 @@ struct DistillRequest {
 // Under their own names; the test accuracy of what is made depends on who trains on it, and is train's or compare's.
 void add_method_options(CLI::App& command, std::map<std::string, std::string>& given) {
   for (const auto& defense : all_defenses()) {
-    if (defense->distills()) add_declared(command, defense->options(), defense->name(), given);
+    if (defense.distills) add_declared(command, defense.options, defense.name, given);
   }
 }
 
 int distill(const DistillRequest& request, const Context& context) {
-  const Defense& method = defense_named(request.method);
-  if (!method.distills()) {
+  if (!defense_named(request.method).distills) {
     throw UsageError(fmt::format("METHOD {}: makes no data; it acts on training or on the weights", request.method));
   }
-  static_cast<void>(checked_defense(request.method, request.options, "--"));
-  const OptionValues options(method.options(), request.options);
+  const ConfiguredDefense method = choose_defense(request.method, request.options, "--").configured;
   const std::filesystem::path out(request.out);
   if (!out.has_filename()) throw UsageError(fmt::format("--out {}: is a folder; name a new file in it", request.out));
   if (is_taken("--out", out)) {
@@ -53,8 +51,10 @@ int distill(const DistillRequest& request, const Context& context) {
   if (out.has_parent_path()) prepare_output_folder(out.parent_path(), true);
   DefenseState state(out, fingerprint_of(undefended, request.architecture, request.method, request.options, context),
                      request.resume);
-  const SupportSet support = state.run(
-      [&](StateStore& store) { return method.distill(undefended, options, random, *context.progress, store); });
+  const SupportSet support = state.run([&](StateStore& store) {
+    Job job{random, *context.progress, store};
+    return method.distill(undefended, job);
+  });
   write_support_set(out, support, data);
   state.clear();
   fmt::print("{}: {} images of {}\n", request.method, support.images.size(0), request.samples);

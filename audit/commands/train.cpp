@@ -96,7 +96,7 @@ ModelDescription written_model(ModelDescription model, const fs::path& out) {
 
 void train_run(const TrainRequest& request, const Context& context) {
   const auto start = std::chrono::steady_clock::now();
-  const Defense& defense = checked_defense(request.defense, request.defense_options);
+  const ChosenDefense chosen = choose_defense(request.defense, request.defense_options);
   require_folder_name("--out", request.out);
   context.progress->stage(fmt::format("train: reading {}", request.data));
   const DrawnData data =
@@ -124,9 +124,10 @@ void train_run(const TrainRequest& request, const Context& context) {
   DefenseState state(
       request.out, fingerprint_of(undefended, request.architecture, request.defense, request.defense_options, context),
       request.resume);
-  const OptionValues options(defense.options(), request.defense_options);
-  const Release release = state.run(
-      [&](StateStore& store) { return defense.release(undefended, options, random, *context.progress, store); });
+  const Release release = state.run([&](StateStore& store) {
+    Job job{random, *context.progress, store};
+    return chosen.configured.release(undefended, job);
+  });
   const Training& training = release.training;
   const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   const Json record = record_of(request, context, *network, data, release, seconds);
@@ -220,7 +221,7 @@ void add_train(CLI::App& app, Context& context, Action& action) {
     asked.recipe.learning_rate = options->learning_rate.value_or(
         asked.parameterization == "ntk" && asked.recipe.optimizer == Optimizer::sgd ? 1.0 : 1e-3);
     asked.defense_options = named_values(options->defense_options);
-    static_cast<void>(checked_defense(asked.defense, asked.defense_options));
+    static_cast<void>(choose_defense(asked.defense, asked.defense_options));
     static_cast<void>(Task::parse(asked.task));
     action = [options, &context] {
       train_run(options->request, context);

@@ -164,15 +164,16 @@ void networks(const LabelledImages& all) {
   const auto timed = [&](const Defense& defense, const std::map<std::string, std::string>& given, double& seconds) {
     Generator own = seeded(5);
     const auto start = std::chrono::steady_clock::now();
-    Release release = defense.release(undefended, {defense.options(), given}, own, progress, no_store);
+    Job job{own, progress, no_store};
+    Release release = defense.configured(given).release(undefended, job);
     seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
     return release;
   };
   double seconds = 0;
-  Release release = timed(NoDefense(), {}, seconds);
+  Release release = timed(no_defense(), {}, seconds);
   line("all images", "", "", "", release, seconds, "");
   for (const char* count : {"10", "100"}) {
-    release = timed(RandomSubset(), {{"per-class", count}}, seconds);
+    release = timed(random_subset_defense(), {{"per-class", count}}, seconds);
     line("random subset", "", "", "", release, seconds, "");
   }
   struct Setting {
@@ -184,7 +185,7 @@ void networks(const LabelledImages& all) {
         Setting{"synthetic", "200", "1e-4", "0.2"}, Setting{"synthetic", "200", "1e-3", "0.05"},
         Setting{"synthetic", "200", "1e-3", "1"}, Setting{"synthetic", "1000", "1e-3", "0.2"},
         Setting{"k-means++", "200", "1e-3", "0.2"}, Setting{"leverage", "200", "1e-3", "0.2"}}) {
-    release = timed(RandomFeatures(),
+    release = timed(random_features_defense(),
                     {{"points", points}, {"features", features}, {"ridge", ridge}, {"spread", spread}}, seconds);
     // The draws of the defence again, for the predictor on other images.
     const auto& evidence = release.support.evidence;

@@ -164,7 +164,9 @@ Undefended prepared(const LabelledImages& training, const Task& task) {
   return undefended;
 }
 
-SupportSet distilled(const Defense& defense, const Undefended& undefended, const OptionValues& options, double minutes,
+using Given = std::map<std::string, std::string>;
+
+SupportSet distilled(const Defense& defense, const Undefended& undefended, const Given& given, double minutes,
                      std::int64_t seed) {
   Generator random = seeded(static_cast<std::uint64_t>(seed));
   Report progress;
@@ -172,9 +174,10 @@ SupportSet distilled(const Defense& defense, const Undefended& undefended, const
   NullStore no_store;
   const auto begun = std::chrono::steady_clock::now();
   const std::clock_t processor = std::clock();
-  SupportSet set = defense.distill(undefended, options, random, progress, no_store);
+  Job job{random, progress, no_store};
+  SupportSet set = defense.configured(given).distill(undefended, job);
   const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - begun;
-  fmt::print("{}: {} steps in {:.0f} s, {:.0f} s of processor time\n", defense.name(), set.evidence.at("steps").dump(),
+  fmt::print("{}: {} steps in {:.0f} s, {:.0f} s of processor time\n", defense.name, set.evidence.at("steps").dump(),
              seconds.count(), static_cast<double>(std::clock() - processor) / CLOCKS_PER_SEC);
   return set;
 }
@@ -182,7 +185,7 @@ SupportSet distilled(const Defense& defense, const Undefended& undefended, const
 int run(int count, char** values) {
   if (count < 5) throw UsageError("benchmark_rcig TRAINING TEST SAMPLES MINUTES [option=value ...]");
   const Settings settings = settings_of(count - 5, values + 5);
-  const OptionValues options(Rcig().options(), settings.rcig);
+  const OptionValues options(rcig_defense().options, settings.rcig);
   set_up_compute(static_cast<int>(settings.threads));
   Generator random = seeded(static_cast<std::uint64_t>(settings.seed));
 
@@ -198,28 +201,29 @@ int run(int count, char** values) {
   const Evaluation evaluation(network, standardized, test_pixels, test.labels, settings);
 
   const double minutes = std::stod(values[4]);
-  const SupportSet rcig = distilled(Rcig(), undefended, options, minutes, settings.seed);
+  const SupportSet rcig = distilled(rcig_defense(), undefended, settings.rcig, minutes, settings.seed);
   fmt::print("log temperature {:.2f}, implicit gradient cut in {:.0f} % of steps, inner residual {:.3f}\n",
              rcig.evidence.at("log_temperature").get<double>(), 100 * rcig.evidence.at("implicit_cut").get<double>(),
              rcig.evidence.at("inner_residual").get<double>());
   evaluation.report("RCIG", space.pixels(rcig.images), rcig.targets);
 
-  const OptionValues as_many(
-      Kip().options(),
-      {{"per-class", options.text("per-class")}, {"kernel", "reference"}, {"distillation-steps", settings.kip_steps}});
+  const Given as_many = {
+      {"per-class", options.text("per-class")}, {"kernel", "reference"}, {"distillation-steps", settings.kip_steps}};
   const double kip_minutes = settings.kip_minutes.empty() ? minutes : std::stod(settings.kip_minutes);
-  const SupportSet kip = distilled(Kip(), undefended, as_many, kip_minutes, settings.seed);
+  const SupportSet kip = distilled(kip_defense(), undefended, as_many, kip_minutes, settings.seed);
   evaluation.report("KIP", space.pixels(kip.images), kip.targets);
   constexpr double kip_ridge = 1e-5;
-  const KernelRegression regression(distillation_kernel(undefended, as_many), kip.images, kip.targets, kip_ridge);
+  const KernelRegression regression(distillation_kernel(undefended, /*reference=*/true), kip.images, kip.targets,
+                                    kip_ridge);
   fmt::print("{:<28} its own kernel {:.2f} %\n", "",
              100 * accuracy(regression.values(test_pixels - space.mean),
                             task.targets(test.labels, undefended.targets.size(1))));
 
   Report progress;
   NullStore no_store;
-  const OptionValues subset(RandomSubset().options(), {{"per-class", options.text("per-class")}});
-  const SupportSet drawn = RandomSubset().distill(undefended, subset, random, progress, no_store);
+  Job job{random, progress, no_store};
+  const SupportSet drawn =
+      random_subset_defense().configured({{"per-class", options.text("per-class")}}).distill(undefended, job);
   evaluation.report("as many training images", space.pixels(drawn.images), drawn.targets);
   return 0;
 }

@@ -25,13 +25,11 @@ Undefended small_task(Generator& random, std::int64_t outputs = 1) {
 
 Release release(const std::string& name, const Undefended& undefended,
                 const std::map<std::string, std::string>& given = {}) {
-  const Defense& defense = defense_named(name);
-  const OptionValues options(defense.options(), given);
-  defense.validate(options);
   Generator random = seeded(3);
   Silent progress;
   NullStore store;
-  return defense.release(undefended, options, random, progress, store);
+  Job job{random, progress, store};
+  return defense_named(name).configured(given).release(undefended, job);
 }
 
 }  // namespace
@@ -88,7 +86,7 @@ TEST_CASE("a random subset holds as many images of each class, all of them real,
   CHECK(at::equal(classes_of(support.targets).bincount(), at::full({3}, 2, at::kLong)));
 }
 
-TEST_CASE("labels by lot keep the images and the share of each class, and break the pairs") {
+TEST_CASE("labels at random keep the images and the share of each class, and break the pairs") {
   Generator random = seeded(2);
   const Undefended undefended = small_task(random, 3);
   const SupportSet support = release("random-labels", undefended).support;
@@ -97,12 +95,12 @@ TEST_CASE("labels by lot keep the images and the share of each class, and break 
   CHECK_FALSE(at::equal(support.targets, undefended.targets));
 }
 
-TEST_CASE("a defence that makes no data says so, and unknown ones are named with those that there are") {
-  Generator random = seeded(2);
-  const Undefended undefended = small_task(random);
-  Silent progress;
-  NullStore store;
-  CHECK_THROWS_AS(defense_named("weight-decay").distill(undefended, {}, random, progress, store), UsageError);
+TEST_CASE("a defence says whether it makes data, and an unknown one is refused with the names that there are") {
+  for (const Defense& defense : all_defenses()) {
+    CAPTURE(defense.name);
+    CHECK(static_cast<bool>(defense.configured().distill) == defense.distills);
+  }
+  CHECK_FALSE(defense_named("weight-decay").distills);
   CHECK_THROWS_WITH(defense_named("magic"), Catch::Contains("kip") && Catch::Contains("early-stopping"));
 }
 

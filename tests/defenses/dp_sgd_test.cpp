@@ -85,11 +85,10 @@ Undefended small(std::int64_t images = 20, std::int64_t width = 16) {
 using Given = std::map<std::string, std::string>;
 
 Release released(const Undefended& undefended, const Given& given, StateStore& store, std::uint64_t seed = 1) {
-  const DpSgd defense;
-  const OptionValues options(defense.options(), given);
   Generator random = seeded(seed);
   Silent silent;
-  return defense.release(undefended, options, random, silent, store);
+  Job job{random, silent, store};
+  return dp_sgd_defense().configured(given).release(undefended, job);
 }
 
 Release released(const Undefended& undefended, const Given& given, std::uint64_t seed = 1) {
@@ -382,11 +381,11 @@ TEST_CASE("what does not fit is refused") {
         std::string::npos);
   CHECK(refused([](Undefended&, Given& given) { given["epsilon"] = given["delta"] = "1e-9"; }).find("--epsilon") !=
         std::string::npos);
-  const DpSgd defense;
-  CHECK_THROWS_AS(defense.validate(OptionValues(defense.options(), {{"clip", "0"}})), UsageError);
-  CHECK_THROWS_AS(defense.validate(OptionValues(defense.options(), {{"steps", "0"}})), UsageError);
-  CHECK_NOTHROW(defense.validate(OptionValues(defense.options(), {})));
-  CHECK(defense_named("dp-sgd").name() == "dp-sgd");
+  const Defense& defense = defense_named("dp-sgd");
+  CHECK_THROWS_AS(defense.configured({{"clip", "0"}}), UsageError);
+  CHECK_THROWS_AS(defense.configured({{"steps", "0"}}), UsageError);
+  CHECK_NOTHROW(defense.configured());
+  CHECK(defense.name == "dp-sgd");
 }
 
 }  // namespace afterimage

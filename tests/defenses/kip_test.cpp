@@ -53,9 +53,8 @@ SupportSet distil(const Defense& defense, const Undefended& undefended, std::map
   Generator random = seeded(5);
   Silent progress;
   NullStore store;
-  const OptionValues options(defense.options(), given);
-  defense.validate(options);
-  return defense.distill(undefended, options, random, progress, store);
+  Job job{random, progress, store};
+  return defense.configured(given).distill(undefended, job);
 }
 
 }  // namespace
@@ -167,18 +166,18 @@ TEST_CASE("distilled images predict the training set, lie inside the pixel range
     CHECK((support.images <= undefended.space.upper()).all().item<bool>());
     CHECK(support.evidence["loss_final"].get<double>() < 0.5 * support.evidence["loss_initial"].get<double>());
   }
-  const SupportSet kip = distil(Kip(), undefended, {});
+  const SupportSet kip = distil(kip_defense(), undefended, {});
   CHECK(kip.evidence["kernel_train_accuracy"].get<double>() > 0.9);
-  CHECK_THROWS_AS(distil(Kip(), undefended, {{"per-class", "20"}}), UsageError);
-  CHECK_THROWS_AS(distil(Kip(), undefended, {{"labels", "random"}}), UsageError);
+  CHECK_THROWS_AS(distil(kip_defense(), undefended, {{"per-class", "20"}}), UsageError);
+  CHECK_THROWS_AS(distil(kip_defense(), undefended, {{"labels", "random"}}), UsageError);
 }
 
 TEST_CASE("the levers hold: a share of pixels is never learned, and images keep their distance from real ones") {
   Generator random = seeded(8);
   const Undefended undefended = synthetic_task(random);
-  const SupportSet free = distil(Kip(), undefended, {{"distillation-steps", "1"}});
-  const SupportSet one = distil(Kip(), undefended, {{"corruption", "0.5"}, {"distillation-steps", "1"}});
-  const SupportSet many = distil(Kip(), undefended, {{"corruption", "0.5"}});
+  const SupportSet free = distil(kip_defense(), undefended, {{"distillation-steps", "1"}});
+  const SupportSet one = distil(kip_defense(), undefended, {{"corruption", "0.5"}, {"distillation-steps", "1"}});
+  const SupportSet many = distil(kip_defense(), undefended, {{"corruption", "0.5"}});
   const Tensor kept = (one.images == many.images).to(at::kDouble).mean();
   CHECK(kept.item<double>() > 0.3);  // 0.5 of 96 pixels, give or take, and some at the same bound
   CHECK(kept.item<double>() < 0.8);
@@ -186,17 +185,17 @@ TEST_CASE("the levers hold: a share of pixels is never learned, and images keep 
   const auto smallest = [&](const SupportSet& support) {
     return at::cdist(support.images, undefended.images).min().item<double>() / norm;
   };
-  CHECK(smallest(distil(Kip(), undefended, {})) < wanted);
-  CHECK(smallest(distil(Kip(), undefended, {{"distance", "1.2"}})) > 0.95 * wanted);
+  CHECK(smallest(distil(kip_defense(), undefended, {})) < wanted);
+  CHECK(smallest(distil(kip_defense(), undefended, {{"distance", "1.2"}})) > 0.95 * wanted);
   CHECK(smallest(free) < wanted);  // the lever does it, not the start
 }
 
 TEST_CASE("fixed labels stay those of the classes, learned ones do not") {
   Generator random = seeded(9);
   const Undefended undefended = synthetic_task(random);
-  const Tensor fixed = distil(Kip(), undefended, {{"labels", "fixed"}}).targets;
+  const Tensor fixed = distil(kip_defense(), undefended, {{"labels", "fixed"}}).targets;
   CHECK(at::equal(fixed, at::tensor({-1.0F, -1.0F, -1.0F, 1.0F, 1.0F, 1.0F}).unsqueeze(1)));
-  CHECK_FALSE(at::allclose(distil(Kip(), undefended, {}).targets, fixed));
+  CHECK_FALSE(at::allclose(distil(kip_defense(), undefended, {}).targets, fixed));
 }
 
 }  // namespace afterimage

@@ -54,14 +54,13 @@ Undefended small_subject(std::uint64_t seed, std::int64_t samples, std::int64_t 
   return undefended;
 }
 
-OptionValues options_of(const std::map<std::string, std::string>& given) { return {RandomFeatures().options(), given}; }
-
 SupportSet distilled(const Undefended& undefended, const std::map<std::string, std::string>& given,
                      std::uint64_t seed = 7) {
   Generator random = seeded(seed);
   Silent progress;
   NullStore no_store;
-  return RandomFeatures().distill(undefended, options_of(given), random, progress, no_store);
+  Job job{random, progress, no_store};
+  return random_features_defense().configured(given).distill(undefended, job);
 }
 
 }  // namespace
@@ -485,10 +484,10 @@ TEST_CASE("release trains the recipe's network on the set and measures what it l
   Generator random = seeded(7);
   Silent progress;
   NullStore no_store;
+  Job job{random, progress, no_store};
   const Defense& defense = defense_named("random-features");
-  REQUIRE(defense.distills());
-  const Release release =
-      defense.release(undefended, options_of({{"features", "20"}, {"ridge", "0.1"}}), random, progress, no_store);
+  REQUIRE(defense.distills);
+  const Release release = defense.configured({{"features", "20"}, {"ridge", "0.1"}}).release(undefended, job);
   CHECK(release.support.images.size(0) == 21);
   CHECK(release.training.steps == 50);
   const Tensor fitted = undefended.network->evaluate(release.training.trained, release.support.images);
@@ -510,7 +509,7 @@ TEST_CASE("release trains the recipe's network on the set and measures what it l
 TEST_CASE("options that are wrong are refused in a line that names them") {
   const auto refusal = [](const std::map<std::string, std::string>& given) -> std::string {
     try {
-      RandomFeatures().validate(options_of(given));
+      random_features_defense().configured(given);
     } catch (const UsageError& error) {
       return error.what();
     }
@@ -533,7 +532,8 @@ TEST_CASE("options that are wrong are refused in a line that names them") {
   Generator random = seeded(1);
   Silent progress;
   NullStore no_store;
-  CHECK_THROWS_WITH(RandomFeatures().release(logistic, options_of({}), random, progress, no_store),
+  Job job{random, progress, no_store};
+  CHECK_THROWS_WITH(random_features_defense().configured().release(logistic, job),
                     Catch::StartsWith("--loss logistic: "));
   CHECK_THROWS_AS(FourierFeatures(3, 3, 1, random), std::invalid_argument);
 }

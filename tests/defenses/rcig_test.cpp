@@ -34,23 +34,25 @@ Undefended pictures(std::int64_t classes, std::int64_t count) {
   return undefended;
 }
 
-OptionValues small(std::map<std::string, std::string> given = {}) {
-  const std::map<std::string, std::string> defaults = {
-      {"per-class", "2"}, {"distillation-steps", "8"}, {"batch", "60"},       {"channels", "4"},
-      {"pool", "2"},      {"inner-steps", "5"},        {"hessian-steps", "5"}};
+using Given = std::map<std::string, std::string>;
+
+Given small(Given given = {}) {
+  const Given defaults = {{"per-class", "2"}, {"distillation-steps", "8"}, {"batch", "60"},       {"channels", "4"},
+                          {"pool", "2"},      {"inner-steps", "5"},        {"hessian-steps", "5"}};
   given.insert(defaults.begin(), defaults.end());
-  return {Rcig().options(), given};
+  return given;
 }
 
-SupportSet distilled(const Undefended& undefended, const OptionValues& options, StateStore& store) {
+SupportSet distilled(const Undefended& undefended, const Given& given, StateStore& store) {
   Generator random = seeded(3);
   Silent silent;
-  return Rcig().distill(undefended, options, random, silent, store);
+  Job job{random, silent, store};
+  return rcig_defense().configured(given).distill(undefended, job);
 }
 
-SupportSet distilled(const Undefended& undefended, const OptionValues& options) {
+SupportSet distilled(const Undefended& undefended, const Given& given) {
   NullStore no_store;
-  return distilled(undefended, options, no_store);
+  return distilled(undefended, given, no_store);
 }
 
 // The mean share of the pictures that fresh networks get right, by convexified training on the set.
@@ -150,7 +152,8 @@ TEST_CASE("RCIG out of time gives the images that it has by then") {
   Silent silent;
   silent.end_after(std::chrono::seconds(0));
   NullStore no_store;
-  const SupportSet set = Rcig().distill(undefended, small(), random, silent, no_store);
+  Job job{random, silent, no_store};
+  const SupportSet set = rcig_defense().configured(small()).distill(undefended, job);
   CHECK(set.evidence.at("steps") == 0);
   CHECK(set.images.sizes() == at::IntArrayRef({6, 64}));
 }
@@ -164,7 +167,7 @@ TEST_CASE("RCIG refuses flat data and says what would be right") {
 
 TEST_CASE("RCIG refuses options that are wrong, naming them") {
   const auto wrong = [](const std::string& name, const std::string& value) {
-    CHECK_THROWS_WITH(Rcig().validate(OptionValues(Rcig().options(), {{name, value}})), Catch::Contains(name));
+    CHECK_THROWS_WITH(rcig_defense().configured({{name, value}}), Catch::Contains(name));
   };
   wrong("per-class", "0");
   wrong("pool", "0");
@@ -172,7 +175,7 @@ TEST_CASE("RCIG refuses options that are wrong, naming them") {
   wrong("image-rate", "-1");
   wrong("labels", "maybe");
   wrong("start", "zeros");
-  CHECK(defense_named("rcig").distills());
+  CHECK(defense_named("rcig").distills);
 }
 
 }  // namespace afterimage
