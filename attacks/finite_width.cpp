@@ -18,8 +18,8 @@ namespace afterimage {
 namespace {
 
 constexpr std::int64_t fewest_candidates = 4;
-// Where no row space narrows the search, many images explain the parameters' change: total variation chooses the
-// pictures among them, and lets steps be long. Of 4 colour images behind convolutions 4 came back where of 2 none had
+// Where no row space narrows the search, many images explain the parameters' change: total variation selects the
+// pictures among them, and allows long steps. Of 4 colour images behind convolutions 4 came back where of 2 none had
 // (tests/benchmarks/colour_network.py), of 20 after training with Adam 20 where 1 had (tests/benchmarks/hard_cases.py).
 constexpr double dense_smoothness = 0.5, other_smoothness = 0.2, smooth_image_rate = 0.1;
 // Rounds of deflation (docs/methods.md, section 3): many short ones beat one long search.
@@ -44,8 +44,8 @@ constexpr double copies_of_held = 4;    // kernels of its rows, in float64
 // That the trained network fits a candidate is no confirmation: of 6 that a small convolutional network fitted, 1 was
 // right.
 constexpr const char* nothing_to_confirm_by =
-    "none: without linear programmes in the first layer's row space, nothing tells a right image from others that the "
-    "network fits";
+    "none: without linear programmes in the first layer's row space, nothing distinguishes a right image from others "
+    "that the network fits";
 
 struct Settings {
   SearchSettings search;
@@ -170,7 +170,7 @@ class TangentSearch final : public Proposer {
   // Likewise, for a search: of a part of the neurons, where that is enough.
   std::unique_ptr<TangentTarget> target_of_search() const {
     if (neurons_ == 0) return target();
-    // Each round's draws have seeds of their own (a search of many thousand steps may come to those of the next).
+    // Each round's draws have seeds of their own (a search of many thousand steps may reach those of the next).
     const auto seed = seed_of_samples_ + static_cast<std::uint64_t>(history().rounds() * sampled_round_steps);
     return holding_known(std::make_unique<SampledTangents>(*released_.dense(), points_, trained_.minus(initial_),
                                                            rounds_.basis(), neurons_, seed));
@@ -214,14 +214,14 @@ class TangentSearch final : public Proposer {
     points_ = path_points(subject_, initial_, trained_, rounds_.deflation()->known_images().to(settings_.dtype));
   }
 
-  // And there is time to search for it, or nothing to show yet.
+  // And there is time to search for it, or there are no images to claim yet.
   bool something_is_missing() const {
     if (rounds_.all_found()) return false;
     return (rounds_.known() == 0 && !history().best) || !job_.progress.out_of_time();
   }
 
-  // A long search for what the rounds left. Returns whether its candidates led to so much that rounds can go on with
-  // it.
+  // A long search for what the rounds left. Returns whether its candidates led to so many images that another series of
+  // rounds is worth its time.
   bool search_for_the_rest() {
     if (!history().past_rounds) {
       history().best.reset();
@@ -302,7 +302,7 @@ class TangentSearch final : public Proposer {
     }
   }
 
-  // What is known, then what may be, then the candidates of the last search.
+  // The known images, then the doubtful ones, then the candidates of the last search.
   void claim(Reconstruction& result) const {
     Tensor searched = history().best ? bounds_->to_images(history().best->candidates).to(at::kFloat)
                                      : at::zeros({0, released_.network->inputs()}, at::kFloat);
@@ -398,7 +398,7 @@ Attack finite_width_attack() {
   attack.needs = "initial and trained parameters, architecture, the mean that was subtracted";
   attack.does_not_apply = "inconclusive where training left the tangent space so far that no images explain the change";
   attack.options = {
-      {"tangents", "points of the segment from initial (0) to trained (1) parameters that features are taken at",
+      {"tangents", "points of the segment from initial (0) to trained (1) parameters at which features are taken",
        "0,1"},
       {"space", "where to search: pixels, span (of the first layer's change), or auto (span where there is one)",
        "auto"},
@@ -407,8 +407,8 @@ Attack finite_width_attack() {
        "the parameters can determine",
        "0"},
       {"steps", "Adam steps a restart; up to half as many more until the loss settles", "2500"},
-      {"rounds",
-       "short searches in the span at most, each followed by what leads its candidates to exact images; 0: none", "30"},
+      {"rounds", "short searches in the span at most, each followed by linear programmes towards exact images; 0: none",
+       "30"},
       {"smoothness",
        "weight of the candidates' total variation in a search of pixels, where they are pictures, in units of the "
        "parameters' squared change; auto: 0.5 for dense networks, 0.2 for others",

@@ -21,23 +21,22 @@ namespace {
 
 constexpr double kept_share = 0.5;  // of |r|^2 after each segment: 8 of them then follow training to 0.5 % of ||h||^2
 constexpr double ridge = 1e-5;
-// Smooth at first, so that images pass the kinks between them and where they belong; then close to the ReLU.
+// Smooth at first, so that images can cross the kinks on their way; then close to the ReLU.
 constexpr double beta_start = 50, beta_end = 200;
 constexpr double step_length = 0.7;         // of one Adam step, L2 over all coordinates: a tenth of an image or so
 constexpr double coefficient_share = 0.05;  // of the flow's mean coefficient, of one Adam step
 constexpr double smallest_step = 0.02;
-// Vertices on an image are fitted to within this; what others were sure of and is fitted less well is polished again.
-// A sixth of it lets exact images move, and they follow the error of the segments: of 98 at MNIST, N = 100, 22 were
-// lost.
+// The network fits vertices on an image to within this; confirmed images that it fits less well are refined again. With
+// a sixth of it exact images move too, and follow the error of the segments: of 98 at MNIST, N = 100, 22 were lost.
 constexpr double exact_misfit = 2e-2;
 constexpr double fit_tolerance = 0.35;  // of |f| from its target: images 30 % off come within it
 constexpr double same_candidate = 0.4;  // relative distance within which two candidates stand for one image
-// An image is confirmed when the flow without it misses half as much again as the flow with it, and that itself hardly
-// misses. Measured (Fashion-MNIST, N = 20 and 50): so it is for images up to 0.13 off; images 0.3 off come to 1.3
-// times, wrong ones to 1.1.
+// An image is confirmed when the mismatch of the flow without it is 1.5 times that with it, and the latter is small.
+// Measured (Fashion-MNIST, N = 20 and 50): this holds for images up to 0.13 off; for images 0.3 off the ratio is 1.3,
+// for wrong ones 1.1.
 constexpr double necessary = 1.5, trusted_mismatch = 0.05;
-constexpr double idle = 1.15;           // times the mismatch: less, and an image does nothing
-constexpr double worth_going_on = 0.9;  // of the mismatch before: less of a fall in a round, and it is the last
+constexpr double idle = 1.15;           // an image with a smaller ratio has no effect
+constexpr double worth_going_on = 0.9;  // a round that leaves a larger share of the mismatch is the last
 // Rows of the kernel of what follows, one for each image and output, that is decomposed in every segment of every step.
 constexpr std::int64_t largest_kernel = 4000;
 
@@ -92,11 +91,11 @@ class Polish {
       polish();
       judge();
       snapped_ = snap();
-      // Where the first round's flow diverges, the next goes on without the images that made it so.
+      // Where the first round's flow diverges, the next continues without the images that caused it.
       const bool fruitless = snapped_.size(0) == 0 && round_ > 0 && !(mismatch_ < worth_going_on * before);
       if (round_ + 1 == settings_.rounds || fruitless || job_.progress.out_of_time()) break;
       const Tensor exact = at::cat({images_.narrow(0, 0, exact_), snapped_});
-      if (!arrange(at::cat({exact, needed()}), exact.size(0))) break;  // what was judged last is what there is
+      if (!arrange(at::cat({exact, needed()}), exact.size(0))) break;  // the images judged last are the result
       if (moving().size(0) == 0) {
         snapped_ = images_.slice(0, 0, 0);  // they are among the exact ones now
         judge();
@@ -116,9 +115,9 @@ class Polish {
   std::int64_t most_following() const { return std::min(most_, largest_kernel / network_.outputs()); }
   FlowImages present() const { return {images_, targets_, coefficients_}; }
 
-  // Those of the first `sure` ones that the trained network fits exactly stay where they are; others that it fits
-  // follow the flow, the best first and as many as may be missing; what is left is free. One for each image. Where none
-  // would be exact or follow, there is no flow: returns false, and all is as it was.
+  // Those of the first `sure` images that the trained network fits exactly stay where they are; others that it fits
+  // follow the flow, the best first and as many as may be missing; the rest are free. Each image is taken once. Where
+  // none would be exact or follow, there is no flow: returns false, and nothing changes.
   bool arrange(const Tensor& images, std::int64_t sure) {
     if (images.size(0) == 0) return false;
     const Tensor outputs = network_.features_at(trained_, images, {})->outputs();
@@ -151,7 +150,7 @@ class Polish {
     return true;
   }
 
-  // What there is between steps of a round.
+  // Between the steps of a round.
   State state() const {
     State now;
     now.set("round", round_).set("mismatch", mismatch_).set("iterations", result_.iterations);
@@ -217,10 +216,10 @@ class Polish {
     }
   }
 
-  // Vertices of the pixel polytope that the polished images lead to: exact, where they agree.
+  // Vertices of the pixel polytope that the refined images lead to: exact images, where their bounds agree.
   Tensor snap() {
     if (!deflation_ || job_.progress.out_of_time()) return images_.slice(0, 0, 0);
-    job_.progress.stage("flow: vertices near what is polished");
+    job_.progress.stage("flow: vertices near the refined images");
     deflation_->accept(bounds_.to_images(images_.narrow(0, 0, exact_)));
     const Tensor before = deflation_->known().to(at::kFloat);
     NullStore no_store;
@@ -237,8 +236,8 @@ class Polish {
     return flow_mismatch(network_, initial_, trained_, set, settings_.plan, sharpened(1));
   }
 
-  // How many times the mismatch is what it is without each of those that follow; nothing where one follows alone, for
-  // without it there is no flow.
+  // The ratio of the mismatch without an image to that with it, for each image that follows. None where only one
+  // follows: without it there is no flow.
   void judge() {
     job_.progress.stage("flow: with and without each image");
     necessity_.clear();
@@ -250,8 +249,8 @@ class Polish {
     }
   }
 
-  // What moves, without those that follow the flow to no effect: they take the place of others. Those of which nothing
-  // is known stay: one that follows alone, or one with which and without which the flow diverges.
+  // The images that move, less those that follow the flow without effect, which take the place of others. Where the
+  // effect is not known they stay: an image that follows alone, or one with and without which the flow diverges.
   Tensor needed() {
     std::vector<Tensor> images{moving().slice(0, following_)};
     for (std::int64_t i = 0; i < following_; ++i) {
@@ -261,8 +260,8 @@ class Polish {
     return at::cat(images);
   }
 
-  // Two images that sit together with opposite coefficients need each other, whatever they show; and what is claimed
-  // beside a vertex that it led to counts once.
+  // Two images close together with opposite coefficients are both necessary, whatever they show; and an image that is
+  // claimed beside the vertex that it led to counts once.
   bool stands_alone(const Tensor& images, std::int64_t row) const {
     return !is_near_any(images.slice(0, 0, row), images[row]) && !is_near_any(images.slice(0, row + 1), images[row]);
   }
@@ -290,8 +289,8 @@ class Polish {
     if (std::isinf(mismatch_)) {
       result_.status = Status::inconclusive;
       result_.reason =
-          "training on the images that were handed on diverges: they are too far off, or the weights before training "
-          "are not those that it began with";
+          "training on the candidates of the attacks before it diverges: they are too far off, or the weights before "
+          "training are not those that it began with";
       return std::move(result_);
     }
     result_.relative_loss = mismatch_;
@@ -299,8 +298,8 @@ class Polish {
     if (mismatch_ >= most_unexplained) {
       result_.status = Status::inconclusive;
       result_.reason = fmt::format(
-          "training on the images that were handed on ends {:.0f} % of the parameters' change away from where it did: "
-          "they are too far off, or too few, to be polished",
+          "training on the candidates of the attacks before it ends {:.0f} % of the parameters' change away from the "
+          "trained parameters: they are too far off, or too few, to be refined",
           100 * std::sqrt(mismatch_));
     }
     return std::move(result_);
@@ -342,8 +341,7 @@ Estimate estimate(const Settings& settings, const Subject& subject, std::int64_t
 
 Reconstruction run(const Settings& settings, const Subject& subject, const HandOver& hand_over, Job& job) {
   if (subject.loss != LossKind::squared) {
-    return not_applicable(
-        "gradient flow in exponential segments is that of the squared loss, and the model's is another");
+    return not_applicable("the flow is that of the squared loss, and the model was trained on another");
   }
   const auto& released = std::get<TrainedNetwork>(subject.released);
   if (released.dense() == nullptr) {
@@ -351,8 +349,8 @@ Reconstruction run(const Settings& settings, const Subject& subject, const HandO
   }
   if (released.some_unchanged()) {
     return not_applicable(
-        "some parameters are as they were before training, frozen or of unknown start: the flow that is followed moves "
-        "all of them");
+        "some parameters are as they were before training, frozen or of unknown initial value: the flow moves all of "
+        "them");
   }
   if (hand_over.complete) {
     return not_applicable("every image that the row space counts is confirmed already: nothing is left to find");
@@ -363,8 +361,8 @@ Reconstruction run(const Settings& settings, const Subject& subject, const HandO
   const std::int64_t sure = hand_over.confirmed.defined() ? hand_over.confirmed.size(0) : 0;
   if (std::max<std::int64_t>(sure, 1) * released.network->outputs() > largest_kernel) {
     return not_applicable(
-        fmt::format("the kernel of {} images that are sure, with {} outputs each, is decomposed in every step, and has "
-                    "more than {} rows",
+        fmt::format("the kernel of {} confirmed images with {} outputs each is decomposed in every step, and has more "
+                    "than {} rows",
                     sure, released.network->outputs(), largest_kernel));
   }
   job.progress.stage("flow: row space of the first layer's change");

@@ -13,14 +13,14 @@
 namespace afterimage {
 namespace {
 
-// Above this share of the learned function's squared values left unexplained, its images say nothing.
+// Where a larger share of the learned function's squared values is left unexplained, the images are not meaningful.
 constexpr double unexplained = 0.1;
 
-// Above this, what the analytic kernel says of the network is of the size of what training changed.
+// With a larger gap, the error of the analytic kernel is of the size of the change by training.
 constexpr double largest_gap = 0.3;
 constexpr std::int64_t learned_images = 40, asked_images = 100;
 constexpr auto nothing_learned =
-    "what training changed of the outputs at random images is nothing, or not finite: there is no function to explain";
+    "training changed nothing of the outputs at random images, or they are not finite: there is no function to explain";
 
 Tensor random_images(std::int64_t count, const ImageSpace& space, Generator& random) {
   const Tensor pixels = at::rand({count, space.dimension()}, random, at::kFloat);
@@ -28,8 +28,8 @@ Tensor random_images(std::int64_t count, const ImageSpace& space, Generator& ran
 }
 
 // How far kernel regression on random images with the network's own tangent kernel at the start is from that with the
-// analytic one, relative L2 of the two at others: what its finite width alone makes of a function like the learned one.
-// Infinite where the parameters are so few that a kernel is singular; not a number where weights overflow.
+// analytic one, relative L2 of the two at others: the error that finite width alone causes in a function like the
+// learned one. Infinite where the parameters are so few that a kernel is singular; not a number where weights overflow.
 double width_gap(const TrainedNetwork& released, const ImageSpace& space, const AnalyticNtk& analytic,
                  Generator& random) {
   const Tensor images = random_images(learned_images + asked_images, space, random).to(at::kDouble);
@@ -55,8 +55,8 @@ double width_gap(const TrainedNetwork& released, const ImageSpace& space, const 
   return ((made - wanted).norm() / wanted.norm()).item<double>();
 }
 
-// How far what training changed of the outputs at random images is from what the tangent features at the start say of
-// it, relative L2. Not finite where training changed nothing there, or outputs overflow.
+// The change of the outputs at random images by training against its prediction by the tangent features at the start,
+// relative L2. Not finite where training changed nothing there, or outputs overflow.
 double training_gap(const TrainedNetwork& released, const ImageSpace& space, Generator& random) {
   const auto& [network, initial, trained] = released;
   const Tensor images = random_images(asked_images, space, random);
@@ -91,8 +91,7 @@ Estimate estimate(const FrankWolfePlan& plan, const Subject& subject, std::int64
 Reconstruction run(const FrankWolfePlan& plan, const Subject& subject, const HandOver& hand_over, Job& job) {
   Reconstruction result;
   if (hand_over.complete) {
-    return not_applicable(
-        "nothing is left to find: the attacks before it are sure of as many images as the span counts");
+    return not_applicable("nothing is left to find: the attacks before it confirmed as many images as the span counts");
   }
   std::optional<AnalyticNtk> kernel;
   std::shared_ptr<const LearnedFunction> learned;
@@ -110,7 +109,7 @@ Reconstruction run(const FrankWolfePlan& plan, const Subject& subject, const Han
     if (!std::isfinite(narrow)) {
       return not_applicable(
           fmt::format("the tangent kernel of {} images is singular or not finite: the network is far too narrow, or "
-                      "its weights too large, for its infinite width to say anything of it",
+                      "its weights too large, to be described by one of infinite width",
                       learned_images));
     }
     const double strayed = training_gap(released, subject.space, job.random);
@@ -120,8 +119,8 @@ Reconstruction run(const FrankWolfePlan& plan, const Subject& subject, const Han
     if (!(narrow <= largest_gap && strayed <= largest_gap)) {
       result.status = Status::not_applicable;
       result.reason = fmt::format(
-          "the network is not close to one of infinite width: its width moves outputs by {:.0f} %, and training left "
-          "its tangent space by {:.0f} %, of what training changed",
+          "the network is not close to one of infinite width: of the change by training, its finite width shifts the "
+          "outputs by {:.0f} %, and training left its tangent space by {:.0f} %",
           100 * narrow, 100 * strayed);
       return result;
     }
@@ -135,8 +134,8 @@ Reconstruction run(const FrankWolfePlan& plan, const Subject& subject, const Han
   if (!(*result.relative_loss <= unexplained) && !job.progress.out_of_time()) {
     result.status = Status::not_applicable;
     result.reason = fmt::format(
-        "{:.0f} % of what training changed of the outputs is not explained by the analytic kernel: the network is too "
-        "narrow, or strayed too far from it",
+        "the analytic kernel leaves {:.0f} % of the change of the outputs by training unexplained: the network is too "
+        "narrow, or training left its tangent space too far",
         100 * *result.relative_loss);
     return result;
   }
@@ -157,9 +156,10 @@ Attack infinite_width_attack() {
       "the network's answers to any image, before and after training; its architecture; the pixel range; of a finite "
       "network initial and trained weights as well, to decide whether it is wide enough";
   attack.does_not_apply = "networks without a closed-form infinite-width kernel";
-  attack.options = {{"frank-wolfe-rounds",
-                     "rounds of adding and sliding images at most; it ends before when nothing is gained", "200"},
-                    {"climbers", "points that search for a missing image in a round", "300"}};
+  attack.options = {
+      {"frank-wolfe-rounds",
+       "rounds of adding and sliding images at most; the search ends earlier when nothing is gained", "200"},
+      {"climbers", "points that search for a missing image in a round", "300"}};
   attack.works_without_weights = true;
   attack.configure = configured_by(parse, estimate, run);
   return attack;

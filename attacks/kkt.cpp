@@ -247,7 +247,7 @@ Attack kkt_attack() {
        "0"},
       {"steps", "Adam steps a search; in rounds, 500 at most", "2500"},
       {"rounds",
-       "searches in the span at most, each followed by what leads its candidates to exact images; 0: one search "
+       "searches in the span at most, each followed by linear programmes towards exact images; 0: one search "
        "and no programmes",
        "12"},
       {"image-rate", "Adam's step of the images, in pixel units", "0.05"},

@@ -15,7 +15,7 @@ Estimate estimate(const Settings&, const Subject& subject, std::int64_t) {
   return cost_of_span(sizes_of(std::get<TrainedNetwork>(subject.released)));
 }
 
-// Where the rank of the layer's change says nothing: by the outputs alone.
+// Where the rank of the layer's change does not count the images: by the outputs alone.
 Reconstruction by_fit(const TrainedNetwork& released, const std::string& evidence) {
   Reconstruction result;
   result.evidence["membership_by"] = "how near the outputs are to targets of the squared loss: " + evidence;

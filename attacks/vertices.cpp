@@ -58,7 +58,7 @@ Reconstruction run(const Settings& settings, const Subject& subject, const HandO
   result.claim = {};
   if (job.progress.out_of_time()) {
     result.status = Status::inconclusive;
-    result.reason = "there was no time for the linear programmes that would tell";
+    result.reason = "there was no time for the linear programmes";
   } else {
     result.status = Status::not_applicable;
     result.reason = fmt::format(
@@ -77,8 +77,9 @@ Attack vertices_attack() {
   attack.description = "exact training images where the row space of the first layer's change meets the pixel range";
   attack.needs = "initial and trained first-layer weights, the mean that was subtracted, the pixel range";
   attack.does_not_apply = "where span counts no images; images with few pixels at black or white";
-  attack.options = {
-      {"directions", "random directions at most; the search ends before when they stop leading to new images", "400"}};
+  attack.options = {{"directions",
+                     "random directions at most; the search ends earlier when they no longer lead to new images",
+                     "400"}};
   attack.configure = configured_by(parse, estimate, run);
   return attack;
 }

@@ -64,7 +64,7 @@ nlohmann::ordered_json evidence_of(const Plan& plan, double sampling_rate, bool 
   } else {
     if (mean_of_images) {
       evidence["reason"] =
-          "the mean that was taken off is of the training images or came with the data, and by it one image moves all "
+          "the mean that was subtracted is of the training images or came with the data, so that one image moves all "
           "inputs: there is no guarantee; give --mean public, --mean none or --normalize";
     }
     evidence[mean_of_images ? "epsilon_of_steps" : "epsilon"] = spent.epsilon;
@@ -81,7 +81,7 @@ nlohmann::ordered_json evidence_of(const Plan& plan, double sampling_rate, bool 
   return evidence;
 }
 
-// The loss over all images, at most some hundred times, and where it says that training diverged.
+// The loss over all images, computed some hundred times at most, and the check that training did not diverge.
 class Watch {
  public:
   Watch(const Undefended& undefended, const Plan& plan)
@@ -215,7 +215,7 @@ Defense dp_sgd_defense() {
   defense.options = {
       {"clip", "largest norm of one image's gradient", "1"},
       {"noise-multiplier", "standard deviation of the noise, times --clip; 0: what --epsilon needs", "0"},
-      {"epsilon", "privacy asked for where no --noise-multiplier is given; 0: no noise, no guarantee", "8"},
+      {"epsilon", "the privacy that is wanted where no --noise-multiplier is given; 0: no noise, no guarantee", "8"},
       {"delta", "of the guarantee; 0: a tenth of 1 / images", "0"},
       {"batch", "images a step on average, each drawn by itself; 0: the recipe's", "0"},
       {"steps", "of training, all of which are made", "500"},

@@ -112,7 +112,7 @@ class KernelRidge {
   //
   // since B^-1 - A^-1 = A^-1/2 (A^1/2 B^-1 A^1/2 - I) A^-1/2, where ||A^-1/2||^2 <= 1/(n lambda) and the bracket's
   // eigenvalues are within eta of 0. Both hold for these very features, not just with high probability. At Delta = 1/2
-  // they say: an objective of at most 2 J and, where y = g(X), a mean squared gap of at most lambda ||g||_H^2.
+  // they state: an objective of at most 2 J and, where y = g(X), a mean squared gap of at most lambda ||g||_H^2.
   double objective_bound(const SpectralApproximation& features) const { return objective_ / features.low; }  // of (2)
   double gap_bound(const SpectralApproximation& features) const;                                             // of (3)
 

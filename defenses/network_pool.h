@@ -18,7 +18,8 @@ class NetworkPool {
   std::int64_t size() const { return static_cast<std::int64_t>(members_.size()); }
   std::int64_t age(std::int64_t index) const { return members_[static_cast<std::size_t>(index)].age; }
   const Tensor& parameters(std::int64_t index) const { return members_[static_cast<std::size_t>(index)].parameters; }
-  // Trains it on images [M, d] with targets [M, C], squared loss, for one step to the longest turn by lot.
+  // Trains it on images [M, d] with targets [M, C], squared loss, for a random number of steps from one to the longest
+  // turn.
   void train(std::int64_t index, const Tensor& images, const Tensor& targets, Smoothing relu, Generator& random);
 
   State state() const;

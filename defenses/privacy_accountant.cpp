@@ -147,8 +147,8 @@ double noise_multiplier_for(double epsilon, double delta, double sampling_rate, 
   while (excess(high) > 0) {
     high += 1;
     if (high > std::log(most)) {
-      throw UsageError(
-          fmt::format("--epsilon {}: no noise reaches that with --delta {}; ask for more of either", epsilon, delta));
+      throw UsageError(fmt::format("--epsilon {}: no noise reaches that with --delta {}; give a larger value of either",
+                                   epsilon, delta));
     }
   }
   const auto close = [](double from, double to) { return to - from < 1e-7; };

@@ -88,8 +88,8 @@ std::vector<std::string> notes(const Options& options, const SolvedLabels& solve
     sentences.push_back("the points are training images: nothing but their labels is protected");
   }
   sentences.push_back(
-      "the set determines the weights of the feature predictor, a weighted sum of features of the training images: who "
-      "knows the frequencies can attack that sum as trained weights are attacked");
+      "the set determines the weights of the feature predictor, a weighted sum of features of the training images: "
+      "whoever has the frequencies can attack that sum as trained weights are attacked");
   if (options.size >= images) {
     sentences.push_back(fmt::format("the set is no smaller than the {} training images", images));
   }
@@ -215,7 +215,7 @@ Release release(const Options& options, const Undefended& undefended, Job& job) 
   }
   Distilled made = make(undefended, options, job.random, job.progress);
   Release release = trained_on(std::move(made.support), undefended, job);
-  // The network was trained towards what the feature predictor says of the points: does it say the same of the images?
+  // The network was trained towards the feature predictor's outputs at the points: does it agree with it at the images?
   const Tensor outputs = undefended.network->evaluate(release.training.trained, undefended.images);
   release.evidence["network"] = {{"final_loss", release.training.final_loss},
                                  {"train_accuracy", accuracy(outputs, undefended.targets)},

@@ -10,7 +10,8 @@
 namespace afterimage {
 
 // 64 random bits at a time from OpenSSL's generator (AES-256 in counter mode, seeded by the operating system). A
-// std::uniform_random_bit_generator. It has no state that is kept or could be: an interrupted run goes on with others.
+// std::uniform_random_bit_generator. It has no state that could be kept: an interrupted run continues with other
+// numbers.
 class SecretRandom {
  public:
   using result_type = std::uint64_t;

@@ -94,7 +94,7 @@ Gap gap_between(const Tensor& images, const Tensor& candidates) {
 
 Tensor nearest(const Tensor& gaps) { return std::get<0>(gaps.min(1)); }
 
-// What half of the control set says a find has to be.
+// The limits that half of the control set sets for a find.
 struct Calibration {
   double threshold;  // relative L2
   Tensor rival;      // [M] L2 from each candidate to the nearest calibration image

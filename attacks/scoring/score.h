@@ -20,7 +20,7 @@ struct Truth {
   ImageSpace space;  // pixels in [0, 1]
 };
 
-// One training image. Partners are one-to-one and have the least total L2 distance, so that an image that is handed in
+// One training image. Partners are one-to-one and have the least total L2 distance, so that an image that is claimed
 // exactly does not lose its copy to another. Null without a partner, or where an image has no height and width.
 struct Match {
   std::int64_t candidate = -1;                              // row of the claim, -1 without a partner
@@ -33,7 +33,7 @@ struct Score {
   std::int64_t candidates = 0;  // images claimed, less those with a value that is not finite: they are no candidates
   std::optional<double> threshold;             // relative L2; null without candidates
   std::optional<Rate> reconstructed, control;  // null when the attack made no images, or none that is finite
-  std::optional<std::int64_t> confirmed, confirmed_right;   // null when the attack cannot tell
+  std::optional<std::int64_t> confirmed, confirmed_right;   // null where the attack cannot confirm
   std::optional<Membership> membership;                     // against the whole control set
   std::optional<double> p_value;                            // Fisher's, of `reconstructed` against `control`
   std::optional<double> mean_relative_distance, mean_ssim;  // over the images that have a partner

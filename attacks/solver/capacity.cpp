@@ -9,7 +9,7 @@ std::int64_t changed_entries(const Tensor& initial, const Tensor& trained) {
   return initial.ne(trained).sum().item<std::int64_t>();
 }
 
-// Pixels that some training image has, as far as the first layer's change tells.
+// Pixels that are not zero in some training image, as far as the first layer's change shows.
 std::int64_t moved_pixels(const TrainedNetwork& released) {
   const DenseNetwork* dense = released.dense();
   if (dense == nullptr) return released.network->inputs();

@@ -1,4 +1,4 @@
-// How many training images the parameters that training changed can determine at all, by counting: each parameter is an
+// How many training images the parameters that training changed can determine, by counting: each parameter is an
 // equation, each image has its pixels and coefficients as unknowns. Reconstruction is possible where P exceeds d N
 // (2509.22214); below, many sets of images explain the same change.
 #pragma once
@@ -12,7 +12,7 @@ struct Capacity {
   // Of one image: the pixels that the first layer's change moves (all, where that layer did not change or is not
   // dense), and a coefficient for each output.
   std::int64_t unknowns = 1;
-  bool last_layer_only = false;  // nothing but a last dense layer changed
+  bool last_layer_only = false;  // only a last dense layer changed
 
   double images() const { return static_cast<double>(equations) / static_cast<double>(unknowns); }
 };

@@ -25,13 +25,13 @@ struct Sizes {
 };
 Sizes sizes_of(const TrainedNetwork& released);
 
-// The singular values and rows of the first layer's change, float64, a few times over.
+// The singular values and rows of the first layer's change, float64, several times.
 Estimate cost_of_span(const Sizes& sizes);
 // `steps` of a search with so many candidates, each with `unknowns` coordinates and features at `points` points.
 Estimate cost_of_search(const Sizes& sizes, double candidates, double points, double unknowns, double steps);
-// The same of a search in pixels for a network that only autograd takes derivatives of, whose layers say nothing of
-// what its images take: by trying steps with an image and with a few; and of the candidates' kernel after it, where
-// that has no more than `largest_kernel` rows.
+// The same of a search over pixels for a network whose derivatives only autograd takes, so that its layers do not show
+// the cost of an image: by trying steps with one image and with a few. With the candidates' kernel after it, where that
+// has no more than `largest_kernel` rows.
 Estimate cost_of_search_by_autograd(const Subject& subject, const std::vector<double>& points, std::int64_t candidates,
                                     double steps, std::int64_t largest_kernel);
 // So many linear programmes along directions in so many dimensions.

@@ -13,7 +13,7 @@
 
 namespace afterimage {
 
-// In more dimensions a linear programme takes seconds, and the few bounds that are active beyond the rank tell little.
+// In more dimensions a linear programme takes seconds, and the few bounds that are active beyond the rank prove little.
 inline constexpr std::int64_t largest_rank = 300;
 // Random directions find 20 of 20 images, 4 of 50 and none of 100, while a programme takes ever longer.
 inline constexpr std::int64_t most_missing_for_a_sweep = 60;
@@ -25,7 +25,7 @@ class Deflation {
 
   std::int64_t rank() const { return span_.rank; }
   // Images that may be missing yet, not below zero. There are rank + 1 where the mean of the training set itself was
-  // taken off, and rank where it was not; the attacker takes the larger.
+  // subtracted, and rank where it was not; the attacker takes the larger.
   std::int64_t missing() const { return std::max<std::int64_t>(rank() + 1 - found(), 0); }
   std::int64_t found() const { return known_.size(0); }
   const Tensor& known() const { return known_; }  // [K, r] coordinates, float64
@@ -34,8 +34,8 @@ class Deflation {
   // resembles another or a known image.
   Tensor doubtful_images() const;
   // The known images, which are confirmed, then the doubtful ones and `others` [n, d] float32, which are not. Where the
-  // network fits none of the images whose bounds agree, it says nothing of them (it was trained towards other targets,
-  // or not to the end): all of these are doubtful then.
+  // network fits none of the images whose bounds agree, its outputs are no evidence (it was trained towards other
+  // targets, or not to the end): all of these are doubtful then.
   Claim claim(const Tensor& others) const;
   const PixelPolytope& polytope() const { return *polytope_; }
   // Fewest bounds active at a known image; 0 while there is none.
@@ -43,7 +43,7 @@ class Deflation {
 
   // The vertex that each candidate [n, r] leads to is confirmed when its bounds agree (and, on coarse or widened slack,
   // miss by no more than rounding), the trained network fits it as it fits its training images (squared loss; others
-  // say nothing of their outputs), and it is not yet known. Returns by how many more are known. Give the most promising
+  // have no known outputs), and it is not yet known. Returns by how many more are known. Give the most promising
   // first: candidates that are near what is known, or that come after many that led nowhere, cost no programme.
   std::int64_t offer(const Tensor& candidates, Progress& progress, StateStore& store);
   // What is known, and back to it.
@@ -92,7 +92,7 @@ class Deflation {
   std::int64_t take(const std::vector<Vertex>& vertices);
   // Those that can be confirmed, then the last image if it follows from them. All three return how many are new.
   std::int64_t take_all(const std::vector<Vertex>& vertices, Progress& progress);
-  // Where the training set's own mean was taken off, its images sum to zero: the last follows from the others, as far
+  // Where the training set's own mean was subtracted, its images sum to zero: the last follows from the others, as far
   // off as all of them together, near enough to lead to it.
   std::int64_t take_last(Progress& progress);
 

@@ -1,4 +1,4 @@
-// What the trained network itself says of images that it may have been trained on.
+// How well the trained network fits images that it may have been trained on.
 #pragma once
 
 #include "attacks/subject.h"

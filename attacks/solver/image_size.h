@@ -1,4 +1,4 @@
-// How large an image is, to say whether two are one: a distance means much or little beside it.
+// The size of an image, as the scale of distances that decide whether two images are the same.
 #pragma once
 
 #include "models/image_space.h"
@@ -6,7 +6,7 @@
 namespace afterimage {
 
 // L2 norm of an image or of its contrast (what is left without its own mean pixel), whichever is less: where no mean
-// was taken off bright images, all are long and near each other, and their contrast alone tells them apart.
+// was subtracted from bright images, all are long and near each other, and only their contrast distinguishes them.
 class ImageSize {
  public:
   // Of images in coordinates [r] of `basis` [r, d], or, where that is undefined, of images [d] themselves.

@@ -1,5 +1,5 @@
-// What training the last layer alone says of the images that it was trained on: fine-tuning of a head, or linear
-// probing.
+// What the change of the last layer shows of the training images where it alone was trained: fine-tuning of a head, or
+// linear probing.
 //
 // Nothing below that layer moved, so that the network is linear in what did: f = W u(x) + b, with features u that
 // anybody who has the network can compute. Every step of gradient descent moves W by sums of r u(x)^T, with r what the
@@ -31,8 +31,8 @@ std::optional<LastLayer> trained_last_layer(const TrainedNetwork& released);
 // gradients of an output by its row of the layer.
 Tensor last_layer_features(const TrainedNetwork& released, const LastLayer& layer, const Tensor& images);
 
-// The row space of the layer's change, its basis [rank, width (+ 1)]; null where its rank does not tell the images from
-// the outputs.
+// The row space of the layer's change, its basis [rank, width (+ 1)]; without a span where its rank does not
+// distinguish the images from the outputs.
 SpanSearch find_feature_span(const TrainedNetwork& released, const LastLayer& layer);
 
 // [n] float64: how far the outputs at images [n, d] are from what they would be at training images, the nearest targets

@@ -5,7 +5,7 @@
 
 namespace afterimage {
 
-// Candidates to search with, where no row space tells how many images there are; and at most.
+// Candidates to search with where no row space counts the images, and candidates at most.
 inline constexpr std::int64_t candidates_without_rank = 100, most_candidates = 20000;
 // Rows of the kernel that the claimed images' coefficients are solved for with, at most: in float64 it takes 128 MB.
 inline constexpr std::int64_t largest_projection = 4000;

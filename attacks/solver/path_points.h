@@ -1,4 +1,4 @@
-// Where along the path that training took the tangent features are taken, once some images are known (docs/methods.md,
+// The points of the path of training at which tangent features are taken, once some images are known (docs/methods.md,
 // section 1).
 #pragma once
 
@@ -14,8 +14,8 @@ inline constexpr std::int64_t points_of_path = 4;  // that the path is followed 
 // held.
 std::int64_t held_points(const TrainedNetwork& released, std::int64_t known);
 
-// Points of the path that training took, as far as the images that are known tell: the start, two early points of the
-// flow that the known images alone would have followed, moved by what the end of that flow misses, and the end. For
+// Points of the path of training, as far as the known images show it: the start, two early points of the gradient flow
+// of the known images alone, moved by what the end of that flow misses, and the end. For
 // other losses than the squared one, whose flow is another, and where parameters were frozen, points of the straight
 // segment, as where the flow diverges. The start alone where the network has too many outputs for more. `known` [K, d];
 // all in one dtype. The network has to be dense.

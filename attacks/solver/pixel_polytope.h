@@ -1,14 +1,14 @@
-// The images that the first layer's change and the pixel range leave: {x in the row span : low <= x + mean <= high}.
+// The images that the first layer's change and the pixel range allow: {x in the row span : low <= x + mean <= high}.
 //
 // Every training image lies in this polytope, and one with many pixels at a bound sits where far more bounds are active
 // than the span has dimensions. A linear programme towards anything that points roughly at it ends at it
 // (docs/methods.md, section 3).
 //
-// What tells an image from a chance vertex is not the number of active bounds but whether they agree: at a training
-// image each active bound follows from the others, so that the least-squares fit to all of them leaves no bound with a
-// leverage near one. A chance vertex, or a mixture of images that share a black margin, is determined by a few bounds
-// that no other supports: there the leverage is one. Measured on MNIST (N = 100) and Fashion-MNIST (N = 50): up to 0.96
-// for vertices within relative L2 0.05 of an image, from 0.98 for all others.
+// What distinguishes an image from a chance vertex is not the number of active bounds but whether they agree: at a
+// training image each active bound follows from the others, so that the least-squares fit to all of them leaves no
+// bound with a leverage near one. A chance vertex, or a mixture of images that share a black margin, is determined by a
+// few bounds that no other supports: there the leverage is one. Measured on MNIST (N = 100) and Fashion-MNIST (N = 50):
+// up to 0.96 for vertices within relative L2 0.05 of an image, from 0.98 for all others.
 #pragma once
 
 #include <memory>
@@ -57,7 +57,7 @@ class PixelPolytope {
   // on how many these are; one ends its way within the slack of where it would alone. One that leads nowhere has
   // leverage 1. Throws Interrupted.
   std::vector<Vertex> snap(const Tensor& candidates, Progress& progress) const;
-  // Likewise from directions [n, r], which say nothing of where pixels are: each goes to the furthest vertex along it
+  // Likewise from directions [n, r], which do not say where pixels are: each goes to the furthest vertex along it
   // first, by a linear programme.
   std::vector<Vertex> snap_along(const Tensor& directions, Progress& progress);
   // The fit to the bounds that are active at each of these images [n, r] already, within `slacks` times the slack.

@@ -8,7 +8,7 @@
 namespace afterimage {
 namespace {
 
-// A fall by less than this between neighbours is how any spectrum falls. Rounding in float32 training leaves ratios of
+// Any spectrum has smaller falls than this between neighbours. Rounding in float32 training leaves ratios of
 // tens and more; the spectrum of a change under Adam has none above 2.
 constexpr double least_gap = 3;
 // The last fifth of a noise spectrum thins out towards zero and has gaps of its own.
@@ -20,7 +20,7 @@ constexpr double least_rank_share = 0.5;
 constexpr double smallest_share_left = 1e-14;  // of ||x||^2, in float64
 constexpr double still_column = 1.5;           // of a column of noise, whose norm varies by 1 / sqrt(2 rows)
 // Below the rank there is rounding alone, of weights stored in bfloat16 too. Where one direction rules, as the mean of
-// bright images that no mean was taken off, the values fall once after it as well, to a tenth or so.
+// bright images of which no mean was subtracted, the values fall once after it as well, to a tenth or so.
 constexpr double largest_rest = 0.03;
 constexpr double rounding = 1e-7;  // of float32, relative to the largest singular value
 
@@ -84,7 +84,7 @@ Decomposition decompose(const Tensor& initial, const Tensor& trained) {
 }  // namespace
 
 SpanSearch find_row_span(const Tensor& initial, const Tensor& trained) {
-  // Pixels that no training image changes (a black margin) have columns that are exactly zero: they say nothing of
+  // Pixels that no training image changes (a black margin) have columns that are exactly zero: they show no
   // noise.
   const Tensor w0 = initial.to(at::kDouble), wf = trained.to(at::kDouble);
   const Tensor live = at::nonzero((wf - w0).abs().amax(0) > 0).squeeze(1);

@@ -1,9 +1,9 @@
 // Tangent features of a few neurons of the last hidden layer at a time, in place of all parameters.
 //
-// A wide network says the same thing many times over. What a step costs falls with the part, and as another part is
-// drawn every few steps, all neurons have their say in the end. Layers below the last hidden one are left out: what
-// they changed by is no sum over a part of the neurons. Whoever uses this sees to it that a part has more equations (k
-// times the layer's inputs) than the images have unknowns.
+// The neurons of a wide network are redundant. A step costs less in proportion to the part, and as another part is
+// drawn every few steps, all neurons are used over a search. Layers below the last hidden one are left out: their
+// change is no sum over a part of the neurons. A part has to have more equations (k times the layer's inputs) than the
+// images have unknowns; the caller sees to that.
 #pragma once
 
 #include <vector>
@@ -15,9 +15,9 @@ namespace afterimage {
 class SampledTangents final : public TangentTarget {
  public:
   // `drift` against the features at `points`, in `basis`, as DenseNetwork::tangents_at() takes them, of `neurons`
-  // neurons of the last hidden layer at a time. Which they are follows from `seed` and the step alone (and from how
-  // much is held: where drawing is dear, the first are kept), so that an interrupted search goes on with the same. The
-  // network must outlive this.
+  // neurons of the last hidden layer at a time. The draw follows from `seed` and the step alone (and from how
+  // much is held: where drawing takes long, the first draw is kept), so that a search that is resumed uses the same.
+  // The network must outlive this.
   SampledTangents(const DenseNetwork& network, std::vector<Parameters> points, Parameters drift, Tensor basis,
                   std::int64_t neurons, std::uint64_t seed);
 

@@ -1,6 +1,6 @@
 // The prior that candidates are pictures, whose neighbouring pixels are mostly alike: total variation, as attacks on
 // gradients use it (Geiping et al., NeurIPS 2020). Where the parameters' change leaves many images possible, as behind
-// convolutions, it says which.
+// convolutions, it selects among them.
 #pragma once
 
 #include "attacks/solver/pixel_bounds.h"
