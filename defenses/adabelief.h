@@ -1,5 +1,5 @@
-// AdaBelief (Zhuang et al., NeurIPS 2020, algorithm 2) on one tensor, in place: Adam with the square of what was not
-// expected of a gradient in place of the gradient's own square.
+// AdaBelief (Zhuang et al., NeurIPS 2020, algorithm 2) on one tensor, in place: Adam with the square of the
+// gradient's deviation from its running mean in place of the gradient's own square.
 #pragma once
 
 #include <cmath>

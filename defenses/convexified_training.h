@@ -29,8 +29,8 @@ struct MetaGradient {
 
 class ConvexifiedTraining {
  public:
-  // On images [M, d] with targets [M, C], in the dtype of `parameters`; the solve is in float64. All have to stay as
-  // they are while this lives.
+  // On images [M, d] with targets [M, C], in the dtype of `parameters`; the solve is in float64. All have to stay
+  // unchanged while this lives.
   ConvexifiedTraining(const ConvolutionalNetwork& network, const Tensor& parameters, const Tensor& images,
                       const Tensor& targets, double ridge, Smoothing relu);
 

@@ -1,5 +1,5 @@
-// What the distillation defences share: how many images, how they are kept inside the pixel range, and the two levers
-// that keep them from looking like real ones (docs/methods.md, section 7).
+// What the distillation defences share: the number of images, how they are kept inside the pixel range, and the two
+// options that keep them from resembling real ones (docs/methods.md, section 7).
 #pragma once
 
 #include "attacks/solver/pixel_bounds.h"
@@ -10,7 +10,7 @@
 namespace afterimage {
 
 // Pixels are clamped to their range after every step; a fixed random share of them is noise that is never learned; and
-// images that are nearer to a real one than wanted pay
+// images that are nearer to a real one than wanted have the penalty
 //   50 mean_j max(0, d^2 - min_t |x_j - x_t|^2)^2 / d^4,  d: the distance wanted,
 // in units of the loss's start.
 class DistilledBounds final : public PixelBounds {
@@ -19,8 +19,8 @@ class DistilledBounds final : public PixelBounds {
     double corruption = 0;  // share of pixels
     double distance = 0;    // relative L2, times the mean norm of the real images; 0: any
   };
-  // `originals` [N, d] are the real images; `candidates` of the same dtype are M images. `unit` is what the penalty is
-  // measured in.
+  // `originals` [N, d] are the real images; `candidates` is the number M of images, of the same dtype. `unit` is the
+  // unit of the penalty.
   DistilledBounds(const ImageSpace& space, const Tensor& originals, std::int64_t candidates, const Levers& levers,
                   double unit, Generator& random);
 

@@ -171,8 +171,8 @@ Release train_privately(const Plan& typed, const Undefended& undefended, Job& jo
 
     const Tensor drawn = whole ? Tensor() : poisson_sample(images, batch / static_cast<double>(images), secret);
     Tensor seen = whole ? undefended.images : undefended.images.index_select(0, drawn);
-    // One view of each image that was drawn: still one gradient an image, clipped as one. Were views known beforehand,
-    // one image more would show in those of all after it.
+    // One view of each drawn image: still one gradient for each image, clipped as one. Views are not drawn by the seed:
+    // one image more would change those of all images after it.
     if (recipe.augment > 0) {
       Generator views = seeded(secret());
       seen = augmented(seen, recipe.picture_shape, recipe.augment, views);

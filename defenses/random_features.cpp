@@ -135,7 +135,7 @@ Distilled make(const Undefended& undefended, const Options& options, Generator& 
   const Tensor points = phi(result.support.images);
   const SolvedLabels solved = solve_labels(points, weights, options.ridge);
   result.support.targets = solved.labels.to(at::kFloat);
-  // What the set holds as it is kept.
+  // The weights of the set as it is stored.
   const Tensor stored = ridge_weights(points, result.support.targets, options.ridge);
   const double norm = weights.norm().item<double>();
   const double stored_difference = (stored - weights).norm().item<double>() / (norm > 0 ? norm : 1);

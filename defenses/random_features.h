@@ -1,9 +1,9 @@
 // Distilled sets for ridge regression on random Fourier features (Maalouf et al., NeurIPS 2023, arXiv 2305.14113).
 //
-// Few points with labels that are solved for, so that ridge regression on them has the very weights of ridge regression
+// Few points with labels that are solved for, so that ridge regression on them has the same weights as ridge regression
 // on all training images (feature_ridge.h: what is exact, and when). That predictor is then the same everywhere, and
-// its distance from kernel ridge regression on all images is bounded. A network that is trained on the set is another
-// matter: nothing is promised for it, and release() measures how much of the predictor it learned.
+// its distance from kernel ridge regression on all images is bounded. None of this holds
+// for a network that is trained on the set: release() measures how much of the predictor it learned.
 //
 // The points may be anything of full rank, such as noise: then no training image is in the set. Its labels still carry
 // the weights, which are a weighted sum of features of the training images, like the drift of a trained network.

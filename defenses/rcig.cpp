@@ -22,7 +22,7 @@ constexpr double remembered = 0.99;         // of the average of S, a step
 constexpr double initial_deviation = 0.3;   // of pixels, in units of the training images' standard deviation
 constexpr double reference_rate = 5e-5;     // of the pool's Adam
 constexpr double reference_channels = 128;  // whose weights are smaller by the root of the ratio
-constexpr std::int64_t curve_points = 200;  // kept as evidence, some
+constexpr std::int64_t curve_points = 200;  // of the loss curve that is kept as evidence, about
 
 struct Plan {
   std::int64_t per_class, steps, batch, channels, pool, inner_steps, hessian_steps;
@@ -45,7 +45,7 @@ Plan plan_of(const OptionValues& options) {
   return plan;
 }
 
-// Images as the convolutional networks see them, whatever the audited one does: pixels off by the mean and over the
+// Images as inputs of the convolutional networks, independent of the audited one: pixels less the mean and over the
 // standard deviation of all the training images' pixels, one number each, as in the reference.
 class Coordinates {
  public:
@@ -81,7 +81,7 @@ double cut_to(Tensor& implicit, const Tensor& direct) {
   return factor;
 }
 
-// An exponential average that begins at nothing, and is right from the first step on.
+// An exponential average that starts at zero and is corrected for that, so that it is right from the first step on.
 class Average {
  public:
   explicit Average(const Tensor& value) : sum_(at::zeros_like(value)) {}

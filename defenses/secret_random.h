@@ -1,4 +1,4 @@
-// Random numbers for a privacy guarantee: nobody can draw them again, whatever seed, weights or files they know.
+// Random numbers for a privacy guarantee: they cannot be drawn again from any seed, weights or files.
 #pragma once
 
 #include <array>

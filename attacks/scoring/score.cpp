@@ -75,7 +75,7 @@ Halves split(const Tensor& control, Generator& random) {
   return {rows(0, images / 2), rows(images / 2, images)};
 }
 
-// An image in the pixel range is not changed by a bit: it is clamped where it lies, not after adding the mean.
+// An image in the pixel range stays the same to the bit: it is clamped as an input, not after adding the mean.
 Tensor clipped(const Tensor& images, const Tensor& mean) {
   const Tensor bounded = at::minimum(at::maximum(images, -mean), 1 - mean);
   return at::where(at::isfinite(images).all(1, true), bounded, at::zeros_like(bounded));
@@ -146,7 +146,7 @@ std::vector<Match> match(const Gap& gap, const Tensor& counts, const Tensor& row
   return matches;
 }
 
-// Copies of one training image share its find: each of them came back, though they have one partner between them.
+// Copies of one training image share its partner: each of them is reconstructed.
 void share_between_copies(std::vector<Match>& matches, const Tensor& images) {
   std::map<std::string, std::size_t> found;
   const auto bytes_of = [&](std::size_t k) {

@@ -1,5 +1,5 @@
-// Scoring that cannot fool itself (docs/methods.md, section 6): every distance is set against the same distance for
-// images that were never trained on.
+// Scoring against a control (docs/methods.md, section 6): every distance is compared with the same distance for images
+// that were never trained on.
 #pragma once
 
 #include <cstdint>
@@ -13,9 +13,9 @@
 
 namespace afterimage {
 
-// What is compared with. Attacks never see it.
+// The images that claims are compared with. Attacks never see it.
 struct Truth {
-  Tensor training;   // [N, d] float32, as the network saw it (mean taken off, divided by the scale)
+  Tensor training;   // [N, d] float32, as the network saw it (mean subtracted, divided by the scale)
   Tensor control;    // [K, d], likewise
   ImageSpace space;  // pixels in [0, 1]
 };
@@ -45,15 +45,15 @@ struct Score {
 
 // A candidate counts for an image when three things hold:
 //  - it is nearer (relative L2, in units of pixels: distance over the norm of the image less the mean) than the 1 %
-//  quantile of the
-//    distances from the images of half of the control set, drawn by `random`, to their nearest candidates;
+//    quantile of the distances from the images of half of the control set, drawn by `random`, to their nearest
+//    candidates;
 //  - it is within relative L2 0.5;
 //  - it is specific: no image of that half is nearer to it (L2) than the image itself.
-// The third condition halves what chance gives: a claim of real images that were never trained on is credited with
+// The third condition halves the rate by chance: a claim of real images that were never trained on is credited with
 // about one training image in two hundred, and with one in a hundred by the threshold alone.
 //
 // A training image is reconstructed when its partner counts for it. A counted control image, from the other half, needs
-// no partner: any candidate that counts for it will do. That favours the control set, so the p-value errs on the safe
+// no partner: any candidate that counts for it is enough. That favours the control set, so the p-value errs on the safe
 // side.
 //
 // Membership needs no threshold, and so no calibration: all control images are held against all training images, by the

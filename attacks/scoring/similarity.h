@@ -1,4 +1,4 @@
-// How alike two images are.
+// The similarity of two images.
 #pragma once
 
 #include "models/tensor.h"

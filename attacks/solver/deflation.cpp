@@ -11,26 +11,27 @@ namespace afterimage {
 namespace {
 
 constexpr double fit_tolerance = 0.08;  // of |f| from its target: vertices on an image come within 0.03
-// Relative distance within which two finds are one: beside an image there are often vertices that pass for it, 0.1 to
-// 0.3 away; two training images of MNIST or Fashion-MNIST are 0.34 apart at the least (N up to 500).
+// Relative distance within which two finds are the same image: beside an image there are often vertices that pass for
+// it, 0.1 to 0.3 away; two training images of MNIST or Fashion-MNIST are 0.34 apart at the least (N up to 500).
 constexpr double same_image = 0.3;
-constexpr double explained = 0.5;  // a candidate this near to what is known points at it
-// Where two images are missing, what lies between them can have bounds that agree as well as an image's, but hold it a
-// thousand times less firmly in some direction (N = 20: 8e-5 where images have 0.28; N = 100: 1e-3 to 0.1, all images).
+constexpr double explained = 0.5;  // a candidate this near to a known image leads to it
+// Where two images are missing, a point between them can have bounds that agree as well as an image's, but determine it
+// a thousand times less firmly in some direction (N = 20: 8e-5 where images have 0.28; N = 100: 1e-3 to 0.1, all
+// images).
 constexpr double least_relative_firmness = 0.01;
 constexpr std::int64_t fewest_to_compare_with = 8;
 // Images whose pixels are off most lie 2 to 9 slacks outside at the largest. Beyond this share of the pixel range
 // bounds agree by chance: with 1.5e-3 at N = 100, 5 of 100 confirmed images were wrong.
 constexpr double wide_slacks = 5, largest_wide_slack = 7e-4;
 // Where the slack itself is larger, a pixel of one 255th counts as black, and bounds that agree are no proof unless
-// what the fit leaves of them is what rounding leaves: 0.05 to 0.7 slacks at 98 % of training images, 0.9 to 1.3 at
+// the misfit is as small as rounding leaves it: 0.05 to 0.7 slacks at 98 % of training images, 0.9 to 1.3 at
 // vertices that are none (Fashion-MNIST, N = 200).
 constexpr double largest_misfit = 0.8;
 // The same holds once slack was widened: images that lie 2 to 9 of the narrow slacks outside at their worst pixel are
 // off by a few in the mean. (Fashion-MNIST, N = 20: 0.78 and 1.0 at two vertices 0.3 and 0.7 from the nearest image.)
 constexpr double largest_wide_misfit = 0.6;
-// From a slack on of which three are a quarter of a 255th, a vertex where some bound has little support beside has to
-// be explained by rounding yet better: at Fashion-MNIST, N = 100, 0.1 at two on an image and 0.7 to 1.5 at 32 others,
+// From this slack on (three of them are a quarter of a 255th), a vertex with a bound that others hardly support needs a
+// still smaller misfit: at Fashion-MNIST, N = 100, 0.1 at two on an image and 0.7 to 1.5 at 32 others,
 // 0.06 to 0.7 from one. (MNIST, N = 100: of 793 confirmed vertices two are of this kind, with 0.55 at one 0.3 off, 1.07
 // at an image.)
 constexpr double mild_slack = 3e-4, well_supported = 0.9, largest_weak_misfit = 0.3;
@@ -39,8 +40,8 @@ constexpr double accepted_slacks = 3;  // within which a bound is active at an i
 constexpr std::int64_t sweep_batch = 40, smallest_sweep_batch = 8, offer_batch = 32;
 // Directions in a row that lead nowhere, times dimensions: programmes are cheap where those are few.
 constexpr std::int64_t most_fruitless_in_dimensions = 4000;
-constexpr std::int64_t most_fruitless = 48;  // candidates in a row that lead nowhere: those after them are weaker yet
-constexpr double least_norm = 0.1;           // of the median candidate: less points at nothing
+constexpr std::int64_t most_fruitless = 48;  // candidates in a row that lead nowhere: those after them weigh even less
+constexpr double least_norm = 0.1;           // of the median candidate: shorter ones lead nowhere
 constexpr double least_contrast = 0.1;       // of the pixel range: a blank image lies in many spans and is no find
 
 }  // namespace
@@ -86,7 +87,7 @@ Tensor Deflation::unknown_directions(std::int64_t count, Generator& random) cons
   if (found() == 0) return any;
   const auto [q, r] = at::linalg_qr(known_.t());
   const Tensor unknown = any - at::mm(at::mm(any, q), q.t());
-  // With one or two dimensions unknown there are few such directions: something of the known ones varies them.
+  // With one or two dimensions unknown there are few such directions: a part of the known ones varies them.
   const Tensor part = at::rand({count, 1}, random, at::kDouble),
                other = at::randn({count, rank()}, random, at::kDouble);
   const Tensor length = unknown.norm(2, 1, true).clamp_min(std::numeric_limits<double>::min());

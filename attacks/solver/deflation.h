@@ -15,7 +15,7 @@ namespace afterimage {
 
 // In more dimensions a linear programme takes seconds, and the few bounds that are active beyond the rank prove little.
 inline constexpr std::int64_t largest_rank = 300;
-// Random directions find 20 of 20 images, 4 of 50 and none of 100, while a programme takes ever longer.
+// Random directions find 20 of 20 images, 4 of 50 and none of 100, while a programme takes longer with each dimension.
 inline constexpr std::int64_t most_missing_for_a_sweep = 60;
 
 class Deflation {
@@ -46,7 +46,7 @@ class Deflation {
   // have no known outputs), and it is not yet known. Returns by how many more are known. Give the most promising
   // first: candidates that are near what is known, or that come after many that led nowhere, cost no programme.
   std::int64_t offer(const Tensor& candidates, Progress& progress, StateStore& store);
-  // What is known, and back to it.
+  // All that is known, to keep and to restore.
   State state() const {
     return State()
         .set("known", known_)
@@ -58,31 +58,31 @@ class Deflation {
         .set("wide", std::int64_t{wide_});
   }
   void restore(const State& state);
-  // Images that another attack confirmed, [K, d], all of them, by what the span holds of them.
+  // Adds images that another attack confirmed, [K, d], by their coordinates in the span.
   void accept(const Tensor& images);
   // Takes back all known images but those that `which` [K] bool names.
   void retain(const Tensor& which);
-  // Tries up to `most` random directions that no known image has a part in, for as long as they lead to new ones: with
-  // few left to find, these few stand out there; with many, none is tried. Where no direction leads anywhere by itself,
-  // known images show what an image is like: one of them with such a direction added is often near enough to lead to an
-  // unknown one (MNIST, N = 100: 99 images where 96 were found). What is missing then may lie a
-  // little outside the bounds: the directions that are left are tried with more slack. Returns by how many more are
-  // known.
+  // Tries up to `most` random directions in which no known image has a part, for as long as they lead to new images.
+  // Where few are missing, these stand out there; where many are, no direction is tried. When the directions lead
+  // nowhere, such a direction added to a known image is often near enough to an unknown one (MNIST, N = 100: 99 images
+  // where 96 were found). Images that are still missing may lie slightly outside the bounds: the rest of the directions
+  // are tried with more slack. Returns by how many more are known.
   std::int64_t sweep(std::int64_t most, Generator& random, Progress& progress);
 
  private:
   // [count, r] random, known images having little part in them.
   Tensor unknown_directions(std::int64_t count, Generator& random) const;
-  // Tries candidates that resemble a known image and go as far again where no known image goes, until some are new.
+  // Tries known images, each plus a direction of its own length in which no known image has a part, until one leads to
+  // a new image.
   std::int64_t sweep_beside_known(Generator& random, Progress& progress);
   Tensor distances(const Tensor& coordinates) const;
   // Adds it to `others` [n, r], unless it resembles one of them.
   void keep(Tensor& others, const Tensor& coordinates) const;
-  // An image with little weight in the first layer's change is off in the span by several times as much as most are, so
-  // that it lies outside the bounds with their usual slack. Returns whether they were not wide yet.
+  // More slack: an image with little weight in the first layer's change is off in the span by several times as much as
+  // most, and lies outside the bounds with their usual slack. Returns whether they were not wide yet.
   bool widen();
   bool is_known(const Tensor& coordinates, double within) const;
-  // Of a vertex that is confirmed, beside those that are known.
+  // The least of a vertex that is confirmed, compared with the known images.
   double least_firmness() const;
   // As known, at these coordinates [r]; `fit` is the fit to its bounds.
   void add(const Tensor& coordinates, const Vertex& fit);

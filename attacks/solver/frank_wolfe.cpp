@@ -32,12 +32,12 @@ constexpr std::int64_t fewest_added = 30;  // at once; half of the support where
 constexpr std::int64_t patience = 8;       // rounds that may pass without a gain:
 constexpr double gain = 0.5;               // half of what was left is explained,
 constexpr double shrinkage = 0.95;         // or a twentieth of the support is gone
-// A function that the kernel makes of images is explained to this share long before all of them are found: one that is
-// not after so many rounds is another kernel's.
+// A function made of this kernel and images is explained to this share long before all images are found: one that is
+// not after so many rounds belongs to another kernel.
 constexpr std::int64_t early = 6;
 constexpr double explained_early = 0.3;
 constexpr std::int64_t steps_a_solve = 5;
-constexpr double smallest_slope = 1e-16;  // of what is left by a pixel: an image of little weight has small ones
+constexpr double smallest_slope = 1e-16;  // of r by a pixel: an image of little weight has small slopes
 
 // From 1 to `last`.
 double falling(std::int64_t step, std::int64_t steps, double last) {
@@ -101,7 +101,7 @@ class Solver {
   }
 
  private:
-  // What there is between rounds.
+  // Between rounds.
   State state() const {
     return State()
         .set("images", result_.images)
@@ -134,7 +134,7 @@ class Solver {
     return at::clamp_out(images, images, lower_.to(images.scalar_type()), upper_.to(images.scalar_type()));
   }
 
-  // Mean |r|^2 at the probes, in float64: near the end r is much smaller than what it is the difference of.
+  // Mean |r|^2 at the probes, in float64: near the end r is a small difference of large numbers.
   double unexplained() const { return unexplained(kernel_(probes_, result_.images.to(at::kDouble))); }
   // `at_probes`: the kernel of probes and support, which does not change with the coefficients.
   double unexplained(const Tensor& at_probes) const {
@@ -233,9 +233,9 @@ class Solver {
     result_.coefficients = at::cholesky_solve(values, factor_);
   }
 
-  // The largest ridge that explains the learned function about as well as any elsewhere than at the support. Where
-  // values are exact that is the smallest; a network of finite width is known as well as its kernel is the analytic
-  // one.
+  // The largest ridge that explains the learned function away from the support about as well as the best one. Where
+  // values are exact that is the smallest; for a network of finite width it depends on how near its kernel is to the
+  // analytic one.
   void choose_ridge() {
     const Tensor images = result_.images.to(at::kDouble);
     const Tensor kernel = kernel_(images, images), at_probes = kernel_(probes_, images);
@@ -252,7 +252,7 @@ class Solver {
     solve(kernel, values);
   }
 
-  // What the best coefficients of all others would leave more of ||r||^2 without an image: a_j^2 / (K^-1)_jj.
+  // By how much ||r||^2 would grow without an image, at the best coefficients of all others: a_j^2 / (K^-1)_jj.
   Tensor worths() const { return result_.coefficients.square().sum(1) / at::cholesky_inverse(factor_).diagonal(); }
 
   // All images together down the unexplained norm, their coefficients the best there are (variable projection).

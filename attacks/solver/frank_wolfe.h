@@ -3,8 +3,8 @@
 //
 // What is left of u, r = u - sum_j a_j k(x_j, .), is a function with a cusp at every image that is missing. Each round
 // climbs it from many points at once, adds the summits to the support, solves for all coefficients, slides all images
-// together, and drops what carries nothing. An image that is found is found exactly, and then no longer stands in the
-// way of those next to it.
+// together, and drops those that explain almost nothing. An image is found exactly, and then no longer hides those next
+// to it.
 #pragma once
 
 #include <vector>
@@ -31,9 +31,9 @@ struct Measure {
   std::int64_t iterations = 0;    // climbing and sliding steps
 };
 
-// `bounds`: images + mean stay in the pixel range. `start` [K, d] is the support to begin with, undefined: none. Ends
-// after the planned rounds, when enough is explained, or when several rounds in a row gained nothing. The support is
-// empty where no image was worth adding. Every round may be kept. Throws Interrupted, and c10::LinAlgError where the
+// Images stay in the range of `space`. `start` [K, d] is the initial support, undefined: none. Ends after the planned
+// rounds, when enough is explained, or when several rounds in a row gained nothing. The support is empty where no image
+// was worth adding. The state may be kept after every round. Throws Interrupted, and c10::LinAlgError where the
 // support's kernel is not positive definite with its ridge.
 Measure frank_wolfe(const LearnedFunction& learned, const AnalyticNtk& kernel, const ImageSpace& space,
                     const Tensor& start, const FrankWolfePlan& plan, Job& job);

@@ -21,7 +21,7 @@ Tensor joined(const Parameters& parameters, const LastLayer& layer) {
   return layer.bias ? at::cat({weight, parameters[*layer.bias].to(at::kDouble).unsqueeze(1)}, 1) : weight;
 }
 
-// Whether the outputs are what the layer makes of its features: tried on a few images.
+// Whether the outputs are the product of the layer and its features: tried on a few images.
 bool is_linear(const TrainedNetwork& released, const LastLayer& layer) {
   constexpr std::int64_t count = 3;
   Generator random = seeded(0);
@@ -59,7 +59,7 @@ std::optional<LastLayer> trained_last_layer(const TrainedNetwork& released) {
 Tensor last_layer_features(const TrainedNetwork& released, const LastLayer& layer, const Tensor& images) {
   const std::int64_t outputs = released.network->outputs();
   std::vector<Tensor> rows{at::empty({0, joined(released.trained, layer).size(1)}, at::kDouble)};
-  // An output goes through its own row alone: as many images at a time as there are outputs, each by one of them.
+  // An output depends on its own row alone: as many images at a time as there are outputs, each by one of them.
   for (std::int64_t first = 0; first < images.size(0); first += outputs) {
     const std::int64_t count = std::min(outputs, images.size(0) - first);
     const Parameters gradient =

@@ -1,9 +1,9 @@
 // What the change of the last layer shows of the training images where it alone was trained: fine-tuning of a head, or
 // linear probing.
 //
-// Nothing below that layer moved, so that the network is linear in what did: f = W u(x) + b, with features u that
-// anybody who has the network can compute. Every step of gradient descent moves W by sums of r u(x)^T, with r what the
-// loss made of the image's outputs. Hence, exactly and whatever the body is (convolutions included):
+// Nothing below that layer changed, so that the network is linear in what did: f = W u(x) + b, with features u that
+// follow from the network. Every step of gradient descent moves W by sums of r u(x)^T, with r the
+// derivative of the loss by the image's outputs. Hence, exactly and for any body (convolutions included):
 // - The change W - W_0 (with b's as one column more) has its rows in the span of the training images' features. Where
 //   there are fewer images than outputs, it has their rank: it counts those whose features are independent, and its
 //   row space is that span, in which the features of other images do not lie.
@@ -35,8 +35,8 @@ Tensor last_layer_features(const TrainedNetwork& released, const LastLayer& laye
 // distinguish the images from the outputs.
 SpanSearch find_feature_span(const TrainedNetwork& released, const LastLayer& layer);
 
-// [n] float64: how far the outputs at images [n, d] are from what they would be at training images, the nearest targets
-// of the squared loss; the largest over the outputs.
+// [n] float64: the distance of the outputs at images [n, d] from the nearest targets of the squared loss, which they
+// would be at training images; the largest over the outputs.
 Tensor distance_to_targets(const TrainedNetwork& released, const Tensor& images);
 
 }  // namespace afterimage

@@ -19,8 +19,8 @@ constexpr double largest_rank_share = 0.8;
 constexpr double least_rank_share = 0.5;
 constexpr double smallest_share_left = 1e-14;  // of ||x||^2, in float64
 constexpr double still_column = 1.5;           // of a column of noise, whose norm varies by 1 / sqrt(2 rows)
-// Below the rank there is rounding alone, of weights stored in bfloat16 too. Where one direction rules, as the mean of
-// bright images of which no mean was subtracted, the values fall once after it as well, to a tenth or so.
+// Beyond the rank there is only rounding, of weights stored in bfloat16 too. Where one direction dominates, as the mean
+// of bright images of which no mean was subtracted, the values fall once after it as well, to a tenth or so.
 constexpr double largest_rest = 0.03;
 constexpr double rounding = 1e-7;  // of float32, relative to the largest singular value
 

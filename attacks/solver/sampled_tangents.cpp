@@ -4,7 +4,7 @@ namespace afterimage {
 namespace {
 
 // Drawing costs a fifth of a step, and the kernel of what is held anew: with one output and 190 images held at four
-// points, a few steps. With many outputs that is seconds, and one draw has to do.
+// points, a few steps. With many outputs that takes seconds, and only one draw is made.
 constexpr std::int64_t steps_of_a_draw = 25, most_held_features = 2000;
 
 }  // namespace
