@@ -10,9 +10,8 @@
 #include "models/formats/safetensors.h"
 #include "models/foundations/error.h"
 #include "models/foundations/files.h"
-#include "models/foundations/json.h"
+#include "models/foundations/json_reader.h"
 #include "models/foundations/text.h"
-#include "reports/json_reader.h"
 
 namespace afterimage {
 namespace {
@@ -94,7 +93,7 @@ std::optional<Finding> Leftovers::finding(const std::string& attack, const std::
   const Json partial = parse_json(read_file(file, largest_finding), file.string());
   const json::Reader in(partial, file.string());
   if (in["fingerprint"].text() != fingerprint) return std::nullopt;
-  Finding finding = finding_from_json(in.present("finding").raw(), file.string());
+  Finding finding = finding_from_json(in.required("finding").raw(), file.string());
   require_its_own(finding, attack, images, file);
   return finding;
 }

@@ -64,11 +64,14 @@ TrainingSet read_training_set(const std::filesystem::path& path, const ModelDesc
 // Of the arrays that `file` holds.
 TrainingSet training_set_of(const NamedArrays& arrays, const std::string& file, const ModelDescription& model);
 
-// training.json: where the data came from and how training went. Null where a field is missing.
+// training.json: where the data came from and how training went. Fields that are missing or null are empty.
 struct TrainingRecord {
   std::optional<std::string> data_source;
   TrainingFacts facts;
+  std::int64_t test_samples = 0;
+  Json defense = Json::object();  // what the defence measured of itself
 };
+// Throws InputError where a field is of the wrong type.
 TrainingRecord read_training_record(const std::filesystem::path& path);
 
 }  // namespace afterimage

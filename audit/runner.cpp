@@ -15,6 +15,7 @@
 #include "models/foundations/error.h"
 #include "models/foundations/files.h"
 #include "models/foundations/folder_lock.h"
+#include "models/library_errors.h"
 #include "models/tangent/deviation.h"
 #include "reports/html.h"
 
@@ -22,8 +23,6 @@ namespace afterimage {
 namespace {
 
 namespace fs = std::filesystem;
-
-constexpr const char* all_found = "all_found";  // evidence: as many images are confirmed as the row space counts
 
 constexpr const char* out_of_time = "--time-limit was over before the attack was done; give more time";
 
@@ -64,31 +63,15 @@ bool lacks_initial(const Subject& subject) {
   return released != nullptr && !released->knows_initial();
 }
 
-KernelDeviation measured_deviation(const AuditInput& input) {
+MeasuredDeviation measured_deviation(const AuditInput& input) {
+  if (lacks_initial(input.subject)) {
+    MeasuredDeviation nothing;
+    nothing.figures.reason = "the weights before training are not known, and all of this is measured from them";
+    return nothing;
+  }
   const auto& released = std::get<TrainedNetwork>(input.subject.released);
   return measure_deviation(*released.network, released.initial, released.trained, input.truth.training,
                            input.truth.control);
-}
-
-Deviation facts_of(const KernelDeviation& measured) {
-  Deviation deviation;
-  deviation.kernel_distance = measured.kernel_distance;
-  deviation.initial_to_infinite = measured.initial_to_infinite;
-  deviation.final_to_infinite = measured.final_to_infinite;
-  deviation.linearization_error = measured.linearization_error;
-  deviation.linearization_error_control = measured.linearization_error_control;
-  deviation.relative_parameter_change = measured.relative_parameter_change;
-  deviation.residual_at_truth = measured.residual_at_truth;
-  deviation.residual_at_truth_final = measured.residual_at_truth_final;
-  deviation.parameters_per_unknown = measured.parameters_per_unknown;
-  deviation.reason = measured.reason;
-  return deviation;
-}
-
-Deviation without_initial() {
-  Deviation deviation;
-  deviation.reason = "the weights before training are not known, and all of this is measured from them";
-  return deviation;
 }
 
 Finding without_result(const std::string& attack, Status status, const std::string& reason) {
@@ -153,12 +136,12 @@ Scored scored_attack(const Attack& attack, const AuditInput& input, const HandOv
   finding.loss_initial = found.loss_initial;
   finding.loss_final = found.loss_final;
   finding.relative_loss = found.relative_loss;
+  finding.complete = found.complete;
   finding.evidence = found.evidence;
   if (found.status != Status::not_applicable && !found.complete && context.progress->out_of_time()) {
     finding.status = Status::inconclusive;
     finding.reason = out_of_time;
   }
-  if (found.complete) finding.evidence[all_found] = true;
   StoredClaim claim{found.claim.images, found.claim.confirmed, found.coefficients, {}, {}};
   if (found.claim.membership) {
     claim.membership_training = found.claim.membership(input.truth.training);
@@ -176,17 +159,6 @@ Scored scored_attack(const Attack& attack, const AuditInput& input, const HandOv
     finding.reason = unresolved_rates(finding, input.truth.control.size(0)).value_or("");
   }
   return {std::move(finding), std::move(claim)};
-}
-
-template <class... Errors>
-bool is_any_of(const std::exception& error) {
-  return (... || (dynamic_cast<const Errors*>(&error) != nullptr));
-}
-
-// What was given is wrong, the user asked to stop, or the machine is at its limits: no other attack would fare better.
-bool ends_audit(const std::exception& error) {
-  return is_any_of<UsageError, InputError, Interrupted, WriteError, fs::filesystem_error>(error) ||
-         is_out_of_memory(error);
 }
 
 // The attacks of one audit, in turn: each is handed what those before it found.
@@ -209,7 +181,7 @@ class Attacks {
     const StoredClaim claim = read_claim(claim_file(name));
     if (kept) require_images(*kept, claim);
     hand_on(hand_over_, claim);
-    hand_over_.complete = hand_over_.complete || finding.evidence.contains(all_found);
+    hand_over_.complete = hand_over_.complete || finding.complete;
     return finding;
   }
 
@@ -243,14 +215,16 @@ class Attacks {
     return finding;
   }
 
-  // A fault in one attack is a finding: others may tell more.
+  // A fault in one attack is a finding, and the others go on; a FatalError ends the audit.
   Scored attempt(const Attack& attack, StateStore& store) const {
     try {
-      return scored_attack(attack, input_, hand_over_, request_.options, context_, store);
+      return with_own_errors(
+          [&] { return scored_attack(attack, input_, hand_over_, request_.options, context_, store); });
+    } catch (const FatalError&) {
+      throw;
     } catch (const NotApplicable& error) {
       return {without_result(attack.name(), Status::not_applicable, error.what()), {}};
     } catch (const std::exception& error) {
-      if (ends_audit(error)) throw;
       return {without_result(attack.name(), Status::failed, error.what()), {}};
     }
   }
@@ -299,10 +273,7 @@ Finding run_attack(const Attack& attack, const AuditInput& input, const HandOver
   return std::move(scored.finding);
 }
 
-Deviation deviation_of(const AuditInput& input) {
-  if (lacks_initial(input.subject)) return without_initial();
-  return facts_of(measured_deviation(input));
-}
+Deviation deviation_of(const AuditInput& input) { return measured_deviation(input).figures; }
 
 Verdict ungated_verdict(const std::vector<Finding>& findings) {
   const auto any = [&](Status status) {
@@ -345,15 +316,9 @@ Report run_audit(const AuditInput& input, const AuditRequest& request, const Con
     report.timing["attacks"][name] = stopwatch.seconds();
   }
   context.progress->stage("deviation from the tangent kernel");
-  Tensor coefficients;
-  if (lacks_initial(input.subject)) {
-    report.deviation = without_initial();
-  } else {
-    const KernelDeviation deviation = measured_deviation(input);
-    report.deviation = facts_of(deviation);
-    coefficients = deviation.coefficients;
-  }
-  report.exposure = exposure_of(input, coefficients, report.findings);
+  const MeasuredDeviation deviation = measured_deviation(input);
+  report.deviation = deviation.figures;
+  report.exposure = exposure_of(input, deviation.coefficients, report.findings);
   if (request.policy) {
     report.gate = apply(*request.policy, report);
     report.verdict = verdict_of(*request.policy, *report.gate);

@@ -43,8 +43,8 @@ Finding run_attack(const Attack& attack, const AuditInput& input, const HandOver
                    const std::filesystem::path& out, StateStore& store);
 
 // The whole audit: attacks, deviation, gate. Writes report.json, report.html, contact-sheet.png and the arrays that
-// `verify` recomputes scores from. An attack that throws is a finding, and the others go on, but for UsageError,
-// InputError, Interrupted, and where the disk or the memory is full.
+// `verify` recomputes scores from. An attack that throws is a finding, and the others go on, unless it
+// throws a FatalError (models/foundations/error.h), which ends the audit.
 Report run_audit(const AuditInput& input, const AuditRequest& request, const Context& context);
 
 Deviation deviation_of(const AuditInput& input);
