@@ -9,12 +9,12 @@
 
 namespace afterimage {
 
-// Throws UsageError on a defence, an option of it or a value that there is not. `typed` is what a user writes before an
-// option's name.
+// Throws UsageError on an unknown defence or option, or a wrong value. `typed` is what a user writes before an option's
+// name.
 const Defense& checked_defense(const std::string& name, const std::map<std::string, std::string>& options,
                                const std::string& typed = "--defense-option ");
 
-// NAME=VALUE, as often as there are. Throws UsageError.
+// From words NAME=VALUE. Throws UsageError.
 std::map<std::string, std::string> named_values(const std::vector<std::string>& words);
 
 }  // namespace afterimage

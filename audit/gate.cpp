@@ -47,7 +47,7 @@ std::vector<std::string> read_required_attacks(const json::Reader& in) {
   return attacks;
 }
 
-// A limit of 1 lets everything through.
+// A limit of 1 is never exceeded.
 bool can_fail(const Limits& limits) {
   return (limits.max_reconstructed_rate && *limits.max_reconstructed_rate < 1) ||
          (limits.max_membership_tpr_at_1pct_fpr && *limits.max_membership_tpr_at_1pct_fpr < 1);
@@ -62,7 +62,7 @@ bool can_fail(const Policy& policy) {
                      [](const auto& entry) { return can_fail(entry.second); });
 }
 
-// A reason is given by rule; one for "require_attacks" goes for every attack required.
+// A reason for "require_attacks" explains the rule of every required attack.
 bool explains(const std::string& reason, const std::string& rule) {
   return reason == rule || (reason == required_attacks && rule.starts_with(reason + "."));
 }
@@ -71,10 +71,10 @@ std::string percent(double fraction) { return fmt::format("{:.1f} %", 100 * frac
 
 struct Measured {
   Number value;
-  std::int64_t of = 0;      // images behind it
-  std::int64_t count = -1;  // of those, -1 where the value is no count
+  std::int64_t of = 0;      // images that it is a rate of
+  std::int64_t count = -1;  // of these images; -1 where the value is not a count
   std::string missing;      // why there is no value
-  bool has_control = true;  // it says by itself how often chance would come to it
+  bool has_control = true;  // whether the value of chance is known
 };
 
 Measured reconstructed_rate(const Finding& finding, bool upper) {
@@ -98,8 +98,9 @@ RuleResult judge(const std::string& rule, const Finding& finding, const Measured
   RuleResult result{rule, measured.value, limit, Outcome::pass, ""};
   if (upper && measured.count == 0 && *measured.value > limit) {
     result.outcome = Outcome::inconclusive;
-    result.reason = fmt::format("{}: none of {} images, but with so few the rate may still be {}, above {}",
-                                finding.attack, measured.of, percent(*measured.value), percent(limit));
+    result.reason =
+        fmt::format("{}: none of {} images, but with so few images the rate may still be {}, above the limit of {}",
+                    finding.attack, measured.of, percent(*measured.value), percent(limit));
   } else if (measured.value && *measured.value > limit) {
     result.outcome = Outcome::fail;
     result.reason = fmt::format("{} reaches {}{}, above the limit of {}", finding.attack, percent(*measured.value),
@@ -112,10 +113,11 @@ RuleResult judge(const std::string& rule, const Finding& finding, const Measured
     result.reason = measured.missing;
   } else if (!measured.has_control) {
     result.outcome = Outcome::inconclusive;
-    result.reason = finding.attack + " was held against no control images: whether its count says anything is unknown";
+    result.reason = finding.attack + " was not compared with control images, so its count may be chance";
   } else if (measured.count == 0 && limit > 0 && limit * static_cast<double>(measured.of) < 1) {
     result.outcome = Outcome::inconclusive;
-    result.reason = fmt::format("with {} images the limit of {} cannot be told from zero", measured.of, percent(limit));
+    result.reason =
+        fmt::format("with {} images a rate at the limit of {} cannot be told from zero", measured.of, percent(limit));
   } else {
     result.reason =
         fmt::format("{} stays at {}, within the limit of {}", finding.attack, percent(*measured.value), percent(limit));
@@ -174,9 +176,9 @@ class Judge {
     return membership_rate(finding, report_.data.samples, policy_.hold_against_upper);
   }
 
-  // The limit for all attacks that have none of their own. An attack that came to a result but cannot measure the value
-  // at all (it reconstructs no images), or that does not apply, is left out while another can; one that came to no
-  // result might have measured it, and counts.
+  // The limit for all attacks without one of their own. An attack that has a result but cannot measure the value (it
+  // reconstructs no images), or that does not apply, is left out where another attack has a value. One that is
+  // inconclusive or failed might have measured it, and counts.
   template <class HasOwn, class Measure>
   void everywhere(const char* rule, std::optional<double> limit, HasOwn has_own, Measure measure) {
     if (!limit) return;
@@ -192,7 +194,7 @@ class Judge {
     if (results.empty()) results = without_value;
     if (results.empty())
       results.push_back(
-          {rule, std::nullopt, limit, Outcome::inconclusive, "no attack without a limit of its own was run"});
+          {rule, std::nullopt, limit, Outcome::inconclusive, "no attack was run that this limit applies to"});
     gate_.rules.push_back(worst(results));
   }
 
@@ -211,7 +213,7 @@ class Judge {
   void required(const std::string& attack) {
     const Finding* finding = find_attack(report_, attack);
     RuleResult result{fmt::format("{}.{}", required_attacks, attack), std::nullopt, std::nullopt, Outcome::pass,
-                      attack + " came to a result"};
+                      attack + " has a result"};
     if (finding == nullptr) {
       result.outcome = Outcome::inconclusive;
       result.reason = attack + " was not run";
@@ -226,7 +228,7 @@ class Judge {
     const auto count = report_.data.control_samples;
     gate_.rules.push_back({least_control, static_cast<double>(count), static_cast<double>(minimum),
                            count < minimum ? Outcome::inconclusive : Outcome::pass,
-                           fmt::format("{} control images, {} asked for", count, minimum)});
+                           fmt::format("{} control images, at least {} are required", count, minimum)});
   }
 
   const Policy& policy_;
@@ -234,7 +236,7 @@ class Judge {
   Gate gate_{policy_.text, {}};
 };
 
-// A limit for an attack that does not exist would never be held.
+// A limit for an attack that does not exist would never be checked.
 void require_attack(const std::string& name, const std::string& where) {
   try {
     attack_named(name);

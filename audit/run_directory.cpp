@@ -26,12 +26,12 @@ constexpr std::int64_t largest_input = 1 << 20, most_outputs = 65536;
 Tensor finite(const Tensor& tensor, const char* name, const std::string& file) {
   Tensor values = tensor.to(at::kFloat);
   if (!at::isfinite(values).all().item<bool>())
-    throw InputError(fmt::format("{}: {} hold NaN or infinity", file, name));
+    throw InputError(fmt::format("{}: {} contain NaN or infinity", file, name));
   return values;
 }
 
-// Resized pictures have the network's height and width; of a shape [d] their product is a part. Checked where the file
-// is read, since every picture that the control set is drawn from is brought to the size that it names.
+// Resized pictures must have the network's height and width; for a shape [d] their product must divide d. Checked when
+// the file is read: every candidate for the control set is resized to this size.
 void require_size_of(const std::vector<std::int64_t>& input_shape, std::int64_t height, std::int64_t width,
                      const json::Reader& in) {
   const bool fits = input_shape.size() == 1 ? input_shape[0] % (height * width) == 0
@@ -42,7 +42,7 @@ void require_size_of(const std::vector<std::int64_t>& input_shape, std::int64_t 
   }
 }
 
-// All tasks but that of all classes have one target an image.
+// All tasks but multiclass have one target for each image.
 bool fits_outputs(const std::string& task, std::int64_t outputs) { return outputs == 1 || task == "multiclass"; }
 
 Preprocessing preprocessing_in(const json::Reader& in, const std::vector<std::int64_t>& input_shape) {
@@ -124,7 +124,7 @@ Json to_json(const ModelDescription& model) {
 void require_torchscript_allowed(const std::string& file, bool allowed) {
   if (allowed) return;
   throw UsageError(
-      fmt::format("--allow-torchscript: not given, and {} holds code that would run on this machine; give it where you "
+      fmt::format("--allow-torchscript: not given, and {} holds code that would run on this machine; give it if you "
                   "trust the file",
                   printable(file)));
 }

@@ -24,7 +24,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr const char* out_of_time = "--time-limit was over before the attack was done; give more time";
+constexpr const char* out_of_time = "--time-limit was reached before the attack was done; give more time";
 
 class Stopwatch {
  public:
@@ -42,7 +42,7 @@ std::string fingerprint_of(const HandOver& hand_over) {
   return text;
 }
 
-// What an attack was sure of goes on as such; the rest as candidates, and all where it could not tell.
+// Images that the attack confirmed are handed over as confirmed; all others as candidates.
 void hand_on(HandOver& hand_over, const StoredClaim& claim) {
   if (!claim.images.defined()) return;
   const auto add = [](Tensor& to, const Tensor& images) { to = to.defined() ? at::cat({to, images}) : images; };
@@ -66,7 +66,7 @@ bool lacks_initial(const Subject& subject) {
 MeasuredDeviation measured_deviation(const AuditInput& input) {
   if (lacks_initial(input.subject)) {
     MeasuredDeviation nothing;
-    nothing.figures.reason = "the weights before training are not known, and all of this is measured from them";
+    nothing.figures.reason = "the weights before training are not known, and every figure is measured from them";
     return nothing;
   }
   const auto& released = std::get<TrainedNetwork>(input.subject.released);
@@ -86,12 +86,12 @@ std::optional<std::string> too_large(const std::vector<Forecast>& forecasts, con
                                      const std::optional<double>& limit) {
   const auto own = std::find_if(forecasts.begin(), forecasts.end(), [&](const auto& f) { return f.attack == attack; });
   if (!limit || own == forecasts.end() || own->bytes <= *limit) return std::nullopt;
-  return fmt::format("not begun: it would take about {} of memory, and --memory-limit is {}", bytes_text(own->bytes),
+  return fmt::format("not started: it needs about {} of memory, and --memory-limit is {}", bytes_text(own->bytes),
                      bytes_text(*limit));
 }
 
-// That nothing was found means little where the parameters cannot say what the images were: some images may leak none
-// the less, and another attacker may know more about them.
+// Finding nothing means little where the parameters do not determine the images: some images may leak nevertheless, and
+// an attacker who knows more about them may succeed.
 std::optional<std::string> beyond_capacity(const AuditInput& input, const Finding& finding) {
   const bool nothing = finding.status == Status::ok && finding.reconstructed && finding.reconstructed->count == 0;
   const TrainedNetwork* released = input.subject.trained_network();
@@ -101,14 +101,14 @@ std::optional<std::string> beyond_capacity(const AuditInput& input, const Findin
   if (static_cast<double>(images) <= capacity.images()) return std::nullopt;
   return fmt::format(
       "beyond capacity: the {} parameters that training changed determine at most {:.0f} images of {} unknowns each, "
-      "and {} were trained on; other images explain the change as well",
+      "and {} were trained on; other images explain the change equally well",
       capacity.equations, std::floor(capacity.images()), capacity.unknowns, images);
 }
 
-// A control set may be too small for the lowest rates.
+// The control set may be too small for the lowest false-positive rates.
 std::optional<std::string> unresolved_rates(const Finding& finding, std::int64_t control) {
   if (!finding.membership || finding.membership->tpr_at_fpr_0_001) return std::nullopt;
-  return fmt::format("{} control images are too few for membership at a false-positive rate of {}", control,
+  return fmt::format("{} control images are too few to measure membership at a false-positive rate of {}", control,
                      finding.membership->tpr_at_fpr_0_01 ? "0.001" : "0.01 or less");
 }
 
@@ -161,7 +161,7 @@ Scored scored_attack(const Attack& attack, const AuditInput& input, const HandOv
   return {std::move(finding), std::move(claim)};
 }
 
-// The attacks of one audit, in turn: each is handed what those before it found.
+// The attacks of one audit, in turn: each gets what those before it found.
 class Attacks {
  public:
   Attacks(const AuditInput& input, const AuditRequest& request, const Context& context, std::vector<Forecast> forecasts)
@@ -191,8 +191,8 @@ class Attacks {
   void require_images(const Finding& kept, const StoredClaim& claim) const {
     if (claim.images.defined() || (!kept.reconstructed && kept.samples.empty())) return;
     throw InputError(fmt::format(
-        "{}: has no images, but the finding that was kept speaks of some; delete {}.partial.json beside it, and the "
-        "attack is run again",
+        "{}: has no images, but the kept finding counts some; delete {}.partial.json beside it, and the attack is run "
+        "again",
         claim_file(kept.attack).string(), kept.attack));
   }
 
@@ -209,7 +209,7 @@ class Attacks {
     if (const auto reason = too_large(forecasts_, name, request_.memory_limit)) return not_begun(*reason);
     FileStateStore store(leftovers_.state_file(name), fingerprint, request_.resume);
     Finding finding = written(attempt(attack_named(name), store));
-    // One that failed is run again when the audit goes on, as is one that was cut short.
+    // With --resume an attack that failed or was cut short is run again.
     const bool is_done = finding.status != Status::failed && !context_.progress->out_of_time();
     if (is_done) leftovers_.keep_finding(finding, fingerprint);
     return finding;
@@ -244,7 +244,7 @@ std::string fingerprint_of(const AuditInput& input) {
   std::string text;
   for (const auto& file : input.facts.inputs) text += "|" + file.sha256;
   text += fmt::format("|{}|{}", input.facts.data.control_samples, input.facts.data.task);
-  // A checkpoint may hold several state dicts: the file alone does not say which was read.
+  // A checkpoint may hold several state dicts, so the file's hash alone does not tell which was read.
   if (const TrainedNetwork* released = input.subject.trained_network()) {
     for (const Parameters* parameters : {&released->initial, &released->trained}) {
       for (const auto& [name, tensor] : parameters->entries()) text += "|" + digest_of(tensor);

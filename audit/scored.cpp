@@ -9,7 +9,7 @@
 namespace afterimage {
 namespace {
 
-constexpr std::size_t most_pictures = 200;  // an attack, so that a report stays small enough to open
+constexpr std::size_t most_pictures = 200;  // for each attack, so that a report stays small enough to open
 constexpr std::size_t sheet_pictures = 50;
 
 std::string png_of_image(const Tensor& image, const ImageSpace& space) {

@@ -27,7 +27,7 @@ json::Reader::List filled_list(const json::Reader& in) {
   return in.list();
 }
 
-// As it would be typed: a number or a string as it is, a list with commas.
+// The value as typed on a command line: a list has commas.
 std::string typed(const json::Reader& in) {
   const Json& value = in.raw();
   if (value.is_string()) return in.text();
@@ -84,7 +84,7 @@ std::vector<std::int64_t> seeds_in(const json::Reader& in) {
   std::vector<std::int64_t> seeds;
   for (const auto& item : filled_list(in)) {
     seeds.push_back(item.whole(0, largest_seed));
-    if (std::count(seeds.begin(), seeds.end(), seeds.back()) > 1) item.fail("is there twice");
+    if (std::count(seeds.begin(), seeds.end(), seeds.back()) > 1) item.fail("is there twice; name each seed once");
   }
   return seeds;
 }
