@@ -36,9 +36,9 @@ void require_change(const Parameters& initial, const Parameters& trained, const 
   }
 }
 
-// A base model that is fine-tuned often gets a new head, which the file of the base model has not, or for other
-// classes. Nothing is known of where it began: its start is taken to be its end, which leaves it out of all tangent
-// features. Returns whether there is one.
+// A fine-tuned model often has a new head, which the base model's file lacks, or has for other classes. Its initial
+// weights are not known: they are set to the trained ones, which leaves the head out of all tangent features. Returns
+// whether there is such a head.
 bool complete_head(Parameters& initial, const Parameters& trained, const Network& network,
                    const std::string& trained_file) {
   constexpr std::size_t head = 2;  // the last layer's weight and bias
@@ -56,8 +56,8 @@ bool complete_head(Parameters& initial, const Parameters& trained, const Network
   return true;
 }
 
-// The base model is often a state dict alone, where what was tuned from it is a checkpoint: a key that it does not have
-// is then the trained file's.
+// The base model is often a plain state dict and the tuned model a checkpoint: a key that the base model lacks is then
+// the trained file's.
 Parameters read_initial(const std::string& file, const std::string& key) {
   if (key.empty()) return read_parameters(file);
   try {
@@ -67,7 +67,7 @@ Parameters read_initial(const std::string& file, const std::string& key) {
   }
 }
 
-// Returns whether the last layer's start is not known.
+// Returns whether the last layer's initial weights are unknown.
 bool load_weights(TrainedNetwork& released, const Parameters& trained, const SubjectFiles& files) {
   bool new_head = false;
   if (!files.initial.empty()) {
@@ -92,7 +92,7 @@ LabelledImages load_control(const ControlRequest& request, const std::string& so
         fmt::format("{}: control images have {} pixels but the model takes {}", all.source, dimension, model.inputs()));
   }
   const Tensor pixels = training.pixels();
-  if (given) {  // named by the user as never trained on: an overlap is a mistake, not something to draw around
+  if (given) {  // named by the user as not trained on: an overlap is a mistake and must not be skipped silently
     require_disjoint(pixels, all.images.flatten(1), request.data);
   }
   LabelledImages control = draw_control(all, task, pixels, request.count, random);
@@ -107,7 +107,7 @@ std::string known_preprocessing(const TrainingSet& training) {
   if (training.space.scale.defined())
     return "the mean and scale by which preprocessing normalises pixels, and the pixel range";
   return training.space.mean.abs().max().item<double>() > 0
-             ? "the mean image that preprocessing takes off, and the pixel range"
+             ? "the mean image that preprocessing subtracts, and the pixel range"
              : "the pixel range of the inputs";
 }
 
@@ -121,7 +121,7 @@ ThreatModel threat_model(const ModelDescription& model, bool initial_known, bool
   threat.knows.push_back("the architecture " + model.architecture + " (" + model.parameterization +
                          " parameterization)");
   threat.knows.push_back(known_preprocessing(training));
-  if (new_head) threat.does_not_know.emplace_back("where the last layer began");
+  if (new_head) threat.does_not_know.emplace_back("the last layer's initial weights");
   if (model.loss) threat.knows.push_back("the loss that was trained on (" + name_of(*model.loss) + ")");
   for (const char* unknown :
        {"any training image or label", "the number of training images",
@@ -137,14 +137,14 @@ std::vector<std::string> texts_of(const Tensor& labels) {
   return texts;
 }
 
-// What attacks may know of the data, and what scoring holds their claims against.
+// What attacks may know of the data, and what scoring compares their claims with.
 void set_data(AuditInput& input, const TrainingSet& training, const LabelledImages& control) {
   input.subject.space = training.space;
   input.truth = {training.images, training.space.inputs(control.images.flatten(1)), training.space};
   input.labels = texts_of(training.labels);
 }
 
-// The file of that name in whichever format it is; .safetensors where there is none.
+// The file of that name in any format; .safetensors where there is none.
 fs::path weights_in(const fs::path& folder, const std::string& name) {
   for (const char* extension : {".npz", ".pt", ".pth"}) {
     const fs::path other = folder / (name + extension);
@@ -160,10 +160,11 @@ std::vector<std::string> limitations(bool initial_known) {
       "not a proof of privacy.",
       "A stronger attacker may know more, search longer or use a method that is not in this program.",
       initial_known
-          ? "The attacks suppose that the weights before training are known; a model whose start is secret is harder "
-            "to attack."
-          : "The attacks suppose that the weights before training are secret; an attacker who comes to know them, or "
-            "the seed that they were drawn with, can do more.",
+          ? "The attacks assume that the weights before training are known; a model whose initial weights are secret "
+            "is "
+            "harder to attack."
+          : "The attacks assume that the weights before training are secret; an attacker who learns them, or the seed "
+            "that they were drawn with, can do more.",
       "Rates are measured on this training set and this control set; other data may leak more or less.",
       "The report itself holds training images and has to be kept as carefully as the data.",
   };
@@ -208,8 +209,8 @@ AuditInput load_audit_input(const SubjectFiles& files, const ControlRequest& req
       files.training_record.empty() ? TrainingRecord{} : read_training_record(files.training_record);
   if (request.data.empty() && !record.data_source) {
     throw UsageError(
-        "--control: missing; the run does not say where its training images came from, so name images that were "
-        "never trained on, as in --control npz:FILE");
+        "--control: missing; the run does not record the source of its training images, so name images that were not "
+        "trained on, as in --control npz:FILE");
   }
   const Task task = Task::parse(result.model.task);
   Generator random = seeded(stage_seed(seed, "control"));

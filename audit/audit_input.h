@@ -23,8 +23,8 @@ struct SubjectFiles {
   std::string key;                 // of the state dict in PyTorch checkpoints that hold several; else empty
   bool allow_torchscript = false;  // whether code in TorchScript archives may run
 };
-// The files of a run directory, without the initial weights where those are not to be known. Throws InputError naming
-// the first that is missing.
+// The files of a run directory, without the initial weights where the attacker does not know them. Throws InputError
+// naming the first file that is missing.
 SubjectFiles files_of_run(const std::string& run, bool initial_known = true);
 
 struct ControlRequest {

@@ -51,33 +51,34 @@ TrainedNetwork network_of(const DenseLayers& dense, const Parameters& initial, c
   return released;
 }
 
-void say_of_last_layer(const SpanSearch& search, std::vector<std::string>& findings) {
+void describe_last_layer(const SpanSearch& search, std::vector<std::string>& findings) {
   if (search.span) {
     findings.push_back(fmt::format(
-        "the last layer's change has rank {} (singular values fall {:.0f}-fold after it): that many training "
-        "images with independent features, which span tells from others",
+        "the last layer's change has rank {} (singular values fall {:.0f}-fold after it): so many training images have "
+        "independent features, and span distinguishes them from other images",
         search.span->rank, search.span->gap));
   } else {
-    findings.push_back("span does not count training images: " + search.evidence +
-                       "; where the loss was squared, it tells them by how nearly they are fitted");
+    findings.push_back("span cannot count training images: " + search.evidence +
+                       "; after training on the squared loss it recognises them by their small residuals");
   }
 }
 
-void say_of_dense(const TrainedNetwork& released, std::vector<std::string>& findings) {
+void describe_dense(const TrainedNetwork& released, std::vector<std::string>& findings) {
   const Capacity capacity = capacity_of(released);
   if (capacity.last_layer_only) {
     findings.push_back(fmt::format(
-        "only the last layer changed: its {} numbers are a sum over the training images of what the layers below make "
-        "of them, and determine at most {:.0f} images; no attack here reconstructs from it",
+        "only the last layer changed: its {} numbers are a sum over the features of the training images, and determine "
+        "at most {:.0f} images; no attack in this program reconstructs from it",
         capacity.equations, std::floor(capacity.images())));
-    if (const auto last = trained_last_layer(released)) say_of_last_layer(find_feature_span(released, *last), findings);
+    if (const auto last = trained_last_layer(released))
+      describe_last_layer(find_feature_span(released, *last), findings);
     return;
   }
   const SpanSearch search = row_span_of(released);
   if (search.span) {
     findings.push_back(
-        fmt::format("the first layer's change has rank {} (singular values fall {:.0f}-fold after it{}): that many "
-                    "independent training images, and span, vertices, finite-width and flow apply",
+        fmt::format("the first layer's change has rank {} (singular values fall {:.0f}-fold after it{}): so many "
+                    "independent training images; span, vertices, finite-width and flow apply",
                     search.span->rank, search.span->gap,
                     search.span->decay != 1 ? fmt::format(", with a weight decay by {:.6g}", search.span->decay) : ""));
   } else {
@@ -104,25 +105,24 @@ CheckpointDifference difference_of(const Parameters& initial, const std::string&
   const auto unknown =
       names_where(result.tensors, [](const TensorChange& c) { return !c.relative && !c.only_in_first; });
   if (still.size() == common.size()) {
-    findings.emplace_back("no tensor changed: these are the same weights, and there is nothing to attack");
+    findings.emplace_back("no tensor changed: the weights are the same, and there is nothing to attack");
     return result;
   }
   if (!still.empty())
-    findings.push_back(fmt::format("frozen, or never reached by training: {}", fmt::join(still, ", ")));
+    findings.push_back(fmt::format("frozen, or without gradient in training: {}", fmt::join(still, ", ")));
   if (!unknown.empty()) {
     findings.push_back(
-        fmt::format("without a start in the first file, as a new head is: {}", fmt::join(unknown, ", ")));
+        fmt::format("not in the first file, or with another shape, like a new head: {}", fmt::join(unknown, ", ")));
   }
   if (const auto dense = dense_layers(trained)) {
-    findings.push_back(
-        fmt::format("fully connected layers: {} on inputs of {}, {} output(s); that they have ReLUs is "
-                    "supposed",
-                    dense->architecture(), dense->sizes.front(), dense->sizes.back()));
-    say_of_dense(network_of(*dense, initial, trained, trained_file), findings);
+    findings.push_back(fmt::format("fully connected layers: {} on inputs of {}, {} output(s); ReLUs are assumed",
+                                   dense->architecture(), dense->sizes.front(), dense->sizes.back()));
+    describe_dense(network_of(*dense, initial, trained, trained_file), findings);
   } else {
     findings.emplace_back(
-        "not a chain of fully connected layers: the architecture has to come with a TorchScript archive, and "
-        "finite-width applies in pixels");
+        "not a chain of fully connected layers: give the architecture as a TorchScript archive; finite-width applies "
+        "in "
+        "pixels");
   }
   return result;
 }

@@ -1,4 +1,4 @@
-// How two checkpoints of one network differ, and what that lets an attacker do: for `inspect A B`, before any data.
+// How two checkpoints of one network differ, and which attacks apply: for `inspect A B`, which needs no data.
 #pragma once
 
 #include <optional>

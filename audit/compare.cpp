@@ -23,7 +23,7 @@ namespace fs = std::filesystem;
 
 constexpr std::size_t most_pictures = 20;
 constexpr std::uint64_t largest_record = 64 << 20;
-constexpr const char* spec_file = "spec.json";  // what a comparison writes first
+constexpr const char* spec_file = "spec.json";  // written first
 
 struct Place {
   std::size_t setting = 0;
@@ -35,7 +35,11 @@ std::vector<std::string> global_words(std::int64_t seed, int threads) {
   return {"--quiet", "--threads", std::to_string(threads), "--seed", std::to_string(seed)};
 }
 
-// Settings have any names; folders have numbers.
+void add(std::vector<std::string>& words, const std::vector<std::string>& more) {
+  words.insert(words.end(), more.begin(), more.end());
+}
+
+// Settings may have any names, folders have numbers.
 std::string setting_folder(std::size_t setting) { return fmt::format("setting-{}", setting + 1); }
 
 std::vector<Place> places_of(const CompareSpec& spec) {
@@ -46,7 +50,7 @@ std::vector<Place> places_of(const CompareSpec& spec) {
   return places;
 }
 
-// The commands that a run still needs; none when its report is there. model.json is what `train` writes last.
+// The commands that a run still needs; none when its report exists. `train` writes model.json last.
 ProcessJob job_of(const CompareSpec& spec, const Place& place, const fs::path& out, int threads) {
   const fs::path folder = out / place.folder;
   ProcessJob job{fmt::format("{}, seed {}", spec.settings[place.setting].name, place.seed), {}, folder / "log.txt"};
@@ -60,19 +64,19 @@ ProcessJob job_of(const CompareSpec& spec, const Place& place, const fs::path& o
   return job;
 }
 
-// Nothing, or a spec that was being written when a program was killed.
+// Whether it holds nothing, or only a spec that was being written when a program was killed.
 bool holds_nothing(const fs::path& folder) {
   return std::all_of(fs::directory_iterator(folder), fs::directory_iterator(),
                      [](const auto& entry) { return whole_name(entry.path()) == spec_file; });
 }
 
-// A folder that holds another comparison's runs, or files of anything else, is not gone on with.
+// Throws UsageError where the folder holds another comparison's runs, or files of anything else.
 void prepare(const CompareRequest& request) {
   const fs::path kept = request.out / spec_file;
   const std::string text = request.spec.document.dump(1) + "\n";
   if (!fs::exists(kept) && !holds_nothing(request.out)) {
     throw UsageError(
-        fmt::format("--out {}: holds files but no {}, so no comparison began there; give a new or empty folder",
+        fmt::format("--out {}: holds files but no {}, so it is not a comparison's folder; give a new or empty folder",
                     request.out.string(), spec_file));
   }
   if (request.resume && fs::exists(kept) && read_file(kept, largest_record) != text) {
@@ -83,7 +87,7 @@ void prepare(const CompareRequest& request) {
   write_file(kept, text);
 }
 
-// What was refused leaves nothing in a folder that held nothing before, unless some run had come to its end.
+// Removes what a refused comparison wrote into a folder that was empty before, unless some run is complete.
 void withdraw(const fs::path& out, const CompareSpec& spec, bool is_new) {
   const auto places = places_of(spec);
   if (std::any_of(places.begin(), places.end(),
@@ -95,20 +99,11 @@ void withdraw(const fs::path& out, const CompareSpec& spec, bool is_new) {
   if (is_new) fs::remove(out);
 }
 
-Number number_in(const Json& document, const char* key) {
-  const auto found = document.find(key);
-  return found != document.end() && found->is_number() ? Number(found->get<double>()) : std::nullopt;
-}
-
 void read_training(ComparisonRun& run, const fs::path& file) {
-  const Json record = parse_json(read_file(file, largest_record), file.string());
-  run.test_accuracy = number_in(record, "test_accuracy");
-  run.test_samples = record.value("test_samples", std::int64_t{0});
-  const Json defense = record.value("defense", Json::object());
-  for (const char* part : {"distilled", "evidence"}) {
-    const Json measured = defense.value(part, Json::object());
-    for (const auto& [name, value] : measured.items()) run.defense[name] = value;
-  }
+  const TrainingRecord record = read_training_record(file);
+  run.test_accuracy = record.facts.test_accuracy;
+  run.test_samples = record.test_samples;
+  run.defense = record.defense;
 }
 
 void read_findings(ComparisonRun& run, const Report& report) {
@@ -127,9 +122,7 @@ void read_findings(ComparisonRun& run, const Report& report) {
     run.reconstruction_attacks += finding.reconstructed ? 1 : 0;
   }
   if (const Finding* best = best_membership(report.findings)) {
-    run.membership_attack = best->attack;
-    run.membership_auc = best->membership->auc;
-    run.membership_tpr_at_fpr_0_01 = best->membership->tpr_at_fpr_0_01;
+    run.membership = {best->attack, best->membership->auc, best->membership->tpr_at_fpr_0_01};
   }
   if (report.verdict != Verdict::inconclusive) return;
   run.status = Status::inconclusive;
@@ -140,7 +133,7 @@ void read_findings(ComparisonRun& run, const Report& report) {
   if (run.reason.empty()) run.reason = "no attack applied";
 }
 
-// What a run came to; `data` becomes what its report says of the data, which is the same for all.
+// The results of a run; `data` becomes its report's, which is the same for all runs.
 ComparisonRun run_at(const Place& place, const fs::path& out, const std::string& failure, DataFacts& data) {
   ComparisonRun run;
   run.seed = place.seed;
@@ -181,92 +174,58 @@ std::vector<std::string> limitations() {
       "Leakage is what these attacks, with these settings, reconstructed: a measured reduction, never a proof of "
       "privacy.",
       "An attacker who knows which defence was used may do better than attacks that do not.",
-      "Each count is of the attack that did best on that network, and so is the control beside it.",
+      "Each count, and the control beside it, is that of the attack that did best on that network.",
       "Settings share training images, control images and initial weights within a seed; intervals over few seeds are "
       "wide.",
       "The comparison holds training images and has to be kept as carefully as the data."};
 }
 
-}  // namespace
-
-std::vector<std::string> train_words(const CompareSpec& spec, const ComparedSetting& setting, std::int64_t seed,
-                                     const fs::path& folder, int threads) {
-  auto words = global_words(seed, threads);
-  for (const auto& word : {std::string("train"), std::string("--data"), spec.data, std::string("--task"), spec.task,
-                           std::string("--samples"), std::to_string(spec.samples), std::string("--architecture"),
-                           spec.architecture, std::string("--defense"), setting.defense}) {
-    words.push_back(word);
-  }
-  for (const auto& [name, value] : setting.options) {
-    words.emplace_back("--defense-option");
-    words.push_back(fmt::format("{}={}", name, value));
-  }
-  words.insert(words.end(), spec.train.begin(), spec.train.end());
-  for (const auto& word : {std::string("--resume"), std::string("--out"), (folder / "run").string()})
-    words.push_back(word);
-  return words;
-}
-
-std::vector<std::string> audit_words(const CompareSpec& spec, std::int64_t seed, const fs::path& folder, int threads) {
-  auto words = global_words(seed, threads);
-  words.emplace_back("audit");
-  words.push_back((folder / "run").string());
-  words.insert(words.end(), spec.audit.begin(), spec.audit.end());
-  for (const auto& word : {std::string("--resume"), std::string("--out"), (folder / "report").string()})
-    words.push_back(word);
-  return words;
-}
-
-DefenseComparison run_comparison(const CompareRequest& request, const Context& context) {
-  const auto start = std::chrono::steady_clock::now();
-  const CompareSpec& spec = request.spec;
-  const bool is_new = !fs::exists(request.out);
-  const OutputFolder folder(request.out, request.resume);
-  const bool held_nothing = holds_nothing(request.out);
-  prepare(request);
-  const std::int64_t jobs = request.jobs > 0 ? request.jobs : context.threads;
-  const int threads = std::max(1, context.threads / static_cast<int>(jobs));
-  const std::vector<Place> places = places_of(spec);
-  std::vector<std::string> failures(places.size());
-  std::vector<ProcessJob> open;
+// Trains and audits where there is no report yet. Returns why the run at each place failed: empty where it did not.
+// Throws UsageError and InputError as a run does: every other run would.
+std::vector<std::string> run_missing(const CompareRequest& request, const std::vector<Place>& places,
+                                     const Context& context) {
+  const std::int64_t at_once = request.jobs > 0 ? request.jobs : context.threads;
+  const int threads = std::max(1, context.threads / static_cast<int>(at_once));
+  std::vector<ProcessJob> missing;
   std::vector<std::size_t> place_of_job;
   for (std::size_t i = 0; i < places.size(); ++i) {
-    ProcessJob job = job_of(spec, places[i], request.out, threads);
+    ProcessJob job = job_of(request.spec, places[i], request.out, threads);
     if (job.commands.empty()) continue;
-    open.push_back(std::move(job));
+    missing.push_back(std::move(job));
     place_of_job.push_back(i);
   }
-  bool refused = false;
-  const auto ended = [&](std::size_t index, const ProcessResult& result) {
-    const std::string& name = open[index].name;
-    refused = result.exit_code == bad_usage || result.exit_code == bad_input;
-    if (result.exit_code == bad_usage) throw UsageError(fmt::format("{}: {}", name, result.message));
-    if (result.exit_code == bad_input) throw InputError(fmt::format("{}: {}", name, result.message));
+  std::vector<std::string> failures(places.size());
+  run_jobs(missing, at_once, *context.progress, [&](std::size_t index, const ProcessResult& result) {
+    const std::string message = fmt::format("{}: {}", missing[index].name, result.message);
+    if (result.exit_code == bad_usage) throw UsageError(message);
+    if (result.exit_code == bad_input) throw InputError(message);
     failures[place_of_job[index]] = result.message;
-  };
-  try {
-    run_jobs(open, jobs, *context.progress, ended);
-  } catch (...) {
-    if (refused && held_nothing) withdraw(request.out, spec, is_new);
-    throw;
-  }
+  });
+  return failures;
+}
 
+ComparisonSetting described(const ComparedSetting& setting) {
+  const Defense& defense = choose_defense(setting.defense, setting.options).defense;
+  ComparisonSetting described;
+  described.name = setting.name;
+  described.defense = setting.defense;
+  described.description = defense.description;
+  described.limits = defense.limits;
+  described.options = setting.options;
+  return described;
+}
+
+// What the reports of all runs say, before it is summarized.
+DefenseComparison collected(const CompareRequest& request, const std::vector<Place>& places,
+                            const std::vector<std::string>& failures, const Context& context) {
+  const CompareSpec& spec = request.spec;
   DefenseComparison comparison;
   comparison.tool = context.tool();
   comparison.data = {spec.data, spec.task, spec.samples, 0, 0, ""};
   comparison.architecture = spec.architecture;
   comparison.seeds = spec.seeds;
   comparison.limitations = limitations();
-  for (const auto& setting : spec.settings) {
-    const Defense& defense = choose_defense(setting.defense, setting.options).defense;
-    ComparisonSetting row;
-    row.name = setting.name;
-    row.defense = setting.defense;
-    row.description = defense.description;
-    row.limits = defense.limits;
-    row.options = setting.options;
-    comparison.settings.push_back(std::move(row));
-  }
+  for (const auto& setting : spec.settings) comparison.settings.push_back(described(setting));
   for (std::size_t i = 0; i < places.size(); ++i) {
     ComparisonSetting& setting = comparison.settings[places[i].setting];
     setting.runs.push_back(run_at(places[i], request.out, failures[i], comparison.data));
@@ -274,6 +233,53 @@ DefenseComparison run_comparison(const CompareRequest& request, const Context& c
       setting.pictures = pictures_of(request.out / places[i].folder / "run");
     }
   }
+  return comparison;
+}
+
+}  // namespace
+
+std::vector<std::string> train_words(const CompareSpec& spec, const ComparedSetting& setting, std::int64_t seed,
+                                     const fs::path& folder, int threads) {
+  auto words = global_words(seed, threads);
+  add(words, {"train", "--data", spec.data, "--task", spec.task, "--samples", std::to_string(spec.samples),
+              "--architecture", spec.architecture, "--defense", setting.defense});
+  for (const auto& [name, value] : setting.options) {
+    add(words, {"--defense-option", fmt::format("{}={}", name, value)});
+  }
+  add(words, spec.train);
+  add(words, {"--resume", "--out", (folder / "run").string()});
+  return words;
+}
+
+std::vector<std::string> audit_words(const CompareSpec& spec, std::int64_t seed, const fs::path& folder, int threads) {
+  auto words = global_words(seed, threads);
+  add(words, {"audit", (folder / "run").string()});
+  add(words, spec.audit);
+  add(words, {"--resume", "--out", (folder / "report").string()});
+  return words;
+}
+
+DefenseComparison run_comparison(const CompareRequest& request, const Context& context) {
+  const auto start = std::chrono::steady_clock::now();
+  const bool is_new = !fs::exists(request.out);
+  const OutputFolder folder(request.out, request.resume);
+  const bool held_nothing = holds_nothing(request.out);
+  prepare(request);
+  const std::vector<Place> places = places_of(request.spec);
+  const auto undo = [&] {
+    if (held_nothing) withdraw(request.out, request.spec, is_new);
+  };
+  std::vector<std::string> failures;
+  try {
+    failures = run_missing(request, places, context);
+  } catch (const UsageError&) {
+    undo();
+    throw;
+  } catch (const InputError&) {
+    undo();
+    throw;
+  }
+  DefenseComparison comparison = collected(request, places, failures, context);
   summarize(comparison);
   comparison.timing["seconds"] = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   write_file(request.out / "comparison.json", to_json(comparison).dump(1) + "\n");

@@ -13,18 +13,18 @@ struct CompareRequest {
   CompareSpec spec;
   std::filesystem::path out;
   std::int64_t jobs = 0;  // runs at once; 0: as many as threads
-  bool resume = false;    // what an interrupted comparison of the same spec left in `out` is used again
+  bool resume = false;    // use what an interrupted comparison of the same spec left in `out`
 };
 
-// The words of the command lines that train and audit a setting with a seed, below `folder`.
+// The words of the command lines that train and audit a setting with a seed in `folder`.
 std::vector<std::string> train_words(const CompareSpec& spec, const ComparedSetting& setting, std::int64_t seed,
                                      const std::filesystem::path& folder, int threads);
 std::vector<std::string> audit_words(const CompareSpec& spec, std::int64_t seed, const std::filesystem::path& folder,
                                      int threads);
 
 // Trains every setting with every seed and audits it against the original training images, each in a folder of its own
-// below `out` (run/ and report/), then writes comparison.json and comparison.html. A run that fails for its own reasons
-// is told of and the others go on. Throws UsageError and InputError where a run does, naming it, and Interrupted.
+// below `out` (run/ and report/), then writes comparison.json and comparison.html. A run that fails is reported as
+// failed, and the others go on. Throws UsageError and InputError as a run does, naming the run; Interrupted.
 DefenseComparison run_comparison(const CompareRequest& request, const Context& context);
 
 }  // namespace afterimage

@@ -2,9 +2,6 @@
 
 #include <fmt/format.h>
 
-#include <new>
-#include <string_view>
-
 #include "models/compute.h"
 #include "models/foundations/files.h"
 
@@ -32,11 +29,6 @@ int exit_code(Verdict verdict) {
       return inconclusive;
   }
   return internal;
-}
-
-bool is_out_of_memory(const std::exception& error) {
-  return dynamic_cast<const std::bad_alloc*>(&error) != nullptr ||
-         std::string_view(error.what()).find("DefaultCPUAllocator") != std::string_view::npos;
 }
 
 std::uint64_t stage_seed(std::int64_t seed, const std::string& stage) {

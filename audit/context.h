@@ -2,7 +2,6 @@
 #pragma once
 
 #include <cstdint>
-#include <exception>
 #include <memory>
 #include <string>
 
@@ -36,8 +35,5 @@ enum ExitCode {
   interrupted = 130
 };
 int exit_code(Verdict verdict);
-
-// Whether memory ran out: LibTorch throws an error of its own, which only its words tell from others.
-bool is_out_of_memory(const std::exception& error);
 
 }  // namespace afterimage

@@ -20,7 +20,7 @@ struct ChosenDefense {
 ChosenDefense choose_defense(const std::string& name, const std::map<std::string, std::string>& options,
                              const std::string& typed = "--defense-option ");
 
-// NAME=VALUE, as often as there are. Throws UsageError.
+// From words NAME=VALUE. Throws UsageError.
 std::map<std::string, std::string> named_values(const std::vector<std::string>& words);
 
 }  // namespace afterimage

@@ -1,5 +1,4 @@
-// What a defence under way leaves beside its output for `--resume`, should it be interrupted. Distillation can take
-// hours.
+// What an interrupted defence leaves beside its output for `--resume`: distillation can take hours.
 #pragma once
 
 #include <filesystem>
@@ -30,7 +29,7 @@ class DefenseState {
       throw;
     }
   }
-  // The output is made, or will never be: nothing is left, nor what was being written when a program was killed.
+  // The output is complete, or can never be: deletes the state and half-written files.
   void clear() const;
 
  private:
@@ -38,7 +37,7 @@ class DefenseState {
   FileStateStore store_;
 };
 
-// Of everything that decides what the defence makes of this.
+// A hash of everything that decides the defence's result.
 std::string fingerprint_of(const Undefended& undefended, const std::string& architecture, const std::string& defense,
                            const std::map<std::string, std::string>& options, const Context& context);
 

@@ -39,7 +39,7 @@ Tensor constants(const std::string& option, std::string_view text, double low, d
 }
 
 void set_normalization(ImageSpace& space, const std::string& option) {
-  constexpr double smallest = 1e-4;  // a standard deviation below would make inputs that no float32 training likes
+  constexpr double smallest = 1e-4;  // a smaller standard deviation makes inputs too large to train on in float32
   const std::size_t comma = option.find(',');
   const std::string_view text = option, rest = comma == std::string::npos ? "" : text.substr(comma + 1);
   space.mean = constants(option, text.substr(0, comma), 0, 1, space.shape);
@@ -51,14 +51,14 @@ void set_normalization(ImageSpace& space, const std::string& option) {
 DrawnData draw_data(const std::string& data, const Task& task, std::int64_t samples, const InputRequest& inputs,
                     std::int64_t seed) {
   if (!inputs.normalize.empty() && !inputs.mean.empty()) {
-    throw UsageError("--mean: --normalize is given as well, and says which mean is taken off; leave one of them out");
+    throw UsageError("--mean: --normalize is given as well, and subtracts a mean of its own; leave one of them out");
   }
   if (samples < 1) throw UsageError(fmt::format("--samples {}: has to be at least 1", samples));
   if (!inputs.mean.empty() && inputs.mean != "training" && inputs.mean != "public" && inputs.mean != "none") {
     throw UsageError(fmt::format("--mean {}: has to be training, public or none", inputs.mean));
   }
   const LabelledImages all = load_images(data, inputs.preprocessing);
-  // A distilled set says itself what was taken off.
+  // A distilled set contains the mean that was subtracted.
   const bool says_mean = all.mean.defined() && inputs.mean.empty() && inputs.normalize.empty();
   const std::string mean_kind = inputs.mean.empty() ? "training" : inputs.mean;
   Generator random = seeded(stage_seed(seed, "training set"));

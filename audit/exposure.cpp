@@ -30,7 +30,8 @@ Tensor active_bounds(const Tensor& images, const ImageSpace& space) {
   return (pixels < space.low + slack).logical_or(pixels > space.high - slack).sum(1);
 }
 
-// Not by matrix products, of which rounding leaves copies apart; some rows at a time, for the whole would be N x N.
+// From differences, since rounding in matrix products gives exact copies a distance above zero. Some rows at a time:
+// the whole would be N x N.
 Tensor nearest_neighbours(const Tensor& images) {
   constexpr std::int64_t rows_at_a_time = 256, by_differences = 2;
   Tensor nearest = at::empty({images.size(0)}, images.options());
@@ -51,7 +52,7 @@ std::vector<double> losses(LossKind loss, const Tensor& outputs, const Tensor& t
   return result;
 }
 
-// Minus the relative distance, by training image; images that got nothing come last.
+// Minus the relative distance, by training image; images without a reconstruction come last.
 std::vector<double> exposures(const Finding& finding, std::size_t images) {
   std::vector<double> result(images, -std::numeric_limits<double>::infinity());
   for (const auto& sample : finding.samples) {
@@ -85,8 +86,8 @@ std::optional<Exposure> exposure_of(const AuditInput& input, const Tensor& coeff
     add("dual_coefficient", numbers(coefficients.norm(2, 1)));
   } else {
     result.reason = released.knows_initial()
-                        ? "dual_coefficient: the training images are too many for the coefficients to be solved for"
-                        : "dual_coefficient: it is solved for from the weights before training, which are not known";
+                        ? "dual_coefficient: there are too many training images to solve for the coefficients"
+                        : "dual_coefficient: it is computed from the weights before training, which are not known";
   }
   add("margin", numbers(margins(outputs, input.targets)));
   add("active_bounds", numbers(active_bounds(images, input.subject.space)));
@@ -94,7 +95,7 @@ std::optional<Exposure> exposure_of(const AuditInput& input, const Tensor& coeff
   add("loss", losses(input.subject.loss.value_or(LossKind::squared), outputs, input.targets));
   if (result.reason.empty() &&
       std::any_of(result.predictors.begin(), result.predictors.end(), [](const Predictor& p) { return !p.spearman; })) {
-    result.reason = "no rank correlation with fewer than four images, or where all values are the same";
+    result.reason = "no rank correlation with fewer than four images, or where all values are equal";
   }
   return result;
 }

@@ -1,4 +1,4 @@
-// What an audit will take, before it is begun.
+// The time and memory that an audit will need.
 #pragma once
 
 #include <optional>
@@ -11,12 +11,12 @@ namespace afterimage {
 
 struct Forecast {
   std::string attack;
-  double seconds = 0;  // at most, as far as can be said
+  double seconds = 0;  // an upper estimate
   double bytes = 0;    // of the whole program while it runs, at its peak
 };
 
-// One for each attack of the request. The case is loaded; this machine's rate of matrix products is measured, which
-// takes some tenths of a second.
+// One for each attack of the request. Measures this machine's rate of matrix products, which takes some tenths of a
+// second.
 std::vector<Forecast> forecast(const AuditInput& input, const AuditRequest& request, const Context& context);
 
 // "512 MiB", "2GiB", "1000000" in bytes. Throws UsageError naming the option.

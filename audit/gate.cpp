@@ -9,7 +9,7 @@
 #include "attacks/attack.h"
 #include "models/foundations/error.h"
 #include "models/foundations/files.h"
-#include "models/foundations/json.h"
+#include "models/foundations/json_reader.h"
 #include "models/foundations/text.h"
 
 namespace afterimage {
@@ -22,40 +22,32 @@ constexpr const char* membership_limit = "max_membership_tpr_at_1pct_fpr";
 constexpr const char* required_attacks = "require_attacks";
 constexpr const char* least_control = "minimum_control_samples";
 
-void require_keys(const Json& object, const std::vector<std::string>& known, const std::string& where) {
-  if (!object.is_object()) throw UsageError(where + " has to be an object");
-  for (const auto& [key, value] : object.items()) {
-    if (std::find(known.begin(), known.end(), key) == known.end()) {
-      throw UsageError(
-          fmt::format("{} has the unknown key \"{}\"; known are {}", where, printable(key), fmt::join(known, ", ")));
+const json::Names<Verdict> on_inconclusive_choices = {
+    {Verdict::fail, "fail"}, {Verdict::pass, "pass"}, {Verdict::inconclusive, "inconclusive"}};
+const json::Names<bool> hold_against_choices = {{false, "rate"}, {true, "upper"}};
+
+std::optional<double> read_limit(const json::Reader& in, const char* key) {
+  const auto limit = in.find(key);
+  return limit ? std::optional(limit->fraction()) : std::nullopt;
+}
+
+Limits read_limits(const json::Reader& in) {
+  return {read_limit(in, reconstructed_limit), read_limit(in, membership_limit)};
+}
+
+std::vector<std::string> read_required_attacks(const json::Reader& in) {
+  std::vector<std::string> attacks;
+  for (const auto& item : in.list()) {
+    const std::string attack = item.text();
+    if (std::count(attacks.begin(), attacks.end(), attack) > 0) {
+      in.fail(fmt::format("names {} twice; name each attack once", printable(attack)));
     }
+    attacks.push_back(attack);
   }
+  return attacks;
 }
 
-std::optional<double> read_limit(const Json& object, const char* key, const std::string& where) {
-  const auto found = object.find(key);
-  if (found == object.end()) return std::nullopt;
-  if (!found->is_number() || !(found->get<double>() >= 0 && found->get<double>() <= 1)) {
-    throw UsageError(fmt::format("{}: {} has to be a fraction from 0 to 1", where, key));
-  }
-  return found->get<double>();
-}
-
-Limits read_limits(const Json& object, const std::string& where) {
-  return {read_limit(object, reconstructed_limit, where), read_limit(object, membership_limit, where)};
-}
-
-std::string read_choice(const Json& document, const char* key, const std::vector<std::string>& choices,
-                        const std::string& name) {
-  const auto found = document.find(key);
-  if (found == document.end()) return choices.front();
-  if (!found->is_string() || std::find(choices.begin(), choices.end(), found->get<std::string>()) == choices.end()) {
-    throw UsageError(fmt::format("{}: {} has to be one of {}", name, key, fmt::join(choices, ", ")));
-  }
-  return found->get<std::string>();
-}
-
-// A limit of 1 lets everything through.
+// A limit of 1 is never exceeded.
 bool can_fail(const Limits& limits) {
   return (limits.max_reconstructed_rate && *limits.max_reconstructed_rate < 1) ||
          (limits.max_membership_tpr_at_1pct_fpr && *limits.max_membership_tpr_at_1pct_fpr < 1);
@@ -70,7 +62,7 @@ bool can_fail(const Policy& policy) {
                      [](const auto& entry) { return can_fail(entry.second); });
 }
 
-// A reason is given by rule; one for "require_attacks" goes for every attack required.
+// A reason for "require_attacks" explains the rule of every required attack.
 bool explains(const std::string& reason, const std::string& rule) {
   return reason == rule || (reason == required_attacks && rule.starts_with(reason + "."));
 }
@@ -79,10 +71,10 @@ std::string percent(double fraction) { return fmt::format("{:.1f} %", 100 * frac
 
 struct Measured {
   Number value;
-  std::int64_t of = 0;      // images behind it
-  std::int64_t count = -1;  // of those, -1 where the value is no count
+  std::int64_t of = 0;      // images that it is a rate of
+  std::int64_t count = -1;  // of these images; -1 where the value is not a count
   std::string missing;      // why there is no value
-  bool has_control = true;  // it says by itself how often chance would come to it
+  bool has_control = true;  // whether the value of chance is known
 };
 
 Measured reconstructed_rate(const Finding& finding, bool upper) {
@@ -106,8 +98,9 @@ RuleResult judge(const std::string& rule, const Finding& finding, const Measured
   RuleResult result{rule, measured.value, limit, Outcome::pass, ""};
   if (upper && measured.count == 0 && *measured.value > limit) {
     result.outcome = Outcome::inconclusive;
-    result.reason = fmt::format("{}: none of {} images, but with so few the rate may still be {}, above {}",
-                                finding.attack, measured.of, percent(*measured.value), percent(limit));
+    result.reason =
+        fmt::format("{}: none of {} images, but with so few images the rate may still be {}, above the limit of {}",
+                    finding.attack, measured.of, percent(*measured.value), percent(limit));
   } else if (measured.value && *measured.value > limit) {
     result.outcome = Outcome::fail;
     result.reason = fmt::format("{} reaches {}{}, above the limit of {}", finding.attack, percent(*measured.value),
@@ -120,10 +113,11 @@ RuleResult judge(const std::string& rule, const Finding& finding, const Measured
     result.reason = measured.missing;
   } else if (!measured.has_control) {
     result.outcome = Outcome::inconclusive;
-    result.reason = finding.attack + " was held against no control images: whether its count says anything is unknown";
+    result.reason = finding.attack + " was not compared with control images, so its count may be chance";
   } else if (measured.count == 0 && limit > 0 && limit * static_cast<double>(measured.of) < 1) {
     result.outcome = Outcome::inconclusive;
-    result.reason = fmt::format("with {} images the limit of {} cannot be told from zero", measured.of, percent(limit));
+    result.reason =
+        fmt::format("with {} images a rate at the limit of {} cannot be told from zero", measured.of, percent(limit));
   } else {
     result.reason =
         fmt::format("{} stays at {}, within the limit of {}", finding.attack, percent(*measured.value), percent(limit));
@@ -182,9 +176,9 @@ class Judge {
     return membership_rate(finding, report_.data.samples, policy_.hold_against_upper);
   }
 
-  // The limit for all attacks that have none of their own. An attack that came to a result but cannot measure the value
-  // at all (it reconstructs no images), or that does not apply, is left out while another can; one that came to no
-  // result might have measured it, and counts.
+  // The limit for all attacks without one of their own. An attack that has a result but cannot measure the value (it
+  // reconstructs no images), or that does not apply, is left out where another attack has a value. One that is
+  // inconclusive or failed might have measured it, and counts.
   template <class HasOwn, class Measure>
   void everywhere(const char* rule, std::optional<double> limit, HasOwn has_own, Measure measure) {
     if (!limit) return;
@@ -200,7 +194,7 @@ class Judge {
     if (results.empty()) results = without_value;
     if (results.empty())
       results.push_back(
-          {rule, std::nullopt, limit, Outcome::inconclusive, "no attack without a limit of its own was run"});
+          {rule, std::nullopt, limit, Outcome::inconclusive, "no attack was run that this limit applies to"});
     gate_.rules.push_back(worst(results));
   }
 
@@ -219,7 +213,7 @@ class Judge {
   void required(const std::string& attack) {
     const Finding* finding = find_attack(report_, attack);
     RuleResult result{fmt::format("{}.{}", required_attacks, attack), std::nullopt, std::nullopt, Outcome::pass,
-                      attack + " came to a result"};
+                      attack + " has a result"};
     if (finding == nullptr) {
       result.outcome = Outcome::inconclusive;
       result.reason = attack + " was not run";
@@ -234,7 +228,7 @@ class Judge {
     const auto count = report_.data.control_samples;
     gate_.rules.push_back({least_control, static_cast<double>(count), static_cast<double>(minimum),
                            count < minimum ? Outcome::inconclusive : Outcome::pass,
-                           fmt::format("{} control images, {} asked for", count, minimum)});
+                           fmt::format("{} control images, at least {} are required", count, minimum)});
   }
 
   const Policy& policy_;
@@ -242,7 +236,7 @@ class Judge {
   Gate gate_{policy_.text, {}};
 };
 
-// A limit for an attack that does not exist would never be held.
+// A limit for an attack that does not exist would never be checked.
 void require_attack(const std::string& name, const std::string& where) {
   try {
     attack_named(name);
@@ -264,80 +258,60 @@ std::vector<std::string> rules_of(const Policy& policy) {
   return rules;
 }
 
-}  // namespace
+std::map<std::string, std::string> read_reasons(const json::Reader& in, const Policy& policy) {
+  const std::vector<std::string> rules = rules_of(policy);
+  std::map<std::string, std::string> reasons;
+  for (const auto& [rule, why] : in.items()) {
+    const auto is_explained = [&, reason = rule](const std::string& known) { return explains(reason, known); };
+    if (std::none_of(rules.begin(), rules.end(), is_explained)) {
+      why.fail(fmt::format("explains no rule of this policy; its rules are {}",
+                           printable(fmt::format("{}", fmt::join(rules, ", ")))));
+    }
+    reasons[rule] = why.text();
+  }
+  return reasons;
+}
 
-Policy read_policy(const Json& document, const std::string& name) {
-  require_keys(document,
-               {"schema", reconstructed_limit, membership_limit, "attacks", required_attacks, least_control,
-                "on_inconclusive", "hold_against", "reasons"},
-               name + ": the policy");
-  if (document.value("schema", Json()) != schema) {
-    throw UsageError(fmt::format("{}: schema has to be \"{}\"", name, schema));
-  }
+// Throws InputError.
+Policy policy_in(const json::Reader& in) {
+  constexpr std::int64_t most_control_samples = 1'000'000'000;
+  in.require_keys_among({"schema", reconstructed_limit, membership_limit, "attacks", required_attacks, least_control,
+                         "on_inconclusive", "hold_against", "reasons"});
+  if (in["schema"].raw() != schema) in["schema"].fail(fmt::format("has to be \"{}\"", schema));
   Policy policy;
-  policy.text = document;
-  policy.everywhere = read_limits(document, name);
-  if (const auto attacks = document.find("attacks"); attacks != document.end()) {
-    if (!attacks->is_object()) throw UsageError(name + ": attacks has to be an object of limits by attack");
+  policy.text = in.raw();
+  policy.everywhere = read_limits(in);
+  if (const auto attacks = in.find("attacks")) {
     for (const auto& [attack, limits] : attacks->items()) {
-      const std::string where = fmt::format("{}: attacks.{}", name, printable(attack));
-      require_keys(limits, {reconstructed_limit, membership_limit}, where);
-      policy.attacks[attack] = read_limits(limits, where);
+      limits.require_keys_among({reconstructed_limit, membership_limit});
+      policy.attacks[attack] = read_limits(limits);
     }
   }
-  if (const auto required = document.find(required_attacks); required != document.end()) {
-    if (!required->is_array()) throw UsageError(name + ": require_attacks has to be a list of attack names");
-    for (const auto& attack : *required) {
-      if (!attack.is_string()) throw UsageError(name + ": require_attacks has to be a list of attack names");
-      const auto& name_of_attack = attack.get_ref<const std::string&>();
-      if (std::count(policy.require_attacks.begin(), policy.require_attacks.end(), name_of_attack) > 0) {
-        throw UsageError(
-            fmt::format("{}: require_attacks names {} twice; name each once", name, printable(name_of_attack)));
-      }
-      policy.require_attacks.push_back(name_of_attack);
-    }
+  if (const auto required = in.find(required_attacks)) policy.require_attacks = read_required_attacks(*required);
+  if (const auto minimum = in.find(least_control)) {
+    policy.minimum_control_samples = minimum->whole(0, most_control_samples);
   }
-  if (const auto minimum = document.find(least_control); minimum != document.end()) {
-    if (!minimum->is_number_unsigned() || minimum->get<std::uint64_t>() > 1'000'000'000) {
-      throw UsageError(name + ": minimum_control_samples has to be a whole number");
-    }
-    policy.minimum_control_samples = minimum->get<std::int64_t>();
-  }
-  const auto on_inconclusive = read_choice(document, "on_inconclusive", {"fail", "pass", "inconclusive"}, name);
-  policy.on_inconclusive = on_inconclusive == "fail"   ? Verdict::fail
-                           : on_inconclusive == "pass" ? Verdict::pass
-                                                       : Verdict::inconclusive;
-  policy.hold_against_upper = read_choice(document, "hold_against", {"rate", "upper"}, name) == "upper";
-  if (const auto reasons = document.find("reasons"); reasons != document.end()) {
-    if (!reasons->is_object()) throw UsageError(name + ": reasons has to be an object of texts by rule");
-    for (const auto& item : reasons->items()) {
-      const std::string& rule = item.key();
-      const Json& why = item.value();
-      if (!why.is_string()) throw UsageError(fmt::format("{}: reasons.{} has to be a text", name, printable(rule)));
-      const auto rules = rules_of(policy);
-      if (std::none_of(rules.begin(), rules.end(), [&](const auto& known) { return explains(rule, known); })) {
-        throw UsageError(fmt::format("{}: reasons.{} explains no rule of this policy; its rules are {}", name,
-                                     printable(rule), printable(fmt::format("{}", fmt::join(rules, ", ")))));
-      }
-      policy.reasons[rule] = why.get<std::string>();
-    }
-  }
-  if (!can_fail(policy)) {
-    throw UsageError(name + ": nothing in this policy can fail; give a limit below 1, or require an attack");
-  }
+  if (const auto choice = in.find("on_inconclusive")) policy.on_inconclusive = choice->one_of(on_inconclusive_choices);
+  if (const auto choice = in.find("hold_against")) policy.hold_against_upper = choice->one_of(hold_against_choices);
+  if (const auto reasons = in.find("reasons")) policy.reasons = read_reasons(*reasons, policy);
+  if (!can_fail(policy)) in.fail("has no rule that can fail; give a limit below 1, or require an attack");
   return policy;
 }
 
+}  // namespace
+
+Policy read_policy(const Json& document, const std::string& name) {
+  return input_as_usage([&] { return policy_in(json::Reader(document, name, "the policy")); });
+}
+
 Policy read_policy_file(const std::string& path) {
-  try {
-    Policy policy = read_policy(parse_json(read_file(path, largest_policy), path), path);
-    for (const auto& [attack, limits] : policy.attacks) require_attack(attack, path + ": attacks");
-    for (const auto& attack : policy.require_attacks) require_attack(attack, path + ": require_attacks");
-    return policy;
-  } catch (const InputError& error) {
-    throw UsageError(
-        error.what());  // a policy that cannot be read is bad usage, not a bad input (docs/report.md, exit codes)
-  }
+  Policy policy = input_as_usage([&] {
+    const Json document = parse_json(read_file(path, largest_policy), path);
+    return policy_in(json::Reader(document, path, "the policy"));
+  });
+  for (const auto& [attack, limits] : policy.attacks) require_attack(attack, path + ": attacks");
+  for (const auto& attack : policy.require_attacks) require_attack(attack, path + ": require_attacks");
+  return policy;
 }
 
 Gate apply(const Policy& policy, const Report& report) { return Judge(policy, report).run(); }

@@ -1,4 +1,4 @@
-// A policy applied to a report: what a CI gate acts on.
+// A policy applied to a report, for a CI gate.
 #pragma once
 
 #include <map>
@@ -15,7 +15,7 @@ struct Limits {
 };
 
 struct Policy {
-  Limits everywhere;                      // the worst finding counts
+  Limits everywhere;                      // for all attacks; the worst finding counts
   std::map<std::string, Limits> attacks;  // by attack; replaces the limit above for it
   std::vector<std::string> require_attacks;
   std::optional<std::int64_t> minimum_control_samples;
@@ -25,14 +25,14 @@ struct Policy {
   Json text;  // as read
 };
 
-// Throws UsageError in one line: an unknown key, a value out of range, a reason for a rule that is not there, or a
-// policy in which nothing can fail.
+// Throws UsageError: an unknown key, a value out of range, a reason for a rule that the policy does not have, or a
+// policy in which no rule can fail.
 Policy read_policy(const Json& document, const std::string& name);
 Policy read_policy_file(const std::string& path);
 
-// One result a rule. A measured value above its limit fails. It is inconclusive when there is none, when the attack did
-// not come to a result, or when the set is too small to tell the limit from zero: nothing was found, but one image more
-// would already break the limit, or (held against the upper end) so few images leave room for a rate above it.
+// One result for each rule. A measured value above its limit fails. A rule is inconclusive where there is no value,
+// where the attack has no result, or where the set is too small to tell the limit from zero: nothing was found, but one
+// image would already exceed the limit, or the upper end of the interval of so few images does.
 Gate apply(const Policy& policy, const Report& report);
 Verdict verdict_of(const Policy& policy, const Gate& gate);
 

@@ -10,9 +10,8 @@
 #include "models/formats/safetensors.h"
 #include "models/foundations/error.h"
 #include "models/foundations/files.h"
-#include "models/foundations/json.h"
+#include "models/foundations/json_reader.h"
 #include "models/foundations/text.h"
-#include "reports/json_reader.h"
 
 namespace afterimage {
 namespace {
@@ -20,7 +19,7 @@ namespace {
 namespace fs = std::filesystem;
 constexpr std::uint64_t largest_finding = 1ULL << 30;
 constexpr auto often_enough = std::chrono::seconds(1);
-constexpr int time_per_write = 30;  // as long as a write took, at least, until the next
+constexpr int time_per_write = 30;  // the next write comes no sooner than so many times as long as the last one took
 constexpr const char* report_file = "report.json";
 constexpr std::array<const char*, 4> results = {report_file, "report.html", "contact-sheet.png", "scoring.npz"};
 constexpr std::array<const char*, 2> of_one_attack = {"reconstruction.npz", "result.json"};  // `attack` writes them
@@ -34,7 +33,7 @@ bool is_written_by_audits(const std::string& name) {
   });
 }
 
-// Other programs have files of that name. Of any version: it is replaced.
+// Of any version, since it is replaced; other programs write files of that name too.
 bool holds_report(const fs::path& file) {
   try {
     return is_report(read_document(file.string()));
@@ -43,18 +42,18 @@ bool holds_report(const fs::path& file) {
   }
 }
 
-// Where output is sent into the folder itself; an audit leaves it alone.
+// The program's output may be redirected into the folder; an audit leaves such files alone.
 bool is_log(const std::string& name) { return name == "log.txt" || name.ends_with(".log"); }
 
 void require_its_own(const Finding& finding, const std::string& attack, std::int64_t images, const fs::path& file) {
   const auto reject = [&](const std::string& what) {
     throw InputError(fmt::format("{}: {}; delete the file, and the attack is run again", file.string(), what));
   };
-  if (finding.attack != attack) reject(fmt::format("has a finding of {}", printable(finding.attack)));
+  if (finding.attack != attack) reject(fmt::format("holds a finding of {}", printable(finding.attack)));
   std::vector<bool> is_there(static_cast<std::size_t>(images));
   for (const auto& sample : finding.samples) {
     if (sample.index < 0 || sample.index >= images) {
-      reject(fmt::format("finding.samples has the index {}, and there are {} training images", sample.index, images));
+      reject(fmt::format("finding.samples has the index {}, but there are {} training images", sample.index, images));
     }
     if (is_there[static_cast<std::size_t>(sample.index)]) {
       reject(fmt::format("finding.samples has the index {} twice", sample.index));
@@ -94,7 +93,7 @@ std::optional<Finding> Leftovers::finding(const std::string& attack, const std::
   const Json partial = parse_json(read_file(file, largest_finding), file.string());
   const json::Reader in(partial, file.string());
   if (in["fingerprint"].text() != fingerprint) return std::nullopt;
-  Finding finding = finding_from_json(in.present("finding").raw(), file.string());
+  Finding finding = finding_from_json(in.required("finding").raw(), file.string());
   require_its_own(finding, attack, images, file);
   return finding;
 }
@@ -106,7 +105,7 @@ void Leftovers::take_over() const {
     const bool own = entry.is_regular_file() && (is_log(name) || is_written_by_audits(whole.empty() ? name : whole)) &&
                      (name != report_file || holds_report(entry.path()));
     if (!own) {
-      throw UsageError(fmt::format("--out {}: holds {}, which no audit has written; give a new or empty folder",
+      throw UsageError(fmt::format("--out {}: holds {}, which no audit writes; give a new or empty folder",
                                    folder_.string(), printable(name)));
     }
   }
@@ -136,7 +135,7 @@ FileStateStore::FileStateStore(fs::path file, std::string fingerprint, bool take
       next_(std::chrono::steady_clock::now() + often_enough) {
   if (!take || !fs::exists(file_)) return;
   Safetensors content = read_safetensors(file_);
-  if (content.metadata["fingerprint"] == fingerprint_) kept_ = State(std::move(content.arrays));
+  if (content.metadata["fingerprint"] == fingerprint_) kept_ = State(std::move(content.arrays), file_.string());
 }
 
 void FileStateStore::keep(const State& state) {

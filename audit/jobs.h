@@ -1,5 +1,5 @@
-// Runs this program itself several times at once, as many as processors and memory allow: each in a process of its own,
-// so that one that fails or is killed takes no other with it.
+// Runs this program several times at once, as many as processors and memory allow, each in its own process: one that
+// fails or is killed does not affect the others.
 #pragma once
 
 #include <cstdint>
@@ -14,8 +14,8 @@ namespace afterimage {
 
 struct ProcessJob {
   std::string name;                                // for progress
-  std::vector<std::vector<std::string>> commands;  // words after the program's name; the next begins when one is done
-  std::filesystem::path log;                       // what they print, and last what went wrong
+  std::vector<std::vector<std::string>> commands;  // words after the program's name; run one after the other
+  std::filesystem::path log;                       // their output; errors come last
 };
 
 struct ProcessResult {
@@ -23,8 +23,8 @@ struct ProcessResult {
   std::string message;  // the last line on stderr of a command that failed
 };
 
-// At most `most` at once. The first runs alone: what it takes of memory says how many fit beside each other. `done` is
-// called as each ends. On an exception, Interrupted among them, those that run are interrupted and waited for.
+// At most `most` at once. The first runs alone, and its memory tells how many others fit at a time. `done` is called as
+// each ends. On an exception, Interrupted included, running processes are interrupted and waited for.
 void run_jobs(const std::vector<ProcessJob>& jobs, std::int64_t most, Progress& progress,
               const std::function<void(std::size_t, const ProcessResult&)>& done);
 

@@ -12,7 +12,9 @@
 #include "audit/progress.h"
 #include "models/compute.h"
 #include "models/foundations/error.h"
+#include "models/foundations/files.h"
 #include "models/foundations/text.h"
+#include "models/library_errors.h"
 
 namespace {
 
@@ -53,9 +55,9 @@ int fail(int code, const std::string& message) {
   return code;
 }
 
-// Of a path that was given, unless the machine is at its limits.
-int fail_at_path(const std::filesystem::filesystem_error& error) {
-  const std::string path = error.path1().string(), why = error.code().message();
+// The fault of a path that was given, unless the machine is at its limits.
+int fail_at_path(const FileSystemError& error) {
+  const std::string path = error.path().string(), why = error.code().message();
   if (path.empty()) return fail(internal, error.what());
   for (const int limit : {ENOSPC, EDQUOT, EIO, EMFILE, ENFILE, ENOMEM}) {
     if (error.code().value() == limit) return fail(internal, fmt::format("{}: {}", path, why));
@@ -63,7 +65,7 @@ int fail_at_path(const std::filesystem::filesystem_error& error) {
   return fail(bad_usage, fmt::format("{}: cannot be used ({}); give another path", path, why));
 }
 
-// That a result was lost, as on a full disk, shows no earlier than when it leaves its buffer.
+// A result that cannot be written, as on a full disk, shows only when the buffer is flushed.
 void require_printed() {
   if (std::fflush(stdout) == 0 && std::ferror(stdout) == 0) return;
   throw std::runtime_error("stdout: the result cannot be written; make room on its disk, or send it elsewhere");
@@ -71,7 +73,7 @@ void require_printed() {
 
 int guarded(const Action& action) {
   try {
-    const int code = action();
+    const int code = with_own_errors(action);
     require_printed();
     return code;
   } catch (const UsageError& error) {
@@ -79,16 +81,16 @@ int guarded(const Action& action) {
   } catch (const InputError& error) {
     return fail(bad_input, error.what());
   } catch (const Interrupted&) {
-    return fail(interrupted, "interrupted; what is finished is kept, and an audit goes on from there with --resume");
-  } catch (const std::filesystem::filesystem_error& error) {
+    return fail(interrupted,
+                "interrupted; what is finished is kept, and the same command with --resume goes on from there");
+  } catch (const FileSystemError& error) {
     return fail_at_path(error);
   } catch (const std::exception& error) {
-    return fail(internal,
-                is_out_of_memory(error) ? "out of memory; use fewer images or a smaller network" : error.what());
+    return fail(internal, error.what());
   }
 }
 
-// "frobnicate: no such command; " where no word is one, of the first that says nothing to the parser.
+// "frobnicate: no such command; " of the first word that the parser does not know; empty where a command was given.
 std::string unknown_command(const CLI::App& app) {
   const auto words = app.remaining();
   if (!app.get_subcommands().empty() || words.empty()) return "";
@@ -96,8 +98,8 @@ std::string unknown_command(const CLI::App& app) {
                      words.front().starts_with('-') ? "option" : "command");
 }
 
-// What a user should know before the work starts; on stderr, without colour.
-void say_what_computes(const Context& context) {
+// Facts and warnings before the work starts; on stderr, without colour.
+void describe_compute(const Context& context) {
   if (context.verbose) {
     fmt::print(stderr, "LibTorch {}, {}, {} threads\n", libtorch_version(), blas_in_use(), context.threads);
   }
@@ -114,9 +116,8 @@ int main(int argc, char** argv) {
   Context context;
   Action action;
   CLI::App app(
-      "Privacy auditor for trained neural networks: reconstructs training images from weights, says how much a "
-      "network\n"
-      "gives away against images that it never saw, and fails a CI gate when that is too much.",
+      "Privacy auditor for trained neural networks: reconstructs training images from weights, measures how much a\n"
+      "network gives away compared with images that it was not trained on, and fails a CI gate when that is too much.",
       "afterimage");
   add_everything(app, context, action);
   try {
@@ -135,7 +136,7 @@ int main(int argc, char** argv) {
   catch_interrupts();
   return guarded([&] {
     context.threads = set_up_compute(context.threads);
-    say_what_computes(context);
+    describe_compute(context);
     return action();
   });
 }

@@ -1,4 +1,4 @@
-// Images as pictures, where their shape is that of one.
+// Images as pictures, where their shape is a picture's.
 #pragma once
 
 #include <string>

@@ -1,4 +1,4 @@
-// Progress on stderr: a bar for a terminal, else one plain line a stage; and what Ctrl-C does.
+// Progress on stderr: a bar in a terminal, otherwise one line for each stage; and the handling of Ctrl-C.
 #pragma once
 
 #include <memory>

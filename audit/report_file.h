@@ -9,7 +9,7 @@ namespace afterimage {
 
 // The JSON of a report or of a comparison. Throws InputError.
 Json read_document(const std::string& path);
-// Whether it calls itself a report, of any version.
+// Whether its schema is that of a report, of any version.
 bool is_report(const Json& document);
 
 // Throws InputError.

@@ -10,70 +10,64 @@
 #include "models/formats/npz.h"
 #include "models/foundations/error.h"
 #include "models/foundations/files.h"
-#include "models/foundations/json.h"
+#include "models/foundations/json_reader.h"
 #include "models/foundations/text.h"
 #include "models/mlp.h"
 #include "models/scripted_network.h"
+#include "reports/json_parts.h"
 
 namespace afterimage {
 namespace {
 
 constexpr std::uint64_t largest_json = 64 << 20;
 constexpr const char* schema = "afterimage.model/1";
-constexpr std::int64_t largest_input = 1 << 20;
-
-std::string text_in(const Json& document, const char* key, const std::string& file) {
-  const auto found = document.find(key);
-  if (found == document.end() || !found->is_string())
-    throw InputError(fmt::format("{}: {} has to be a string", file, key));
-  return found->get<std::string>();
-}
+constexpr std::int64_t largest_input = 1 << 20, most_outputs = 65536;
 
 Tensor finite(const Tensor& tensor, const char* name, const std::string& file) {
   Tensor values = tensor.to(at::kFloat);
   if (!at::isfinite(values).all().item<bool>())
-    throw InputError(fmt::format("{}: {} hold NaN or infinity", file, name));
+    throw InputError(fmt::format("{}: {} contain NaN or infinity", file, name));
   return values;
 }
 
-// Resized pictures have the network's height and width; of a shape [d] their product is a part. Checked where the file
-// is read, since every picture that the control set is drawn from is brought to the size that it names.
+// Resized pictures must have the network's height and width; for a shape [d] their product must divide d. Checked when
+// the file is read: every candidate for the control set is resized to this size.
 void require_size_of(const std::vector<std::int64_t>& input_shape, std::int64_t height, std::int64_t width,
-                     const std::string& file) {
+                     const json::Reader& in) {
   const bool fits = input_shape.size() == 1 ? input_shape[0] % (height * width) == 0
                                             : input_shape[0] == height && input_shape[1] == width;
   if (!fits) {
-    throw InputError(
-        fmt::format("{}: preprocessing resizes to [{}, {}] but input_shape is [{}]; give the height and width that the "
-                    "network takes",
-                    file, height, width, fmt::join(input_shape, ", ")));
+    in.fail(fmt::format("is [{}, {}] but input_shape is [{}]; give the height and width that the network takes", height,
+                        width, fmt::join(input_shape, ", ")));
   }
 }
 
-// All tasks but that of all classes have one target an image.
+// All tasks but multiclass have one target for each image.
 bool fits_outputs(const std::string& task, std::int64_t outputs) { return outputs == 1 || task == "multiclass"; }
 
-Preprocessing preprocessing_in(const Json& document, const std::vector<std::int64_t>& input_shape,
-                               const std::string& file) {
-  const auto reject = [&] {
-    throw InputError(file + ": preprocessing has to be like {\"grey\": true, \"resize\": [32, 32]}");
-  };
+Preprocessing preprocessing_in(const json::Reader& in, const std::vector<std::int64_t>& input_shape) {
+  constexpr const char* example = "has to be like {\"grey\": true, \"resize\": [32, 32]}";
+  constexpr std::int64_t largest_side = 16384;
   Preprocessing preprocessing;
-  if (!document.is_object()) reject();
-  for (const auto& [key, value] : document.items()) {
-    if (key == "grey" && value.is_boolean()) {
-      preprocessing.grey = value.get<bool>();
-    } else if (key == "resize" && value.is_array() && value.size() == 2 && value[0].is_number_unsigned() &&
-               value[1].is_number_unsigned()) {
-      const auto height = value[0].get<std::uint64_t>(), width = value[1].get<std::uint64_t>();
-      if (height < 1 || width < 1 || height > 16384 || width > 16384) reject();
-      preprocessing.size = {static_cast<std::int64_t>(height), static_cast<std::int64_t>(width)};
-      require_size_of(input_shape, preprocessing.size->first, preprocessing.size->second, file);
-    } else {
-      reject();
-    }
+  if (!in.raw().is_object()) in.fail(example);
+  in.require_keys_among({"grey", "resize"});
+  if (const auto grey = in.find("grey")) preprocessing.grey = grey->boolean();
+  if (const auto resize = in.find("resize")) {
+    const auto sides = resize->list();
+    if (sides.size() != 2) in.fail(example);
+    const auto height = sides[0].whole(1, largest_side), width = sides[1].whole(1, largest_side);
+    preprocessing.size = {height, width};
+    require_size_of(input_shape, height, width, *resize);
   }
   return preprocessing;
+}
+
+std::vector<std::int64_t> input_shape_in(const json::Reader& in) {
+  constexpr const char* example = "has to be a list of one to three sizes, as in [28, 28]";
+  if (!in.raw().is_array() || in.raw().empty() || in.raw().size() > 3) in.fail(example);
+  std::vector<std::int64_t> shape;
+  for (const auto& size : in.list()) shape.push_back(size.whole(1, largest_input));
+  return shape;
 }
 
 // Spread over the pixels.
@@ -130,7 +124,7 @@ Json to_json(const ModelDescription& model) {
 void require_torchscript_allowed(const std::string& file, bool allowed) {
   if (allowed) return;
   throw UsageError(
-      fmt::format("--allow-torchscript: not given, and {} holds code that would run on this machine; give it where you "
+      fmt::format("--allow-torchscript: not given, and {} holds code that would run on this machine; give it if you "
                   "trust the file",
                   printable(file)));
 }
@@ -138,38 +132,21 @@ void require_torchscript_allowed(const std::string& file, bool allowed) {
 ModelDescription read_model(const std::filesystem::path& path, bool allow_torchscript) {
   const std::string file = path.string();
   const Json document = parse_json(read_file(path, largest_json), file);
-  if (!document.is_object())
-    throw InputError(file + ": has to be a JSON object with architecture, input_shape, outputs, task");
+  const json::Reader in(document, file);
   ModelDescription model;
   model.folder = path.parent_path();
   model.allow_torchscript = allow_torchscript;
-  model.architecture = text_in(document, "architecture", file);
-  if (document.contains("parameterization")) model.parameterization = text_in(document, "parameterization", file);
-  model.task = text_in(document, "task", file);
-  const auto shape = document.find("input_shape");
-  if (shape == document.end() || !shape->is_array() || shape->empty() || shape->size() > 3) {
-    throw InputError(file + ": input_shape has to be a list of one to three sizes, as in [28, 28]");
-  }
-  for (const auto& size : *shape) {
-    if (!size.is_number_unsigned() || size.get<std::uint64_t>() < 1 || size.get<std::uint64_t>() > largest_input) {
-      throw InputError(file + ": input_shape has to be a list of one to three sizes, as in [28, 28]");
-    }
-    model.input_shape.push_back(size.get<std::int64_t>());
-  }
-  const auto outputs = document.find("outputs");
-  if (outputs == document.end() || !outputs->is_number_unsigned() || outputs->get<std::uint64_t>() < 1 ||
-      outputs->get<std::uint64_t>() > 65536) {
-    throw InputError(file + ": outputs has to be a whole number from 1 to 65536");
-  }
-  model.outputs = outputs->get<std::int64_t>();
-  if (const auto found = document.find("preprocessing"); found != document.end()) {
-    model.preprocessing = preprocessing_in(*found, model.input_shape, file);
+  model.architecture = in["architecture"].text();
+  if (const auto parameterization = in.find("parameterization")) model.parameterization = parameterization->text();
+  model.task = in["task"].text();
+  model.input_shape = input_shape_in(in["input_shape"]);
+  model.outputs = in["outputs"].whole(1, most_outputs);
+  if (const auto preprocessing = in.find("preprocessing")) {
+    model.preprocessing = preprocessing_in(*preprocessing, model.input_shape);
   }
   try {
-    if (const auto loss = document.find("loss"); loss != document.end() && !loss->is_null()) {
-      model.loss = parse_loss(text_in(document, "loss", file));
-    }
-    if (model.archive().empty()) static_cast<void>(model.network());  // an archive is loaded once, by whoever needs it
+    if (const auto loss = in["loss"]; !loss.is_null()) model.loss = parse_loss(loss.text());
+    if (model.archive().empty()) static_cast<void>(model.network());  // an archive is loaded once, where it is needed
     static_cast<void>(Task::parse(model.task));
   } catch (const UsageError& error) {
     throw InputError(fmt::format("{}: {}", file, error.what()));
@@ -263,21 +240,16 @@ TrainingSet training_set_of(const NamedArrays& arrays, const std::string& file, 
 TrainingRecord read_training_record(const std::filesystem::path& path) {
   const std::string file = path.string();
   const Json document = parse_json(read_file(path, largest_json), file);
-  if (!document.is_object()) throw InputError(file + ": has to be a JSON object");
+  const json::Reader in(document, file);
   TrainingRecord record;
-  const auto number = [&](const char* key) -> Number {
-    const auto found = document.find(key);
-    return found != document.end() && found->is_number() ? Number(found->get<double>()) : std::nullopt;
-  };
-  const auto fraction = [&](const char* key) {
-    const Number found = number(key);
-    if (found && !(*found >= 0 && *found <= 1)) {
-      throw InputError(fmt::format("{}: {} has to be a fraction from 0 to 1", file, key));
+  json::read_figures(in, record.facts, training_figures);
+  if (const auto source = in.find("data")) record.data_source = source->text();
+  if (const auto samples = in["test_samples"]; !samples.is_null()) record.test_samples = samples.whole();
+  if (const auto defense = in["defense"]; !defense.is_null()) {
+    for (const char* part : {"distilled", "evidence"}) {
+      for (const auto& [name, value] : defense[part].object_or_empty().items()) record.defense[name] = value;
     }
-    return found;
-  };
-  record.facts = {number("final_loss"), fraction("train_accuracy"), fraction("test_accuracy")};
-  if (document.contains("data")) record.data_source = text_in(document, "data", file);
+  }
   return record;
 }
 

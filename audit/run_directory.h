@@ -1,4 +1,4 @@
-// The run directory of the contract: what `train` writes and `audit` reads.
+// The run directory: what `train` writes and `audit` reads (docs/formats.md).
 #pragma once
 
 #include <filesystem>
@@ -32,12 +32,12 @@ struct ModelDescription {
   // cannot be loaded, or whose network does not fit.
   std::unique_ptr<Network> network() const;
 };
-// Whether there is such a file or folder; not where its name is none that a file can have.
+// Whether such a file or folder exists; false where the name is invalid or too long.
 bool is_there(const std::filesystem::path& path);
-// Throws UsageError, naming the file, unless it may run the code that it holds.
+// Throws UsageError, naming the file, unless the code in it may run.
 void require_torchscript_allowed(const std::string& file, bool allowed);
 Json to_json(const ModelDescription& model);
-// Throws InputError: fields that are missing, no such thing, or do not fit each other.
+// Throws InputError: fields that are missing, invalid, or do not fit each other.
 ModelDescription read_model(const std::filesystem::path& path, bool allow_torchscript = false);
 // A fully connected network as the shapes of its weights show it, that is supposed to have ReLUs, for images of the
 // shape that the training set's have and the given TASK, or all classes where that is empty and there are several
@@ -64,11 +64,14 @@ TrainingSet read_training_set(const std::filesystem::path& path, const ModelDesc
 // Of the arrays that `file` holds.
 TrainingSet training_set_of(const NamedArrays& arrays, const std::string& file, const ModelDescription& model);
 
-// training.json: where the data came from and how training went. Null where a field is missing.
+// training.json: where the data came from and how training went. Fields that are missing or null are empty.
 struct TrainingRecord {
   std::optional<std::string> data_source;
   TrainingFacts facts;
+  std::int64_t test_samples = 0;
+  Json defense = Json::object();  // what the defence measured of itself
 };
+// Throws InputError where a field is of the wrong type.
 TrainingRecord read_training_record(const std::filesystem::path& path);
 
 }  // namespace afterimage

@@ -15,6 +15,7 @@
 #include "models/foundations/error.h"
 #include "models/foundations/files.h"
 #include "models/foundations/folder_lock.h"
+#include "models/library_errors.h"
 #include "models/tangent/deviation.h"
 #include "reports/html.h"
 
@@ -23,9 +24,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr const char* all_found = "all_found";  // evidence: as many images are confirmed as the row space counts
-
-constexpr const char* out_of_time = "--time-limit was over before the attack was done; give more time";
+constexpr const char* out_of_time = "--time-limit was reached before the attack was done; give more time";
 
 class Stopwatch {
  public:
@@ -43,7 +42,7 @@ std::string fingerprint_of(const HandOver& hand_over) {
   return text;
 }
 
-// What an attack was sure of goes on as such; the rest as candidates, and all where it could not tell.
+// Images that the attack confirmed are handed over as confirmed; all others as candidates.
 void hand_on(HandOver& hand_over, const StoredClaim& claim) {
   if (!claim.images.defined()) return;
   const auto add = [](Tensor& to, const Tensor& images) { to = to.defined() ? at::cat({to, images}) : images; };
@@ -64,31 +63,15 @@ bool lacks_initial(const Subject& subject) {
   return released != nullptr && !released->knows_initial();
 }
 
-KernelDeviation measured_deviation(const AuditInput& input) {
+MeasuredDeviation measured_deviation(const AuditInput& input) {
+  if (lacks_initial(input.subject)) {
+    MeasuredDeviation nothing;
+    nothing.figures.reason = "the weights before training are not known, and every figure is measured from them";
+    return nothing;
+  }
   const auto& released = std::get<TrainedNetwork>(input.subject.released);
   return measure_deviation(*released.network, released.initial, released.trained, input.truth.training,
                            input.truth.control);
-}
-
-Deviation facts_of(const KernelDeviation& measured) {
-  Deviation deviation;
-  deviation.kernel_distance = measured.kernel_distance;
-  deviation.initial_to_infinite = measured.initial_to_infinite;
-  deviation.final_to_infinite = measured.final_to_infinite;
-  deviation.linearization_error = measured.linearization_error;
-  deviation.linearization_error_control = measured.linearization_error_control;
-  deviation.relative_parameter_change = measured.relative_parameter_change;
-  deviation.residual_at_truth = measured.residual_at_truth;
-  deviation.residual_at_truth_final = measured.residual_at_truth_final;
-  deviation.parameters_per_unknown = measured.parameters_per_unknown;
-  deviation.reason = measured.reason;
-  return deviation;
-}
-
-Deviation without_initial() {
-  Deviation deviation;
-  deviation.reason = "the weights before training are not known, and all of this is measured from them";
-  return deviation;
 }
 
 Finding without_result(const std::string& attack, Status status, const std::string& reason) {
@@ -103,12 +86,12 @@ std::optional<std::string> too_large(const std::vector<Forecast>& forecasts, con
                                      const std::optional<double>& limit) {
   const auto own = std::find_if(forecasts.begin(), forecasts.end(), [&](const auto& f) { return f.attack == attack; });
   if (!limit || own == forecasts.end() || own->bytes <= *limit) return std::nullopt;
-  return fmt::format("not begun: it would take about {} of memory, and --memory-limit is {}", bytes_text(own->bytes),
+  return fmt::format("not started: it needs about {} of memory, and --memory-limit is {}", bytes_text(own->bytes),
                      bytes_text(*limit));
 }
 
-// That nothing was found means little where the parameters cannot say what the images were: some images may leak none
-// the less, and another attacker may know more about them.
+// Finding nothing means little where the parameters do not determine the images: some images may leak nevertheless, and
+// an attacker who knows more about them may succeed.
 std::optional<std::string> beyond_capacity(const AuditInput& input, const Finding& finding) {
   const bool nothing = finding.status == Status::ok && finding.reconstructed && finding.reconstructed->count == 0;
   const TrainedNetwork* released = input.subject.trained_network();
@@ -118,14 +101,14 @@ std::optional<std::string> beyond_capacity(const AuditInput& input, const Findin
   if (static_cast<double>(images) <= capacity.images()) return std::nullopt;
   return fmt::format(
       "beyond capacity: the {} parameters that training changed determine at most {:.0f} images of {} unknowns each, "
-      "and {} were trained on; other images explain the change as well",
+      "and {} were trained on; other images explain the change equally well",
       capacity.equations, std::floor(capacity.images()), capacity.unknowns, images);
 }
 
-// A control set may be too small for the lowest rates.
+// The control set may be too small for the lowest false-positive rates.
 std::optional<std::string> unresolved_rates(const Finding& finding, std::int64_t control) {
   if (!finding.membership || finding.membership->tpr_at_fpr_0_001) return std::nullopt;
-  return fmt::format("{} control images are too few for membership at a false-positive rate of {}", control,
+  return fmt::format("{} control images are too few to measure membership at a false-positive rate of {}", control,
                      finding.membership->tpr_at_fpr_0_01 ? "0.001" : "0.01 or less");
 }
 
@@ -154,12 +137,12 @@ Scored scored_attack(const ChosenAttack& chosen, const AuditInput& input, const 
   finding.loss_initial = found.loss_initial;
   finding.loss_final = found.loss_final;
   finding.relative_loss = found.relative_loss;
+  finding.complete = found.complete;
   finding.evidence = found.evidence;
   if (found.status != Status::not_applicable && !found.complete && context.progress->out_of_time()) {
     finding.status = Status::inconclusive;
     finding.reason = out_of_time;
   }
-  if (found.complete) finding.evidence[all_found] = true;
   StoredClaim claim{found.claim.images, found.claim.confirmed, found.coefficients, {}, {}};
   if (found.claim.membership) {
     claim.membership_training = found.claim.membership(input.truth.training);
@@ -179,18 +162,7 @@ Scored scored_attack(const ChosenAttack& chosen, const AuditInput& input, const 
   return {std::move(finding), std::move(claim)};
 }
 
-template <class... Errors>
-bool is_any_of(const std::exception& error) {
-  return (... || (dynamic_cast<const Errors*>(&error) != nullptr));
-}
-
-// What was given is wrong, the user asked to stop, or the machine is at its limits: no other attack would fare better.
-bool ends_audit(const std::exception& error) {
-  return is_any_of<UsageError, InputError, Interrupted, WriteError, fs::filesystem_error>(error) ||
-         is_out_of_memory(error);
-}
-
-// The attacks of one audit, in turn: each is handed what those before it found.
+// The attacks of one audit, in turn: each gets what those before it found.
 class Attacks {
  public:
   Attacks(const AuditInput& input, const AuditRequest& request, const Context& context, std::vector<Forecast> forecasts)
@@ -211,7 +183,7 @@ class Attacks {
     const StoredClaim claim = read_claim(claim_file(name));
     if (kept) require_images(*kept, claim);
     hand_on(hand_over_, claim);
-    hand_over_.complete = hand_over_.complete || finding.evidence.contains(all_found);
+    hand_over_.complete = hand_over_.complete || finding.complete;
     return finding;
   }
 
@@ -221,8 +193,8 @@ class Attacks {
   void require_images(const Finding& kept, const StoredClaim& claim) const {
     if (claim.images.defined() || (!kept.reconstructed && kept.samples.empty())) return;
     throw InputError(fmt::format(
-        "{}: has no images, but the finding that was kept speaks of some; delete {}.partial.json beside it, and the "
-        "attack is run again",
+        "{}: has no images, but the kept finding counts some; delete {}.partial.json beside it, and the attack is run "
+        "again",
         claim_file(kept.attack).string(), kept.attack));
   }
 
@@ -240,20 +212,21 @@ class Attacks {
     if (const auto reason = too_large(forecasts_, name, request_.memory_limit)) return not_begun(*reason);
     FileStateStore store(leftovers_.state_file(name), fingerprint, request_.resume);
     Finding finding = written(attempt(chosen, store));
-    // One that failed is run again when the audit goes on, as is one that was cut short.
+    // With --resume an attack that failed or was cut short is run again.
     const bool is_done = finding.status != Status::failed && !context_.progress->out_of_time();
     if (is_done) leftovers_.keep_finding(finding, fingerprint);
     return finding;
   }
 
-  // A fault in one attack is a finding: others may tell more.
+  // A fault in one attack is a finding, and the others go on; a FatalError ends the audit.
   Scored attempt(const ChosenAttack& chosen, StateStore& store) const {
     try {
-      return scored_attack(chosen, input_, hand_over_, context_, store);
+      return with_own_errors([&] { return scored_attack(chosen, input_, hand_over_, context_, store); });
+    } catch (const FatalError&) {
+      throw;
     } catch (const NotApplicable& error) {
       return {without_result(chosen.attack.name, Status::not_applicable, error.what()), {}};
     } catch (const std::exception& error) {
-      if (ends_audit(error)) throw;
       return {without_result(chosen.attack.name, Status::failed, error.what()), {}};
     }
   }
@@ -273,7 +246,7 @@ std::string fingerprint_of(const AuditInput& input) {
   std::string text;
   for (const auto& file : input.facts.inputs) text += "|" + file.sha256;
   text += fmt::format("|{}|{}", input.facts.data.control_samples, input.facts.data.task);
-  // A checkpoint may hold several state dicts: the file alone does not say which was read.
+  // A checkpoint may hold several state dicts, so the file's hash alone does not tell which was read.
   if (const TrainedNetwork* released = input.subject.trained_network()) {
     for (const Parameters* parameters : {&released->initial, &released->trained}) {
       for (const auto& [name, tensor] : parameters->entries()) text += "|" + digest_of(tensor);
@@ -301,10 +274,7 @@ Finding run_attack(const ChosenAttack& chosen, const AuditInput& input, const Ha
   return std::move(scored.finding);
 }
 
-Deviation deviation_of(const AuditInput& input) {
-  if (lacks_initial(input.subject)) return without_initial();
-  return facts_of(measured_deviation(input));
-}
+Deviation deviation_of(const AuditInput& input) { return measured_deviation(input).figures; }
 
 Verdict ungated_verdict(const std::vector<Finding>& findings) {
   const auto any = [&](Status status) {
@@ -350,15 +320,9 @@ Report run_audit(const AuditInput& input, const AuditRequest& request, const Con
     report.timing["attacks"][attack.attack.name] = stopwatch.seconds();
   }
   context.progress->stage("deviation from the tangent kernel");
-  Tensor coefficients;
-  if (lacks_initial(input.subject)) {
-    report.deviation = without_initial();
-  } else {
-    const KernelDeviation deviation = measured_deviation(input);
-    report.deviation = facts_of(deviation);
-    coefficients = deviation.coefficients;
-  }
-  report.exposure = exposure_of(input, coefficients, report.findings);
+  const MeasuredDeviation deviation = measured_deviation(input);
+  report.deviation = deviation.figures;
+  report.exposure = exposure_of(input, deviation.coefficients, report.findings);
   if (request.policy) {
     report.gate = apply(*request.policy, report);
     report.verdict = verdict_of(*request.policy, *report.gate);

@@ -1,4 +1,4 @@
-// Runs attacks on a case, scores what they claim, and writes what a report needs beside it.
+// Runs attacks, scores what they claim, and writes the report and the arrays beside it.
 #pragma once
 
 #include <chrono>
@@ -13,7 +13,7 @@
 
 namespace afterimage {
 
-// An interrupted audit, killed a moment ago, may still have a step in flight.
+// How long to wait for an audit that was just interrupted: it finishes its step first.
 constexpr auto longest_step = std::chrono::seconds(20);
 
 struct AuditRequest {
@@ -21,9 +21,9 @@ struct AuditRequest {
   std::map<std::string, std::string> options;  // of the attacks, as typed
   std::optional<Policy> policy;
   std::filesystem::path out;
-  std::optional<double> time_limit;    // seconds: attacks that are not done by then end with what they have
-  std::optional<double> memory_limit;  // bytes: attacks that would take more are not begun
-  bool resume = false;  // findings that an interrupted run with the same inputs left in `out` are used again
+  std::optional<double> time_limit;    // seconds: attacks that run then end with what they have
+  std::optional<double> memory_limit;  // bytes: attacks that need more are not started
+  bool resume = false;                 // use the findings that an interrupted run with the same inputs left in `out`
 };
 
 // An attack with the settings that it is to run with.
@@ -39,10 +39,10 @@ struct ChosenAttack {
 // option.
 std::vector<ChosenAttack> attacks_of(const AuditRequest& request);
 
-// What is audited, as a hash; its weights are read for that.
+// A hash of what is audited, weights included.
 std::string fingerprint_of(const AuditInput& input);
-// Everything that decides a finding, as a hash, of `subject` that of what is audited: a finding or a state that an
-// interrupted run left may be used again only where it is the same.
+// A hash of everything that decides a finding; `subject` is the hash of what is audited. A finding or a state that an
+// interrupted run left is used only where this hash is the same.
 std::string fingerprint_of(const std::string& subject, const HandOver& hand_over, const std::string& attack,
                            const std::map<std::string, std::string>& options, const Context& context);
 
@@ -52,14 +52,14 @@ Finding run_attack(const ChosenAttack& chosen, const AuditInput& input, const Ha
                    const Context& context, const std::filesystem::path& out, StateStore& store);
 
 // The whole audit: attacks, deviation, gate. Writes report.json, report.html, contact-sheet.png and the arrays that
-// `verify` recomputes scores from. An attack that throws is a finding, and the others go on, but for UsageError,
-// InputError, Interrupted, and where the disk or the memory is full.
+// `verify` recomputes scores from. An attack that throws is a finding, and the others go on, unless it
+// throws a FatalError (models/foundations/error.h), which ends the audit.
 Report run_audit(const AuditInput& input, const AuditRequest& request, const Context& context);
 
 Deviation deviation_of(const AuditInput& input);
 
-// The verdict of a report without a policy: "not-gated", or "inconclusive" when an attack was or failed, or none
-// applied.
+// The verdict without a policy: "inconclusive" where an attack was inconclusive or failed, or no attack applied; else
+// "not-gated".
 Verdict ungated_verdict(const std::vector<Finding>& findings);
 
 }  // namespace afterimage

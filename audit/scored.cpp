@@ -9,7 +9,7 @@
 namespace afterimage {
 namespace {
 
-constexpr std::size_t most_pictures = 200;  // an attack, so that a report stays small enough to open
+constexpr std::size_t most_pictures = 200;  // for each attack, so that a report stays small enough to open
 constexpr std::size_t sheet_pictures = 50;
 
 std::string png_of_image(const Tensor& image, const ImageSpace& space) {
@@ -41,8 +41,8 @@ std::vector<Sample> samples_of(const Score& score, const StoredClaim& claim, con
   return samples;
 }
 
-// A report holds no array of more numbers than this; of a longer one it has as many quantiles (the whole of it follows
-// from the arrays beside the report).
+// A report holds no array of more than 10,000 numbers; in place of a longer one it has as many quantiles (the arrays
+// beside the report hold all of it).
 std::vector<double> thinned(std::vector<double> values) {
   constexpr std::size_t most = 10000;
   if (values.size() <= most) return values;
@@ -50,6 +50,12 @@ std::vector<double> thinned(std::vector<double> values) {
   std::vector<double> quantiles;
   for (std::size_t i = 0; i < most; ++i) quantiles.push_back(values[i * (values.size() - 1) / (most - 1)]);
   return quantiles;
+}
+
+// Which claimed image each training image is matched with. What scoring draws at random does not change that.
+Score matched(const StoredClaim& claim, const Truth& truth) {
+  Generator random = seeded(0);
+  return score(Claim{claim.images, claim.confirmed, {}}, truth, random);
 }
 
 }  // namespace
@@ -82,8 +88,7 @@ Json compare_coefficients(const StoredClaim& claim, const Truth& truth, const Te
   constexpr double found_within = 0.05, right_within = 0.05;
   std::vector<double> errors;
   if (claim.images.defined() && claim.images.size(0) > 0) {
-    Generator random = seeded(0);
-    const Score score = afterimage::score(Claim{claim.images, claim.confirmed, {}}, truth, random);
+    const Score score = matched(claim, truth);
     for (std::size_t i = 0; i < score.matches.size(); ++i) {
       const Match& match = score.matches[i];
       if (match.relative_distance.value_or(1) > found_within) continue;
@@ -102,8 +107,7 @@ Json compare_coefficients(const StoredClaim& claim, const Truth& truth, const Te
 void write_sheet_of(const Finding& finding, const StoredClaim& claim, const Truth& truth,
                     const std::filesystem::path& out) {
   if (!finding.reconstructed || !truth.space.is_picture()) return;
-  Generator random = seeded(0);
-  const Score score = afterimage::score(Claim{claim.images, claim.confirmed, {}}, truth, random);
+  const Score score = matched(claim, truth);
   std::vector<std::pair<Picture, Picture>> pairs;
   for (const auto& sample : finding.samples) {
     const auto partner = score.matches.at(static_cast<std::size_t>(sample.index)).candidate;

@@ -1,4 +1,4 @@
-// A claim set against the truth: what `run_attack` reports and `verify` recomputes.
+// A claim compared with the truth: what `run_attack` reports and `verify` recomputes.
 #pragma once
 
 #include <filesystem>
@@ -10,17 +10,17 @@
 
 namespace afterimage {
 
-// Fills the finding's rates, intervals, distances and samples. `labels` are those of the training images; `seed` is
-// that of the run and splits the control set.
+// Fills the finding's rates, intervals, distances and samples. `labels` are those of the training images; `seed`, the
+// run's, splits the control set.
 void fill_scores(Finding& finding, const StoredClaim& stored, const Truth& truth,
                  const std::vector<std::string>& labels, std::int64_t seed);
 
-// Claimed dual coefficients against the true ones [N, C], image by image where the claim has one within relative L2
-// 0.05: how many those are, how many of them have a coefficient within 5 %, and the median of the relative errors.
+// Compares claimed dual coefficients with the true ones [N, C], for the images with a reconstruction within relative L2
+// 0.05: the number of these images, how many of them have a coefficient within 5 %, and the median relative error.
 Json compare_coefficients(const StoredClaim& claim, const Truth& truth, const Tensor& coefficients);
 
-// contact-sheet.png: originals beside what the claim has for them, most exposed first. Nothing when there are no
-// pictures. Throws std::out_of_range where the finding is of other images.
+// Writes contact-sheet.png: training images beside their reconstructions, most exposed first. Writes nothing where
+// inputs are not pictures. Throws std::out_of_range where the finding is of other images.
 void write_sheet_of(const Finding& finding, const StoredClaim& claim, const Truth& truth,
                     const std::filesystem::path& out);
 

@@ -9,8 +9,7 @@
 #include "audit/defense_options.h"
 #include "models/foundations/error.h"
 #include "models/foundations/files.h"
-#include "models/foundations/json.h"
-#include "models/foundations/text.h"
+#include "models/foundations/json_reader.h"
 
 namespace afterimage {
 namespace {
@@ -18,146 +17,121 @@ namespace {
 constexpr const char* schema = "afterimage.compare/1";
 constexpr std::uint64_t largest_spec = 16 << 20;
 
-// A place in the spec, which knows its name for error messages.
-class Field {
- public:
-  Field(const Json& value, std::string file, std::string name)
-      : value_(value), file_(std::move(file)), name_(std::move(name)) {}
+std::string text_in(const json::Reader& in) {
+  if (!in.raw().is_string() || in.text().empty()) in.fail("has to be a string that is not empty");
+  return in.text();
+}
 
-  [[noreturn]] void fail(const std::string& what) const {
-    throw UsageError(fmt::format("{}: {} {}", file_, printable(name_), what));
-  }
-  std::string text() const {
-    if (!value_.is_string() || value_.get<std::string>().empty()) fail("has to be a string");
-    return value_.get<std::string>();
-  }
-  std::int64_t whole(std::int64_t low, std::int64_t high) const {
-    const bool is_whole = value_.is_number_integer() && value_ >= low && value_ <= high;
-    if (!is_whole) fail(fmt::format("has to be a whole number from {} to {}", low, high));
-    return value_.get<std::int64_t>();
-  }
-  std::vector<Field> list() const {
-    if (!value_.is_array() || value_.empty()) fail("has to be a list that is not empty");
-    std::vector<Field> items;
-    for (std::size_t i = 0; i < value_.size(); ++i)
-      items.emplace_back(value_[i], file_, fmt::format("{}[{}]", name_, i));
-    return items;
-  }
-  void require_known(const std::set<std::string>& known) const {
-    if (!value_.is_object()) fail("has to be an object");
-    for (const auto& [key, value] : value_.items()) {
-      if (!known.contains(key)) {
-        fail(fmt::format("has an unknown field {}; there are {}", printable(key), fmt::join(known, ", ")));
-      }
-    }
-  }
-  bool has(const char* key) const { return value_.is_object() && value_.contains(key); }
-  Field operator[](const char* key) const {
-    static const Json missing = nullptr;
-    const auto found = value_.find(key);
-    return {found == value_.end() ? missing : *found, file_, name_ == "the spec" ? key : name_ + "." + key};
-  }
-  // As it would be typed: a number or a string as it is, a list with commas.
-  std::string typed() const {
-    if (value_.is_string()) return value_.get<std::string>();
-    if (value_.is_number() || value_.is_boolean()) return value_.dump();
-    if (!value_.is_array()) fail("has to be a number, a string, true or false, or a list of these");
-    std::vector<std::string> items;
-    for (const auto& item : list()) items.push_back(item.typed());
-    return fmt::format("{}", fmt::join(items, ","));
-  }
-  // Options by name.
-  std::map<std::string, std::string> options() const {
-    if (!value_.is_object()) fail("has to be an object of options by name");
-    std::map<std::string, std::string> all;
-    for (const auto& [key, value] : value_.items()) all[key] = (*this)[key.c_str()].typed();
-    return all;
-  }
-  // The same as words of a command line; flags are there or not.
-  std::vector<std::string> words() const {
-    std::vector<std::string> all;
-    for (const auto& [key, text] : options()) {
-      if (value_[key].is_boolean()) {
-        if (value_[key].get<bool>()) all.push_back("--" + key);
-      } else {
-        all.push_back("--" + key);
-        all.push_back(text);
-      }
-    }
-    return all;
-  }
+json::Reader::List filled_list(const json::Reader& in) {
+  if (!in.raw().is_array() || in.raw().empty()) in.fail("has to be a list that is not empty");
+  return in.list();
+}
 
- private:
-  const Json& value_;
-  std::string file_, name_;
-};
+// The value as typed on a command line: a list has commas.
+std::string typed(const json::Reader& in) {
+  const Json& value = in.raw();
+  if (value.is_string()) return in.text();
+  if (value.is_number() || value.is_boolean()) return value.dump();
+  if (!value.is_array()) in.fail("has to be a number, a string, true or false, or a list of these");
+  std::vector<std::string> items;
+  for (const auto& item : filled_list(in)) items.push_back(typed(item));
+  return fmt::format("{}", fmt::join(items, ","));
+}
 
-void require_not_ours(const std::vector<std::string>& words, const std::set<std::string>& ours, const Field& field) {
+std::map<std::string, std::string> options_in(const json::Reader& in) {
+  if (!in.raw().is_object()) in.fail("has to be an object of options by name");
+  std::map<std::string, std::string> all;
+  for (const auto& [key, value] : in.items()) all[key] = typed(value);
+  return all;
+}
+
+// Options as words of a command line; flags are there or not.
+std::vector<std::string> words_in(const json::Reader& in) {
+  std::vector<std::string> all;
+  for (const auto& [key, text] : options_in(in)) {
+    const Json& value = in.raw()[key];
+    if (value.is_boolean() && !value.get<bool>()) continue;
+    all.push_back("--" + key);
+    if (!value.is_boolean()) all.push_back(text);
+  }
+  return all;
+}
+
+void require_none_of(const std::set<std::string>& set_by_compare, const std::vector<std::string>& words,
+                     const json::Reader& in) {
   for (const auto& word : words) {
-    if (ours.contains(word)) field.fail(fmt::format("may not have {}; the comparison sets it itself", word));
+    if (set_by_compare.contains(word)) in.fail(fmt::format("may not have {}; the comparison sets it itself", word));
   }
 }
 
-ComparedSetting setting_in(const Field& field) {
-  field.require_known({"name", "defense", "options"});
+ComparedSetting setting_in(const json::Reader& in) {
+  in.require_keys_among({"name", "defense", "options"});
   ComparedSetting setting;
-  setting.defense = field["defense"].text();
-  setting.name = field.has("name") ? field["name"].text() : setting.defense;
-  if (field.has("options")) setting.options = field["options"].options();
+  setting.defense = text_in(in["defense"]);
+  const auto name = in.find("name"), options = in.find("options");
+  setting.name = name ? text_in(*name) : setting.defense;
+  if (options) setting.options = options_in(*options);
   try {
     static_cast<void>(choose_defense(setting.defense, setting.options));
   } catch (const UsageError& error) {
-    field.fail(fmt::format("is wrong: {}", error.what()));
+    in.fail(fmt::format("is wrong: {}", error.what()));
   }
   return setting;
+}
+
+std::vector<std::int64_t> seeds_in(const json::Reader& in) {
+  constexpr std::int64_t largest_seed = std::int64_t{1} << 53;
+  std::vector<std::int64_t> seeds;
+  for (const auto& item : filled_list(in)) {
+    seeds.push_back(item.whole(0, largest_seed));
+    if (std::count(seeds.begin(), seeds.end(), seeds.back()) > 1) item.fail("is there twice; name each seed once");
+  }
+  return seeds;
+}
+
+// Throws InputError.
+CompareSpec spec_in(const json::Reader& in) {
+  constexpr std::int64_t most_samples = 100'000'000;
+  in.require_keys_among({"schema", "data", "task", "samples", "architecture", "train", "audit", "seeds", "settings"});
+  if (in["schema"].raw() != schema) in["schema"].fail(fmt::format("has to be \"{}\"", schema));
+  CompareSpec spec;
+  spec.document = in.raw();
+  spec.data = text_in(in["data"]);
+  spec.task = text_in(in["task"]);
+  spec.samples = in["samples"].whole(1, most_samples);
+  spec.architecture = text_in(in["architecture"]);
+  if (const auto train = in.find("train")) {
+    spec.train = words_in(*train);
+    require_none_of({"--data", "--task", "--samples", "--architecture", "--out", "--defense", "--defense-option"},
+                    spec.train, *train);
+  }
+  if (const auto audit = in.find("audit")) {
+    spec.audit = words_in(*audit);
+    require_none_of(
+        {"--out", "--resume", "--dry-run", "--policy", "--initial", "--trained", "--model", "--training-set", "--task"},
+        spec.audit, *audit);
+  }
+  const auto seeds = in.find("seeds");
+  spec.seeds = seeds ? seeds_in(*seeds) : std::vector<std::int64_t>{0};
+  std::set<std::string> names;
+  for (const auto& setting : filled_list(in["settings"])) {
+    spec.settings.push_back(setting_in(setting));
+    if (!names.insert(spec.settings.back().name).second) {
+      setting.fail("has the name of another setting; give each its own \"name\"");
+    }
+  }
+  return spec;
 }
 
 }  // namespace
 
 CompareSpec spec_from_json(const Json& document, const std::string& file) {
-  const Field spec(document, file, "the spec");
-  spec.require_known({"schema", "data", "task", "samples", "architecture", "train", "audit", "seeds", "settings"});
-  if (spec["schema"].text() != schema) spec["schema"].fail(fmt::format("has to be \"{}\"", schema));
-  CompareSpec result;
-  result.document = document;
-  result.data = spec["data"].text();
-  result.task = spec["task"].text();
-  result.samples = spec["samples"].whole(1, 100000000);
-  result.architecture = spec["architecture"].text();
-  if (spec.has("train")) result.train = spec["train"].words();
-  if (spec.has("audit")) result.audit = spec["audit"].words();
-  require_not_ours(result.train,
-                   {"--data", "--task", "--samples", "--architecture", "--out", "--defense", "--defense-option"},
-                   spec["train"]);
-  require_not_ours(
-      result.audit,
-      {"--out", "--resume", "--dry-run", "--policy", "--initial", "--trained", "--model", "--training-set", "--task"},
-      spec["audit"]);
-  result.seeds = {0};
-  if (spec.has("seeds")) {
-    result.seeds.clear();
-    for (const auto& seed : spec["seeds"].list()) {
-      result.seeds.push_back(seed.whole(0, std::int64_t{1} << 53));
-      if (std::count(result.seeds.begin(), result.seeds.end(), result.seeds.back()) > 1) seed.fail("is there twice");
-    }
-  }
-  std::set<std::string> names;
-  for (const auto& field : spec["settings"].list()) {
-    result.settings.push_back(setting_in(field));
-    if (!names.insert(result.settings.back().name).second) {
-      field.fail("has the name of another setting; give each its own \"name\"");
-    }
-  }
-  return result;
+  return input_as_usage([&] { return spec_in(json::Reader(document, file, "the spec")); });
 }
 
 CompareSpec read_spec(const std::filesystem::path& path) {
   const std::string file = path.string();
-  try {
-    return spec_from_json(parse_json(read_file(path, largest_spec), file), file);
-  } catch (const InputError& error) {
-    throw UsageError(error.what());
-  }
+  return input_as_usage([&] { return spec_from_json(parse_json(read_file(path, largest_spec), file), file); });
 }
 
 }  // namespace afterimage

@@ -1,4 +1,4 @@
-// SPEC.json of `compare`: what is trained and audited, and under which defence settings.
+// SPEC.json of `compare`: what is trained and audited, with which defences.
 #pragma once
 
 #include <filesystem>
@@ -12,7 +12,7 @@ namespace afterimage {
 
 struct ComparedSetting {
   std::string name, defense;
-  std::map<std::string, std::string> options;  // of the defence, as they would be typed
+  std::map<std::string, std::string> options;  // of the defence, as typed on a command line
 };
 
 // { "schema": "afterimage.compare/1",

@@ -44,7 +44,7 @@ void write_claim(const fs::path& file, const StoredClaim& claim) {
 }
 
 StoredClaim read_claim(const fs::path& file) {
-  if (!fs::exists(file)) return {};  // an attack that claims nothing may have left none
+  if (!fs::exists(file)) return {};  // an attack that claims nothing has no file
   const NamedArrays arrays = read_npz(file);
   const auto get = [&](const char* name) {
     const Array* array = find(arrays, name);
@@ -72,11 +72,11 @@ void require_fitting(const StoredClaim& claim, const Truth& truth, const fs::pat
     }
   };
   require(claim.membership_training.defined() == claim.membership_control.defined(), "membership",
-          "given of training and of control images");
+          "given for training and for control images");
   scores(claim.membership_training, truth.training, "membership_training");
   scores(claim.membership_control, truth.control, "membership_control");
   require(claim.images.defined() || (!claim.confirmed.defined() && !claim.coefficients.defined()), "images",
-          "there where anything is said of them");
+          "there where there are confirmed or coefficients");
   if (!claim.images.defined()) return;
   require(claim.images.dim() == 2 && claim.images.size(1) == truth.training.size(1) && numbers(claim.images), "images",
           fmt::format("rows of {} numbers", truth.training.size(1)));
@@ -119,7 +119,7 @@ std::pair<Truth, std::vector<std::string>> read_truth(const fs::path& file) {
   if (truth.training.dim() != 2 || truth.control.dim() != 2 || space.shape.size() > 3 ||
       truth.training.size(1) != pixels || truth.control.size(1) != pixels || space.mean.numel() != pixels ||
       labels.dim() != 1 || labels.size(0) != truth.training.size(0)) {
-    throw InputError(file.string() + ": its arrays do not fit each other");
+    throw InputError(file.string() + ": its arrays do not fit together");
   }
   if (find(arrays, "scale") != nullptr) {
     space.scale = get("scale", at::kFloat);

@@ -1,5 +1,5 @@
-// The arrays that lie beside a report, from which `verify` recomputes its scores: what each attack claimed (NAME.npz)
-// and what it was held against (scoring.npz).
+// The arrays beside a report, from which `verify` recomputes its scores: what each attack claimed (NAME.npz), and the
+// training and control images (scoring.npz).
 #pragma once
 
 #include <filesystem>
@@ -13,19 +13,19 @@
 
 namespace afterimage {
 
-// Undefined where the attack made none.
+// Undefined where the attack made no such array.
 struct StoredClaim {
   Tensor images = {}, confirmed = {}, coefficients = {};  // [M, d], [M] bool, [M, F]
   Tensor membership_training = {}, membership_control = {};
   std::optional<Status> status = {};  // of the attack's finding; files of earlier versions have none
 };
 
-// Leaves no file where there is neither a claim nor a status, also where an earlier one lay, and reads none as such.
-// Reading throws InputError on a status that is none.
+// A claim without arrays and status has no file: writing it removes an existing one. Reading throws InputError on an
+// invalid status.
 void write_claim(const std::filesystem::path& file, const StoredClaim& claim);
 StoredClaim read_claim(const std::filesystem::path& file);
-// Throws InputError, which names the file, where the claim's arrays cannot be held against the truth: other shapes or
-// dtypes, other numbers of rows, images or scores that are no numbers.
+// Throws InputError, which names the file, where the claim's arrays cannot be compared with the truth: wrong shapes,
+// dtypes or numbers of rows, or NaN in images or scores.
 void require_fitting(const StoredClaim& claim, const Truth& truth, const std::filesystem::path& file);
 
 // Training and control images, mean, scale (where there is one) and labels. Reading throws InputError on arrays that

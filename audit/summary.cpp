@@ -2,17 +2,45 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <cctype>
+#include <vector>
+
 #include "models/foundations/text.h"
 
 namespace afterimage {
 namespace {
 
+constexpr std::size_t longest_line = 110;
+
 std::string text(const Number& value, const char* format = "{:.4g}") {
   return value ? fmt::format(fmt::runtime(format), *value) : "unknown";
 }
 
+// A figure's name without its capital.
+std::string in_sentence(std::string name) {
+  if (name.size() > 1 && std::islower(static_cast<unsigned char>(name[1])) != 0) {
+    name[0] = static_cast<char>(std::tolower(static_cast<unsigned char>(name[0])));
+  }
+  return name;
+}
+
 std::string text(const std::optional<Rate>& rate) {
   return rate ? fmt::format("{} of {}", rate->count, rate->of) : "unknown";
+}
+
+// Items with semicolons between them, in lines that are not too long.
+void print_list(const std::string& heading, const std::vector<std::string>& items) {
+  std::string line = heading;
+  for (std::size_t i = 0; i < items.size(); ++i) {
+    const std::string item = " " + items[i] + (i + 1 < items.size() ? ";" : "");
+    if (line.size() + item.size() > longest_line) {
+      fmt::print("{}\n", line);
+      line = " ";
+    }
+    line += item;
+  }
+  fmt::print("{}\n", line);
 }
 
 }  // namespace
@@ -30,8 +58,8 @@ void print_finding(const Finding& finding) {
     }
   }
   if (finding.confirmed) {
-    fmt::print("  the attack itself was sure of {}, of which {} are right\n", finding.confirmed->count,
-               finding.confirmed->right);
+    fmt::print("  confirmed {} by itself, of which {} are right{}\n", finding.confirmed->count,
+               finding.confirmed->right, finding.complete ? "; no image is left to find" : "");
   }
   if (finding.membership) {
     fmt::print("  membership: AUC {:.4f}, true positives {} at 1 % and {} at 0.1 % false positives\n",
@@ -41,18 +69,17 @@ void print_finding(const Finding& finding) {
 }
 
 void print_deviation(const Deviation& deviation) {
-  if (!deviation.relative_parameter_change) {  // nothing could be measured
+  const bool nothing = std::none_of(deviation_figures.begin(), deviation_figures.end(),
+                                    [&](const auto& figure) { return figure.of(deviation).has_value(); });
+  if (nothing) {
     fmt::print("deviation: unknown ({})\n", on_one_line(deviation.reason));
     return;
   }
-  fmt::print(
-      "deviation: kernel distance {} (to infinite width: {} at the start, {} at the end), linearization error {} "
-      "(control {}), relative parameter change {}\n"
-      "  residual at the training images {} (tangents at both ends), {} (trained end); parameters per unknown {}\n",
-      text(deviation.kernel_distance), text(deviation.initial_to_infinite), text(deviation.final_to_infinite),
-      text(deviation.linearization_error), text(deviation.linearization_error_control),
-      text(deviation.relative_parameter_change), text(deviation.residual_at_truth),
-      text(deviation.residual_at_truth_final), text(deviation.parameters_per_unknown));
+  std::vector<std::string> items;
+  for (const auto& figure : deviation_figures) {
+    items.push_back(fmt::format("{} {}", in_sentence(figure.name), text(figure.of(deviation))));
+  }
+  print_list("deviation:", items);
 }
 
 void print_exposure(const Exposure& exposure) {
@@ -61,7 +88,7 @@ void print_exposure(const Exposure& exposure) {
     predictors += fmt::format("{}{} {}", predictors.empty() ? "" : ", ", on_one_line(predictor.name),
                               text(predictor.spearman, "{:.2f}"));
   }
-  fmt::print("exposure to {}, rank correlation with: {}\n", on_one_line(exposure.attack), predictors);
+  fmt::print("rank correlation of an image's exposure to {} with {}\n", on_one_line(exposure.attack), predictors);
 }
 
 void print_summary(const Report& report, const std::string& folder) {

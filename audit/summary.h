@@ -1,4 +1,4 @@
-// A report in a few lines on stdout.
+// Prints reports and comparisons, in a few lines.
 #pragma once
 
 #include <string>

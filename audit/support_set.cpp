@@ -8,7 +8,7 @@
 namespace afterimage {
 namespace {
 
-// For each row of `targets` the smallest label that the data has for its class.
+// For each row of `targets` the smallest label of its class in the data.
 Tensor labels_for(const Tensor& targets, const DrawnData& original) {
   const Tensor original_classes = classes_of(original.targets), classes = classes_of(targets);
   std::map<std::int64_t, std::int64_t> smallest;
@@ -20,7 +20,7 @@ Tensor labels_for(const Tensor& targets, const DrawnData& original) {
   std::vector<std::int64_t> labels;
   for (std::int64_t i = 0; i < classes.size(0); ++i) {
     const auto found = smallest.find(classes[i].item<std::int64_t>());
-    labels.push_back(found == smallest.end() ? 0 : found->second);  // no image of the class was there to distil
+    labels.push_back(found == smallest.end() ? 0 : found->second);  // the class had no image
   }
   return at::tensor(labels, at::kLong);
 }

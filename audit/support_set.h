@@ -1,5 +1,5 @@
-// A distilled set as a file: what `distill` writes, what lies in the run directory of a network that was trained on
-// one, and what `--data npz:FILE` takes.
+// A distilled set as a file: written by `distill`, and by `train` into the run directory of a network that was trained
+// on one; read by `--data npz:FILE`.
 #pragma once
 
 #include <filesystem>
@@ -9,8 +9,8 @@
 
 namespace afterimage {
 
-// Arrays images [M, ...] (pixels in [0, 1]), labels [M] (a label of the data for the class that each target is nearest
-// to), targets [M, C], and mean and scale of the preprocessing that the set was made for.
+// Arrays images [M, ...] (pixels in [0, 1]), labels [M] (for each target a label of its nearest class), targets [M, C],
+// and the mean and scale of the preprocessing that the set was made for.
 void write_support_set(const std::filesystem::path& path, const SupportSet& support, const DrawnData& original);
 
 // The task, network and recipe that a defence is given.

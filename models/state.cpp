@@ -28,30 +28,38 @@ State& State::set(const std::string& name, const State& part) {
   return *this;
 }
 
+void State::fail(const std::string& what) const {
+  throw InputError(fmt::format("{}: {}; start again without --resume",
+                               file_.empty() ? "the state of the interrupted run" : file_, what));
+}
+
 Tensor State::tensor(const std::string& name) const {
   const Array* array = find(arrays_, name);
-  if (array == nullptr)
-    throw InputError(fmt::format("the state of the interrupted run has no {}; start again without --resume", name));
+  if (array == nullptr) fail(fmt::format("has no {}", name));
   return to_tensor(*array);
 }
 
-double State::number(const std::string& name) const { return numbers(name).at(0); }
+double State::number(const std::string& name) const {
+  const auto values = numbers(name);
+  if (values.size() != 1) fail(fmt::format("{} is not one number", name));
+  return values[0];
+}
 
-std::int64_t State::whole(const std::string& name) const { return wholes(name).at(0); }
+std::int64_t State::whole(const std::string& name) const {
+  const auto values = wholes(name);
+  if (values.size() != 1) fail(fmt::format("{} is not one number", name));
+  return values[0];
+}
 
 std::vector<std::int64_t> State::wholes(const std::string& name) const {
   const Tensor values = tensor(name);
-  if (values.scalar_type() != at::kLong)
-    throw InputError(fmt::format(
-        "the state of the interrupted run: {} has to be whole numbers; start again without --resume", name));
+  if (values.scalar_type() != at::kLong) fail(fmt::format("{} has to hold whole numbers (int64)", name));
   return {values.data_ptr<std::int64_t>(), values.data_ptr<std::int64_t>() + values.numel()};
 }
 
 std::vector<double> State::numbers(const std::string& name) const {
   const Tensor values = tensor(name);
-  if (values.scalar_type() != at::kDouble)
-    throw InputError(
-        fmt::format("the state of the interrupted run: {} has to be numbers; start again without --resume", name));
+  if (values.scalar_type() != at::kDouble) fail(fmt::format("{} has to hold numbers (float64)", name));
   return to_doubles(values);
 }
 
@@ -60,7 +68,7 @@ State State::part(const std::string& name) const {
   for (const auto& [full, array] : arrays_) {
     if (full.rfind(name + ".", 0) == 0) inner.emplace_back(full.substr(name.size() + 1), array);
   }
-  return State(std::move(inner));
+  return State(std::move(inner), file_);
 }
 
 }  // namespace afterimage

@@ -14,7 +14,8 @@ namespace afterimage {
 class State {
  public:
   State() = default;
-  explicit State(NamedArrays arrays) : arrays_(std::move(arrays)) {}
+  // `file`: where the state was read from, for messages; empty for a state that was not read.
+  explicit State(NamedArrays arrays, std::string file = "") : arrays_(std::move(arrays)), file_(std::move(file)) {}
   const NamedArrays& arrays() const { return arrays_; }
   bool empty() const { return arrays_.empty(); }
   bool has(const std::string& name) const { return find(arrays_, name) != nullptr; }
@@ -25,7 +26,7 @@ class State {
   State& set(const std::string& name, std::int64_t value);
   State& set(const std::string& name, const std::vector<double>& values);
   State& set(const std::string& name, const State& part);  // under "NAME.", before each of its names
-  // Throw InputError where there is no such name, or a value of another kind.
+  // Throw InputError, which names the file, where there is no such name, or a value of another kind.
   Tensor tensor(const std::string& name) const;
   double number(const std::string& name) const;
   std::int64_t whole(const std::string& name) const;
@@ -34,7 +35,10 @@ class State {
   State part(const std::string& name) const;  // empty where there is none
 
  private:
+  [[noreturn]] void fail(const std::string& what) const;
+
   NamedArrays arrays_;
+  std::string file_;
 };
 
 // Where the state of one piece of work is kept.

@@ -8,7 +8,6 @@
 
 #include "models/foundations/error.h"
 #include "reports/json_parts.h"
-#include "reports/json_reader.h"
 
 namespace afterimage {
 namespace {
@@ -25,16 +24,17 @@ std::optional<Rate> added(const std::vector<ComparisonRun>& runs, std::optional<
   return of > 0 ? std::optional(rate_of(count, of)) : std::nullopt;
 }
 
-std::vector<double> values(const std::vector<ComparisonRun>& runs, Number ComparisonRun::*number) {
+template <class Figure>
+std::vector<double> known_values(const std::vector<ComparisonRun>& runs, Figure figure) {
   std::vector<double> known;
   for (const auto& run : runs) {
-    if (run.*number) known.push_back(*(run.*number));
+    if (const Number& value = figure(run)) known.push_back(*value);
   }
   return known;
 }
 
 void summarize_accuracy(ComparisonSetting& setting) {
-  const auto accuracies = values(setting.runs, &ComparisonRun::test_accuracy);
+  const auto accuracies = known_values(setting.runs, [](const ComparisonRun& run) { return run.test_accuracy; });
   if (accuracies.empty()) return;
   if (accuracies.size() > 1) {
     const MeanInterval interval = mean_interval(accuracies);
@@ -53,20 +53,20 @@ void summarize_accuracy(ComparisonSetting& setting) {
   }
 }
 
-// Times the ways in which the best of each run's attacks could have been chosen.
+// Bonferroni: times the number of ways to choose the best attack of each run.
 double corrected(double p, const ComparisonSetting& setting, std::int64_t ComparisonRun::*attacks) {
   for (const auto& run : setting.runs) p *= static_cast<double>(std::max<std::int64_t>(1, run.*attacks));
   return std::min(1.0, p);
 }
 
 void summarize_membership(ComparisonSetting& setting) {
-  const auto aucs = values(setting.runs, &ComparisonRun::membership_auc);
+  const auto aucs = known_values(setting.runs, [](const ComparisonRun& run) { return run.membership.auc; });
   if (aucs.empty()) return;
   const double mean = std::accumulate(aucs.begin(), aucs.end(), 0.0) / static_cast<double>(aucs.size());
   setting.membership_auc = mean;
   std::int64_t members = 0, control = 0;
   for (const auto& run : setting.runs) {
-    if (!run.membership_auc) continue;
+    if (!run.membership.auc) continue;
     members = run.training_images;
     control = run.control_images;
   }
@@ -77,7 +77,7 @@ void summarize_membership(ComparisonSetting& setting) {
 
 double leakage(const ComparisonSetting& setting) { return setting.reconstructed->rate; }
 
-// Where no attack made images, what leaks is not known.
+// Without an attack that made images the leakage is not known.
 bool is_measured(const ComparisonSetting& setting) { return setting.test_accuracy && setting.reconstructed; }
 
 bool dominates(const ComparisonSetting& a, const ComparisonSetting& b) {
@@ -86,74 +86,72 @@ bool dominates(const ComparisonSetting& a, const ComparisonSetting& b) {
   return no_worse && (*a.test_accuracy > *b.test_accuracy || leakage(a) < leakage(b));
 }
 
+std::string chance_in_words(double p) {
+  return p > significant ? fmt::format(", no more than chance explains (p = {:.2g})", p)
+                         : fmt::format(", more than chance explains (p = {:.1g})", p);
+}
+
 std::string percent(double fraction) { return fmt::format("{:.1f} %", 100 * fraction); }
 
-// "0 of 100 training images came back (undefended 97), which chance explains"
+// "0 of 100 training images were reconstructed (undefended 97), no more than chance explains (p = 0.8)"
 std::string leakage_in_words(const ComparisonSetting& setting, const ComparisonSetting* undefended) {
   if (!setting.reconstructed) return "no attack made images that could be compared with the training images";
-  std::string text =
-      fmt::format("{} of {} training images came back", setting.reconstructed->count, setting.reconstructed->of);
+  std::string text = fmt::format("{} of {} training images were reconstructed", setting.reconstructed->count,
+                                 setting.reconstructed->of);
   if (undefended != nullptr && undefended != &setting && undefended->reconstructed) {
     text += fmt::format(" (undefended {})", undefended->reconstructed->count);
   }
-  if (!setting.p_value) return text;
-  text += *setting.p_value > significant
-              ? fmt::format("; the control set cannot be told from them (p = {:.2g})", *setting.p_value)
-              : fmt::format("; that is no accident (p = {:.1g})", *setting.p_value);
+  if (setting.p_value) text += chance_in_words(*setting.p_value);
   return text;
 }
 
-// Where attacks were cut off or did not settle, more may be there than they found.
+// Attacks that were cut off or did not converge may have missed images.
 std::string doubt_in_words(const std::vector<ComparisonRun>& runs) {
   const auto open = std::count_if(runs.begin(), runs.end(),
                                   [](const ComparisonRun& run) { return run.status == Status::inconclusive; });
   if (open == 0) return "";
   const std::string which = runs.size() == 1 ? "the audit" : fmt::format("{} of {} audits", open, runs.size());
-  return fmt::format("; {} ended inconclusive, so that more may leak than was found", which);
+  return fmt::format("; {} ended inconclusive, so more may leak than was found", which);
 }
 
 std::string in_words(const ComparisonSetting& setting, const ComparisonSetting* undefended) {
   if (!setting.test_accuracy && !setting.reconstructed) {
-    return setting.runs.empty() ? "No run of this setting is there."
+    return setting.runs.empty() ? "No run of this setting exists."
                                 : fmt::format("Not measured: {}", setting.runs.front().reason);
   }
-  std::string text = setting.test_accuracy
-                         ? fmt::format("Right on {} of images that it never saw", percent(*setting.test_accuracy))
-                         : std::string("Its accuracy on other images is not known");
+  std::string text = setting.test_accuracy ? fmt::format("Test accuracy {}", percent(*setting.test_accuracy))
+                                           : std::string("The test accuracy was not measured");
   if (undefended != nullptr && undefended != &setting && undefended->test_accuracy && setting.test_accuracy) {
     text += fmt::format(" (undefended {})", percent(*undefended->test_accuracy));
   }
   text += "; " + leakage_in_words(setting, undefended);
   if (setting.membership_auc) {
-    text += fmt::format("; the best of the attacks tells a training image from another in {} of pairs",
+    text += fmt::format("; the best attack picks the training image in {} of pairs of a training and a control image",
                         percent(*setting.membership_auc));
-    if (setting.membership_p_value) {
-      text += *setting.membership_p_value > significant
-                  ? fmt::format(", which chance explains (p = {:.2g})", *setting.membership_p_value)
-                  : fmt::format(" (p = {:.1g})", *setting.membership_p_value);
-    }
+    if (setting.membership_p_value) text += chance_in_words(*setting.membership_p_value);
   }
   return text + doubt_in_words(setting.runs) + ".";
 }
 
+Json to_json(const BestMembership& membership) {
+  Json document = {{"attack", membership.attack}};
+  json::add_figures(document, membership, best_membership_figures);
+  return document;
+}
+
 Json to_json(const ComparisonRun& run) {
-  return {{"seed", run.seed},
-          {"folder", run.folder},
-          {"status", name_of(run.status)},
-          {"reason", json::utf8(run.reason)},
-          {"train_accuracy", json::number(run.train_accuracy)},
-          {"test_accuracy", json::number(run.test_accuracy)},
-          {"test_samples", run.test_samples},
-          {"attack", run.attack},
-          {"reconstructed", json::or_null(run.reconstructed)},
-          {"control", json::or_null(run.control)},
-          {"confirmed", json::or_null(run.confirmed)},
-          {"p_value", json::number(run.p_value)},
-          {"membership",
-           {{"attack", run.membership_attack},
-            {"auc", json::number(run.membership_auc)},
-            {"tpr_at_fpr_0_01", json::number(run.membership_tpr_at_fpr_0_01)}}},
-          {"defense", run.defense}};
+  Json document = {
+      {"seed", run.seed}, {"folder", run.folder}, {"status", name_of(run.status)}, {"reason", json::utf8(run.reason)}};
+  json::add_figures(document, run, run_utility_figures);
+  document["test_samples"] = run.test_samples;
+  document["attack"] = run.attack;
+  document["reconstructed"] = json::or_null(run.reconstructed);
+  document["control"] = json::or_null(run.control);
+  document["confirmed"] = json::or_null(run.confirmed);
+  json::add_figures(document, run, run_leakage_figures);
+  document["membership"] = to_json(run.membership);
+  document["defense"] = run.defense;
+  return document;
 }
 
 Json to_json(const SupportPicture& picture) {
@@ -171,41 +169,38 @@ Json to_json(const ComparisonSetting& setting) {
   if (setting.test_accuracy_low && setting.test_accuracy_high) {
     interval = {*setting.test_accuracy_low, *setting.test_accuracy_high};
   }
-  return {{"name", json::utf8(setting.name)},
-          {"defense", setting.defense},
-          {"description", setting.description},
-          {"limits", setting.limits},
-          {"options", setting.options},
-          {"test_accuracy", {{"mean", json::number(setting.test_accuracy)}, {"ci95", interval}}},
-          {"reconstructed", json::or_null(setting.reconstructed)},
-          {"control", json::or_null(setting.control)},
-          {"p_value", json::number(setting.p_value)},
-          {"membership_auc", json::number(setting.membership_auc)},
-          {"membership_p_value", json::number(setting.membership_p_value)},
-          {"on_front", setting.on_front},
-          {"sentence", json::utf8(setting.sentence)},
-          {"runs", runs},
-          {"pictures", pictures}};
+  Json document = {{"name", json::utf8(setting.name)},
+                   {"defense", setting.defense},
+                   {"description", setting.description},
+                   {"limits", setting.limits},
+                   {"options", setting.options},
+                   {"test_accuracy", {{"mean", json::number(setting.test_accuracy)}, {"ci95", interval}}},
+                   {"reconstructed", json::or_null(setting.reconstructed)},
+                   {"control", json::or_null(setting.control)}};
+  json::add_figures(document, setting, setting_figures);
+  document["on_front"] = setting.on_front;
+  document["sentence"] = json::utf8(setting.sentence);
+  document["runs"] = std::move(runs);
+  document["pictures"] = std::move(pictures);
+  return document;
 }
 
 ComparisonRun read_run(const json::Reader& in) {
   ComparisonRun run;
   run.seed = in["seed"].whole();
   run.folder = in["folder"].text();
-  run.status = in["status"].one_of(json::statuses);
+  run.status = in["status"].one_of(status_names);
   run.reason = in["reason"].text_or_empty();
-  run.train_accuracy = in["train_accuracy"].fraction_or_null();
-  run.test_accuracy = in["test_accuracy"].fraction_or_null();
+  json::read_figures(in, run, run_utility_figures);
   run.test_samples = in["test_samples"].whole();
   run.attack = in["attack"].text_or_empty();
   run.reconstructed = json::read_rate(in["reconstructed"]);
   run.control = json::read_rate(in["control"]);
   run.confirmed = json::read_confirmed(in["confirmed"]);
-  run.p_value = in["p_value"].fraction_or_null();
+  json::read_figures(in, run, run_leakage_figures);
   const auto membership = in["membership"];
-  run.membership_attack = membership["attack"].text_or_empty();
-  run.membership_auc = membership["auc"].fraction_or_null();
-  run.membership_tpr_at_fpr_0_01 = membership["tpr_at_fpr_0_01"].fraction_or_null();
+  run.membership.attack = membership["attack"].text_or_empty();
+  json::read_figures(membership, run.membership, best_membership_figures);
   run.defense = in["defense"].object_or_empty();
   return run;
 }
@@ -226,13 +221,11 @@ ComparisonSetting read_setting(const json::Reader& in) {
   }
   setting.reconstructed = json::read_rate(in["reconstructed"]);
   setting.control = json::read_rate(in["control"]);
-  setting.p_value = in["p_value"].fraction_or_null();
-  setting.membership_auc = in["membership_auc"].fraction_or_null();
-  setting.membership_p_value = in["membership_p_value"].fraction_or_null();
+  json::read_figures(in, setting, setting_figures);
   setting.on_front = in["on_front"].boolean();
   setting.sentence = in["sentence"].text_or_empty();
-  for (const auto& run : in["runs"].list()) setting.runs.push_back(read_run(run));
-  for (const auto& picture : in["pictures"].list()) {
+  for (const auto& run : in["runs"].list_or_empty()) setting.runs.push_back(read_run(run));
+  for (const auto& picture : in["pictures"].list_or_empty()) {
     setting.pictures.push_back({picture["support_png"].text(), picture["nearest_png"].text(),
                                 picture["nearest"].whole(), picture["relative_distance"].real()});
   }
@@ -290,8 +283,8 @@ DefenseComparison comparison_from_json(const Json& document, const std::string& 
   comparison.tool = json::read_tool(in["tool"]);
   comparison.data = json::read_data(in["data"]);
   comparison.architecture = in["architecture"].text();
-  for (const auto& seed : in["seeds"].list()) comparison.seeds.push_back(seed.whole());
-  for (const auto& setting : in["settings"].list()) comparison.settings.push_back(read_setting(setting));
+  for (const auto& seed : in["seeds"].list_or_empty()) comparison.seeds.push_back(seed.whole());
+  for (const auto& setting : in["settings"].list_or_empty()) comparison.settings.push_back(read_setting(setting));
   comparison.limitations = json::read_texts(in["limitations"]);
   comparison.timing = in["timing"].object_or_empty();
   return comparison;

@@ -10,25 +10,46 @@
 
 namespace afterimage {
 
+// The attack that tells training images from others best.
+struct BestMembership {
+  std::string attack;
+  Number auc, tpr_at_fpr_0_01;
+};
+inline constexpr auto best_membership_figures = std::to_array<Figure<BestMembership>>({
+    {"auc", &BestMembership::auc, Unit::probability, "Membership AUC",
+     "of the attack that does best; 0.5: guessing, 1: training images are always told from others"},
+    {"tpr_at_fpr_0_01", &BestMembership::tpr_at_fpr_0_01, Unit::fraction, "True positives at 1 % false positives",
+     "share of the training images that this attack finds while 1 of 100 control images is taken for one"},
+});
+
 // One network: a setting trained and audited with one seed.
 struct ComparisonRun {
   std::int64_t seed = 0;
   std::string folder;  // below the comparison's own: run/ and report/ lie in it
   Status status = Status::ok;
   std::string reason;                    // why it failed, or is inconclusive
-  Number train_accuracy, test_accuracy;  // on the original training images; on images that were never trained on
+  Number train_accuracy, test_accuracy;  // on the original training images; on images that were not trained on
   std::int64_t test_samples = 0;
-  std::string attack;  // that reconstructed most
+  std::string attack;  // the one that reconstructed most
   std::optional<Rate> reconstructed, control;
   std::optional<Confirmed> confirmed;
   Number p_value;
-  std::int64_t reconstruction_attacks = 0;  // that made images
-  std::string membership_attack;            // that tells members from others best
-  Number membership_auc, membership_tpr_at_fpr_0_01;
-  std::int64_t membership_attacks = 0;  // that measured it
+  std::int64_t reconstruction_attacks = 0;  // attacks that made images
+  BestMembership membership;
+  std::int64_t membership_attacks = 0;  // attacks that measured membership
   std::int64_t training_images = 0, control_images = 0;
   Json defense = Json::object();  // what the defence measured of itself, e.g. the privacy that was spent
 };
+inline constexpr auto run_utility_figures = std::to_array<Figure<ComparisonRun>>({
+    {"train_accuracy", &ComparisonRun::train_accuracy, Unit::fraction, "Training accuracy",
+     "on the original training images"},
+    {"test_accuracy", &ComparisonRun::test_accuracy, Unit::fraction, "Test accuracy",
+     "on images that were not trained on"},
+});
+inline constexpr auto run_leakage_figures = std::to_array<Figure<ComparisonRun>>({
+    {"p_value", &ComparisonRun::p_value, Unit::probability, "p-value",
+     "probability that chance alone reconstructs as many (Fisher's exact test)"},
+});
 
 // A distilled image beside the training image that it is nearest to.
 struct SupportPicture {
@@ -42,20 +63,28 @@ struct ComparisonSetting {
   Json options = Json::object();
   std::vector<ComparisonRun> runs;
   std::vector<SupportPicture> pictures;  // of the first seed
-  // Over all runs that are there; see summarize().
+  // Over all runs; see summarize().
   Number test_accuracy, test_accuracy_low, test_accuracy_high;  // mean and 95 % interval
   std::optional<Rate> reconstructed, control;                   // counts added up over seeds
   // Of those counts, by Fisher's exact test; of the mean AUC, by Mann and Whitney's. Each run shows the best of its
-  // attacks, so each is times the ways in which these could have been chosen (Bonferroni): attacks to the power of
+  // attacks, so each p-value is multiplied by the number of ways to choose them (Bonferroni): attacks to the power of
   // runs.
   Number p_value;
   Number membership_auc;  // mean
   Number membership_p_value;
-  // No other setting is at least as accurate and leaks no more, and better in one of both. One whose audits did not all
-  // settle beats none: what it leaks is only known from below.
+  // On the Pareto front: no other setting is at least as accurate, leaks no more, and is better in one of the two. A
+  // setting with an inconclusive audit dominates none: its leakage is only known from below.
   bool on_front = false;
   std::string sentence;  // all of that in plain words
 };
+inline constexpr auto setting_figures = std::to_array<Figure<ComparisonSetting>>({
+    {"p_value", &ComparisonSetting::p_value, Unit::probability, "p-value",
+     "of the counts over all seeds (Fisher's exact test), corrected for the choice of the best attack"},
+    {"membership_auc", &ComparisonSetting::membership_auc, Unit::probability, "Membership AUC",
+     "mean over the seeds of the best attack's"},
+    {"membership_p_value", &ComparisonSetting::membership_p_value, Unit::probability, "p-value of the membership AUC",
+     "Mann and Whitney's test of that mean, corrected for the choice of the best attack"},
+});
 
 struct DefenseComparison {
   Tool tool;
@@ -67,19 +96,19 @@ struct DefenseComparison {
   Json timing = Json::object();
 };
 
-// Every run was audited to the end; else what came back is a lower bound of what leaks.
+// Whether no audit was inconclusive or failed; otherwise the count of reconstructed images is a lower bound.
 bool settled(const ComparisonSetting& setting);
 
-// Fills what settings say over all their runs. The interval of the accuracy is Student's t over seeds, or with one seed
-// Clopper-Pearson's over test images.
+// Fills the fields of settings that cover all their runs. The interval of the accuracy is Student's t over seeds, or
+// with one seed Clopper-Pearson's over test images.
 void summarize(DefenseComparison& comparison);
 
 constexpr const char* comparison_schema = "afterimage.comparison/1";
 
 Json to_json(const DefenseComparison& comparison);
-// `name` is the file that error messages speak of. What only summarize() needs is not in the document and stays at its
-// defaults. Throws InputError when the document is not a comparison of this major version or a field has the wrong
-// type; unknown fields are ignored.
+// `name` is the file that error messages name. Fields that only summarize() needs are not in the document and keep
+// their defaults. Throws InputError when the document is not a comparison of this major version or a field has the
+// wrong type; unknown fields are ignored.
 DefenseComparison comparison_from_json(const Json& document, const std::string& name);
 // Text from files is escaped; the same comparison gives the same bytes.
 std::string render_html(const DefenseComparison& comparison);

@@ -11,7 +11,7 @@ using kainjow::mustache::data;
 using page::number, page::percent, page::row, page::rows, page::texts;
 
 std::string accuracy_text(const ComparisonSetting& setting) {
-  if (!setting.test_accuracy) return "not known";
+  if (!setting.test_accuracy) return "not measured";
   if (!setting.test_accuracy_low) return percent(setting.test_accuracy);
   return fmt::format("{} ({} to {})", percent(setting.test_accuracy), percent(setting.test_accuracy_low),
                      percent(setting.test_accuracy_high));
@@ -23,14 +23,14 @@ std::string count_text(const std::optional<Rate>& rate) {
   return rate ? fmt::format("{} of {}", rate->count, rate->of) : "none made";
 }
 
-std::string came_back_text(const ComparisonSetting& setting) {
+std::string reconstructed_text(const ComparisonSetting& setting) {
   const auto& rate = setting.reconstructed;
   if (!rate) return "none made";
   return fmt::format("{}{} of {} ({} to {})", settled(setting) ? "" : "at least ", rate->count, rate->of,
                      percent(rate->ci95_low), percent(rate->ci95_high));
 }
 
-std::string measured_text(const Json& defense) {
+std::string defense_text(const Json& defense) {
   std::string text;
   for (const auto& [name, value] : defense.items()) {
     if (!value.is_number() && !value.is_string()) continue;
@@ -45,15 +45,15 @@ data run_data(const ComparisonRun& run) {
   entry.set("seed", std::to_string(run.seed));
   entry.set("status", name_of(run.status));
   entry.set("folder", run.folder);
-  entry.set("accuracy", run.test_accuracy ? percent(run.test_accuracy) : "not known");
+  entry.set("accuracy", percent(run.test_accuracy));
   entry.set("reconstructed", count_text(run.reconstructed));
   entry.set("attack", run.attack);
-  entry.set("membership", number(run.membership_auc));
+  entry.set("membership", number(run.membership.auc));
   entry.set("has_reason", !run.reason.empty());
   entry.set("reason", run.reason);
-  const std::string measured = measured_text(run.defense);
-  entry.set("has_measured", !measured.empty());
-  entry.set("measured", measured);
+  const std::string by_defense = defense_text(run.defense);
+  entry.set("has_measured", !by_defense.empty());
+  entry.set("measured", by_defense);
   return entry;
 }
 
@@ -92,7 +92,7 @@ data setting_data(const ComparisonSetting& setting, std::size_t number_in_table)
   entry.set("sentence", setting.sentence);
   entry.set("on_front", setting.on_front);
   entry.set("accuracy", accuracy_text(setting));
-  entry.set("reconstructed", came_back_text(setting));
+  entry.set("reconstructed", reconstructed_text(setting));
   entry.set("control", count_text(setting.control));
   entry.set("p_value", p_text(setting.p_value));
   entry.set("membership", setting.membership_auc ? fmt::format("{} (p = {})", number(setting.membership_auc),
@@ -117,20 +117,20 @@ std::string in_plain_words(const DefenseComparison& comparison) {
     if (setting.on_front) front.push_back("\u201c" + setting.name + "\u201d");
   }
   const std::string text = fmt::format(
-      "{} settings, each trained on the same {} images and audited alike, leakage measured against these images. ",
+      "{} settings, each on the same {} training images and under the same audit; leakage is measured against these "
+      "images. ",
       comparison.settings.size(), comparison.data.samples);
-  if (front.empty()) return text + "No setting has both figures.";
-  return text + (front.size() == 1 ? fmt::format("No other beats {} in accuracy or in leakage.", front.front())
-                                   : fmt::format("No other beats these in both: {}.", fmt::join(front, ", ")));
+  if (front.empty()) return text + "No setting has both an accuracy and a measured leakage.";
+  return text +
+         fmt::format("On the Pareto front, where no other setting is better in one and as good in the other: {}.",
+                     fmt::join(front, ", "));
 }
 
 data facts_data(const DefenseComparison& comparison) {
   return rows({row("Data", comparison.data.source), row("Task", comparison.data.task),
                row("Training images", std::to_string(comparison.data.samples)),
                row("Architecture", comparison.architecture), row("Seeds", seeds_text(comparison)),
-               row("Tool", fmt::format("{} {} with LibTorch {} on {}, {} threads", comparison.tool.name,
-                                       comparison.tool.version, comparison.tool.libtorch, comparison.tool.device,
-                                       comparison.tool.threads))});
+               row("Tool", page::tool_text(comparison.tool))});
 }
 
 }  // namespace

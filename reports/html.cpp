@@ -13,73 +13,68 @@ namespace {
 
 using kainjow::mustache::data;
 using kainjow::mustache::partial;
-using page::number, page::percent, page::rate_text, page::row, page::rows, page::texts;
+using page::add_known_rows, page::add_rows, page::row, page::rows;
+using page::number, page::percent, page::rate_text, page::texts;
 
 constexpr std::size_t shown_pictures = 40;  // the rest is folded away
+constexpr double significant = 0.05;        // p-values below it
 
-std::string headline(Verdict verdict) {
+struct Heading {
+  const char *icon, *text;
+};
+
+Heading heading_of(Verdict verdict) {
   switch (verdict) {
     case Verdict::pass:
-      return "Passed: the policy is satisfied";
+      return {"\u2713", "Passed: the policy is satisfied"};
     case Verdict::fail:
-      return "Failed: the policy is violated";
+      return {"\u2715", "Failed: the policy is violated"};
     case Verdict::inconclusive:
-      return "Inconclusive: the audit cannot tell";
+      return {"?", "Inconclusive: the audit gives no clear result"};
     case Verdict::not_gated:
-      return "Measured, without a policy";
-  }
-  throw std::logic_error("unknown verdict");
-}
-
-const char* icon(Verdict verdict) {
-  switch (verdict) {
-    case Verdict::pass:
-      return "\u2713";
-    case Verdict::fail:
-      return "\u2715";
-    case Verdict::inconclusive:
-      return "?";
-    case Verdict::not_gated:
-      return "\u2022";
+      return {"\u2022", "Measured, without a policy"};
   }
   throw std::logic_error("unknown verdict");
 }
 
 std::string control_text(const Finding& finding) {
-  return finding.control ? fmt::format("{} of {} images", finding.control->count, finding.control->of)
-                         : "an unknown number of images";
+  return finding.control ? fmt::format("{} of {} control images", finding.control->count, finding.control->of)
+                         : "an unknown number of control images";
 }
 
 std::string in_plain_words(const Report& report) {
   std::string text;
   if (const Finding* best = best_reconstruction(report.findings)) {
     text = fmt::format(
-        "From the weights alone, {} of {} training images were reconstructed by the attack \u201c{}\u201d; by the "
-        "same measure {} that the network never saw were. ",
-        best->reconstructed->count, best->reconstructed->of, best->attack, control_text(*best));
+        "The attack \u201c{}\u201d reconstructed {} of {} training images from the weights alone; by the same measure "
+        "{}, which were not trained on, count as reconstructed. ",
+        best->attack, best->reconstructed->count, best->reconstructed->of, control_text(*best));
   } else {
     text = "No attack made images that could be compared with the training set. ";
   }
   if (const Finding* best = best_membership(report.findings)) {
     text += fmt::format(
-        "The attack \u201c{}\u201d tells a training image from another in {} of such pairs (50 % is guessing).",
+        "Given a training image and a control image, the attack \u201c{}\u201d picks the training image in {} of pairs "
+        "(50 % is guessing).",
         best->attack, percent(best->membership->auc));
   }
   return text;
 }
 
 std::string finding_in_plain_words(const Finding& finding) {
-  if (finding.status == Status::not_applicable)
-    return "This attack does not apply here, which says nothing about what others could find.";
+  if (finding.status == Status::not_applicable) {
+    return "This attack does not apply to this network, which says nothing about what other attacks can find.";
+  }
   if (finding.reconstructed) {
-    const bool beyond_chance = finding.p_value && *finding.p_value < 0.05;
-    return fmt::format("{} of {} training images came back recognisably, against {} from the control set{}.",
-                       finding.reconstructed->count, finding.reconstructed->of, control_text(finding),
-                       beyond_chance ? "; that is no accident" : "; that could be chance");
+    const bool beyond_chance = finding.p_value && *finding.p_value < significant;
+    return fmt::format("{} of {} training images were reconstructed, and {}: {}.", finding.reconstructed->count,
+                       finding.reconstructed->of, control_text(finding),
+                       beyond_chance ? "more than chance explains" : "no more than chance explains");
   }
   if (finding.membership) {
     return fmt::format(
-        "This attack makes no pictures; it says of an image whether it was trained on, and is right in {} of pairs.",
+        "This attack makes no images. Given a training image and a control image, it picks the training image in {} of "
+        "pairs.",
         percent(finding.membership->auc));
   }
   return "";
@@ -105,38 +100,21 @@ std::vector<data> figures_of(const Finding& finding) {
   std::vector<data> figures;
   if (finding.reconstructed) {
     figures.push_back(
-        row("Reconstructed", rate_text(*finding.reconstructed), "training images that came back; lower is better"));
+        row("Reconstructed", rate_text(*finding.reconstructed), "training images reconstructed; lower is better"));
     figures.push_back(row("Control", finding.control ? rate_text(*finding.control) : "not known",
-                          "the same measure on images never trained on: what chance gives"));
-    figures.push_back(
-        row("p-value", number(finding.p_value), "how likely chance alone would do as well (Fisher's exact test)"));
-    figures.push_back(row("Threshold", number(finding.threshold),
-                          "relative L2 distance under which an image counts, from half of the control set"));
-    figures.push_back(row("Mean relative distance", number(finding.mean_relative_distance),
-                          "0: exact, 1: as far as an empty picture"));
-    figures.push_back(
-        row("Mean SSIM", number(finding.mean_ssim), "structural similarity: 1 is the same picture, 0 unrelated"));
+                          "the same measure on images that were not trained on: what chance gives"));
+    add_rows(figures, finding, score_figures);
   }
   if (finding.confirmed) {
-    figures.push_back(row("Sure without the data",
-                          fmt::format("{}, of which {} right", finding.confirmed->count, finding.confirmed->right),
-                          "images that the attack itself was sure of, without having seen the training set"));
+    figures.push_back(row("Confirmed",
+                          fmt::format("{}, of which {} are right", finding.confirmed->count, finding.confirmed->right),
+                          "images that the attack confirmed by itself, without the training set"));
   }
-  if (finding.membership) {
-    const Membership& membership = *finding.membership;
-    figures.push_back(
-        row("Membership AUC", number(membership.auc), "0.5: guessing, 1: members are always told from others"));
-    figures.push_back(row("Found at 1 % false alarms", percent(membership.tpr_at_fpr_0_01),
-                          "members found while 1 of 100 others is accused"));
-    figures.push_back(row("Found at 0.1 % false alarms", percent(membership.tpr_at_fpr_0_001),
-                          "members found while 1 of 1000 others is accused; takes 1000 control images"));
-    figures.push_back(
-        row("Advantage", number(membership.advantage), "true less false positives at the best threshold"));
+  if (finding.complete) {
+    figures.push_back(row("Complete", "yes", "as many images are confirmed as the weights show: no others are left"));
   }
-  if (finding.relative_loss) {
-    figures.push_back(row("Unexplained", percent(*finding.relative_loss),
-                          "share of the weights' change that the candidates leave unexplained"));
-  }
+  if (finding.membership) add_rows(figures, *finding.membership, membership_figures);
+  add_known_rows(figures, finding, search_figures);
   if (finding.iterations > 0) figures.push_back(row("Steps", std::to_string(finding.iterations), "of the search"));
   for (const auto& [name, value] : finding.evidence.items()) {
     if (!value.empty()) figures.push_back(row(as_words(name), evidence_text(value), "measured by the attack itself"));
@@ -198,32 +176,18 @@ data rules_data(const Report& report) {
   return all;
 }
 
-data deviation_data(const Deviation& d) {
-  return rows(
-      {row("Kernel distance", number(d.kernel_distance),
-           "0: the tangent kernel did not move in training, 1: it has nothing in common; small means that tangent "
-           "attacks see well"),
-       row("Start to infinite width", number(d.initial_to_infinite), "kernel at the start against the analytic one"),
-       row("End to infinite width", number(d.final_to_infinite), "kernel after training against the analytic one"),
-       row("Linearization error", number(d.linearization_error),
-           "how far outputs on training images are from the linearized network's"),
-       row("Linearization error, control", number(d.linearization_error_control),
-           "the same on images never trained on"),
-       row("Parameter change", number(d.relative_parameter_change), "norm of the change over the norm of the start"),
-       row("Residual at the truth", number(d.residual_at_truth),
-           "share of the change that even the true images leave unexplained, tangents at both ends: bounds the attack"),
-       row("Residual, trained end", number(d.residual_at_truth_final),
-           "the same with tangents at the trained weights alone"),
-       row("Parameters per unknown", number(d.parameters_per_unknown),
-           "parameters over pixels times images; above 1 the weights can hold every pixel")});
+data deviation_data(const Deviation& deviation) {
+  std::vector<data> figures;
+  add_rows(figures, deviation, deviation_figures);
+  return rows(figures);
 }
 
 const char* meaning_of(const std::string& predictor) {
-  if (predictor == "dual_coefficient") return "how much of the change of the weights the image accounts for";
-  if (predictor == "margin") return "how far on the right side of the decision the network puts it";
+  if (predictor == "dual_coefficient") return "how much of the weights' change the image accounts for";
+  if (predictor == "margin") return "how clearly the network classifies it as its label says";
   if (predictor == "active_bounds") return "how many of its pixels are black or white";
-  if (predictor == "nearest_neighbour") return "how far it is from the most similar other training image";
-  if (predictor == "loss") return "how badly the network fits it after training";
+  if (predictor == "nearest_neighbour") return "relative L2 distance to the most similar other training image";
+  if (predictor == "loss") return "its training loss after training";
   return "";
 }
 
@@ -251,14 +215,8 @@ data facts_data(const Report& report) {
       row("Task", report.data.task),
       row("Training images", std::to_string(report.data.samples)),
       row("Control images", fmt::format("{} from {}", report.data.control_samples, report.data.control_source))};
-  if (report.training) {
-    facts.push_back(row("Final loss", number(report.training->final_loss)));
-    facts.push_back(row("Accuracy on training images", number(report.training->train_accuracy)));
-    facts.push_back(row("Accuracy on other images", number(report.training->test_accuracy)));
-  }
-  facts.push_back(row(
-      "Tool", fmt::format("{} {} with LibTorch {} on {}, {} threads, seed {}", report.tool.name, report.tool.version,
-                          report.tool.libtorch, report.tool.device, report.tool.threads, report.tool.seed)));
+  if (report.training) add_rows(facts, *report.training, training_figures);
+  facts.push_back(row("Tool", fmt::format("{}, seed {}", page::tool_text(report.tool), report.tool.seed)));
   return rows(facts);
 }
 
@@ -278,10 +236,11 @@ data inputs_data(const Report& report) {
 }  // namespace
 
 std::string render_html(const Report& report) {
+  const Heading heading = heading_of(report.verdict);
   data view;
   view.set("verdict", name_of(report.verdict));
-  view.set("headline", headline(report.verdict));
-  view.set("icon", icon(report.verdict));
+  view.set("headline", heading.text);
+  view.set("icon", heading.icon);
   view.set("plain", in_plain_words(report));
   view.set("has_rules", report.gate.has_value());
   view.set("rules", rules_data(report));
@@ -303,7 +262,7 @@ std::string render_html(const Report& report) {
   view.set("limitations", texts(report.limitations));
   view.set("command", report.tool.command);
   view.set("picture", partial([] { return std::string(page_file("picture.html")); }));
-  return page::render(view, headline(report.verdict), "report.html", "script.js", to_json(report));
+  return page::render(view, heading.text, "report.html", "script.js", to_json(report));
 }
 
 }  // namespace afterimage

@@ -6,6 +6,12 @@ namespace afterimage::json {
 
 Json number(const Number& value) { return value && std::isfinite(*value) ? Json(*value) : Json(nullptr); }
 
+Json numbers(const std::vector<double>& values) {
+  Json list = Json::array();
+  for (const double value : values) list.push_back(number(value));
+  return list;
+}
+
 std::string utf8(const std::string& text) {
   return Json::parse(Json(text).dump(-1, ' ', false, Json::error_handler_t::replace)).get<std::string>();
 }
@@ -19,11 +25,10 @@ Json to_json(const Confirmed& confirmed) { return {{"count", confirmed.count}, {
 Json to_json(const Membership& membership) {
   Json roc = Json::array();
   for (const auto& [fpr, tpr] : membership.roc) roc.push_back({fpr, tpr});
-  return {{"auc", membership.auc},
-          {"tpr_at_fpr_0_01", number(membership.tpr_at_fpr_0_01)},
-          {"tpr_at_fpr_0_001", number(membership.tpr_at_fpr_0_001)},
-          {"advantage", membership.advantage},
-          {"roc", roc}};
+  Json document;
+  add_figures(document, membership, membership_figures);
+  document["roc"] = std::move(roc);
+  return document;
 }
 
 Json to_json(const Tool& tool) {
@@ -38,6 +43,58 @@ Json to_json(const DataFacts& data) {
           {"dimension", data.dimension},
           {"control_samples", data.control_samples},
           {"control_source", utf8(data.control_source)}};
+}
+
+std::optional<Rate> read_rate(const Reader& in) {
+  if (in.is_null()) return std::nullopt;
+  const auto [low, high] = in["ci95"].two();
+  const Rate rate{in["count"].whole(), in["of"].whole(), in["rate"].real(), low, high};
+  if (rate.count < 0 || rate.of < 1 || rate.count > rate.of) in.fail("has to count from 0 up to all images");
+  const double expected = static_cast<double>(rate.count) / static_cast<double>(rate.of);
+  if (std::abs(rate.rate - expected) > 1e-9) in["rate"].fail("has to be count divided by of");
+  if (!(0 <= low && low <= rate.rate && rate.rate <= high && high <= 1)) in["ci95"].fail("has to enclose the rate");
+  return rate;
+}
+
+std::optional<Confirmed> read_confirmed(const Reader& in) {
+  if (in.is_null()) return std::nullopt;
+  return Confirmed{in["count"].whole(), in["right"].whole()};
+}
+
+std::optional<Membership> read_membership(const Reader& in) {
+  if (in.is_null()) return std::nullopt;
+  Membership membership;
+  read_figures(in, membership, membership_figures);
+  for (const auto& corner : in["roc"].list_or_empty()) membership.roc.push_back(corner.two());
+  return membership;
+}
+
+Tool read_tool(const Reader& in) {
+  return {in["name"].text(),
+          in["version"].text(),
+          in["libtorch"].text(),
+          in["device"].text(),
+          static_cast<int>(in["threads"].whole()),
+          in["seed"].whole(),
+          in["command"].text()};
+}
+
+DataFacts read_data(const Reader& in) {
+  return {in["source"].text(),           in["task"].text(),
+          in["samples"].whole(),         in["dimension"].whole(),
+          in["control_samples"].whole(), in["control_source"].text_or_empty()};
+}
+
+std::vector<std::string> read_texts(const Reader& in) {
+  std::vector<std::string> texts;
+  for (const auto& item : in.list_or_empty()) texts.push_back(item.text());
+  return texts;
+}
+
+std::vector<double> read_numbers(const Reader& in) {
+  std::vector<double> values;
+  for (const auto& item : in.list_or_empty()) values.push_back(item.real_or_null().value_or(std::nan("")));
+  return values;
 }
 
 }  // namespace afterimage::json

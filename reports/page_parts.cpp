@@ -7,9 +7,11 @@
 
 namespace afterimage::page {
 
-std::string number(const Number& value) { return value ? fmt::format("{:.4g}", *value) : "not known"; }
+std::string number(const Number& value) { return value ? fmt::format("{:.4g}", *value) : "not measured"; }
 std::string percent(double fraction) { return fmt::format("{:.1f} %", 100 * fraction); }
-std::string percent(const Number& fraction) { return fraction ? percent(*fraction) : "not measurable"; }
+std::string percent(const Number& fraction) { return fraction ? percent(*fraction) : "not measured"; }
+
+std::string measured(const Number& value, Unit unit) { return unit == Unit::fraction ? percent(value) : number(value); }
 
 std::string rate_text(const Rate& rate) {
   return fmt::format("{} of {} ({}; 95 % interval {} to {})", rate.count, rate.of, percent(rate.rate),
@@ -38,6 +40,11 @@ data texts(const std::vector<std::string>& lines) {
     all.push_back(entry);
   }
   return all;
+}
+
+std::string tool_text(const Tool& tool) {
+  return fmt::format("{} {} with LibTorch {} on {}, {} threads", tool.name, tool.version, tool.libtorch, tool.device,
+                     tool.threads);
 }
 
 std::string csp_hash(std::string_view script) {

@@ -1,4 +1,4 @@
-// What the pages share: numbers and rows as text, and scripts and data that a page can carry safely.
+// What the pages share: numbers and rows as text, and scripts and data that are safe inside a page.
 #pragma once
 
 #include <kainjow/mustache.hpp>
@@ -20,6 +20,23 @@ std::string rate_text(const Rate& rate);
 data row(const std::string& name, const std::string& value, const std::string& meaning = "");
 data rows(const std::vector<data>& entries);
 data texts(const std::vector<std::string>& lines);
+std::string tool_text(const Tool& tool);
+
+// Measured as its unit is shown: a percentage or a number.
+std::string measured(const Number& value, Unit unit);
+// A row for each figure; and for those alone that were measured.
+template <class Owner, class Figures>
+void add_rows(std::vector<data>& to, const Owner& owner, const Figures& figures) {
+  for (const auto& figure : figures) {
+    to.push_back(row(figure.name, measured(figure.of(owner), figure.unit), figure.meaning));
+  }
+}
+template <class Owner, class Figures>
+void add_known_rows(std::vector<data>& to, const Owner& owner, const Figures& figures) {
+  for (const auto& figure : figures) {
+    if (figure.of(owner)) to.push_back(row(figure.name, measured(figure.of(owner), figure.unit), figure.meaning));
+  }
+}
 
 // The SHA-256 of a script as a content security policy names it.
 std::string csp_hash(std::string_view script);
@@ -28,8 +45,8 @@ std::string content_policy(const std::vector<std::string_view>& scripts);
 // JSON that cannot end a script element or start a comment, whatever its strings hold.
 std::string inert_json(const Json& document);
 
-// A whole page: what all have around `body`, one of the page's files, which `script`, another, brings to life. It holds
-// the document that it shows.
+// A whole page: the parts that all pages share around `body`, with `script` (both are names of page files), and the
+// document that it shows, which the script reads.
 std::string render(data view, const std::string& title, std::string_view body, std::string_view script,
                    const Json& document);
 

@@ -2,18 +2,17 @@
 
 #include <fmt/format.h>
 
-#include <cmath>
+#include <algorithm>
 
 #include "models/foundations/error.h"
 #include "reports/json_parts.h"
-#include "reports/json_reader.h"
 
 namespace afterimage {
 namespace {
 
-using json::Names, json::name_in, json::Reader, json::statuses;
-using json::number, json::or_null, json::to_json, json::utf8;
-using json::read_confirmed, json::read_data, json::read_membership, json::read_rate, json::read_texts, json::read_tool;
+using json::add_figures, json::number, json::numbers, json::or_null, json::to_json, json::utf8;
+using json::Names, json::name_in, json::Reader;
+using json::read_figures, json::read_numbers, json::read_rate, json::read_texts;
 
 constexpr const char* schema = "afterimage.report/1";
 
@@ -24,34 +23,25 @@ const Names<Verdict> verdicts = {{Verdict::pass, "pass"},
 const Names<Outcome> outcomes = {
     {Outcome::pass, "pass"}, {Outcome::fail, "fail"}, {Outcome::inconclusive, "inconclusive"}};
 
-Json numbers(const std::vector<double>& values) {
-  Json list = Json::array();
-  for (const double value : values) list.push_back(number(value));
-  return list;
+Json to_json(const Sample& sample) {
+  Json document = {{"index", sample.index}, {"label", sample.label}};
+  add_figures(document, sample, sample_figures);
+  document["reconstructed"] = sample.reconstructed;
+  document["original_png"] = sample.original_png;
+  document["reconstruction_png"] = sample.reconstruction_png;
+  return document;
 }
 
-Json to_json(const Sample& sample) {
-  return {{"index", sample.index},
-          {"label", sample.label},
-          {"distance", number(sample.distance)},
-          {"relative_distance", number(sample.relative_distance)},
-          {"ssim", number(sample.ssim)},
-          {"coefficient", number(sample.coefficient)},
-          {"reconstructed", sample.reconstructed},
-          {"original_png", sample.original_png},
-          {"reconstruction_png", sample.reconstruction_png}};
+Json to_json(const Predictor& predictor) {
+  Json document = {{"name", predictor.name}};
+  add_figures(document, predictor, predictor_figures);
+  document["values"] = numbers(predictor.values);
+  return document;
 }
 
 Json to_json(const Exposure& exposure) {
   Json predictors = Json::array();
-  for (const auto& predictor : exposure.predictors) {
-    Json values = Json::array();
-    for (const double value : predictor.values) values.push_back(number(value));
-    predictors.push_back({{"name", predictor.name},
-                          {"spearman", number(predictor.spearman)},
-                          {"p_value", number(predictor.p_value)},
-                          {"values", values}});
-  }
+  for (const auto& predictor : exposure.predictors) predictors.push_back(to_json(predictor));
   return {{"attack", exposure.attack}, {"predictors", predictors}, {"reason", exposure.reason}};
 }
 
@@ -67,45 +57,42 @@ Json to_json(const Gate& gate) {
   return {{"policy", gate.policy}, {"rules", rules}};
 }
 
-Sample read_sample(const Reader& in) {
-  return {in["index"].whole(),
-          in["label"].text(),
-          in["distance"].real_or_null(),
-          in["relative_distance"].real_or_null(),
-          in["ssim"].real_or_null(),
-          in["coefficient"].real_or_null(),
-          in["reconstructed"].boolean(),
-          in["original_png"].text_or_empty(),
-          in["reconstruction_png"].text_or_empty()};
+Json to_json(const TrainingFacts& training) {
+  Json document;
+  add_figures(document, training, training_figures);
+  return document;
 }
 
-std::vector<double> read_numbers(const Reader& in) {
-  std::vector<double> values;
-  for (const auto& item : in.list()) values.push_back(item.real_or_null().value_or(std::nan("")));
-  return values;
+Sample read_sample(const Reader& in) {
+  Sample sample;
+  sample.index = in["index"].whole();
+  sample.label = in["label"].text();
+  read_figures(in, sample, sample_figures);
+  sample.reconstructed = in["reconstructed"].boolean();
+  sample.original_png = in["original_png"].text_or_empty();
+  sample.reconstruction_png = in["reconstruction_png"].text_or_empty();
+  return sample;
 }
 
 Finding read_finding(const Reader& in) {
+  constexpr const char* complete_before_0_2 = "all_found";  // evidence that is there where a finding is complete
   Finding finding;
   finding.attack = in["attack"].text();
-  finding.status = in["status"].one_of(statuses);
+  finding.status = in["status"].one_of(status_names);
   finding.reason = in["reason"].text_or_empty();
   finding.iterations = in["iterations"].whole();
-  finding.loss_initial = in["loss_initial"].real_or_null();
-  finding.loss_final = in["loss_final"].real_or_null();
-  finding.relative_loss = in["relative_loss"].real_or_null();
-  finding.reconstructed = read_rate(in.present("reconstructed"));
-  finding.control = read_rate(in.present("control"));
-  finding.confirmed = read_confirmed(in["confirmed"]);
-  finding.membership = read_membership(in.present("membership"));
-  finding.p_value = in["p_value"].real_or_null();
-  finding.mean_relative_distance = in["mean_relative_distance"].real_or_null();
-  finding.mean_ssim = in["mean_ssim"].real_or_null();
-  finding.threshold = in["threshold"].real_or_null();
+  read_figures(in, finding, search_figures);
+  finding.reconstructed = read_rate(in.required("reconstructed"));
+  finding.control = read_rate(in.required("control"));
+  finding.confirmed = json::read_confirmed(in["confirmed"]);
+  finding.membership = json::read_membership(in.required("membership"));
+  read_figures(in, finding, score_figures);
   finding.member_distances = read_numbers(in["member_distances"]);
   finding.control_distances = read_numbers(in["control_distances"]);
   finding.evidence = in["evidence"].object_or_empty();
-  for (const auto& sample : in["samples"].list()) finding.samples.push_back(read_sample(sample));
+  const auto complete = in.find("complete");
+  finding.complete = complete ? complete->boolean() : finding.evidence.contains(complete_before_0_2);
+  for (const auto& sample : in["samples"].list_or_empty()) finding.samples.push_back(read_sample(sample));
   return finding;
 }
 
@@ -115,35 +102,25 @@ ModelFacts read_model(const Reader& in) {
                    in["parameters"].whole(),
                    {},
                    in["outputs"].whole()};
-  for (const auto& size : in["input_shape"].list()) model.input_shape.push_back(size.whole());
+  for (const auto& size : in["input_shape"].list_or_empty()) model.input_shape.push_back(size.whole());
   return model;
-}
-
-Deviation read_deviation(const Reader& in) {
-  return {in["kernel_distance"].real_or_null(),
-          in["initial_to_infinite"].real_or_null(),
-          in["final_to_infinite"].real_or_null(),
-          in["linearization_error"].real_or_null(),
-          in["linearization_error_control"].real_or_null(),
-          in["relative_parameter_change"].real_or_null(),
-          in["residual_at_truth"].real_or_null(),
-          in["residual_at_truth_final"].real_or_null(),
-          in["parameters_per_unknown"].real_or_null(),
-          in["reason"].text_or_empty()};
 }
 
 Exposure read_exposure(const Reader& in) {
   Exposure exposure{in["attack"].text(), {}, in["reason"].text_or_empty()};
-  for (const auto& predictor : in["predictors"].list()) {
-    exposure.predictors.push_back({predictor["name"].text(), predictor["spearman"].real_or_null(),
-                                   predictor["p_value"].fraction_or_null(), read_numbers(predictor["values"])});
+  for (const auto& item : in["predictors"].list_or_empty()) {
+    Predictor predictor;
+    predictor.name = item["name"].text();
+    read_figures(item, predictor, predictor_figures);
+    predictor.values = read_numbers(item["values"]);
+    exposure.predictors.push_back(std::move(predictor));
   }
   return exposure;
 }
 
 Gate read_gate(const Reader& in) {
   Gate gate{in["policy"].raw(), {}};
-  for (const auto& rule : in["rules"].list()) {
+  for (const auto& rule : in["rules"].list_or_empty()) {
     gate.rules.push_back({rule["rule"].text(), rule["measured"].real_or_null(), rule["limit"].real_or_null(),
                           rule["outcome"].one_of(outcomes), rule["reason"].text_or_empty()});
   }
@@ -163,28 +140,32 @@ const Finding* best_membership(const std::vector<Finding>& findings) {
 std::string name_of(Verdict verdict) { return name_in(verdicts, verdict); }
 std::string name_of(Outcome outcome) { return name_in(outcomes, outcome); }
 
+Json to_json(const Deviation& deviation) {
+  Json document;
+  add_figures(document, deviation, deviation_figures);
+  document["reason"] = deviation.reason;
+  return document;
+}
+
 Json to_json(const Finding& finding) {
   Json samples = Json::array();
   for (const auto& sample : finding.samples) samples.push_back(to_json(sample));
-  return {{"attack", finding.attack},
-          {"status", name_of(finding.status)},
-          {"reason", utf8(finding.reason)},
-          {"iterations", finding.iterations},
-          {"loss_initial", number(finding.loss_initial)},
-          {"loss_final", number(finding.loss_final)},
-          {"relative_loss", number(finding.relative_loss)},
-          {"reconstructed", or_null(finding.reconstructed)},
-          {"control", or_null(finding.control)},
-          {"confirmed", or_null(finding.confirmed)},
-          {"membership", or_null(finding.membership)},
-          {"p_value", number(finding.p_value)},
-          {"mean_relative_distance", number(finding.mean_relative_distance)},
-          {"mean_ssim", number(finding.mean_ssim)},
-          {"threshold", number(finding.threshold)},
-          {"member_distances", numbers(finding.member_distances)},
-          {"control_distances", numbers(finding.control_distances)},
-          {"evidence", finding.evidence},
-          {"samples", samples}};
+  Json document = {{"attack", finding.attack},
+                   {"status", name_of(finding.status)},
+                   {"reason", utf8(finding.reason)},
+                   {"iterations", finding.iterations}};
+  add_figures(document, finding, search_figures);
+  document["reconstructed"] = or_null(finding.reconstructed);
+  document["control"] = or_null(finding.control);
+  document["confirmed"] = or_null(finding.confirmed);
+  document["complete"] = finding.complete;
+  document["membership"] = or_null(finding.membership);
+  add_figures(document, finding, score_figures);
+  document["member_distances"] = numbers(finding.member_distances);
+  document["control_distances"] = numbers(finding.control_distances);
+  document["evidence"] = finding.evidence;
+  document["samples"] = std::move(samples);
+  return document;
 }
 
 Json to_json(const Report& report) {
@@ -197,13 +178,6 @@ Json to_json(const Report& report) {
                       {"sha256", input.sha256}});
   }
   for (const auto& finding : report.findings) findings.push_back(to_json(finding));
-  const auto& deviation = report.deviation;
-  Json training = nullptr;
-  if (report.training) {
-    training = {{"final_loss", number(report.training->final_loss)},
-                {"train_accuracy", number(report.training->train_accuracy)},
-                {"test_accuracy", number(report.training->test_accuracy)}};
-  }
   return {
       {"schema", schema},
       {"tool", to_json(report.tool)},
@@ -217,18 +191,8 @@ Json to_json(const Report& report) {
         {"outputs", report.model.outputs}}},
       {"data", to_json(report.data)},
       {"threat_model", {{"knows", report.threat_model.knows}, {"does_not_know", report.threat_model.does_not_know}}},
-      {"training", training},
-      {"deviation",
-       {{"kernel_distance", number(deviation.kernel_distance)},
-        {"initial_to_infinite", number(deviation.initial_to_infinite)},
-        {"final_to_infinite", number(deviation.final_to_infinite)},
-        {"linearization_error", number(deviation.linearization_error)},
-        {"linearization_error_control", number(deviation.linearization_error_control)},
-        {"relative_parameter_change", number(deviation.relative_parameter_change)},
-        {"residual_at_truth", number(deviation.residual_at_truth)},
-        {"residual_at_truth_final", number(deviation.residual_at_truth_final)},
-        {"parameters_per_unknown", number(deviation.parameters_per_unknown)},
-        {"reason", deviation.reason}}},
+      {"training", report.training ? to_json(*report.training) : Json(nullptr)},
+      {"deviation", to_json(report.deviation)},
       {"findings", findings},
       {"exposure", report.exposure ? to_json(*report.exposure) : Json(nullptr)},
       {"gate", report.gate ? to_json(*report.gate) : Json(nullptr)},
@@ -256,23 +220,24 @@ Report report_from_json(const Json& document, const std::string& name) {
         fmt::format("{}: not a report that this version reads; its schema has to be \"{}\"", name, schema));
   }
   Report report;
-  report.tool = read_tool(in["tool"]);
+  report.tool = json::read_tool(in["tool"]);
   report.verdict = in["verdict"].one_of(verdicts);
-  for (const auto& input : in["inputs"].list_that_is_there()) {
+  for (const auto& input : in["inputs"].list()) {
     const auto bytes = input["bytes"].whole();
     if (bytes < 0) input["bytes"].fail("may not be negative");
     report.inputs.push_back({input["role"].text(), input["name"].text(), input["format"].text(),
                              static_cast<std::uint64_t>(bytes), input["sha256"].text()});
   }
   report.model = read_model(in["model"]);
-  report.data = read_data(in["data"]);
+  report.data = json::read_data(in["data"]);
   report.threat_model = {read_texts(in["threat_model"]["knows"]), read_texts(in["threat_model"]["does_not_know"])};
   if (const auto training = in["training"]; !training.is_null()) {
-    report.training = TrainingFacts{training["final_loss"].real_or_null(), training["train_accuracy"].real_or_null(),
-                                    training["test_accuracy"].real_or_null()};
+    read_figures(training, report.training.emplace(), training_figures);
   }
-  report.deviation = read_deviation(in["deviation"]);
-  for (const auto& finding : in["findings"].list_that_is_there()) {
+  const auto deviation = in["deviation"];
+  read_figures(deviation, report.deviation, deviation_figures);
+  report.deviation.reason = deviation["reason"].text_or_empty();
+  for (const auto& finding : in["findings"].list()) {
     report.findings.push_back(read_finding(finding));
     const std::string& attack = report.findings.back().attack;
     if (std::count_if(report.findings.begin(), report.findings.end(),

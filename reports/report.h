@@ -4,21 +4,33 @@
 // ever written. All rates are fractions.
 #pragma once
 
+#include <array>
 #include <cstdint>
-#include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
 #include <vector>
 
+#include "models/foundations/figure.h"
+#include "models/foundations/json.h"
 #include "models/foundations/statistics.h"
 #include "models/foundations/status.h"
+#include "models/tangent/deviation_figures.h"
 
 namespace afterimage {
 
-using Json = nlohmann::ordered_json;
-using Number = std::optional<double>;
-
-enum class Verdict { pass, fail, inconclusive, not_gated };
+// Three results stand in a report: how an attack ended (Status, models/foundations/status.h), how a rule of the policy
+// came out (Outcome), and what the whole audit says (Verdict).
+enum class Outcome {
+  pass,          // the measured value is within its limit
+  fail,          // it is above its limit
+  inconclusive,  // there is no such value, or it cannot be told from the limit
+};
+enum class Verdict {
+  pass,          // every rule passed, or was allowed to be inconclusive
+  fail,          // some rule failed, or was inconclusive where the policy treats that as failure
+  inconclusive,  // under a policy: some rule was, and the policy says so; without one: some attack was or failed
+  not_gated,     // measured without a policy
+};
 
 struct Tool {
   std::string name = "afterimage", version, libtorch, device = "cpu";
@@ -55,33 +67,47 @@ struct ThreatModel {
 struct TrainingFacts {
   Number final_loss, train_accuracy, test_accuracy;
 };
+inline constexpr auto training_figures = std::to_array<Figure<TrainingFacts>>({
+    {"final_loss", &TrainingFacts::final_loss, Unit::number, "Final loss", "on the training images"},
+    {"train_accuracy", &TrainingFacts::train_accuracy, Unit::fraction, "Training accuracy", "on the training images"},
+    {"test_accuracy", &TrainingFacts::test_accuracy, Unit::fraction, "Test accuracy",
+     "on images that were not trained on"},
+});
 
-struct Deviation {
-  Number kernel_distance, initial_to_infinite, final_to_infinite;
-  Number linearization_error, linearization_error_control;
-  Number relative_parameter_change;
-  Number residual_at_truth, residual_at_truth_final;  // tangents at both ends; at the trained end alone
-  Number parameters_per_unknown;
-  std::string reason;  // why any of the above is null
-};
-
-// What may say beforehand how exposed an image is, and how well it does.
+// A property of a training image that may predict how exposed it is, and how well it does so.
 struct Predictor {
   std::string name;
-  Number spearman, p_value;    // against exposure: minus the relative L2 from an image to its reconstruction
-  std::vector<double> values;  // one a training image
+  Number spearman, p_value;    // with the exposure: minus the relative L2 from an image to its reconstruction
+  std::vector<double> values;  // one for each training image
 };
+inline constexpr auto predictor_figures = std::to_array<Figure<Predictor>>({
+    {"spearman", &Predictor::spearman, Unit::number, "Correlation", "Spearman's rank correlation with the exposure"},
+    {"p_value", &Predictor::p_value, Unit::probability, "p-value", "two-sided, of that correlation"},
+});
 
 struct Exposure {
-  std::string attack;  // whose reconstructions are meant
+  std::string attack;  // the one whose reconstructions were compared
   std::vector<Predictor> predictors;
   std::string reason;  // why any of the above is null or missing
 };
 
+inline constexpr auto membership_figures = std::to_array<Figure<Membership>>({
+    {"auc", &Membership::auc, Unit::probability, "Membership AUC",
+     "how often a training image scores higher than a control image; 0.5: guessing, 1: always"},
+    {"tpr_at_fpr_0_01", &Membership::tpr_at_fpr_0_01, Unit::fraction, "True positives at 1 % false positives",
+     "share of the training images found while 1 of 100 control images is taken for one"},
+    {"tpr_at_fpr_0_001", &Membership::tpr_at_fpr_0_001, Unit::fraction, "True positives at 0.1 % false positives",
+     "share of the training images found while 1 of 1000 control images is taken for one; needs 1000 control images"},
+    {"advantage", &Membership::advantage, Unit::probability, "Membership advantage",
+     "true positive rate minus false positive rate at the best threshold"},
+});
+
+// Images that the attack confirmed by itself, without the training set, and how many of them are training images.
 struct Confirmed {
   std::int64_t count = 0, right = 0;
 };
 
+// A training image and the reconstruction that was matched with it.
 struct Sample {
   std::int64_t index = 0;  // row of the training set
   std::string label;
@@ -89,6 +115,14 @@ struct Sample {
   bool reconstructed = false;
   std::string original_png, reconstruction_png;  // base64, may be empty
 };
+inline constexpr auto sample_figures = std::to_array<Figure<Sample>>({
+    {"distance", &Sample::distance, Unit::number, "L2 distance", "from the training image to its reconstruction"},
+    {"relative_distance", &Sample::relative_distance, Unit::number, "Relative L2 distance",
+     "the same over the norm of the training image less the mean image"},
+    {"ssim", &Sample::ssim, Unit::number, "SSIM", "structural similarity: 1: the same picture, 0: unrelated"},
+    {"coefficient", &Sample::coefficient, Unit::number, "Coefficient",
+     "norm of the dual coefficients that the attack gives the reconstruction"},
+});
 
 struct Finding {
   std::string attack;
@@ -98,16 +132,32 @@ struct Finding {
   Number loss_initial, loss_final, relative_loss;
   std::optional<Rate> reconstructed, control;
   std::optional<Confirmed> confirmed;
+  bool complete = false;  // as many images are confirmed as the weights show: none is left for other attacks
   std::optional<Membership> membership;
-  Number p_value, mean_relative_distance, mean_ssim;
-  Number threshold;  // relative L2 under which an image counts as reconstructed
-  std::vector<double> member_distances,
-      control_distances;           // relative L2 to the nearest reconstruction; control: counted half
+  Number p_value, mean_relative_distance, mean_ssim, threshold;
+  // Relative L2 to the nearest reconstruction; of the control images, those of the half that is counted.
+  std::vector<double> member_distances, control_distances;
   Json evidence = Json::object();  // what the attack itself measured, e.g. rank and singular values
   std::vector<Sample> samples;     // most exposed first
 };
-
-enum class Outcome { pass, fail, inconclusive };
+// Of the attack's search.
+inline constexpr auto search_figures = std::to_array<Figure<Finding>>({
+    {"loss_initial", &Finding::loss_initial, Unit::number, "Loss at the start", "of the search"},
+    {"loss_final", &Finding::loss_final, Unit::number, "Loss at the end", "of the search"},
+    {"relative_loss", &Finding::relative_loss, Unit::number, "Relative loss",
+     "share of the weights' change that the candidates leave unexplained"},
+});
+// Of its reconstructions, compared with the training set and the control set.
+inline constexpr auto score_figures = std::to_array<Figure<Finding>>({
+    {"p_value", &Finding::p_value, Unit::probability, "p-value",
+     "probability that chance alone does as well (Fisher's exact test)"},
+    {"mean_relative_distance", &Finding::mean_relative_distance, Unit::number, "Mean relative L2 distance",
+     "from training images to their reconstructions; 0: exact, 1: as far as the mean image"},
+    {"mean_ssim", &Finding::mean_ssim, Unit::number, "Mean SSIM",
+     "structural similarity; 1: the same picture, 0: unrelated"},
+    {"threshold", &Finding::threshold, Unit::number, "Threshold",
+     "relative L2 distance below which an image counts as reconstructed, set by half of the control set"},
+});
 
 struct RuleResult {
   std::string rule;  // e.g. "max_reconstructed_rate" or "finite-width.max_reconstructed_rate"
@@ -141,16 +191,17 @@ struct Report {
 // made images.
 const Finding* best_reconstruction(const std::vector<Finding>& findings);
 
-// The finding that tells members from others best, the first of equals; null when no attack measured it.
+// The finding with the largest membership AUC, the first of equals; null when no attack measured it.
 const Finding* best_membership(const std::vector<Finding>& findings);
 
 std::string name_of(Verdict verdict);
 std::string name_of(Outcome outcome);
 
+Json to_json(const Deviation& deviation);
 Json to_json(const Finding& finding);
 Json to_json(const Report& report);
 
-// `name` is the file that error messages speak of. Throws InputError when the document is not a report of this major
+// `name` is the file that error messages name. Throws InputError when the document is not a report of this major
 // version or a field has the wrong type; unknown fields are ignored.
 Report report_from_json(const Json& document, const std::string& name);
 Finding finding_from_json(const Json& document, const std::string& name);

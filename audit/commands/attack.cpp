@@ -52,37 +52,36 @@ constexpr const char* infinite_group = "in place of RUN: a network of infinite w
 
 void add_infinite_options(CLI::App& command, InfiniteRequest& request) {
   const std::string group = infinite_group;
-  command.add_option("--data", request.data, "DATA that it learns; see train --help")->group(group);
-  command.add_option("--samples", request.samples, "images that it learns")->group(group);
+  command.add_option("--data", request.data, "DATA that it is trained on; see train --help")->group(group);
+  command.add_option("--samples", request.samples, "number of training images")->group(group);
   add_input_options(command, request.inputs, group);
   command.add_option("--depth", request.depth, "hidden layers (default 2)")->check(CLI::Range(1, 31))->group(group);
-  command
-      .add_option("--weight-variance", request.weight_variance, "of the weights at the start, times fan-in (default 2)")
+  command.add_option("--weight-variance", request.weight_variance, "of the initial weights, times fan-in (default 2)")
       ->check(positive_number())
       ->group(group);
-  command.add_option("--bias-variance", request.bias_variance, "of the biases at the start (default 0.1)")
+  command.add_option("--bias-variance", request.bias_variance, "of the initial biases (default 0.1)")
       ->check(nonnegative_number())
       ->group(group);
 }
 
-// What is attacked is a network that was trained or one of infinite width. Throws UsageError on an option of the one
-// that was given for the other, which would not hear it.
+// The network is a trained one or one of infinite width. Throws UsageError on an option of one kind given with the
+// other, where it has no effect.
 void require_one_subject(const CLI::App& command, bool infinite) {
   constexpr std::array<const char*, 5> of_both = {"NAME", "--task", "--control-samples", "--out", "--resume"};
   for (const CLI::Option* option : command.get_options([](const CLI::Option* o) { return o->count() > 0; })) {
     const std::string name = option->get_name();
     if (!infinite && option->get_group() == infinite_group) {
-      throw UsageError(name + ": says what a network of infinite width learned, which takes --data; leave it out");
+      throw UsageError(name + ": is an option of a network of infinite width, which takes --data; leave it out");
     }
     if (infinite && option->get_group() == "Options" && std::count(of_both.begin(), of_both.end(), name) == 0) {
-      throw UsageError(name + ": --data asks for a network of infinite width in place of it; leave one of them out");
+      throw UsageError(name + ": excludes --data, which stands for a network of infinite width; leave one of them out");
     }
   }
 }
 
 constexpr std::array<const char*, 3> results = {"reconstruction.npz", "contact-sheet.png", "result.json"};
 
-// What lies where an attack goes on is its own: what it left, or a result that it replaces. Throws UsageError.
+// Throws UsageError where the folder holds anything but what this attack left, or results that it replaces.
 void take_over(const std::filesystem::path& out, const Attack& attack) {
   const Leftovers leftovers(out);
   const std::filesystem::path state = leftovers.state_file(attack.name).filename(), claim = attack.name + ".npz";
@@ -91,15 +90,16 @@ void take_over(const std::filesystem::path& out, const Attack& attack) {
     const bool own = name == state || name == claim || is_half_written(entry.path()) ||
                      std::count(results.begin(), results.end(), name) == 1;
     if (!own) {
-      throw UsageError(fmt::format("--out {}: holds {}, which no interrupted {} left; give a new or empty folder",
-                                   out.string(), printable(name.string()), attack.name));
+      throw UsageError(
+          fmt::format("--out {}: holds {}, which an interrupted {} does not leave; give a new or empty folder",
+                      out.string(), printable(name.string()), attack.name));
     }
   }
   leftovers.clear_half_written();
   for (const char* result : results) std::filesystem::remove(out / result);
 }
 
-// One attack on one case, as files.
+// Runs the attack and writes its files.
 Finding attack_into(const std::filesystem::path& out, const ChosenAttack& chosen, const AuditInput& input,
                     const Options& options, const Context& context) {
   const OutputFolder folder(out, options.resume, longest_step);
@@ -117,15 +117,14 @@ Finding attack_into(const std::filesystem::path& out, const ChosenAttack& chosen
   return finding;
 }
 
-// What only a network of infinite width allows: its true dual coefficients are known, and are held against the claimed
-// ones.
+// For a network of infinite width the true dual coefficients are known, and compared with the claimed ones.
 Finding attack_infinite(const ChosenAttack& chosen, const Options& options, const Context& context) {
   if (!chosen.attack.works_without_weights) {
-    throw UsageError("--data: " + chosen.attack.name + " attacks weights; give RUN, or name infinite-width");
+    throw UsageError("--data: " + chosen.attack.name + " attacks weights; give RUN, or use infinite-width");
   }
   InfiniteRequest request = options.infinite;
   request.task = options.subject.files.task;
-  if (request.task.empty()) throw UsageError("--task: missing; name what the network learns, as in odd-even");
+  if (request.task.empty()) throw UsageError("--task: missing; name the task of the network, as in odd-even");
   const InfiniteInput drawn = infinite_input(request, options.subject.control.count, context.seed);
   Finding finding = attack_into(options.out, chosen, drawn.audit, options, context);
   finding.evidence["dual_coefficients"] = compare_coefficients(
@@ -148,14 +147,14 @@ void add_attack(CLI::App& app, Context& context, Action& action) {
   add_infinite_options(*command, options->infinite);
   command->add_option("--out", options->out,
                       "new or empty folder for reconstruction.npz, contact-sheet.png and result.json");
-  command->add_flag("--resume", options->resume, "go on where an interrupted attack on the same inputs stopped");
+  command->add_flag("--resume", options->resume, "continue an interrupted attack on the same inputs");
   add_attack_options(*command, options->given);
   command->callback([options, command, &context, &action] {
     if (options->name != "list") require_one_subject(*command, !options->infinite.data.empty());
     action = [options, &context] {
       if (options->name == "list") return list_attacks();
       const Attack& attack = attack_named(options->name);
-      require_heard(options->given, {attack.name});
+      require_used(options->given, {attack.name});
       const ChosenAttack chosen(attack, options->given);
       if (options->out.empty()) throw UsageError("--out: missing; name a new or empty folder");
       const Finding finding =

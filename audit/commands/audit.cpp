@@ -32,7 +32,7 @@ int print_forecast(const std::vector<Forecast>& forecasts) {
     bytes = std::max(bytes, forecast.bytes);
   }
   line("all, about", seconds, bytes);
-  fmt::print("Where an attack finds all images, those after it have nothing to do.\n");
+  fmt::print("Where an attack finds all images, those after it are skipped.\n");
   return done;
 }
 
@@ -48,28 +48,28 @@ void add_audit(CLI::App& app, Context& context, Action& action) {
   auto options = std::make_shared<Options>();
   CLI::App* command = app.add_subcommand(
       "audit",
-      "Attack a trained network and report how much of its training data it gives away.\n"
+      "Attack a trained network and report how much of its training data it leaks.\n"
       "  Example: afterimage audit runs/fashion --attacks span,finite-width --policy policy.json --out report");
   options->subject.add_to(*command);
   command->add_option("--out", options->out, "new or empty folder for the report")->required();
-  command->add_option("--attacks", options->attacks, "names with commas between them (default: all that there are)");
-  command->add_option("--policy", options->policy, "policy that the verdict and the exit code follow");
-  command->add_flag("--resume", options->request.resume, "go on where an interrupted audit of the same inputs stopped");
+  command->add_option("--attacks", options->attacks, "names separated by commas (default: all)");
+  command->add_option("--policy", options->policy, "policy that decides the verdict and the exit code");
+  command->add_flag("--resume", options->request.resume, "continue an interrupted audit of the same inputs");
   command
       ->add_option("--time-limit", options->request.time_limit,
-                   "seconds for all attacks together; those that are not done by then are inconclusive (default: none)")
+                   "seconds for all attacks together; those not done by then are inconclusive (default: none)")
       ->check(positive_number());
   command->add_option("--memory-limit", options->memory_limit,
-                      "as in 4GiB; attacks that would take more are not begun, and inconclusive (default: none)");
+                      "as in 4GiB; attacks that need more are not started, and inconclusive (default: none)");
   command->add_flag("--dry-run", options->dry_run,
-                    "say what each attack would take in time and memory, and write nothing");
+                    "print the time and memory that each attack needs, and write nothing");
   add_attack_options(*command, options->request.options);
   command->callback([options, &context, &action] {
     options->request.attacks = split(options->attacks);
-    // What is wrong in the options is said before anything is read.
+    // Wrong options are refused before anything is read.
     std::vector<std::string> names;
     for (const auto& chosen : attacks_of(options->request)) names.push_back(chosen.attack.name);
-    require_heard(options->request.options, names);
+    require_used(options->request.options, names);
     options->subject.validate();
     if (!options->memory_limit.empty()) {
       options->request.memory_limit = parse_bytes("--memory-limit", options->memory_limit);

@@ -69,10 +69,10 @@ void require_file_name(const std::string& option, const fs::path& path) {
     if (fs::is_directory(path)) refuse(option, path, "is a folder; name a file");
     if (!fs::is_regular_file(path)) refuse(option, path, "is not a regular file; name another");
   } else if (!is_taken(option, folder) || !fs::is_directory(folder)) {
-    refuse(option, path, fmt::format("there is no folder {}; make it first, or name another", folder.string()));
+    refuse(option, path, fmt::format("there is no folder {}; create it first, or name another", folder.string()));
   }
   require_writable(option, path, folder);
-  static_cast<void>(is_taken(option, temporary_name(path)));  // the longest name that is written under
+  static_cast<void>(is_taken(option, temporary_name(path)));  // the longest name that is written
 }
 
 void require_folder_name(const std::string& option, const fs::path& path) {

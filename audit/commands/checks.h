@@ -1,4 +1,4 @@
-// What the values of options have to be, checked before any work: for options that several commands have alike.
+// Checks of option values that several commands share, made before any work.
 #pragma once
 
 #include <CLI/CLI.hpp>
@@ -7,18 +7,17 @@
 
 namespace afterimage {
 
-// Real numbers, all finite. CLI11's own checks let NaN through, as it is neither below nor above any limit.
+// Finite real numbers. CLI11's own checks accept NaN, which is neither below nor above any limit.
 CLI::Validator positive_number();
 CLI::Validator nonnegative_number();
 CLI::Validator number_from(double low, double high);
 
-// Whether anything has that name already. Throws UsageError, with the option, where nothing can have it: it is too
-// long.
+// Whether such a file or folder exists. Throws UsageError, with the option, where the name is too long for a file.
 bool is_taken(const std::string& option, const std::filesystem::path& path);
 // Throws UsageError, with the option, unless a file can be written there, over another or into a folder that exists.
 void require_file_name(const std::string& option, const std::filesystem::path& path);
-// Throws UsageError, with the option, unless there is an empty folder that can be written to, or one can be made. Makes
-// nothing: what is refused later leaves nothing behind.
+// Throws UsageError, with the option, unless it is an empty folder that can be written to, or one can be created.
+// Creates nothing, so that a refusal later leaves nothing behind.
 void require_folder_name(const std::string& option, const std::filesystem::path& path);
 
 }  // namespace afterimage

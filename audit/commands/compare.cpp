@@ -13,8 +13,8 @@ namespace afterimage {
 
 namespace {
 
-// Throws UsageError where the program would not understand the words.
-void require_understood(std::vector<std::string> words, const std::string& what) {
+// Throws UsageError where the words are no valid command line.
+void require_valid(std::vector<std::string> words, const std::string& what) {
   Context context;
   Action action;
   CLI::App app;
@@ -22,7 +22,7 @@ void require_understood(std::vector<std::string> words, const std::string& what)
   std::reverse(words.begin(), words.end());
   try {
     app.parse(words);
-  } catch (const CLI::Success& help) {  // they ask for words, and not for a run
+  } catch (const CLI::Success& help) {  // --help or --version
     throw UsageError(fmt::format("{}: may not have --{}; leave it out", what,
                                  help.get_name() == "CallForVersion" ? "version" : "help"));
   } catch (const CLI::ParseError& error) {
@@ -32,8 +32,8 @@ void require_understood(std::vector<std::string> words, const std::string& what)
   }
 }
 
-// Every network was trained and audited, and at least one audit came to a result.
-bool says_something(const DefenseComparison& comparison) {
+// Whether every network was trained and audited, and at least one audit has a result.
+bool has_result(const DefenseComparison& comparison) {
   bool ok = false, failed = false;
   for (const auto& setting : comparison.settings) {
     for (const auto& run : setting.runs) {
@@ -46,9 +46,9 @@ bool says_something(const DefenseComparison& comparison) {
 
 void require_commands(const CompareSpec& spec, const std::string& file) {
   for (const auto& setting : spec.settings) {
-    require_understood(train_words(spec, setting, spec.seeds.front(), "out", 1), file + ": train");
+    require_valid(train_words(spec, setting, spec.seeds.front(), "out", 1), file + ": train");
   }
-  require_understood(audit_words(spec, spec.seeds.front(), "out", 1), file + ": audit");
+  require_valid(audit_words(spec, spec.seeds.front(), "out", 1), file + ": audit");
 }
 
 }  // namespace
@@ -59,18 +59,18 @@ void add_compare(CLI::App& app, Context& context, Action& action) {
     CompareRequest request;
   };
   auto options = std::make_shared<Options>();
-  CLI::App* command = app.add_subcommand("compare",
-                                         "Train and audit a network under several defence settings, and say what each "
-                                         "costs and stops.\n"
-                                         "  Example: afterimage compare spec.json --out comparison");
+  CLI::App* command =
+      app.add_subcommand("compare",
+                         "Train and audit a network under several defence settings: what does each cost, "
+                         "and what does it stop?\n"
+                         "  Example: afterimage compare spec.json --out comparison");
   command->add_option("SPEC", options->spec, "JSON: data, task, samples, architecture, settings, seeds; see README.md")
       ->required();
   command->add_option("--out", options->out, "new or empty folder")->required();
   command
-      ->add_option("--jobs", options->request.jobs, "networks at once, as memory allows (default: as many as threads)")
+      ->add_option("--jobs", options->request.jobs, "networks at once, as memory allows (default: number of threads)")
       ->check(CLI::Range(1, 1024));
-  command->add_flag("--resume", options->request.resume,
-                    "go on where an interrupted comparison of the same spec stopped");
+  command->add_flag("--resume", options->request.resume, "continue an interrupted comparison of the same spec");
   command->callback([options, &context, &action] {
     action = [options, &context] {
       CompareRequest& request = options->request;
@@ -79,7 +79,7 @@ void add_compare(CLI::App& app, Context& context, Action& action) {
       request.out = options->out;
       const DefenseComparison comparison = run_comparison(request, context);
       print_comparison(comparison, request.out);
-      return static_cast<int>(says_something(comparison) ? done : inconclusive);
+      return static_cast<int>(has_result(comparison) ? done : inconclusive);
     };
   });
 }

@@ -17,7 +17,7 @@
 namespace afterimage {
 namespace {
 
-// The network that was audited beside one that was trained on six distilled images in place of the twenty.
+// The audited network compared with one that was trained on distilled images instead.
 CompareRequest compared(const TrainRequest& train, bool full, std::int64_t seed, const std::filesystem::path& out) {
   const std::int64_t per_class = full ? 10 : 3;
   CompareRequest request;
@@ -38,11 +38,11 @@ CompareRequest compared(const TrainRequest& train, bool full, std::int64_t seed,
   return request;
 }
 
-constexpr const char* marker = ".afterimage-demo";  // says of which demo
+constexpr const char* marker = ".afterimage-demo";  // holds the demo's size and seed
 constexpr std::uint64_t longest_marker = 256;
 constexpr std::array<const char*, 4> demo_writes = {marker, "run", "report", "comparison"};
 
-// Marked as a demo's own, with nothing else in it.
+// Whether the folder has a demo's marker, and nothing that a demo does not write.
 bool is_of_demo(const std::filesystem::path& folder) {
   if (!std::filesystem::is_regular_file(folder / marker)) return false;
   return std::all_of(std::filesystem::directory_iterator(folder), std::filesystem::directory_iterator(),
@@ -67,7 +67,7 @@ void add_demo(CLI::App& app, Context& context, Action& action) {
   command->add_option("--out", options->out,
                       "new or empty folder (default out/demo; an earlier demo there is replaced)");
   command->add_flag("--full", options->full, "the paper's size: 100 images, width 1024");
-  command->add_flag("--resume", options->resume, "go on where an interrupted demo in the same folder stopped");
+  command->add_flag("--resume", options->resume, "continue an interrupted demo in the same folder");
   command->callback([options, &context, &action] {
     action = [options, &context] {
       const std::filesystem::path out(options->out);
@@ -79,7 +79,7 @@ void add_demo(CLI::App& app, Context& context, Action& action) {
             options->out));
       }
       const OutputFolder folder(out, is_there);
-      // Only what an earlier demo wrote is replaced, and only where nothing else lies beside it.
+      // Replaces an earlier demo, and only where the folder holds nothing else.
       if (is_there && !goes_on) {
         for (const char* written : demo_writes) std::filesystem::remove_all(out / written);
       }
@@ -90,7 +90,7 @@ void add_demo(CLI::App& app, Context& context, Action& action) {
       train.samples = options->full ? 100 : 20;
       train.architecture = options->full ? "mlp:1024,1024" : "mlp:512,512";
       train.out = out / "run";
-      // What training writes last; until then its folder is no run.
+      // Training writes this file last.
       if (!std::filesystem::exists(out / "run" / "model.json")) {
         std::filesystem::remove_all(train.out);
         train_run(train, context);

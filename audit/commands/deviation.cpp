@@ -17,11 +17,10 @@ void add_deviation(CLI::App& app, Context& context, Action& action) {
   };
   auto options = std::make_shared<Options>();
   CLI::App* command = app.add_subcommand("deviation",
-                                         "Measure how far training strayed from the neural tangent kernel.\n"
+                                         "Measure the deviation of training from the neural tangent kernel.\n"
                                          "  Example: afterimage deviation runs/fashion --out deviation");
   options->subject.add_to(*command);
-  command->add_option("--out", options->out,
-                      "new or empty folder for deviation.json; without it the figures are printed only");
+  command->add_option("--out", options->out, "new or empty folder for deviation.json (default: print only)");
   command->callback([options, &context, &action] {
     action = [options, &context] {
       AuditInput input = options->subject.load(context.seed);

@@ -24,7 +24,7 @@ struct DistillRequest {
   bool resume = false;
 };
 
-// Under their own names; the test accuracy of what is made depends on who trains on it, and is train's or compare's.
+// Under their own names. `train` and `compare` measure the test accuracy of networks that are trained on the result.
 void add_method_options(CLI::App& command, std::map<std::string, std::string>& given) {
   for (const auto& defense : all_defenses()) {
     if (defense.distills) add_declared(command, defense.options, defense.name, given);
@@ -33,7 +33,8 @@ void add_method_options(CLI::App& command, std::map<std::string, std::string>& g
 
 int distill(const DistillRequest& request, const Context& context) {
   if (!defense_named(request.method).distills) {
-    throw UsageError(fmt::format("METHOD {}: makes no data; it acts on training or on the weights", request.method));
+    throw UsageError(fmt::format("METHOD {}: makes no data but acts on training or on the weights; see attack list",
+                                 request.method));
   }
   const ConfiguredDefense method = choose_defense(request.method, request.options, "--").configured;
   const std::filesystem::path out(request.out);
@@ -74,14 +75,13 @@ void add_distill(CLI::App& app, Context& context, Action& action) {
   command->add_option("METHOD", request->method, "a defence that makes data; see attack list")->required();
   command->add_option("--data", request->data, std::string("DATA: ") + data_kinds)->required();
   command->add_option("--task", request->task, "odd-even, classes:A,B, groups:A,B|C,D or multiclass")->required();
-  command->add_option("--samples", request->samples, "training images that are distilled")->required();
+  command->add_option("--samples", request->samples, "number of training images to distil")->required();
   command->add_option("--architecture", request->architecture,
-                      "mlp:WIDTH,WIDTH,... of the network that will be trained on them (default mlp:1024,1024)");
+                      "mlp:WIDTH,WIDTH,... of the network to be trained on them (default mlp:1024,1024)");
   command->add_option("--parameterization", request->parameterization, "standard or ntk (default standard)");
   add_input_options(*command, request->inputs);
   command->add_option("--out", request->out, "new .npz file, which --data npz:FILE takes")->required();
-  command->add_flag("--resume", request->resume,
-                    "go on where an interrupted run with the same options and --out stopped");
+  command->add_flag("--resume", request->resume, "continue an interrupted run with the same options and --out");
   add_method_options(*command, request->options);
   command->callback(
       [request, &context, &action] { action = [request, &context] { return distill(*request, context); }; });

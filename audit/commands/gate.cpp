@@ -20,16 +20,16 @@ void add_gate(CLI::App& app, Context&, Action& action) {
   };
   auto options = std::make_shared<Options>();
   CLI::App* command = app.add_subcommand("gate",
-                                         "Apply a policy to a report that exists, for CI.\n"
+                                         "Apply a policy to an existing report, for CI.\n"
                                          "  Example: afterimage gate report/report.json --policy policy.json --junit "
                                          "gate.xml");
   command->add_option("REPORT", options->report, "report.json")->required();
   command->add_option("--policy", options->policy, "policy.json")->required();
-  command->add_option("--sarif", options->sarif, "also write SARIF 2.1.0, one result a rule");
-  command->add_option("--junit", options->junit, "also write JUnit XML, one case a rule");
+  command->add_option("--sarif", options->sarif, "also write SARIF 2.1.0, one result for each rule");
+  command->add_option("--junit", options->junit, "also write JUnit XML, one test case for each rule");
   command->callback([options, &action] {
     action = [options] {
-      // Both before either is written: what is refused leaves nothing.
+      // Both are checked before either is written: a refused command leaves nothing.
       for (const auto& [option, file] : {std::pair{"--sarif", options->sarif}, {"--junit", options->junit}}) {
         if (!file.empty()) require_file_name(option, file);
       }

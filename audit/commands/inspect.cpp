@@ -41,7 +41,7 @@ bool is_idx(const std::filesystem::path& path) {
   return name.find("ubyte") != std::string::npos || name.find(".idx") != std::string::npos;
 }
 
-// Each prints `heading`, and what follows, once the file is read: of one that is refused nothing is said.
+// Each prints `heading` after the file is read, so that a file that is refused prints nothing.
 void inspect_json(const std::filesystem::path& path, const std::string& heading) {
   const Json document = read_document(path.string());
   const std::string schema = document.is_object() && document.contains("schema") && document["schema"].is_string()
@@ -122,17 +122,16 @@ int compare(const std::string& first, const std::string& second, const std::stri
 void add_inspect(CLI::App& app, Context&, Action& action) {
   auto file = std::make_shared<std::string>(), other = std::make_shared<std::string>(),
        key = std::make_shared<std::string>();
-  CLI::App* command =
-      app.add_subcommand("inspect",
-                         "Say what a weight, data set or report file holds, without running anything in it; or how two "
-                         "checkpoints differ and which attacks apply.\n"
-                         "  Example: afterimage inspect runs/fashion/trained.safetensors\n"
-                         "  Example: afterimage inspect runs/fashion/initial.safetensors "
-                         "runs/fashion/trained.safetensors");
+  CLI::App* command = app.add_subcommand(
+      "inspect",
+      "Print what a weight, data set or report file holds, without running anything in it; or how two "
+      "checkpoints differ and which attacks apply.\n"
+      "  Example: afterimage inspect runs/fashion/trained.safetensors\n"
+      "  Example: afterimage inspect runs/fashion/initial.safetensors "
+      "runs/fashion/trained.safetensors");
   command->add_option("FILE", *file, ".safetensors, .pt, .npz, .json or IDX file")->required();
-  command->add_option("OTHER", *other, "weights after training, where FILE holds those before");
-  command->add_option("--key", *key,
-                      "Of a PyTorch checkpoint with several state dicts: which, e.g. model or ema.model");
+  command->add_option("OTHER", *other, "weights after training, where FILE has those before");
+  command->add_option("--key", *key, "which state dict of a PyTorch checkpoint with several, e.g. model or ema.model");
   command->callback([file, other, key, &action] {
     action = [file, other, key] { return other->empty() ? inspect(*file, *key) : compare(*file, *other, *key); };
   });

@@ -27,24 +27,25 @@ void SubjectOptions::add_to(CLI::App& command) {
                    "leave out the initial weights of RUN, as for an attacker who does not know them");
   command.add_option(
       "--initial", files.initial,
-      "weights before training (.safetensors, .pt, .npz); left out where the attacker does not know them");
+      "weights before training (.safetensors, .pt, .npz); leave out where the attacker does not know them");
   command.add_option("--trained", files.trained, "weights after training");
   command.add_option("--key", files.key,
-                     "of PyTorch checkpoints with several state dicts: which, e.g. model or ema.model");
+                     "which state dict of a PyTorch checkpoint with several, e.g. model or ema.model");
   command.add_option("--model", files.model,
                      "model.json: architecture, input shape, outputs, task, loss; without it the architecture is "
                      "inferred from the shapes of fully connected layers");
-  command.add_option("--task", files.task,
-                     "what the labels mean, as in odd-even, where no --model says so (default: multiclass for several "
-                     "outputs)");
-  command.add_flag("--allow-torchscript", files.allow_torchscript,
-                   "run the code in the archive that model.json names as torchscript:FILE: such a file can do all that "
-                   "this program may, so give this only for files that you trust");
-  command.add_option("--training-set", files.training_set,
-                     "images that were trained on, as the network saw them (.npz)");
+  command.add_option(
+      "--task", files.task,
+      "meaning of the labels, as in odd-even, where there is no --model (default: multiclass for several outputs)");
+  command.add_flag(
+      "--allow-torchscript", files.allow_torchscript,
+      "run the code in the archive that model.json names as torchscript:FILE; it has this program's rights, so "
+      "give this only for files that you trust");
+  command.add_option("--training-set", files.training_set, "images that were trained on, as network inputs (.npz)");
   command.add_option("--control", control.data,
-                     "DATA known not to have been trained on; else drawn from the training data's source");
-  command.add_option("--control-samples", control.count, "control images at most")->check(CLI::Range(20, 1000000));
+                     "DATA that was not trained on (default: drawn from the training data's source)");
+  command.add_option("--control-samples", control.count, "most control images (default 1000)")
+      ->check(CLI::Range(20, 1000000));
 }
 
 void SubjectOptions::validate() const {
@@ -54,7 +55,7 @@ void SubjectOptions::validate() const {
     throw UsageError("--unknown-start: --initial is given as well; leave one of them out");
   }
   if (!run.empty()) {
-    if (!files.task.empty()) throw UsageError("--task: RUN says it already; leave it out");
+    if (!files.task.empty()) throw UsageError("--task: RUN contains it; leave it out");
     return;
   }
   for (const auto& [option, value] : {std::pair{"--trained", files.trained}, {"--training-set", files.training_set}}) {
@@ -63,7 +64,7 @@ void SubjectOptions::validate() const {
           "{}: missing; give RUN, or --trained and --training-set, with --model and --initial where they are known",
           option));
   }
-  if (!files.model.empty() && !files.task.empty()) throw UsageError("--task: --model says it already; leave it out");
+  if (!files.model.empty() && !files.task.empty()) throw UsageError("--task: --model contains it; leave it out");
 }
 
 AuditInput SubjectOptions::load(std::int64_t seed) const {
@@ -76,8 +77,8 @@ AuditInput SubjectOptions::load(std::int64_t seed) const {
   }
   AuditInput loaded = load_audit_input(files, control, seed);
   if (files.model.empty()) {
-    fmt::print(stderr, "inferred {}, ReLU, {} outputs, task {}; --model corrects it\n", loaded.model.architecture,
-               loaded.model.outputs, loaded.model.task);
+    fmt::print(stderr, "inferred {}, ReLU, {} outputs, task {}; give --model where that is wrong\n",
+               loaded.model.architecture, loaded.model.outputs, loaded.model.task);
   }
   return loaded;
 }
@@ -85,7 +86,7 @@ AuditInput SubjectOptions::load(std::int64_t seed) const {
 void add_input_options(CLI::App& command, InputRequest& request, const std::string& group) {
   command
       .add_option("--mean", request.mean,
-                  "mean image taken off: training, public (images outside it) or none (default training)")
+                  "mean image that is subtracted: training, public (of other images) or none (default training)")
       ->group(group);
   command
       .add_option("--normalize", request.normalize,
@@ -95,9 +96,9 @@ void add_input_options(CLI::App& command, InputRequest& request, const std::stri
   command
       .add_option_function<std::string>(
           "--resize", [&request](const std::string& text) { request.preprocessing.size = size_in(text); },
-          "HEIGHTxWIDTH that every picture is brought to")
+          "HEIGHTxWIDTH that every picture is resized to")
       ->group(group);
-  command.add_flag("--grey", request.preprocessing.grey, "make coloured pictures grey")->group(group);
+  command.add_flag("--grey", request.preprocessing.grey, "convert coloured pictures to grey")->group(group);
 }
 
 void add_declared(CLI::App& command, const std::vector<OptionSpec>& specs, const std::string& owner,
@@ -117,7 +118,7 @@ void add_attack_options(CLI::App& command, std::map<std::string, std::string>& g
   for (const auto& attack : all_attacks()) add_declared(command, attack.options, attack.name, given);
 }
 
-void require_heard(const std::map<std::string, std::string>& given, const std::vector<std::string>& attacks) {
+void require_used(const std::map<std::string, std::string>& given, const std::vector<std::string>& attacks) {
   for (const auto& [option, value] : given) {
     std::vector<std::string> owners;
     for (const auto& attack : all_attacks()) {

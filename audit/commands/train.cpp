@@ -77,12 +77,12 @@ Parameters initial_weights(const Network& network, const ModelDescription& model
                                        : network.arranged(read_parameters(archive), archive.string());
   if (first_layer_scale == 1) return initial;
   const DenseNetwork* dense = as_dense(network);
-  if (dense == nullptr) throw UsageError("--first-layer-scale: the first layer is not dense; leave it out");
+  if (dense == nullptr) throw UsageError("--first-layer-scale: the first layer is not fully connected; leave it out");
   initial.at(dense->first_weight()).mul_(first_layer_scale);
   return initial;
 }
 
-// An archive goes with the run, under a name of its own.
+// The archive is copied into the run directory.
 ModelDescription written_model(ModelDescription model, const fs::path& out) {
   const fs::path archive = model.archive();
   if (archive.empty()) return model;
@@ -115,7 +115,7 @@ void train_run(const TrainRequest& request, const Context& context) {
   const Parameters initial = initial_weights(*network, model, request.first_layer_scale, random);
   context.progress->stage(
       fmt::format("train: {} on {} images of {}", request.architecture, request.samples, request.task));
-  // A defence may take hours before it trains.
+  // Checked here because a defence may run for hours before it trains.
   require_fit(request.recipe.loss, network->outputs());
   static_cast<void>(trainable(initial, request.recipe.frozen));
   Recipe recipe = request.recipe;
@@ -166,17 +166,18 @@ void add_train(CLI::App& app, Context& context, Action& action) {
                                          "20 --architecture mlp:512,512 --out runs/fashion");
   command->add_option("--data", request.data, std::string("DATA: ") + data_kinds)->required();
   command->add_option("--task", request.task, "odd-even, classes:A,B, groups:A,B|C,D or multiclass")->required();
-  command->add_option("--samples", request.samples, "training images, as even over the classes as it goes")->required();
+  command->add_option("--samples", request.samples, "training images, balanced across classes as far as possible")
+      ->required();
   command
       ->add_option("--architecture", request.architecture,
                    "mlp:WIDTH,WIDTH,... (hidden widths, ReLU), or torchscript:FILE, trained from the weights in it")
       ->required();
-  command->add_flag("--allow-torchscript", request.allow_torchscript,
-                    "run the code in torchscript:FILE: such a file can do all that this program may, so give this only "
-                    "for files that you trust");
+  command->add_flag(
+      "--allow-torchscript", request.allow_torchscript,
+      "run the code in torchscript:FILE; it has this program's rights, so give this only for files that you trust");
   command
       ->add_option("--freeze", recipe.frozen,
-                   "parameters whose names begin so keep their initial values, as in conv1,layer1. (fine-tuning)")
+                   "prefixes of parameters that keep their initial values, as in conv1,layer1. (fine-tuning)")
       ->delimiter(',');
   command->add_option("--out", request.out, "new or empty folder")->required();
   command->add_option("--parameterization", request.parameterization, "standard or ntk (default standard)");
@@ -187,33 +188,34 @@ void add_train(CLI::App& app, Context& context, Action& action) {
       ->check(positive_number());
   command->add_option("--momentum", recipe.momentum, "of sgd (default 0.9)")->check(number_from(0, 0.9999));
   command->add_option("--weight-decay", recipe.weight_decay, "L2 (default 0)")->check(nonnegative_number());
-  command->add_option("--batch", recipe.batch, "images a step; 0: all (default 0)")->check(CLI::NonNegativeNumber);
+  command->add_option("--batch", recipe.batch, "images per step; 0: all (default 0)")->check(CLI::NonNegativeNumber);
   command
-      ->add_option("--augment", recipe.augment,
-                   "mirror each image at random and move it by up to so many pixels, anew in each step (default 0: "
-                   "neither)")
+      ->add_option(
+          "--augment", recipe.augment,
+          "in each step, mirror each image at random and shift it by up to this many pixels (default 0: neither)")
       ->check(CLI::NonNegativeNumber);
-  command->add_option("--steps", recipe.max_steps, "at most (default 100000)")->check(CLI::PositiveNumber);
+  command->add_option("--steps", recipe.max_steps, "most steps (default 100000)")->check(CLI::PositiveNumber);
   command->add_option("--until-loss", recipe.until_loss, "stop below this loss; 0: never (default 1e-7)")
       ->check(nonnegative_number());
-  command->add_option("--patience", recipe.patience, "stop after so many steps without progress; 0: never (default 0)")
+  command
+      ->add_option("--patience", recipe.patience, "stop after this many steps without progress; 0: never (default 0)")
       ->check(CLI::NonNegativeNumber);
-  command->add_flag(
-      "--over-loss", recipe.over_loss,
-      "divide gradients by the loss once it is below 1, so that logistic and cross-entropy losses fall at "
-      "an even rate however small they are");
+  command->add_flag("--over-loss", recipe.over_loss,
+                    "divide gradients by the loss once it is below 1, so that small logistic and cross-entropy losses "
+                    "fall as fast as "
+                    "large ones");
   command
       ->add_option("--first-layer-scale", request.first_layer_scale,
-                   "times the first layer's initial weights (default 1)")
+                   "factor of the first layer's initial weights (default 1)")
       ->check(positive_number());
   command->add_option(
       "--defense", request.defense,
-      "how the training images are protected; an audit of the run still asks for them (see attack list; "
+      "how the training images are protected; an audit of the run still compares with them (see attack list; "
       "default none)");
   command->add_option("--defense-option", options->defense_options,
-                      "NAME=VALUE, an option of the defence; as often as there are");
+                      "NAME=VALUE, an option of the defence; may be repeated");
   command->add_flag("--resume", request.resume,
-                    "go on where the defence of an interrupted run with the same options and --out stopped");
+                    "continue the defence of an interrupted run with the same options and --out");
   command->callback([options, &context, &action] {
     TrainRequest& asked = options->request;
     asked.recipe.loss = parse_loss(options->loss);

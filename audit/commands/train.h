@@ -1,4 +1,4 @@
-// What `train` does, for the demo as well.
+// The `train` command, which the demo uses too.
 #pragma once
 
 #include <map>
@@ -20,11 +20,11 @@ struct TrainRequest {
   Recipe recipe;
   std::string defense = "none";
   std::map<std::string, std::string> defense_options;  // as typed, by name
-  bool resume = false;  // what the defence of an interrupted run of the same left is gone on from
+  bool resume = false;                                 // continue the defence of an interrupted run of the same
 };
 
 // Trains and writes the run directory. Throws UsageError or InputError, and then leaves nothing behind; Interrupted,
-// and leaves how far the defence was beside `out` (audit/defense_state.h).
+// and leaves the state of the defence beside `out` (audit/defense_state.h).
 void train_run(const TrainRequest& request, const Context& context);
 
 }  // namespace afterimage

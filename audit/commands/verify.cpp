@@ -20,12 +20,13 @@ namespace {
 
 namespace fs = std::filesystem;
 
-// What a report says that follows from nothing beside it.
-constexpr const char* on_trust =
-    "reasons, steps, losses and evidence of findings, model, training, threat model, deviation, exposure, limitations "
+// Parts of a report that cannot be recomputed from the files beside it.
+constexpr const char* not_checked =
+    "reasons, steps, losses, completeness and evidence of findings, model, training, threat model, deviation, "
+    "exposure, limitations "
     "and timing";
 
-// They follow from counts, and small ones differ by their order.
+// p-values may be tiny, and are compared by their ratio.
 bool same_p_value(const Json& a, const Json& b) {
   if (!a.is_number() || !b.is_number()) return a == b;
   const double x = a.get<double>(), y = b.get<double>();
@@ -58,7 +59,7 @@ bool same(const Json& a, const Json& b) {
   throw InputError(fmt::format("{}: {}; the report does not match what lies beside it", file, what));
 }
 
-// Where an input that the report names is now: as it is named, or beside the report; it need not be there.
+// Where an input of the report is now: under its name, or beside the report. It may be missing.
 fs::path place_of(const InputFile& input, const fs::path& folder) {
   return is_there(input.name) ? fs::path(input.name) : folder / fs::path(input.name).filename();
 }
@@ -80,7 +81,7 @@ int verify_inputs(const Report& report, const fs::path& folder, const std::strin
   return missing;
 }
 
-// What was scored are the images of the training set, where that can be found.
+// Throws InputError where the scored images are not those of the training set, if that can be found.
 void verify_training_images(const Report& report, const Tensor& scored, const fs::path& folder,
                             const std::string& file) {
   for (const auto& input : report.inputs) {
@@ -95,7 +96,7 @@ void verify_training_images(const Report& report, const Tensor& scored, const fs
   }
 }
 
-// It names a file beside the report.
+// The name of an attack is part of a file name, so it has to be a known one.
 void require_known(const std::string& attack, const std::string& file) {
   try {
     attack_named(attack);
@@ -147,11 +148,11 @@ void verify_findings(const Report& report, const fs::path& folder, const std::st
     const Json reported = to_json(finding), recomputed = to_json(again);
     for (const auto& [key, value] : reported.items()) {
       const bool agrees = key == "p_value" ? same_p_value(value, recomputed[key]) : same(value, recomputed[key]);
-      if (!agrees) reject(file, fmt::format("the {} of {} is not what its arrays give", key, finding.attack));
+      if (!agrees) reject(file, fmt::format("the {} of {} does not follow from its arrays", key, finding.attack));
     }
     fmt::print("finding {}: {}\n", finding.attack,
                claim.status ? "status and scores agree"
-                            : "scores agree; its status is taken on trust, since no arrays beside the report say it");
+                            : "scores agree; its status was not checked, since its arrays do not hold it");
   }
 }
 
@@ -163,7 +164,7 @@ void verify_verdict(const Report& report, const std::string& file) {
     Report again = report;
     again.gate = gate;
     if (!same(to_json(report)["gate"], to_json(again)["gate"]))
-      reject(file, "the gate's rules are not what its policy gives");
+      reject(file, "the gate's rules do not follow from its policy");
     verdict = verdict_of(policy, gate);
   }
   if (verdict != report.verdict) {
@@ -180,8 +181,8 @@ void add_verify(CLI::App& app, Context&, Action& action) {
       "verify",
       "Recompute hashes, scores and verdict of a report from what lies beside it, without attacking again.\n"
       "  Exit 4 when anything differs; else the exit code of the verdict.\n"
-      "  Taken on trust: inputs that are not there any more, the status of an attack that no arrays say, " +
-          std::string(on_trust) +
+      "  Not checked: inputs that are missing, the status of an attack whose arrays do not hold it, " +
+          std::string(not_checked) +
           ".\n"
           "  Example: afterimage verify report/report.json");
   command->add_option("REPORT", *path, "report.json")->required();
@@ -192,7 +193,7 @@ void add_verify(CLI::App& app, Context&, Action& action) {
       const int missing = verify_inputs(report, folder, *path);
       verify_findings(report, folder, *path);
       verify_verdict(report, *path);
-      fmt::print("taken on trust: {}\n", on_trust);
+      fmt::print("not checked: {}\n", not_checked);
       fmt::print("verified{}\n",
                  missing > 0 ? fmt::format(", but for the hashes of {} inputs that were not found", missing) : "");
       return exit_code(report.verdict);

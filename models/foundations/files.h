@@ -3,22 +3,33 @@
 
 #include <cstdint>
 #include <filesystem>
-#include <stdexcept>
 #include <string>
 #include <string_view>
+#include <system_error>
+
+#include "models/foundations/error.h"
 
 namespace afterimage {
+
+// A file or folder cannot be used (std::filesystem::filesystem_error, translated): exit 2, or 5 where the machine is at
+// its limits.
+class FileSystemError : public FatalError {
+ public:
+  explicit FileSystemError(const std::filesystem::filesystem_error& error)
+      : FatalError(error.what()), path_(error.path1()), code_(error.code()) {}
+  const std::filesystem::path& path() const { return path_; }  // may be empty
+  const std::error_code& code() const { return code_; }
+
+ private:
+  std::filesystem::path path_;
+  std::error_code code_;
+};
 
 // The whole file. Throws InputError when it cannot be read, is not a regular file, or is larger than `limit` bytes.
 std::string read_file(const std::filesystem::path& path, std::uint64_t limit);
 
 // Bytes of a regular file. Throws InputError when there is none.
 std::uint64_t bytes_in(const std::filesystem::path& path);
-
-// A file cannot be written, e.g. when the disk is full: exit 5.
-class WriteError : public std::runtime_error {
-  using std::runtime_error::runtime_error;
-};
 
 // Writes to a temporary name in the same folder and renames, so that a reader never sees half a file.
 // Throws WriteError that names the file.

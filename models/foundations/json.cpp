@@ -13,8 +13,6 @@
 namespace afterimage {
 namespace {
 
-using Json = nlohmann::ordered_json;
-
 constexpr std::size_t deepest = 64;
 constexpr std::size_t most_names = 1 << 14;  // looking one up in an ordered object takes time that grows with them
 
@@ -112,7 +110,7 @@ class Builder final : public nlohmann::json_sax<Json> {
 
 }  // namespace
 
-nlohmann::ordered_json parse_json(std::string_view text, const std::string& file, std::size_t most_values) {
+Json parse_json(std::string_view text, const std::string& file, std::size_t most_values) {
   Builder builder(file, most_values);
   Json::sax_parse(text, &builder);
   return builder.take();

@@ -35,10 +35,11 @@ double kernel_distance(const Tensor& a, const Tensor& b) {
   return 1 - ((a * b).sum() / (a.norm() * b.norm())).item<double>();
 }
 
-KernelDeviation measure_deviation(const Network& network, const Parameters& initial, const Parameters& trained,
-                                  const Tensor& training, const Tensor& control) {
+MeasuredDeviation measure_deviation(const Network& network, const Parameters& initial, const Parameters& trained,
+                                    const Tensor& training, const Tensor& control) {
   const Parameters drift = trained.minus(initial);
-  KernelDeviation result;
+  MeasuredDeviation measured;
+  Deviation& result = measured.figures;
   result.linearization_error = linearization_error(network, initial, drift, trained, training);
   result.linearization_error_control = linearization_error(network, initial, drift, trained, control);
   result.relative_parameter_change = std::sqrt(drift.squared_norm() / initial.squared_norm());
@@ -49,7 +50,7 @@ KernelDeviation measure_deviation(const Network& network, const Parameters& init
   if (2 * rows > largest_kernel) {
     result.reason = fmt::format("kernels and residuals: {} rows are more than the {} that are held in memory", 2 * rows,
                                 largest_kernel);
-    return result;
+    return measured;
   }
   const Tensor images = training.narrow(0, 0, count).to(at::kDouble);
   const Parameters start = initial.to(at::kDouble), end = trained.to(at::kDouble);
@@ -68,13 +69,13 @@ KernelDeviation measure_deviation(const Network& network, const Parameters& init
     result.reason += fmt::format(
         "; kernel_distance is that of {} images, as many as {} parameters allow, and residuals need all of them", count,
         initial.count());
-    return result;
+    return measured;
   }
   const Projection projection = project(*network.tangents(start, end, {0.0, 1.0}), images, {});
   result.residual_at_truth = projection.relative_residual;
-  result.coefficients = projection.coefficients;
+  measured.coefficients = projection.coefficients;
   result.residual_at_truth_final = project(*at_end, images, {}).relative_residual;
-  return result;
+  return measured;
 }
 
 }  // namespace afterimage

@@ -1,4 +1,4 @@
-// Draws utility against leakage from the comparison that the page carries. Without it the page still has every figure.
+// Draws utility against leakage from the comparison in the page. Without this script the page still has every figure.
 "use strict";
 (() => {
   let errors = 0;
@@ -6,7 +6,7 @@
   const comparison = JSON.parse(document.getElementById("report").textContent);
   const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
   const percent = (value) => 100 * value;
-  // Numbered as in the table.
+  // Settings have the numbers of the table.
   const measured = comparison.settings.map((setting, i) => ({ ...setting, number: String(i + 1) }))
     .filter((setting) => setting.test_accuracy.mean !== null && setting.reconstructed !== null);
   let chart = null;
@@ -78,8 +78,8 @@
       type: "scatter",
       data: {
         datasets: [
-          { label: "on the front", data: front, showLine: true, borderColor: colour("--control"), backgroundColor: colour("--control"), pointStyle, pointRadius: 5, borderWidth: 1.5 },
-          { label: "others", data: others, backgroundColor: colour("--member"), pointStyle, pointRadius: 5 },
+          { label: "on the Pareto front", data: front, showLine: true, borderColor: colour("--control"), backgroundColor: colour("--control"), pointStyle, pointRadius: 5, borderWidth: 1.5 },
+          { label: "other settings", data: others, backgroundColor: colour("--member"), pointStyle, pointRadius: 5 },
         ],
       },
       options: {
@@ -87,8 +87,8 @@
         maintainAspectRatio: false,
         animation: false,
         scales: {
-          x: axis("accuracy on images never trained on, %", { min: Math.max(0, Math.floor(low / 10) * 10), max: 100 }),
-          y: axis("training images that came back, %", { min: 0, max: Math.min(100, Math.ceil(high / 10) * 10) }),
+          x: axis("test accuracy, %", { min: Math.max(0, Math.floor(low / 10) * 10), max: 100 }),
+          y: axis("training images reconstructed, %", { min: 0, max: Math.min(100, Math.ceil(high / 10) * 10) }),
         },
         plugins: { legend: { labels: { color: colour("--ink"), boxWidth: 14 } } },
       },

@@ -1,4 +1,4 @@
-// Draws the charts from the report that the page carries. Without it the page still has every figure in its tables.
+// Draws the charts from the report in the page. Without this script the page still has every figure in its tables.
 "use strict";
 (() => {
   let errors = 0;
@@ -39,7 +39,7 @@
     const bins = 24;
     const edges = Array.from({ length: bins + 1 }, (_, i) => (top * i) / bins);
     const labels = edges.slice(0, -1).map((edge) => edge.toFixed(2));
-    const threshold = finding.threshold === null ? "" : " (counts below " + finding.threshold.toFixed(2) + ")";
+    const threshold = finding.threshold === null ? "" : " (reconstructed below " + finding.threshold.toFixed(2) + ")";
     return new Chart(canvas, {
       type: "bar",
       data: {
@@ -83,7 +83,7 @@
   };
   draw();
   window.matchMedia("(prefers-color-scheme: dark)").addEventListener("change", draw);
-  // Paper is white whatever the screen is, and nobody can unfold it.
+  // Print in light colours, with everything unfolded.
   const print = (on) => { document.documentElement.classList.toggle("printing", on); draw(); };
   window.addEventListener("beforeprint", () => { for (const fold of document.querySelectorAll("details")) fold.open = true; print(true); });
   window.addEventListener("afterprint", () => print(false));

@@ -56,7 +56,7 @@ TEST_CASE("a comparison measures every setting against the original images: dist
   CHECK(contents(out + "/comparison.html").find("KIP") != std::string::npos);
   CHECK(run("render " + out + "/comparison.json --out " + (folder / "again.html")).code == 0);
   CHECK(contents(folder / "again.html") == contents(out + "/comparison.html"));
-  CHECK(compared.out.find("training images came back") != std::string::npos);
+  CHECK(compared.out.find("training images were reconstructed") != std::string::npos);
   // The defended network is audited like any other, by hand as well.
   const int verified = run("verify " + out + "/setting-2/seed-1/report/report.json").code;
   CHECK((verified == 0 || verified == 3));  // 3: the search for images that are not there has not settled

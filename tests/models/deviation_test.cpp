@@ -36,7 +36,7 @@ struct Problem {
     control = at::randn({control_count, image_size}, random, at::kFloat).to(dtype);
     for (std::int64_t l = 0; l < layers; ++l) scales.push_back(network.weight_scale(l));
   }
-  KernelDeviation measured() const { return measure_deviation(network, initial, trained, training, control); }
+  MeasuredDeviation measured() const { return measure_deviation(network, initial, trained, training, control); }
   Problem in_double() const {
     Problem wide = *this;
     wide.initial = initial.to(at::kDouble), wide.trained = trained.to(at::kDouble);
@@ -102,7 +102,7 @@ TEST_CASE("every field of the deviation is that of explicit features, for one ou
   const auto dtype = GENERATE(at::kDouble, at::kFloat);
   CAPTURE(outputs, dtype);
   const Problem problem(outputs, dtype), exact = problem.in_double();
-  const KernelDeviation found = problem.measured();
+  const auto [found, coefficients] = problem.measured();
 
   // Kernels are in float64 whatever the weights are in; the outputs that are linearized are in the weights' own type.
   const double in_own = dtype == at::kDouble ? 1e-9 : 1e-4;
@@ -110,21 +110,21 @@ TEST_CASE("every field of the deviation is that of explicit features, for one ou
   CHECK(found.kernel_distance.value() == Approx(one_minus_cosine(exact.kernel(0), exact.kernel(1))).epsilon(1e-9));
   CHECK(found.initial_to_infinite.value() == Approx(one_minus_cosine(exact.kernel(0), infinite)).epsilon(1e-9));
   CHECK(found.final_to_infinite.value() == Approx(one_minus_cosine(exact.kernel(1), infinite)).epsilon(1e-9));
-  CHECK(found.linearization_error == Approx(exact.linearization_error(exact.training)).epsilon(in_own));
-  CHECK(found.linearization_error_control == Approx(exact.linearization_error(exact.control)).epsilon(in_own));
+  CHECK(found.linearization_error.value() == Approx(exact.linearization_error(exact.training)).epsilon(in_own));
+  CHECK(found.linearization_error_control.value() == Approx(exact.linearization_error(exact.control)).epsilon(in_own));
   const Tensor start = reference::flatten(exact.initial);
-  CHECK(found.relative_parameter_change ==
+  CHECK(found.relative_parameter_change.value() ==
         Approx((exact.change().norm() / start.norm()).item<double>()).epsilon(in_own));
 
   // The ridge on these kernels, of 1e-7 times the mean diagonal, shifts residuals by less than 1e-6. What features at
   // one end and at both ends leave is hundredths apart.
   CHECK(found.residual_at_truth.value() == Approx(exact.residual({0.0, 1.0})).epsilon(5e-6));
   CHECK(found.residual_at_truth_final.value() == Approx(exact.residual({1.0})).epsilon(5e-6));
-  REQUIRE(found.coefficients.sizes() == at::IntArrayRef({training_count, 2 * outputs}));
-  CHECK(relative_error(found.coefficients, exact.coefficients()) < 1e-3);
+  REQUIRE(coefficients.sizes() == at::IntArrayRef({training_count, 2 * outputs}));
+  CHECK(relative_error(coefficients, exact.coefficients()) < 1e-3);
 
   const auto parameters = static_cast<double>(6 * 16 + 16 + 16 * 16 + 16 + 16 * outputs + outputs);
-  CHECK(found.parameters_per_unknown == Approx(parameters / (6 * 4)).epsilon(1e-12));
+  CHECK(found.parameters_per_unknown.value() == Approx(parameters / (6 * 4)).epsilon(1e-12));
   CHECK(found.reason.empty());
 }
 
@@ -136,18 +136,18 @@ TEST_CASE("a change made of features at the start is explained with both ends, a
   const Tensor weights = at::randn({training_count, outputs}, random, at::kDouble);
   problem.trained = problem.initial.plus(
       problem.network.pullback(problem.initial, problem.training, [&](const Tensor&) { return weights; }));
-  const KernelDeviation found = problem.measured();
+  const auto [found, coefficients] = problem.measured();
   CHECK(found.residual_at_truth.value() < 1e-5);  // the ridge leaves some 1e-7
   CHECK(found.residual_at_truth_final.value() > 0.01);
-  CHECK(relative_error(found.coefficients, at::cat({weights, at::zeros_like(weights)}, 1)) < 1e-3);
+  CHECK(relative_error(coefficients, at::cat({weights, at::zeros_like(weights)}, 1)) < 1e-3);
 }
 
 TEST_CASE("a change of the last layer alone is linear, and its features are the same at both ends") {
   Problem problem(3, at::kDouble);
   for (std::size_t i = 0; i < 4; ++i) problem.trained[i].copy_(problem.initial[i]);
-  const KernelDeviation found = problem.measured();
-  CHECK(found.linearization_error < 1e-12);
-  CHECK(found.linearization_error_control < 1e-12);
+  const auto [found, coefficients] = problem.measured();
+  CHECK(found.linearization_error.value() < 1e-12);
+  CHECK(found.linearization_error_control.value() < 1e-12);
   CHECK(found.residual_at_truth.value() > 0.01);
   CHECK(found.residual_at_truth.value() == Approx(found.residual_at_truth_final.value()).epsilon(1e-5));
 }
@@ -157,25 +157,26 @@ TEST_CASE("kernels that memory does not hold are left out with the reason, and t
   const Mlp network(2, {2}, 2, Parameterization::standard);
   const Parameters initial = network.draw_initial(random).value(), trained = moved(initial, 0.1, random);
   const Tensor images = at::randn({1501, 2}, random, at::kFloat);
-  const KernelDeviation found = measure_deviation(network, initial, trained, images, images.narrow(0, 0, 50));
+  const auto [found, coefficients] = measure_deviation(network, initial, trained, images, images.narrow(0, 0, 50));
   CHECK_FALSE(found.kernel_distance);
   CHECK_FALSE(found.initial_to_infinite);
   CHECK_FALSE(found.final_to_infinite);
   CHECK_FALSE(found.residual_at_truth);
   CHECK_FALSE(found.residual_at_truth_final);
-  CHECK_FALSE(found.coefficients.defined());
+  CHECK_FALSE(coefficients.defined());
   CHECK(found.reason.find("6004 rows") != std::string::npos);  // two ends, two outputs, 1501 images
-  CHECK(found.linearization_error > 0);
-  CHECK(found.linearization_error_control > 0);
-  CHECK(found.relative_parameter_change > 0);
-  CHECK(found.parameters_per_unknown == Approx(12.0 / 3002).epsilon(1e-12));
+  CHECK(found.linearization_error.value() > 0);
+  CHECK(found.linearization_error_control.value() > 0);
+  CHECK(found.relative_parameter_change.value() > 0);
+  CHECK(found.parameters_per_unknown.value() == Approx(12.0 / 3002).epsilon(1e-12));
 }
 
 TEST_CASE("without a closed form the kernel of infinite width is left out with the reason, and nothing else is") {
   const Problem problem(3, at::kDouble);
-  const KernelDeviation known = problem.measured();
-  const KernelDeviation found =
-      measure_deviation(Opaque(problem.network), problem.initial, problem.trained, problem.training, problem.control);
+  const Deviation known = problem.measured().figures;
+  const Deviation found =
+      measure_deviation(Opaque(problem.network), problem.initial, problem.trained, problem.training, problem.control)
+          .figures;
   CHECK_FALSE(found.initial_to_infinite);
   CHECK_FALSE(found.final_to_infinite);
   CHECK(found.reason.find("initial_to_infinite") != std::string::npos);
@@ -189,14 +190,15 @@ TEST_CASE("of features that are formed one by one, kernels are those of the imag
   const Mlp network(100, {9000}, 10, Parameterization::ntk);
   const Parameters initial = network.draw_initial(random).value(), trained = moved(initial, 0.5, random);
   const Tensor images = at::randn({22, 100}, random, at::kFloat), first = images.narrow(0, 0, 20);
-  const KernelDeviation found = measure_deviation(Opaque(network), initial, trained, images, images);
+  const auto [found, coefficients] = measure_deviation(Opaque(network), initial, trained, images, images);
   CHECK(found.kernel_distance.value() ==
-        Approx(measure_deviation(network, initial, trained, first, images).kernel_distance.value()).epsilon(1e-9));
+        Approx(measure_deviation(network, initial, trained, first, images).figures.kernel_distance.value())
+            .epsilon(1e-9));
   CHECK_FALSE(found.residual_at_truth);
   CHECK_FALSE(found.residual_at_truth_final);
-  CHECK_FALSE(found.coefficients.defined());
+  CHECK_FALSE(coefficients.defined());
   CHECK(found.reason.find("20 images") != std::string::npos);
-  CHECK(found.parameters_per_unknown == Approx(999010.0 / 2200).epsilon(1e-12));
+  CHECK(found.parameters_per_unknown.value() == Approx(999010.0 / 2200).epsilon(1e-12));
 }
 
 }  // namespace afterimage

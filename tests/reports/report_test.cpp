@@ -4,6 +4,7 @@
 #include <cmath>
 #include <cstdlib>
 #include <limits>
+#include <set>
 
 #include "models/foundations/error.h"
 #include "models/foundations/files.h"
@@ -69,6 +70,65 @@ TEST_CASE("a report comes back from its JSON as it was") {
   const Json document = to_json(sample_report());
   CHECK(to_json(report_from_json(Json::parse(document.dump()), "r.json")).dump() == document.dump());
   if (const char* file = std::getenv("AFTERIMAGE_SAMPLE_REPORT")) write_file(file, document.dump());  // schema_test.py
+}
+
+TEST_CASE("a finding is complete where its JSON says so, or has the evidence of versions before that field") {
+  Report report = sample_report();
+  report.findings[0].complete = true;
+  Json document = to_json(report);
+  CHECK(report_from_json(document, "r.json").findings[0].complete);
+  document["findings"][0]["complete"] = false;
+  CHECK_FALSE(report_from_json(document, "r.json").findings[0].complete);
+  document["findings"][0].erase("complete");
+  CHECK_FALSE(report_from_json(document, "r.json").findings[0].complete);
+  document["findings"][0]["evidence"]["all_found"] = true;
+  CHECK(report_from_json(document, "r.json").findings[0].complete);
+}
+
+TEST_CASE("every figure of a table is in the JSON under its key, comes back from there, and is a row of the page") {
+  Report report = sample_report();
+  Finding& finding = report.findings[0];
+  double value = 0.125;
+  const auto fill = [&](auto& owner, const auto& figures) {
+    for (const auto& figure : figures) figure.set(owner, value /= 2);
+  };
+  fill(report.deviation, deviation_figures);
+  fill(*report.training, training_figures);
+  fill(finding, search_figures);
+  fill(finding, score_figures);
+  fill(*finding.membership, membership_figures);
+  const Json document = to_json(report);
+  const Report back = report_from_json(document, "r.json");
+  const std::string page = render_html(report);
+  const auto check = [&](const auto& owner, const auto& again, const Json& object, const auto& figures) {
+    std::set<std::string> keys;
+    for (const auto& figure : figures) {
+      CAPTURE(figure.key);
+      CHECK(keys.insert(figure.key).second);
+      CHECK(object.at(figure.key) == figure.of(owner).value());
+      CHECK(figure.of(again) == figure.of(owner));
+      CHECK(page.find(std::string("<th scope=\"row\">") + figure.name + "</th>") != std::string::npos);
+      CHECK(std::string(figure.meaning).find_first_of("<>&\"") == std::string::npos);  // pages escape them
+    }
+  };
+  check(report.deviation, back.deviation, document["deviation"], deviation_figures);
+  check(*report.training, *back.training, document["training"], training_figures);
+  check(finding, back.findings[0], document["findings"][0], search_figures);
+  check(finding, back.findings[0], document["findings"][0], score_figures);
+  check(*finding.membership, *back.findings[0].membership, document["findings"][0]["membership"], membership_figures);
+}
+
+TEST_CASE("a figure that is no number, or outside its unit's range, is refused with its place") {
+  const Json good = to_json(sample_report());
+  for (const auto& [path, value] : std::vector<std::pair<std::string, Json>>{{"/deviation/kernel_distance", "small"},
+                                                                             {"/training/train_accuracy", 95},
+                                                                             {"/findings/0/p_value", -0.5},
+                                                                             {"/findings/0/membership/auc", nullptr}}) {
+    Json spoilt = good;
+    spoilt[Json::json_pointer(path)] = value;
+    CAPTURE(path);
+    CHECK_THROWS_AS(report_from_json(spoilt, "r.json"), InputError);
+  }
 }
 
 TEST_CASE("numbers come back to the last bit, and text with every kind of character as it was") {
@@ -192,7 +252,7 @@ TEST_CASE("the page of a report is the page of its JSON, and one without figures
   Report gaps = report;
   gaps.findings[0].control.reset();
   gaps.findings[0].membership.reset();
-  CHECK(render_html(gaps).find("an unknown number of images") != std::string::npos);
+  CHECK(render_html(gaps).find("an unknown number of control images") != std::string::npos);
   gaps.findings.clear();
   gaps.gate.reset();
   gaps.training.reset();

@@ -1,6 +1,8 @@
-// Reading what json_parts.h writes: places in a document, and the parts that a report and a comparison share.
+// Reading JSON that comes in: places in a document that throw errors which name the file and the place.
 #pragma once
 
+#include <cstdint>
+#include <initializer_list>
 #include <memory>
 #include <optional>
 #include <stdexcept>
@@ -8,35 +10,40 @@
 #include <utility>
 #include <vector>
 
-#include "reports/report.h"
+#include "models/foundations/figure.h"
+#include "models/foundations/json.h"
 
 namespace afterimage::json {
 
+// What the values of an enum are called in JSON; any range of such pairs will do.
 template <class Enum>
 using Names = std::vector<std::pair<Enum, const char*>>;
 
-inline const Names<Status> statuses(status_names.begin(), status_names.end());
-
-template <class Enum>
-std::string name_in(const Names<Enum>& names, Enum value) {
+template <class NamesOfEnum, class Enum>
+std::string name_in(const NamesOfEnum& names, Enum value) {
   for (const auto& [known, name] : names) {
     if (known == value) return name;
   }
   throw std::logic_error("unknown value");
 }
 
-// A place in a document, which knows its own path for error messages. Everything throws InputError where the document
-// has something else there.
+// One place in a document. Every function throws InputError where the document holds something else there. Refers to
+// the document, which has to outlive it.
 class Reader {
  public:
-  Reader(const Json& value, std::string file, std::string path = "")
-      : Reader(value, std::make_shared<const Place>(Place{std::move(file), std::move(path)})) {}
+  // `root`: what messages call the whole document.
+  Reader(const Json& value, std::string file, std::string root = "the document")
+      : Reader(value, std::make_shared<const Place>(Place{std::move(file), std::move(root), ""})) {}
+  explicit Reader(Json&&, std::string, std::string = "") = delete;
 
-  Reader operator[](const char* key) const;  // null where the object has no such key
-  Reader present(const char* key) const;     // the object has to have the key, if only with null
+  Reader operator[](const char* key) const;                   // null where the object has no such key
+  Reader required(const char* key) const;                     // the object has to have the key, if only with null
+  std::optional<Reader> find(const std::string& key) const;   // empty where the object has no such key
+  std::vector<std::pair<std::string, Reader>> items() const;  // of an object, by key
+  void require_keys_among(std::initializer_list<const char*> known) const;  // of an object
+
   bool is_null() const { return value_.is_null(); }
   const Json& raw() const { return value_; }
-
   std::string text() const;
   std::string text_or_empty() const { return is_null() ? "" : text(); }
   double real() const;
@@ -44,32 +51,36 @@ class Reader {
   double fraction() const;
   Number fraction_or_null() const { return is_null() ? Number() : Number(fraction()); }
   std::int64_t whole() const;
+  std::int64_t whole(std::int64_t low, std::int64_t high) const;  // both included
   bool boolean() const;
   Json object_or_empty() const { return value_.is_object() ? value_ : Json::object(); }
-  // A range of readers, each made where it is asked for; empty where there is null.
+  // A range of readers, each made on access.
   class List;
   List list() const;
-  List list_that_is_there() const;
+  List list_or_empty() const;  // empty where there is null
   std::pair<double, double> two() const;
-  template <class Enum>
-  Enum one_of(const Names<Enum>& names) const {
-    for (const auto& [value, name] : names) {
-      if (value_.is_string() && value_.get<std::string>() == name) return value;
-    }
+  template <class NamesOfEnum>
+  auto one_of(const NamesOfEnum& names) const {
     std::string known;
-    for (const auto& [value, name] : names) known += (known.empty() ? "" : ", ") + std::string(name);
+    for (const auto& [value, name] : names) {
+      if (value_.is_string() && value_.get_ref<const std::string&>() == name) return value;
+      known += (known.empty() ? "" : ", ") + std::string(name);
+    }
     fail("has to be one of " + known);
   }
+
+  // Throws InputError: the file, the place, and `what` is wrong with it.
   [[noreturn]] void fail(const std::string& what) const;
 
  private:
-  // Of a list's items, which may be many, the list's own is kept, and the text made where it is asked for.
+  // Items of a list, which may be many, share the list's place; their own text is made on demand.
   struct Place {
-    std::string file, path;
+    std::string file, root, path;
   };
   Reader(const Json& value, std::shared_ptr<const Place> place, std::optional<std::size_t> item = std::nullopt)
       : value_(value), place_(std::move(place)), item_(item) {}
   std::string path() const;
+  std::shared_ptr<const Place> place_of(const std::string& key) const;
   std::shared_ptr<const Place> list_place() const;
 
   const Json& value_;
@@ -106,12 +117,5 @@ class Reader::List {
   const Json& value_;
   std::shared_ptr<const Place> place_;
 };
-
-std::optional<Rate> read_rate(const Reader& in);
-std::optional<Confirmed> read_confirmed(const Reader& in);
-std::optional<Membership> read_membership(const Reader& in);
-Tool read_tool(const Reader& in);
-DataFacts read_data(const Reader& in);
-std::vector<std::string> read_texts(const Reader& in);
 
 }  // namespace afterimage::json
