@@ -51,16 +51,21 @@ void add_audit(CLI::App& app, Context& context, Action& action) {
       "Attack a trained network and report how much of its training data it gives away.\n"
       "  Example: afterimage audit runs/fashion --attacks span,finite-width --policy policy.json --out report");
   options->subject.add_to(*command);
-  command->add_option("--out", options->out, "new or empty folder for the report")->required();
-  command->add_option("--attacks", options->attacks, "names with commas between them (default: all that there are)");
-  command->add_option("--policy", options->policy, "policy that the verdict and the exit code follow");
+  command->add_option("--out", options->out, "new or empty folder for the report")->type_name("FOLDER")->required();
+  command->add_option("--attacks", options->attacks, "names with commas between them (default: all that there are)")
+      ->type_name("NAME,...");
+  command->add_option("--policy", options->policy, "policy that the verdict and the exit code follow")
+      ->type_name("FILE");
   command->add_flag("--resume", options->request.resume, "go on where an interrupted audit of the same inputs stopped");
   command
       ->add_option("--time-limit", options->request.time_limit,
                    "seconds for all attacks together; those that are not done by then are inconclusive (default: none)")
+      ->type_name("NUMBER")
       ->check(positive_number());
-  command->add_option("--memory-limit", options->memory_limit,
-                      "as in 4GiB; attacks that would take more are not begun, and inconclusive (default: none)");
+  command
+      ->add_option("--memory-limit", options->memory_limit,
+                   "as in 4GiB; attacks that would take more are not begun, and inconclusive (default: none)")
+      ->type_name("SIZE");
   command->add_flag("--dry-run", options->dry_run,
                     "say what each attack would take in time and memory, and write nothing");
   add_attack_options(*command, options->request.options);

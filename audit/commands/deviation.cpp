@@ -20,8 +20,10 @@ void add_deviation(CLI::App& app, Context& context, Action& action) {
                                          "Measure how far training strayed from the neural tangent kernel.\n"
                                          "  Example: afterimage deviation runs/fashion --out deviation");
   options->subject.add_to(*command);
-  command->add_option("--out", options->out,
-                      "new or empty folder for deviation.json; without it the figures are printed only");
+  command
+      ->add_option("--out", options->out,
+                   "new or empty folder for deviation.json; without it the figures are printed only")
+      ->type_name("FOLDER");
   command->callback([options, &context, &action] {
     action = [options, &context] {
       Case subject = options->subject.load(context.seed);

@@ -23,10 +23,10 @@ void add_gate(CLI::App& app, Context&, Action& action) {
                                          "Apply a policy to a report that exists, for CI.\n"
                                          "  Example: afterimage gate report/report.json --policy policy.json --junit "
                                          "gate.xml");
-  command->add_option("REPORT", options->report, "report.json")->required();
-  command->add_option("--policy", options->policy, "policy.json")->required();
-  command->add_option("--sarif", options->sarif, "also write SARIF 2.1.0, one result a rule");
-  command->add_option("--junit", options->junit, "also write JUnit XML, one case a rule");
+  command->add_option("REPORT", options->report, "report.json")->type_name("FILE")->required();
+  command->add_option("--policy", options->policy, "policy.json")->type_name("FILE")->required();
+  command->add_option("--sarif", options->sarif, "also write SARIF 2.1.0, one result a rule")->type_name("FILE");
+  command->add_option("--junit", options->junit, "also write JUnit XML, one case a rule")->type_name("FILE");
   command->callback([options, &action] {
     action = [options] {
       // Both before either is written: what is refused leaves nothing.

@@ -129,10 +129,10 @@ void add_inspect(CLI::App& app, Context&, Action& action) {
                          "  Example: afterimage inspect runs/fashion/trained.safetensors\n"
                          "  Example: afterimage inspect runs/fashion/initial.safetensors "
                          "runs/fashion/trained.safetensors");
-  command->add_option("FILE", *file, ".safetensors, .pt, .npz, .json or IDX file")->required();
-  command->add_option("OTHER", *other, "weights after training, where FILE holds those before");
-  command->add_option("--key", *key,
-                      "Of a PyTorch checkpoint with several state dicts: which, e.g. model or ema.model");
+  command->add_option("FILE", *file, ".safetensors, .pt, .npz, .json or IDX file")->type_name("")->required();
+  command->add_option("OTHER", *other, "weights after training, where FILE holds those before")->type_name("FILE");
+  command->add_option("--key", *key, "Of a PyTorch checkpoint with several state dicts: which, e.g. model or ema.model")
+      ->type_name("NAME");
   command->callback([file, other, key, &action] {
     action = [file, other, key] { return other->empty() ? inspect(*file, *key) : compare(*file, *other, *key); };
   });

@@ -31,7 +31,7 @@ Tensor finite_floats(const Array& array, const char* name, const std::string& fi
   return values.to(at::kFloat);
 }
 
-// What a distilled set says beside its images and labels.
+// The targets, mean and scale that a distilled set has beside its images and labels.
 void read_distilled(LabelledImages& set, const NamedArrays& arrays, const std::string& file) {
   const std::int64_t images = set.size(), pixels = images > 0 ? set.images[0].numel() : 0;
   if (const Array* targets = find(arrays, "targets")) {
@@ -46,7 +46,7 @@ void read_distilled(LabelledImages& set, const NamedArrays& arrays, const std::s
     *to = finite_floats(*array, name, file).flatten();
     if (to->numel() != pixels) {
       throw InputError(
-          fmt::format("{}: {} has {} numbers; it has to be as an image is, {}", file, name, to->numel(), pixels));
+          fmt::format("{}: {} has {} numbers; it has to have {}, one for each pixel", file, name, to->numel(), pixels));
     }
   }
   if (set.scale.defined() && set.scale.min().item<double>() <= 0) {

@@ -20,7 +20,7 @@ bool is_within(const fs::path& path, const fs::path& folder) {
   return end == folder.end();
 }
 
-// What lies in a folder, by name. `root` is canonical.
+// The entries of a folder, sorted by name. `root` is canonical.
 std::vector<fs::path> entries(const fs::path& folder, const fs::path& root) {
   std::vector<fs::path> found;
   std::error_code error;
@@ -30,8 +30,8 @@ std::vector<fs::path> entries(const fs::path& folder, const fs::path& root) {
     std::error_code dangling;
     const fs::path target = fs::canonical(path, dangling);
     if (dangling || !is_within(target, root)) {
-      throw InputError(fmt::format("{}: is a link that leads nowhere or out of {}; copy the file there", path.string(),
-                                   root.string()));
+      throw InputError(fmt::format("{}: is a link that is broken or leads out of {}; copy the file there",
+                                   path.string(), root.string()));
     }
     found.push_back(path);
     if (found.size() > most_files) throw InputError(folder.string() + ": holds more than ten million files");
@@ -69,7 +69,7 @@ LabelledImages load_folder(const std::string& folder, const Preprocessing& prepr
   std::int64_t count = 0;
   for (const auto& entry : entries(folder, root)) {
     if (!fs::is_directory(entry)) {
-      throw InputError(entry.string() + ": lies beside the classes' folders; move it into one of them, or away");
+      throw InputError(entry.string() + ": is not in the folder of a class; move it into one, or remove it");
     }
     names.push_back(entry.filename().string());
     files.push_back(entries(entry, root));
@@ -84,7 +84,7 @@ LabelledImages load_folder(const std::string& folder, const Preprocessing& prepr
   for (std::size_t i = 0; i < files.size(); ++i) {
     for (const auto& file : files[i]) {
       if (!has_image_name(file) || fs::is_directory(file)) {
-        throw InputError(file.string() + ": is no PNG or JPEG file by its name; convert it, or move it away");
+        throw InputError(file.string() + ": is not named as a PNG or JPEG file is; convert it, or remove it");
       }
       const Tensor picture = picture_in(file, preprocessing);
       if (!first.defined()) {

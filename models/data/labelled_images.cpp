@@ -49,7 +49,7 @@ LabelledImages LabelledImages::select(const Tensor& rows) const {
 
 namespace {
 
-// Folders prepare their pictures themselves.
+// Loading a folder prepares its pictures already.
 LabelledImages load_source(const std::string& data, const Preprocessing& preprocessing) {
   if (data == "fashion-mnist") {
     const std::string folder = fashion_mnist_folder;

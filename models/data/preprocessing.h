@@ -1,4 +1,4 @@
-// What is done to pictures before a network sees them, and is the same for training and control images.
+// How pictures are prepared for a network: the same for training and control images.
 #pragma once
 
 #include <optional>
@@ -20,9 +20,9 @@ struct Preprocessing {
 std::pair<std::int64_t, std::int64_t> parse_size(const std::string& text);
 
 // One picture [h, w] or [h, w, c], float32 in [0, 1], to [h', w'] or [h', w', c]. Resizing is linear, over the area
-// that a pixel covers where it gets smaller. What changes is rounded to 8 bits, as by programs that work on bytes, so
-// that a picture can be told again after a mean was taken off and put back. Throws InputError that names `file` where
-// there is nothing to make grey or to resize.
+// that a pixel covers where it gets smaller. Pixels that change are rounded to 8 bits, as by programs that work on
+// bytes, so that a picture is recognised after a mean was subtracted and added again. Throws InputError that names
+// `file` where it has no colour channels, or no height and width.
 Tensor prepared(const Tensor& picture, const Preprocessing& preprocessing, const std::string& file);
 
 // One number for each pixel [d], from one for all, one for each channel, or d: for images of shape [h, w], [h, w, c] or

@@ -1,4 +1,4 @@
-// The kinds of DATA, a file each, and what they share. `load_images` chooses among them.
+// The kinds of --data, a file each, and what they share. `load_images` chooses among them.
 #pragma once
 
 #include <string>
@@ -9,7 +9,7 @@
 
 namespace afterimage {
 
-// Images as they are; `source` is left empty. All throw InputError.
+// Images without preprocessing; `source` is left empty. All throw InputError.
 LabelledImages load_idx(const std::string& images_file, const std::string& labels_file);
 LabelledImages load_npz(const std::string& file);
 
@@ -19,8 +19,8 @@ LabelledImages load_cifar10(const std::string& folder);
 LabelledImages load_cifar100(const std::string& folder);
 
 // Pictures in one sub-folder a class, classes and files in the order of their names: [n, h, w] where all are grey,
-// [n, h, w, 3] where all are coloured. Names that begin with a dot are passed over. Preprocessing is done here, since
-// only then all need be of one size.
+// [n, h, w, 3] where all are coloured. Names that begin with a dot are skipped. Preprocessing is done here, since
+// pictures need be of one size only after it.
 LabelledImages load_folder(const std::string& folder, const Preprocessing& preprocessing);
 
 // A table [n, d] of numbers in [0, 1], or of whole numbers up to 255 that are divided by 255 (as in CSV copies of
@@ -31,7 +31,7 @@ LabelledImages load_csv(const std::string& file);
 // than 8 GiB.
 Tensor room_for(std::int64_t count, const Tensor& first, const std::string& file);
 
-// Classes of names: the numbers themselves where all are whole ones, else places among the sorted names. Throws
+// Classes of names: the numbers themselves where all names are whole numbers, else ranks among the sorted names. Throws
 // InputError that names `file` on numbers above 65535.
 std::vector<std::int64_t> classes_of(const std::vector<std::string>& names, const std::string& file);
 

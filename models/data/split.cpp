@@ -20,7 +20,8 @@ std::unordered_set<std::string> hashes_of(const Tensor& images) {
   return hashes;
 }
 
-// Which of `images` are nearer to a training image than `near_copy` of what sets that apart from the others; [n] bool.
+// Which of `images` are nearer to a training image than `near_copy` times its distance from the training mean; [n]
+// bool.
 Tensor near_copies(const Tensor& images, const Tensor& training) {
   const Tensor seen = training.flatten(1).to(at::kFloat), mean = seen.mean(0);
   const Tensor t = seen - mean, size = t.norm(2, 1);

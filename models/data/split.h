@@ -5,8 +5,9 @@
 
 namespace afterimage {
 
-// `samples` rows [samples] of the task's rows, drawn without replacement, as even over the task's targets as it goes:
-// both sides of a binary task and all classes of a multi-class one get the same number, give or take one. Throws
+// `samples` rows [samples] of the task's rows, drawn at random without replacement, balanced over the task's targets:
+// both sides of a binary task and all classes of a multi-class one get the same number, give or take one while they
+// last. Throws
 // UsageError when there are not so many.
 Tensor draw_training_rows(const LabelledImages& all, const Task& task, std::int64_t samples, Generator& random);
 
@@ -16,8 +17,8 @@ LabelledImages draw_control(const LabelledImages& all, const Task& task, const T
                             Generator& random);
 
 // Throws InputError, naming how many, when any image of `control` is one of `training` or a near copy of it: within a
-// relative L2 distance of 0.05 (of its difference from the mean of `training`), as after storing it again with loss.
-// Such images as a control set would hide what leaks.
+// relative L2 distance of 0.05 (of its difference from the mean of `training`), as after lossy compression.
+// Such images in a control set would hide a leak.
 void require_disjoint(const Tensor& training, const Tensor& control, const std::string& control_name);
 
 }  // namespace afterimage

@@ -19,7 +19,7 @@ class InputError : public std::runtime_error {
   using std::runtime_error::runtime_error;
 };
 
-// A method does not apply to what it was given (for example no row span under Adam); the message is the evidence.
+// A method does not apply to its input (for example no row span after Adam); the message says why.
 class NotApplicable : public std::runtime_error {
   using std::runtime_error::runtime_error;
 };

@@ -7,7 +7,7 @@
 
 namespace afterimage {
 
-// Each value takes many times the memory of its text: these take some two gigabytes at most.
+// A value takes many times the memory of its text: this many take about two gigabytes at most.
 inline constexpr std::size_t most_json_values = 20'000'000;
 
 // Throws InputError naming `file`: not JSON, nested deeper than 64, a key twice in one object, an object of more than

@@ -6,11 +6,11 @@
 #include <cstring>
 #include <filesystem>
 
-#include "formats/folder.h"
 #include "models/formats/npz.h"
 #include "models/formats/pickle.h"
 #include "models/foundations/error.h"
 #include "models/foundations/files.h"
+#include "tests/folder.h"
 
 namespace afterimage {
 namespace {

@@ -7,12 +7,12 @@
 #include <numeric>
 #include <stdexcept>
 
-#include "formats/folder.h"
 #include "models/formats/npz.h"
 #include "models/formats/safetensors.h"
 #include "models/foundations/error.h"
 #include "models/foundations/files.h"
 #include "models/foundations/text.h"
+#include "tests/folder.h"
 
 namespace afterimage {
 namespace {
