@@ -105,7 +105,7 @@ void check_values(const Exposure& exposure, const std::string& name, const Value
 
 }  // namespace
 
-TEST_CASE("each predictor has the values that are worked out by hand, image by image") {
+TEST_CASE("each predictor has the values that were computed by hand") {
   const auto finding = found_at("span", distances_by(margins_of_one));
   Case subject = with_one_output();
   const auto exposure = exposure_of(subject, five_coefficients(), {finding});
@@ -121,7 +121,7 @@ TEST_CASE("each predictor has the values that are worked out by hand, image by i
   check_values(exposure_of(subject, {}, {finding}).value(), "loss", logistic);
 }
 
-TEST_CASE("of several outputs the margin is the right one's lead over the largest other, also where all are negative") {
+TEST_CASE("with several outputs the margin is the lead of the right one over the largest other, even below zero") {
   const Tensor weights = at::tensor({2.0F, -1.0F, 1.0F, 3.0F, 1.0F, 1.0F, 1.0F, 1.0F, 0.0F, 2.0F, 0.0F, -1.0F});
   const std::vector<std::int64_t> right = {2, 0, 0, 2, 1};
   Case subject = case_of(five_pictures(), weights.view({3, 4}), -4, at::one_hot(at::tensor(right), 3).to(at::kFloat));
@@ -153,7 +153,7 @@ TEST_CASE("a predictor that rises with exposure correlates by plus one, one that
   }
 }
 
-TEST_CASE("images that got no reconstruction are the least exposed, all alike, whether or not they are listed") {
+TEST_CASE("images without a reconstruction share the least exposure, whether or not they are listed") {
   const Case subject = with_one_output();
   const auto rho = [&](const Finding& finding) {
     return named(exposure_of(subject, {}, {finding}).value(), "active_bounds").spearman.value();
@@ -167,7 +167,7 @@ TEST_CASE("images that got no reconstruction are the least exposed, all alike, w
   CHECK(rho(two_missing) == Approx(9.5 / std::sqrt(10 * 9.5)).epsilon(1e-12));
 }
 
-TEST_CASE("the finding that reconstructed most is the one that predictors are held against") {
+TEST_CASE("predictors are correlated with the finding that reconstructed most") {
   const Case subject = with_one_output();
   Finding of_membership;
   of_membership.membership = Membership{};
@@ -185,7 +185,7 @@ TEST_CASE("the finding that reconstructed most is the one that predictors are he
   CHECK_FALSE(exposure_of(subject, {}, {without_samples}));
 }
 
-TEST_CASE("what is missing has a reason: coefficients, and correlations of few images or of equal values") {
+TEST_CASE("missing coefficients, and correlations of few images or equal values, have a reason") {
   Case subject = with_one_output();
   const Finding finding = found_at("span", distances_by(margins_of_one));
   const auto known = exposure_of(subject, {}, {finding}).value();
@@ -214,7 +214,7 @@ TEST_CASE("what is missing has a reason: coefficients, and correlations of few i
   CHECK_THROWS_AS(named(first(1), "nearest_neighbour"), std::out_of_range);  // there is no other image
 }
 
-TEST_CASE("pixels count as black or white within a millionth of the range that the bounds span") {
+TEST_CASE("pixels count as black or white within a millionth of the range of the bounds") {
   Case subject = case_of(at::zeros({2, 8}), at::zeros({1, 8}), 0, at::ones({2, 1}));
   subject.subject.bounds = {at::zeros({8}), -1, 3};
   subject.truth.training = at::zeros({2, 8});
@@ -224,7 +224,7 @@ TEST_CASE("pixels count as black or white within a millionth of the range that t
   CHECK(named(*exposure, "active_bounds").values == Values{4, 0});
 }
 
-TEST_CASE("samples that are no training images are an error, not written beyond the end") {
+TEST_CASE("samples outside the training set are an error and not an access beyond its end") {
   const Case subject = with_one_output();
   for (const std::int64_t index : {std::int64_t{-1}, std::int64_t{5}, std::int64_t{1'000'000'000'000}}) {
     CAPTURE(index);
@@ -234,7 +234,7 @@ TEST_CASE("samples that are no training images are an error, not written beyond 
   }
 }
 
-TEST_CASE("of many images a copy is nearest, at no distance, whichever rows are taken at a time") {
+TEST_CASE("among many images a copy is nearest, at distance zero, however rows are grouped") {
   constexpr std::int64_t count = 300, original = 3, copy = 280, size = 8;
   Generator random = seeded(4);
   const Tensor images = at::rand({count, size}, random, at::kFloat);

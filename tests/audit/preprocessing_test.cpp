@@ -65,7 +65,7 @@ std::string folder_of_shapes(const Folder& folder, int pictures) {
 
 }  // namespace
 
-TEST_CASE("coloured pictures from a folder come back from a network that was trained on them normalised") {
+TEST_CASE("colour pictures from a folder are reconstructed from a network that was trained on them normalised") {
   const Folder folder;
   const std::string run_folder = folder / "run", data = folder_of_shapes(folder, 210);
   const Result trained = run("train --quiet --data " + data +
@@ -123,7 +123,7 @@ TEST_CASE("coloured pictures from a folder come back from a network that was tra
   CHECK(run("verify " + (folder / "report/report.json")).code == 4);
 }
 
-TEST_CASE("pictures made grey and resized for training are made so for the control set as well") {
+TEST_CASE("the control set is made grey and resized as the training set was") {
   const Folder folder;
   const std::string run_folder = folder / "run", data = folder_of_shapes(folder, 60);
   const Result trained = run("train --quiet --data " + data +
@@ -145,7 +145,7 @@ TEST_CASE("pictures made grey and resized for training are made so for the contr
       4);
 }
 
-TEST_CASE("a normalisation that is none is refused, naming the option") {
+TEST_CASE("an invalid normalisation is refused with the name of the option") {
   const Folder folder;
   const std::string data = folder_of_shapes(folder, 10);
   const auto train = [&](const std::string& options) {

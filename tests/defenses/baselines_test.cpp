@@ -37,7 +37,7 @@ Release release(const std::string& name, const Undefended& undefended,
 
 }  // namespace
 
-TEST_CASE("no defence trains as the recipe says, to the bit") {
+TEST_CASE("the defence none trains exactly as the recipe says, bit for bit") {
   Generator random = seeded(1);
   const Undefended undefended = small_task(random);
   Generator same = seeded(3);
@@ -76,7 +76,7 @@ TEST_CASE("noise on released weights has the stated deviation, tensor by tensor"
   }
 }
 
-TEST_CASE("a random subset holds as many images of each class, all of them real, with their own targets") {
+TEST_CASE("a random subset is balanced across classes and holds training images with their own targets") {
   Generator random = seeded(2);
   const Undefended undefended = small_task(random, 3);
   const SupportSet support = release("random-subset", undefended, {{"per-class", "2"}}).support;
@@ -89,7 +89,7 @@ TEST_CASE("a random subset holds as many images of each class, all of them real,
   CHECK(at::equal(classes_of(support.targets).bincount(), at::full({3}, 2, at::kLong)));
 }
 
-TEST_CASE("labels by lot keep the images and the share of each class, and break the pairs") {
+TEST_CASE("random labels keep the images and the share of each class, and break the pairs") {
   Generator random = seeded(2);
   const Undefended undefended = small_task(random, 3);
   const SupportSet support = release("random-labels", undefended).support;
@@ -98,7 +98,7 @@ TEST_CASE("labels by lot keep the images and the share of each class, and break 
   CHECK_FALSE(at::equal(support.targets, undefended.targets));
 }
 
-TEST_CASE("a defence that makes no data says so, and unknown ones are named with those that there are") {
+TEST_CASE("distill refuses a defence that makes no data, and an unknown one with the list of known ones") {
   Generator random = seeded(2);
   const Undefended undefended = small_task(random);
   Silent progress;

@@ -165,7 +165,7 @@ TEST_CASE("networks whose layers are not known to be dense are refused") {
       UsageError);
 }
 
-TEST_CASE("each image is drawn with the sampling rate, by itself") {
+TEST_CASE("each image is drawn independently with the sampling rate") {
   SecretRandom random;
   constexpr std::int64_t images = 40, rounds = 4000;
   constexpr double rate = 0.3;
@@ -226,7 +226,7 @@ TEST_CASE("noise is normal: its first four moments and its tails") {
   CHECK(single.std().item<float>() == Approx(2).epsilon(0.15));
 }
 
-TEST_CASE("every step draws its noise anew, and no seed gives it again") {
+TEST_CASE("every step draws new noise, which no seed reproduces") {
   Undefended undefended = small(10, 3000);
   undefended.recipe.momentum = 0;
   // So little is let through that steps are noise alone.
@@ -263,7 +263,7 @@ TEST_CASE("without noise and clipping it is plain gradient descent, with momentu
   CHECK(release.evidence["reason"].get<std::string>().find("no noise") != std::string::npos);
 }
 
-TEST_CASE("with augmentation a step sees one moved view of each image, each view at some time, and by no seed") {
+TEST_CASE("with augmentation a step uses one shifted view of each image, in time every view, whatever the seed") {
   Undefended undefended = small(1);
   undefended.network = std::make_shared<Mlp>(6, std::vector<std::int64_t>{16}, 1, Parameterization::standard);
   Generator draws = seeded(7);
@@ -309,7 +309,7 @@ TEST_CASE("frozen parameters keep their values under noise") {
   CHECK_FALSE(at::equal(release.training.trained.at("fc2.weight"), undefended.initial.at("fc2.weight")));
 }
 
-TEST_CASE("an interrupted run goes on to the same end") {
+TEST_CASE("an interrupted DP-SGD run resumes to the same result") {
   const Undefended undefended = small();
   // Without noise and samples, which nobody can draw again.
   const Given given = {{"steps", "150"}, {"noise-multiplier", "0"}, {"epsilon", "0"}};
@@ -336,7 +336,7 @@ TEST_CASE("an interrupted run goes on to the same end") {
   }
 }
 
-TEST_CASE("the evidence is what the accountant says of the steps that were made") {
+TEST_CASE("the evidence is the accountant's figure for the steps that were made") {
   const Undefended undefended = small();
   const Release asked = released(undefended, {{"steps", "40"}, {"batch", "4"}, {"epsilon", "2"}, {"delta", "1e-3"}});
   const double noise = asked.evidence["noise_multiplier"], spent = asked.evidence["epsilon"];
@@ -358,7 +358,7 @@ TEST_CASE("the evidence is what the accountant says of the steps that were made"
   CHECK(fallback.evidence["noise_multiplier"] == 2);
 }
 
-TEST_CASE("what does not fit is refused") {
+TEST_CASE("DP-SGD refuses settings that it cannot follow") {
   const auto refused = [](const std::function<void(Undefended&, Given&)>& change) {
     Undefended undefended = small();
     Given given = {{"steps", "30"}};

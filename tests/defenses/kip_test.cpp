@@ -174,7 +174,7 @@ TEST_CASE("distilled images predict the training set, lie inside the pixel range
   CHECK_THROWS_AS(distil(Kip(), undefended, {{"labels", "random"}}), UsageError);
 }
 
-TEST_CASE("the levers hold: a share of pixels is never learned, and images keep their distance from real ones") {
+TEST_CASE("a share of pixels is never learned, and images keep their distance from training images") {
   Generator random = seeded(8);
   const Undefended undefended = synthetic_task(random);
   const SupportSet free = distil(Kip(), undefended, {{"distillation-steps", "1"}});
@@ -192,7 +192,7 @@ TEST_CASE("the levers hold: a share of pixels is never learned, and images keep 
   CHECK(smallest(free) < wanted);  // the lever does it, not the start
 }
 
-TEST_CASE("fixed labels stay those of the classes, learned ones do not") {
+TEST_CASE("fixed labels stay those of the classes and learned labels do not") {
   Generator random = seeded(9);
   const Undefended undefended = synthetic_task(random);
   const Tensor fixed = distil(Kip(), undefended, {{"labels", "fixed"}}).targets;

@@ -87,7 +87,7 @@ class Corpus {
 
 }  // namespace
 
-TEST_CASE("a PyTorch file by hand is read, so that its hostile variants are refused for what they vary") {
+TEST_CASE("a PyTorch file that is put together by hand is read, and bytes inside it are no pickle") {
   const Folder folder;
   const auto read = [&](const std::string& bytes) { return read_pytorch(folder.write("model.pt", bytes)).arrays; };
   const auto arrays = read(raw_zip(members_with(dict_of(Tensor{}))));
@@ -100,7 +100,7 @@ TEST_CASE("a PyTorch file by hand is read, so that its hostile variants are refu
   CHECK(read(raw_zip(members_with(nested))).size() == 1);
 }
 
-TEST_CASE("a pickle that asks for anything a state dict has no use for is refused by that name, and nothing is run") {
+TEST_CASE("a pickle that names anything a state dict does not need is refused by that name, and nothing is run") {
   Corpus corpus;
   const std::string shell = "touch " + corpus.canary();
   const std::pair<const char*, const char*> functions[] = {{"os", "system"},
@@ -334,7 +334,7 @@ TEST_CASE("a pickle that is broken or made to take memory or time is refused") {
   }
 }
 
-TEST_CASE("a tensor that its storage does not hold is refused") {
+TEST_CASE("a tensor that does not fit its storage is refused") {
   Corpus corpus;
   const auto tensor = [](auto change) {
     Tensor made;
@@ -429,7 +429,7 @@ TEST_CASE("a tensor that its storage does not hold is refused") {
   }
 }
 
-TEST_CASE("a zip that can be read in two ways or holds more than it should is refused") {
+TEST_CASE("a zip that is ambiguous or holds other members is refused") {
   Corpus corpus;
   const std::string pickle = dict_of(Tensor{}), evil = "cos\nsystem\n(S'true'\ntR.";
   const std::vector<Member> good = members_with(pickle);

@@ -57,7 +57,7 @@ TEST_CASE("pictures of every kind have the pixels that Pillow reads from them") 
   }
 }
 
-TEST_CASE("a picture that is transparent, for print, or under another name is refused with a remedy") {
+TEST_CASE("a transparent or CMYK picture, or one under another name, is refused with a remedy") {
   const test::Folder folder;
   for (const char* name : {"transparent.png", "hole.png"})
     CHECK(refusal(pictures / name).find("flattened") != std::string::npos);
@@ -104,7 +104,7 @@ TEST_CASE("a JPEG file with any byte changed is read to the same size or refused
   }
 }
 
-TEST_CASE("a picture that promises more than its bytes hold is refused before memory is taken for it") {
+TEST_CASE("a picture that declares more pixels than its bytes can hold is refused before memory is taken for it") {
   const test::Folder folder;
   const auto refused = [&](const std::string& name, const std::string& bytes) {
     return refusal(folder.write(name, bytes));
@@ -258,7 +258,7 @@ TEST_CASE("an interlaced PNG file of any size takes the rows of its passes, not 
   }
 }
 
-TEST_CASE("a filter that is none, and bytes behind the compressed rows, are refused") {
+TEST_CASE("an invalid filter, and bytes after the compressed rows, are refused") {
   const test::Folder folder;
   for (const char filter : {'\5', '\x7f', '\xff'}) {
     const std::string rows = std::string("\0\1", 2) + std::string{filter, '\1'};
@@ -276,7 +276,7 @@ TEST_CASE("a filter that is none, and bytes behind the compressed rows, are refu
   CHECK_FALSE(refusal(with_data(packed.substr(0, packed.size() - 1) + "x")).empty());
 }
 
-TEST_CASE("a JPEG file whose frame or first scan does not fit together is refused") {
+TEST_CASE("a JPEG file with an inconsistent frame or first scan is refused") {
   const test::Folder folder;
   const std::string jpeg = bytes_in_picture("colour.jpg");
   const auto frame = segment(jpeg, 0xc0), scan = segment(jpeg, 0xda);
@@ -292,7 +292,7 @@ TEST_CASE("a JPEG file whose frame or first scan does not fit together is refuse
   CHECK(refusal(folder.write("a.jpg", std::string(jpeg).insert(frame, "\xff\xff"))).empty());
 }
 
-TEST_CASE("JPEG tables that no code can have are refused") {
+TEST_CASE("invalid JPEG tables are refused") {
   const test::Folder folder;
   const std::string jpeg = bytes_in_picture("grey.jpg");
   const auto huffman = segment(jpeg, 0xc4) + 4;

@@ -83,7 +83,7 @@ TEST_CASE("gradients over the loss bring the logistic loss down at an even rate,
   CHECK(train(network, initial, images, targets, recipe, random, silent).stopped_by == "loss");
 }
 
-TEST_CASE("training stops at a loss, at a step count or at a plateau, and says which") {
+TEST_CASE("training stops at a loss, a step count or a plateau, and records which") {
   const Mlp network(4, {32}, 1, Parameterization::standard);
   Generator random = seeded(1);
   const Parameters initial = network.initial(random);
@@ -109,7 +109,7 @@ TEST_CASE("training stops at a loss, at a step count or at a plateau, and says w
   CHECK_THROWS_AS(stopped_by(recipe), UsageError);
 }
 
-TEST_CASE("augmented images are those mirrored and moved, with zeros where they moved away") {
+TEST_CASE("augmented images are mirrored and shifted, with zeros where pixels were shifted in") {
   Generator random = seeded(8);
   for (const std::vector<std::int64_t>& shape : {std::vector<std::int64_t>{5, 4}, {5, 4, 3}}) {
     const Tensor images = at::rand({60, shape.size() == 2 ? 20 : 60}, random, at::kFloat) + 1;
@@ -162,7 +162,7 @@ TEST_CASE("cross-entropy takes probabilities as targets and nothing else: it has
   CHECK_THROWS_AS(trained_on(at::tensor({0.9F, 0.9F, 0.0F})), UsageError);
 }
 
-TEST_CASE("mini-batches, Adam and weight decay train as well") {
+TEST_CASE("mini-batches, Adam and weight decay reach the loss") {
   const Mlp network(4, {32}, 1, Parameterization::standard);
   Generator random = seeded(1);
   const Parameters initial = network.initial(random);
