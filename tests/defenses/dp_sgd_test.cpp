@@ -10,29 +10,19 @@
 #include "models/mlp.h"
 #include "models/scripted_network.h"
 #include "tests/attacks/recorder.h"
+#include "tests/models/targets.h"
 
 namespace afterimage {
 namespace {
 
-struct Setting {
-  std::int64_t outputs;
-  LossKind loss;
-  Parameterization parameterization;
-};
-
-const Setting every_setting[] = {{1, LossKind::squared, Parameterization::standard},
-                                 {3, LossKind::squared, Parameterization::ntk},
-                                 {1, LossKind::logistic, Parameterization::ntk},
-                                 {4, LossKind::cross_entropy, Parameterization::standard}};
-
-Tensor targets_for(std::int64_t outputs, std::int64_t count) {
-  if (outputs == 1) return (at::arange(count).remainder(2) * 2 - 1).to(at::kFloat).unsqueeze(1);
-  return at::one_hot(at::arange(count).remainder(outputs), outputs).to(at::kFloat);
-}
+const LossSetting every_setting[] = {{1, LossKind::squared, Parameterization::standard},
+                                     {3, LossKind::squared, Parameterization::ntk},
+                                     {1, LossKind::logistic, Parameterization::ntk},
+                                     {4, LossKind::cross_entropy, Parameterization::standard}};
 
 // A network with biases that are not zero, and images of very different norms.
 struct Problem {
-  explicit Problem(const Setting& setting, std::int64_t count = 9, at::ScalarType dtype = at::kDouble)
+  explicit Problem(const LossSetting& setting, std::int64_t count = 9, at::ScalarType dtype = at::kDouble)
       : network(7, {32, 24}, setting.outputs, setting.parameterization), loss(setting.loss) {
     Generator random = seeded(4);
     parameters = network.initial(random);
@@ -40,7 +30,7 @@ struct Problem {
       tensor.add_(at::randn(tensor.sizes(), random, tensor.options()), 0.1);
     }
     images = at::randn({count, 7}, random, at::kFloat).mul_(at::logspace(-1, 0.3, count).unsqueeze(1)).to(dtype);
-    targets = targets_for(setting.outputs, count).to(dtype);
+    targets = targets_in_turn(setting.outputs, count).to(dtype);
     parameters = parameters.to(dtype);
   }
   Parameters clipped(const Tensor& rows, double clip, const std::vector<bool>& trained) const {
@@ -76,7 +66,7 @@ Undefended small(std::int64_t images = 20, std::int64_t width = 16) {
   Generator random = seeded(6);
   undefended.initial = undefended.network->initial(random);
   undefended.images = at::randn({images, 5}, random, at::kFloat);
-  undefended.targets = targets_for(1, images);
+  undefended.targets = targets_in_turn(1, images);
   undefended.image_shape = {5};
   undefended.recipe.learning_rate = 0.05;
   return undefended;
@@ -104,7 +94,7 @@ double deviation(const Tensor& draws) { return draws.to(at::kDouble).square().me
 }  // namespace
 
 TEST_CASE("the clipped sum is that of a loop over the images, for every loss, parameterization and frozen layer") {
-  const Setting setting = GENERATE(from_range(std::begin(every_setting), std::end(every_setting)));
+  const LossSetting setting = GENERATE(from_range(std::begin(every_setting), std::end(every_setting)));
   const auto dtype = GENERATE(at::kFloat, at::kDouble);
   const Problem problem(setting, 9, dtype);
   const double tolerance = dtype == at::kDouble ? 1e-12 : 1e-5;
@@ -132,7 +122,7 @@ TEST_CASE("the clipped sum is that of a loop over the images, for every loss, pa
 }
 
 TEST_CASE("removing any one image changes the sum by the clipping norm at most, and by that where it is clipped") {
-  const Setting setting = GENERATE(from_range(std::begin(every_setting), std::end(every_setting)));
+  const LossSetting setting = GENERATE(from_range(std::begin(every_setting), std::end(every_setting)));
   const Problem problem(setting);
   const Tensor every = at::arange(9);
   for (const double clip : {1e-3, 0.3, 3.0}) {

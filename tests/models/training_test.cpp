@@ -7,32 +7,19 @@
 #include "models/augmentation.h"
 #include "models/foundations/error.h"
 #include "models/mlp.h"
+#include "tests/models/targets.h"
 
 namespace afterimage {
-namespace {
-
-struct Setting {
-  std::int64_t outputs;
-  LossKind loss;
-  Parameterization parameterization;
-};
-
-Tensor targets_for(const Setting& setting, std::int64_t count) {
-  if (setting.outputs == 1) return (at::arange(count).remainder(2) * 2 - 1).to(at::kFloat).unsqueeze(1);
-  return at::one_hot(at::arange(count).remainder(setting.outputs), setting.outputs).to(at::kFloat);
-}
-
-}  // namespace
 
 TEST_CASE("training follows the gradient that autograd gives, for every loss and parameterization") {
-  const auto setting = GENERATE(Setting{1, LossKind::squared, Parameterization::standard},
-                                Setting{3, LossKind::squared, Parameterization::ntk},
-                                Setting{1, LossKind::logistic, Parameterization::ntk},
-                                Setting{3, LossKind::cross_entropy, Parameterization::standard});
+  const auto setting = GENERATE(LossSetting{1, LossKind::squared, Parameterization::standard},
+                                LossSetting{3, LossKind::squared, Parameterization::ntk},
+                                LossSetting{1, LossKind::logistic, Parameterization::ntk},
+                                LossSetting{3, LossKind::cross_entropy, Parameterization::standard});
   const Mlp network(6, {5, 4}, setting.outputs, setting.parameterization);
   Generator random = seeded(2);
   const Parameters initial = network.initial(random);
-  const Tensor images = at::randn({7, 6}, random, at::kFloat), targets = targets_for(setting, 7);
+  const Tensor images = at::randn({7, 6}, random, at::kFloat), targets = targets_in_turn(setting.outputs, 7);
   std::vector<Tensor> weights;
   for (const auto& [name, tensor] : initial.entries()) weights.push_back(tensor.clone().requires_grad_(true));
   Tensor h = images;
@@ -63,7 +50,7 @@ TEST_CASE("gradients over the loss bring the logistic loss down at an even rate,
   Generator random = seeded(3);
   const Parameters initial = network.initial(random);
   const Tensor images = at::randn({6, 4}, random, at::kFloat);
-  const Tensor targets = targets_for({1, LossKind::logistic, {}}, 6);
+  const Tensor targets = targets_in_turn(1, 6);
   Recipe recipe;
   recipe.loss = LossKind::logistic;
   recipe.learning_rate = 1e-2;
@@ -87,7 +74,7 @@ TEST_CASE("training stops at a loss, a step count or a plateau, and records whic
   const Mlp network(4, {32}, 1, Parameterization::standard);
   Generator random = seeded(1);
   const Parameters initial = network.initial(random);
-  const Tensor images = at::randn({4, 4}, random, at::kFloat), targets = targets_for({1, LossKind::squared, {}}, 4);
+  const Tensor images = at::randn({4, 4}, random, at::kFloat), targets = targets_in_turn(1, 4);
   Silent silent;
   const auto stopped_by = [&](Recipe recipe) {
     return train(network, initial, images, targets, recipe, random, silent).stopped_by;
@@ -166,7 +153,7 @@ TEST_CASE("mini-batches, Adam and weight decay reach the loss") {
   const Mlp network(4, {32}, 1, Parameterization::standard);
   Generator random = seeded(1);
   const Parameters initial = network.initial(random);
-  const Tensor images = at::randn({6, 4}, random, at::kFloat), targets = targets_for({1, LossKind::squared, {}}, 6);
+  const Tensor images = at::randn({6, 4}, random, at::kFloat), targets = targets_in_turn(1, 6);
   Silent silent;
   for (const auto optimizer : {Optimizer::sgd, Optimizer::adam}) {
     Recipe recipe;
