@@ -4,7 +4,7 @@ build_packages=(
   g++ cmake ninja-build pkg-config
   libtorch-dev libopenblas-dev
   nlohmann-json3-dev libcli11-dev libfmt-dev libboost-math-dev coinor-libclp-dev
-  libzip-dev zlib1g-dev libpng-dev libjpeg62-turbo-dev libssl-dev libstb-dev libkainjow-mustache-dev libjs-chart.js
+  libzip-dev zlib1g-dev libpng-dev libturbojpeg0-dev libssl-dev libstb-dev libkainjow-mustache-dev libjs-chart.js
   dataset-fashion-mnist
 )
 test_packages=(catch2 libbenchmark-dev python3 python3-jsonschema chromium clang-14 libclang-rt-14-dev)

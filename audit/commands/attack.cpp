@@ -52,14 +52,24 @@ constexpr const char* infinite_group = "in place of RUN: a network of infinite w
 
 void add_infinite_options(CLI::App& command, InfiniteRequest& request) {
   const std::string group = infinite_group;
-  command.add_option("--data", request.data, "DATA that it is trained on; see train --help")->group(group);
-  command.add_option("--samples", request.samples, "number of training images")->group(group);
+  command.add_option("--data", request.data, "DATA that it is trained on; see train --help")
+      ->type_name("DATA")
+      ->group(group);
+  command.add_option("--samples", request.samples, "number of training images")
+      ->type_name("INTEGER")
+      ->check(positive_integer())
+      ->group(group);
   add_input_options(command, request.inputs, group);
-  command.add_option("--depth", request.depth, "hidden layers (default 2)")->check(CLI::Range(1, 31))->group(group);
+  command.add_option("--depth", request.depth, "hidden layers (default 2)")
+      ->type_name("INTEGER")
+      ->check(integer_from(1, 31))
+      ->group(group);
   command.add_option("--weight-variance", request.weight_variance, "of the initial weights, times fan-in (default 2)")
+      ->type_name("NUMBER")
       ->check(positive_number())
       ->group(group);
   command.add_option("--bias-variance", request.bias_variance, "of the initial biases (default 0.1)")
+      ->type_name("NUMBER")
       ->check(nonnegative_number())
       ->group(group);
 }
@@ -142,11 +152,13 @@ void add_attack(CLI::App& app, Context& context, Action& action) {
                                          "  Example: afterimage attack infinite-width --data fashion-mnist --task "
                                          "odd-even --samples 20 --out found\n"
                                          "  Example: afterimage attack list");
-  command->add_option("NAME", options->name, "the attack, or list")->required();
+  command->add_option("NAME", options->name, "the attack, or list")->type_name("")->required();
   options->subject.add_to(*command);
   add_infinite_options(*command, options->infinite);
-  command->add_option("--out", options->out,
-                      "new or empty folder for reconstruction.npz, contact-sheet.png and result.json");
+  command
+      ->add_option("--out", options->out,
+                   "new or empty folder for reconstruction.npz, contact-sheet.png and result.json")
+      ->type_name("FOLDER");
   command->add_flag("--resume", options->resume, "continue an interrupted attack on the same inputs");
   add_attack_options(*command, options->given);
   command->callback([options, command, &context, &action] {

@@ -51,16 +51,20 @@ void add_audit(CLI::App& app, Context& context, Action& action) {
       "Attack a trained network and report how much of its training data it leaks.\n"
       "  Example: afterimage audit runs/fashion --attacks span,finite-width --policy policy.json --out report");
   options->subject.add_to(*command);
-  command->add_option("--out", options->out, "new or empty folder for the report")->required();
-  command->add_option("--attacks", options->attacks, "names separated by commas (default: all)");
-  command->add_option("--policy", options->policy, "policy that decides the verdict and the exit code");
+  command->add_option("--out", options->out, "new or empty folder for the report")->type_name("FOLDER")->required();
+  command->add_option("--attacks", options->attacks, "names separated by commas (default: all)")->type_name("NAME,...");
+  command->add_option("--policy", options->policy, "policy that decides the verdict and the exit code")
+      ->type_name("FILE");
   command->add_flag("--resume", options->request.resume, "continue an interrupted audit of the same inputs");
   command
       ->add_option("--time-limit", options->request.time_limit,
                    "seconds for all attacks together; those not done by then are inconclusive (default: none)")
+      ->type_name("NUMBER")
       ->check(positive_number());
-  command->add_option("--memory-limit", options->memory_limit,
-                      "as in 4GiB; attacks that need more are not started, and inconclusive (default: none)");
+  command
+      ->add_option("--memory-limit", options->memory_limit,
+                   "as in 4GiB; attacks that need more are not started, and inconclusive (default: none)")
+      ->type_name("SIZE");
   command->add_flag("--dry-run", options->dry_run,
                     "print the time and memory that each attack needs, and write nothing");
   add_attack_options(*command, options->request.options);

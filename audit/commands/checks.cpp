@@ -4,10 +4,12 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <charconv>
 #include <cmath>
 #include <cstdlib>
 #include <cstring>
 #include <functional>
+#include <limits>
 
 #include "models/foundations/error.h"
 #include "models/foundations/files.h"
@@ -28,6 +30,16 @@ CLI::Validator real_number(const std::string& right, const std::string& name, co
   return {check, name};
 }
 
+CLI::Validator whole_number(const std::string& right, const std::string& name, std::int64_t low, std::int64_t high) {
+  const auto check = [right, low, high](const std::string& text) {
+    std::int64_t value = 0;
+    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+    const bool fits = error == std::errc() && end == text.data() + text.size() && value >= low && value <= high;
+    return fits ? "" : fmt::format("{} has to be {}", printable(text), right);
+  };
+  return {check, name};
+}
+
 [[noreturn]] void refuse(const std::string& option, const fs::path& path, const std::string& why) {
   throw UsageError(fmt::format("{} {}: {}", option, path.string(), why));
 }
@@ -42,6 +54,20 @@ void require_writable(const std::string& option, const fs::path& path, const fs:
 
 }  // namespace
 
+CLI::Validator positive_integer() {
+  return whole_number("a positive whole number", "POSITIVE", 1, std::numeric_limits<std::int64_t>::max());
+}
+
+CLI::Validator nonnegative_integer() {
+  return whole_number("a whole number that is not negative", "NONNEGATIVE", 0,
+                      std::numeric_limits<std::int64_t>::max());
+}
+
+CLI::Validator integer_from(std::int64_t low, std::int64_t high) {
+  return whole_number(fmt::format("a whole number from {} to {}", low, high), fmt::format("{} to {}", low, high), low,
+                      high);
+}
+
 CLI::Validator positive_number() {
   return real_number("a finite positive number", "POSITIVE", [](double value) { return value > 0; });
 }
@@ -51,7 +77,7 @@ CLI::Validator nonnegative_number() {
 }
 
 CLI::Validator number_from(double low, double high) {
-  return real_number(fmt::format("a number from {} to {}", low, high), fmt::format("in [{} - {}]", low, high),
+  return real_number(fmt::format("a number from {} to {}", low, high), fmt::format("{} to {}", low, high),
                      [=](double value) { return value >= low && value <= high; });
 }
 

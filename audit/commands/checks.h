@@ -2,12 +2,17 @@
 #pragma once
 
 #include <CLI/CLI.hpp>
+#include <cstdint>
 #include <filesystem>
 #include <string>
 
 namespace afterimage {
 
-// Finite real numbers. CLI11's own checks accept NaN, which is neither below nor above any limit.
+// Whole numbers, and real numbers, all finite: CLI11's own checks let NaN pass, which is neither below nor above any
+// limit. The help shows the range behind the option's type.
+CLI::Validator positive_integer();
+CLI::Validator nonnegative_integer();
+CLI::Validator integer_from(std::int64_t low, std::int64_t high);
 CLI::Validator positive_number();
 CLI::Validator nonnegative_number();
 CLI::Validator number_from(double low, double high);

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <memory>
 
+#include "audit/commands/checks.h"
 #include "audit/commands/commands.h"
 #include "audit/summary.h"
 #include "models/foundations/error.h"
@@ -65,11 +66,13 @@ void add_compare(CLI::App& app, Context& context, Action& action) {
                          "and what does it stop?\n"
                          "  Example: afterimage compare spec.json --out comparison");
   command->add_option("SPEC", options->spec, "JSON: data, task, samples, architecture, settings, seeds; see README.md")
+      ->type_name("FILE")
       ->required();
-  command->add_option("--out", options->out, "new or empty folder")->required();
+  command->add_option("--out", options->out, "new or empty folder")->type_name("FOLDER")->required();
   command
       ->add_option("--jobs", options->request.jobs, "networks at once, as memory allows (default: number of threads)")
-      ->check(CLI::Range(1, 1024));
+      ->type_name("INTEGER")
+      ->check(integer_from(1, 1024));
   command->add_flag("--resume", options->request.resume, "continue an interrupted comparison of the same spec");
   command->callback([options, &context, &action] {
     action = [options, &context] {

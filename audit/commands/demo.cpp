@@ -64,8 +64,9 @@ void add_demo(CLI::App& app, Context& context, Action& action) {
                          "Train a small network on real Fashion-MNIST images, audit it, and compare it with a "
                          "defended one.\n"
                          "  Example: afterimage demo --out out/demo");
-  command->add_option("--out", options->out,
-                      "new or empty folder (default out/demo; an earlier demo there is replaced)");
+  command
+      ->add_option("--out", options->out, "new or empty folder (default out/demo; an earlier demo there is replaced)")
+      ->type_name("FOLDER");
   command->add_flag("--full", options->full, "the paper's size: 100 images, width 1024");
   command->add_flag("--resume", options->resume, "continue an interrupted demo in the same folder");
   command->callback([options, &context, &action] {

@@ -20,7 +20,8 @@ void add_deviation(CLI::App& app, Context& context, Action& action) {
                                          "Measure the deviation of training from the neural tangent kernel.\n"
                                          "  Example: afterimage deviation runs/fashion --out deviation");
   options->subject.add_to(*command);
-  command->add_option("--out", options->out, "new or empty folder for deviation.json (default: print only)");
+  command->add_option("--out", options->out, "new or empty folder for deviation.json (default: print only)")
+      ->type_name("FOLDER");
   command->callback([options, &context, &action] {
     action = [options, &context] {
       AuditInput input = options->subject.load(context.seed);

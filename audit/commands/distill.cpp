@@ -72,15 +72,27 @@ void add_distill(CLI::App& app, Context& context, Action& action) {
                                          "Make a few images to train on in place of the training images.\n"
                                          "  Example: afterimage distill kip --data fashion-mnist --task odd-even "
                                          "--samples 100 --per-class 10 --out kip.npz");
-  command->add_option("METHOD", request->method, "a defence that makes data; see attack list")->required();
-  command->add_option("--data", request->data, std::string("DATA: ") + data_kinds)->required();
-  command->add_option("--task", request->task, "odd-even, classes:A,B, groups:A,B|C,D or multiclass")->required();
-  command->add_option("--samples", request->samples, "number of training images to distil")->required();
-  command->add_option("--architecture", request->architecture,
-                      "mlp:WIDTH,WIDTH,... of the network to be trained on them (default mlp:1024,1024)");
-  command->add_option("--parameterization", request->parameterization, "standard or ntk (default standard)");
+  command->add_option("METHOD", request->method, "a defence that makes data; see attack list")
+      ->type_name("NAME")
+      ->required();
+  command->add_option("--data", request->data, data_kinds)->type_name("DATA")->required();
+  command->add_option("--task", request->task, "odd-even, classes:A,B, groups:A,B|C,D or multiclass")
+      ->type_name("TASK")
+      ->required();
+  command->add_option("--samples", request->samples, "number of training images to distil")
+      ->type_name("INTEGER")
+      ->check(positive_integer())
+      ->required();
+  command
+      ->add_option("--architecture", request->architecture,
+                   "mlp:WIDTH,WIDTH,... of the network to be trained on them (default mlp:1024,1024)")
+      ->type_name("ARCH");
+  command->add_option("--parameterization", request->parameterization, "standard or ntk (default standard)")
+      ->type_name("standard|ntk");
   add_input_options(*command, request->inputs);
-  command->add_option("--out", request->out, "new .npz file, which --data npz:FILE takes")->required();
+  command->add_option("--out", request->out, "new .npz file, which --data npz:FILE takes")
+      ->type_name("FILE")
+      ->required();
   command->add_flag("--resume", request->resume, "continue an interrupted run with the same options and --out");
   add_method_options(*command, request->options);
   command->callback(

@@ -1,13 +1,19 @@
+#include "audit/commands/checks.h"
 #include "audit/commands/commands.h"
 
 namespace afterimage {
 
 void add_everything(CLI::App& app, Context& context, Action& action) {
   app.set_version_flag("--version", std::string("afterimage ") + context.tool().version);
-  app.add_option("--threads", context.threads, "threads (default: all cores)")->check(CLI::Range(1, 1024));
+  app.add_option("--threads", context.threads, "threads (default: all cores)")
+      ->type_name("INTEGER")
+      ->check(integer_from(1, 1024));
   app.add_option("--seed", context.seed, "seed of all random numbers (default 0)")
-      ->check(CLI::Range(std::int64_t{0}, std::int64_t{1} << 53));
-  app.add_option("--device", context.device, "cpu or cuda (default cpu)")->check(CLI::IsMember({"cpu", "cuda"}));
+      ->type_name("INTEGER")
+      ->check(integer_from(0, std::int64_t{1} << 53));
+  app.add_option("--device", context.device, "cpu or cuda (default cpu)")
+      ->type_name("cpu|cuda")
+      ->check(CLI::IsMember({"cpu", "cuda"}).description(""));
   app.add_flag("--quiet", context.quiet, "no progress and no warnings");
   app.add_flag("--verbose", context.verbose, "print more about what is used and done");
   app.require_subcommand(1);

@@ -23,10 +23,11 @@ void add_gate(CLI::App& app, Context&, Action& action) {
                                          "Apply a policy to an existing report, for CI.\n"
                                          "  Example: afterimage gate report/report.json --policy policy.json --junit "
                                          "gate.xml");
-  command->add_option("REPORT", options->report, "report.json")->required();
-  command->add_option("--policy", options->policy, "policy.json")->required();
-  command->add_option("--sarif", options->sarif, "also write SARIF 2.1.0, one result for each rule");
-  command->add_option("--junit", options->junit, "also write JUnit XML, one test case for each rule");
+  command->add_option("REPORT", options->report, "report.json")->type_name("FILE")->required();
+  command->add_option("--policy", options->policy, "policy.json")->type_name("FILE")->required();
+  command->add_option("--sarif", options->sarif, "also write SARIF 2.1.0, one result for each rule")->type_name("FILE");
+  command->add_option("--junit", options->junit, "also write JUnit XML, one test case for each rule")
+      ->type_name("FILE");
   command->callback([options, &action] {
     action = [options] {
       // Both are checked before either is written: a refused command leaves nothing.

@@ -122,16 +122,17 @@ int compare(const std::string& first, const std::string& second, const std::stri
 void add_inspect(CLI::App& app, Context&, Action& action) {
   auto file = std::make_shared<std::string>(), other = std::make_shared<std::string>(),
        key = std::make_shared<std::string>();
-  CLI::App* command = app.add_subcommand(
-      "inspect",
-      "Print what a weight, data set or report file holds, without running anything in it; or how two "
-      "checkpoints differ and which attacks apply.\n"
-      "  Example: afterimage inspect runs/fashion/trained.safetensors\n"
-      "  Example: afterimage inspect runs/fashion/initial.safetensors "
-      "runs/fashion/trained.safetensors");
-  command->add_option("FILE", *file, ".safetensors, .pt, .npz, .json or IDX file")->required();
-  command->add_option("OTHER", *other, "weights after training, where FILE has those before");
-  command->add_option("--key", *key, "which state dict of a PyTorch checkpoint with several, e.g. model or ema.model");
+  CLI::App* command =
+      app.add_subcommand("inspect",
+                         "Say what a weight, data set or report file holds, without running anything in it; or how two "
+                         "checkpoints differ and which attacks apply.\n"
+                         "  Example: afterimage inspect runs/fashion/trained.safetensors\n"
+                         "  Example: afterimage inspect runs/fashion/initial.safetensors "
+                         "runs/fashion/trained.safetensors");
+  command->add_option("FILE", *file, ".safetensors, .pt, .npz, .json or IDX file")->type_name("")->required();
+  command->add_option("OTHER", *other, "weights after training, where FILE has those before")->type_name("FILE");
+  command->add_option("--key", *key, "which state dict of a PyTorch checkpoint with several, e.g. model or ema.model")
+      ->type_name("NAME");
   command->callback([file, other, key, &action] {
     action = [file, other, key] { return other->empty() ? inspect(*file, *key) : compare(*file, *other, *key); };
   });

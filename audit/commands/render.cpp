@@ -17,8 +17,8 @@ void add_render(CLI::App& app, Context&, Action& action) {
   CLI::App* command = app.add_subcommand("render",
                                          "Write the HTML page again from the JSON of a report or a comparison alone.\n"
                                          "  Example: afterimage render report/report.json --out page.html");
-  command->add_option("REPORT", options->report, "report.json or comparison.json")->required();
-  command->add_option("--out", options->out, "the page")->required();
+  command->add_option("REPORT", options->report, "report.json or comparison.json")->type_name("FILE")->required();
+  command->add_option("--out", options->out, "the page")->type_name("FILE")->required();
   command->callback([options, &action] {
     action = [options] {
       require_file_name("--out", options->out);

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 
+#include "audit/commands/checks.h"
 #include "models/foundations/error.h"
 
 namespace afterimage {
@@ -22,30 +23,40 @@ std::pair<std::int64_t, std::int64_t> size_in(const std::string& text) {
 }  // namespace
 
 void SubjectOptions::add_to(CLI::App& command) {
-  command.add_option("RUN", run, "run directory that `afterimage train` wrote");
+  command.add_option("RUN", run, "run directory that `afterimage train` wrote")->type_name("FOLDER");
   command.add_flag("--unknown-start", unknown_start,
                    "leave out the initial weights of RUN, as for an attacker who does not know them");
-  command.add_option(
-      "--initial", files.initial,
-      "weights before training (.safetensors, .pt, .npz); leave out where the attacker does not know them");
-  command.add_option("--trained", files.trained, "weights after training");
-  command.add_option("--key", files.key,
-                     "which state dict of a PyTorch checkpoint with several, e.g. model or ema.model");
-  command.add_option("--model", files.model,
-                     "model.json: architecture, input shape, outputs, task, loss; without it the architecture is "
-                     "inferred from the shapes of fully connected layers");
-  command.add_option(
-      "--task", files.task,
-      "meaning of the labels, as in odd-even, where there is no --model (default: multiclass for several outputs)");
+  command
+      .add_option("--initial", files.initial,
+                  "weights before training (.safetensors, .pt, .npz); leave out where the attacker does not know them")
+      ->type_name("FILE");
+  command.add_option("--trained", files.trained, "weights after training")->type_name("FILE");
+  command
+      .add_option("--key", files.key, "which state dict of a PyTorch checkpoint with several, e.g. model or ema.model")
+      ->type_name("NAME");
+  command
+      .add_option("--model", files.model,
+                  "model.json: architecture, input shape, outputs, task, loss; without it the architecture is "
+                  "inferred from the shapes of fully connected layers")
+      ->type_name("FILE");
+  command
+      .add_option(
+          "--task", files.task,
+          "meaning of the labels, as in odd-even, where there is no --model (default: multiclass for several outputs)")
+      ->type_name("TASK");
   command.add_flag(
       "--allow-torchscript", files.allow_torchscript,
       "run the code in the archive that model.json names as torchscript:FILE; it has this program's rights, so "
       "give this only for files that you trust");
-  command.add_option("--training-set", files.training_set, "images that were trained on, as network inputs (.npz)");
-  command.add_option("--control", control.data,
-                     "DATA that was not trained on (default: drawn from the training data's source)");
+  command.add_option("--training-set", files.training_set, "images that were trained on, as network inputs (.npz)")
+      ->type_name("FILE");
+  command
+      .add_option("--control", control.data,
+                  "DATA that was not trained on (default: drawn from the training data's source)")
+      ->type_name("DATA");
   command.add_option("--control-samples", control.count, "most control images (default 1000)")
-      ->check(CLI::Range(20, 1000000));
+      ->type_name("INTEGER")
+      ->check(integer_from(20, 1000000));
 }
 
 void SubjectOptions::validate() const {
@@ -86,17 +97,20 @@ AuditInput SubjectOptions::load(std::int64_t seed) const {
 void add_input_options(CLI::App& command, InputRequest& request, const std::string& group) {
   command
       .add_option("--mean", request.mean,
-                  "mean image that is subtracted: training, public (of other images) or none (default training)")
+                  "mean image taken off: training, public (images outside it) or none (default training)")
+      ->type_name("training|public|none")
       ->group(group);
   command
       .add_option("--normalize", request.normalize,
                   "MEAN,STD: inputs are (pixel - MEAN) / STD, each one number or one for each channel, as in "
                   "0.49/0.48/0.45,0.25/0.24/0.26; in place of --mean")
+      ->type_name("MEAN,STD")
       ->group(group);
   command
       .add_option_function<std::string>(
           "--resize", [&request](const std::string& text) { request.preprocessing.size = size_in(text); },
-          "HEIGHTxWIDTH that every picture is resized to")
+          "HEIGHTxWIDTH that every picture is brought to")
+      ->type_name("HEIGHTxWIDTH")
       ->group(group);
   command.add_flag("--grey", request.preprocessing.grey, "convert coloured pictures to grey")->group(group);
 }
@@ -110,6 +124,8 @@ void add_declared(CLI::App& command, const std::vector<OptionSpec>& specs, const
         .add_option_function<std::string>(
             flag, [&given, name = spec.name](const std::string& value) { given[name] = value; },
             fmt::format("{} (default {})", spec.description, spec.fallback))
+        ->type_name(spec.type)
+        ->check(CLI::Validator([type = spec.type](const std::string& text) { return type_fault(type, text); }, ""))
         ->group(owner);
   }
 }

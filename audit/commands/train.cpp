@@ -164,42 +164,62 @@ void add_train(CLI::App& app, Context& context, Action& action) {
                                          "Train a network to be audited, and write its run directory.\n"
                                          "  Example: afterimage train --data fashion-mnist --task odd-even --samples "
                                          "20 --architecture mlp:512,512 --out runs/fashion");
-  command->add_option("--data", request.data, std::string("DATA: ") + data_kinds)->required();
-  command->add_option("--task", request.task, "odd-even, classes:A,B, groups:A,B|C,D or multiclass")->required();
+  command->add_option("--data", request.data, data_kinds)->type_name("DATA")->required();
+  command->add_option("--task", request.task, "odd-even, classes:A,B, groups:A,B|C,D or multiclass")
+      ->type_name("TASK")
+      ->required();
   command->add_option("--samples", request.samples, "training images, balanced across classes as far as possible")
+      ->type_name("INTEGER")
+      ->check(positive_integer())
       ->required();
   command
       ->add_option("--architecture", request.architecture,
                    "mlp:WIDTH,WIDTH,... (hidden widths, ReLU), or torchscript:FILE, trained from the weights in it")
+      ->type_name("ARCH")
       ->required();
   command->add_flag(
       "--allow-torchscript", request.allow_torchscript,
       "run the code in torchscript:FILE; it has this program's rights, so give this only for files that you trust");
   command
       ->add_option("--freeze", recipe.frozen,
-                   "prefixes of parameters that keep their initial values, as in conv1,layer1. (fine-tuning)")
+                   "parameters whose names begin so keep their initial values, as in conv1,layer1. (fine-tuning)")
+      ->type_name("PREFIX,...")
       ->delimiter(',');
-  command->add_option("--out", request.out, "new or empty folder")->required();
-  command->add_option("--parameterization", request.parameterization, "standard or ntk (default standard)");
+  command->add_option("--out", request.out, "new or empty folder")->type_name("FOLDER")->required();
+  command->add_option("--parameterization", request.parameterization, "standard or ntk (default standard)")
+      ->type_name("standard|ntk");
   add_input_options(*command, request.inputs);
-  command->add_option("--loss", options->loss, "squared, logistic or cross-entropy (default squared)");
-  command->add_option("--optimizer", options->optimizer, "sgd or adam (default sgd)");
+  command->add_option("--loss", options->loss, "squared, logistic or cross-entropy (default squared)")
+      ->type_name("squared|logistic|cross-entropy");
+  command->add_option("--optimizer", options->optimizer, "sgd or adam (default sgd)")->type_name("sgd|adam");
   command->add_option("--learning-rate", options->learning_rate, "step size (default 1e-3; sgd with ntk: 1)")
+      ->type_name("NUMBER")
       ->check(positive_number());
-  command->add_option("--momentum", recipe.momentum, "of sgd (default 0.9)")->check(number_from(0, 0.9999));
-  command->add_option("--weight-decay", recipe.weight_decay, "L2 (default 0)")->check(nonnegative_number());
-  command->add_option("--batch", recipe.batch, "images per step; 0: all (default 0)")->check(CLI::NonNegativeNumber);
+  command->add_option("--momentum", recipe.momentum, "of sgd (default 0.9)")
+      ->type_name("NUMBER")
+      ->check(number_from(0, 0.9999));
+  command->add_option("--weight-decay", recipe.weight_decay, "L2 (default 0)")
+      ->type_name("NUMBER")
+      ->check(nonnegative_number());
+  command->add_option("--batch", recipe.batch, "images per step; 0: all (default 0)")
+      ->type_name("INTEGER")
+      ->check(nonnegative_integer());
   command
       ->add_option(
           "--augment", recipe.augment,
           "in each step, mirror each image at random and shift it by up to this many pixels (default 0: neither)")
-      ->check(CLI::NonNegativeNumber);
-  command->add_option("--steps", recipe.max_steps, "most steps (default 100000)")->check(CLI::PositiveNumber);
+      ->type_name("INTEGER")
+      ->check(nonnegative_integer());
+  command->add_option("--steps", recipe.max_steps, "most steps (default 100000)")
+      ->type_name("INTEGER")
+      ->check(positive_integer());
   command->add_option("--until-loss", recipe.until_loss, "stop below this loss; 0: never (default 1e-7)")
+      ->type_name("NUMBER")
       ->check(nonnegative_number());
   command
       ->add_option("--patience", recipe.patience, "stop after this many steps without progress; 0: never (default 0)")
-      ->check(CLI::NonNegativeNumber);
+      ->type_name("INTEGER")
+      ->check(nonnegative_integer());
   command->add_flag("--over-loss", recipe.over_loss,
                     "divide gradients by the loss once it is below 1, so that small logistic and cross-entropy losses "
                     "fall as fast as "
@@ -207,13 +227,18 @@ void add_train(CLI::App& app, Context& context, Action& action) {
   command
       ->add_option("--first-layer-scale", request.first_layer_scale,
                    "factor of the first layer's initial weights (default 1)")
+      ->type_name("NUMBER")
       ->check(positive_number());
-  command->add_option(
-      "--defense", request.defense,
-      "how the training images are protected; an audit of the run still compares with them (see attack list; "
-      "default none)");
-  command->add_option("--defense-option", options->defense_options,
-                      "NAME=VALUE, an option of the defence; may be repeated");
+  command
+      ->add_option(
+          "--defense", request.defense,
+          "how the training images are protected; an audit of the run still compares with them (see attack list; "
+          "default none)")
+      ->type_name("NAME");
+  command
+      ->add_option("--defense-option", options->defense_options,
+                   "NAME=VALUE, an option of the defence; may be repeated")
+      ->type_name("NAME=VALUE");
   command->add_flag("--resume", request.resume,
                     "continue the defence of an interrupted run with the same options and --out");
   command->callback([options, &context, &action] {

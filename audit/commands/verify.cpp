@@ -185,7 +185,7 @@ void add_verify(CLI::App& app, Context&, Action& action) {
           std::string(not_checked) +
           ".\n"
           "  Example: afterimage verify report/report.json");
-  command->add_option("REPORT", *path, "report.json")->required();
+  command->add_option("REPORT", *path, "report.json")->type_name("FILE")->required();
   command->callback([path, &action] {
     action = [path] {
       const Report report = read_report(*path);

@@ -30,8 +30,8 @@ std::vector<fs::path> entries(const fs::path& folder, const fs::path& root) {
     std::error_code dangling;
     const fs::path target = fs::canonical(path, dangling);
     if (dangling || !is_within(target, root)) {
-      throw InputError(fmt::format("{}: is a link that leads nowhere or out of {}; copy the file there", path.string(),
-                                   root.string()));
+      throw InputError(fmt::format("{}: is a link that is broken or leads out of {}; copy the file there",
+                                   path.string(), root.string()));
     }
     found.push_back(path);
     if (found.size() > most_files) throw InputError(folder.string() + ": holds more than ten million files");

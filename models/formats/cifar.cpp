@@ -20,7 +20,7 @@ CifarRecords read_cifar(const std::filesystem::path& path, std::size_t label_byt
   const std::size_t length = label_bytes + planes * plane, count = bytes.size() / length;
   if (count == 0 || bytes.size() % length != 0) {
     throw InputError(
-        fmt::format("{}: has {} bytes, which is no multiple of its records' {}; copy it again, in the "
+        fmt::format("{}: has {} bytes, which is no multiple of the {} of a record; copy it again, in the "
                     "binary version of CIFAR",
                     file, bytes.size(), length));
   }

@@ -12,11 +12,11 @@ namespace afterimage {
 
 struct CifarRecords {
   Array images;                      // [n, 32, 32, 3] bytes, n at least 1
-  std::vector<std::int64_t> labels;  // [n]; of two in a record the last
+  std::vector<std::int64_t> labels;  // [n]; the last of each record
 };
 
-// `label_bytes` labels in a record, the last below `classes`. Throws InputError: a size that is no number of whole
-// records, a label that is too large.
+// `label_bytes` labels in a record, of which the last is below `classes`. Throws InputError when the size is no
+// multiple of a record's, and on a label that is too large.
 CifarRecords read_cifar(const std::filesystem::path& path, std::size_t label_bytes, std::int64_t classes);
 
 }  // namespace afterimage

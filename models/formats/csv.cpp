@@ -27,12 +27,12 @@ std::string_view trimmed(std::string_view text) {
   return text;
 }
 
-// The fields of lines, one line after the other; blank lines are passed over. A field may stand in quotes, with quotes
-// in it doubled; it ends on its own line.
+// The fields of lines, one line after the other; blank lines are skipped. A field may be quoted, with quotes in it
+// doubled; it ends on its own line.
 class Lines {
  public:
   Lines(std::string_view rest, std::string file) : rest_(rest), file_(std::move(file)) {
-    if (rest_.starts_with("\xef\xbb\xbf")) rest_.remove_prefix(3);  // the mark that some programs put before UTF-8
+    if (rest_.starts_with("\xef\xbb\xbf")) rest_.remove_prefix(3);  // byte order mark of UTF-8
   }
 
   // False at the end. Fields are text between commas, without spaces around it.
@@ -97,13 +97,13 @@ std::optional<double> number_in(std::string_view text) {
   double value = 0;
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
   if (end != text.data() + text.size()) return std::nullopt;
-  if (error == std::errc::result_out_of_range) return HUGE_VAL;  // a number still, but none that can be used
+  if (error == std::errc::result_out_of_range) return HUGE_VAL;  // a number, but not finite
   if (error != std::errc()) return std::nullopt;
   return value;
 }
 
 // Where the label is, by the first line; and whether that is a header: it names a label, or its values are text with no
-// number among them. A gap or a text beside numbers is a fault of the first sample.
+// number among them. An empty or text field beside numbers is an error in the first sample.
 struct Layout {
   std::size_t columns, label;
   bool header;
@@ -154,7 +154,7 @@ class Rows {
     const auto value = number_in(field);
     if (!value || !std::isfinite(*value)) {
       lines_.fail(
-          fmt::format("has \"{}\" where a number belongs; encode text and gaps as numbers first", printable(field)));
+          fmt::format("has \"{}\" in place of a number; encode text and gaps as numbers first", printable(field)));
     }
     return static_cast<float>(*value);
   }
@@ -172,12 +172,12 @@ CsvTable read_csv(const std::filesystem::path& path) {
   CsvTable table;
   std::map<std::string, std::uint32_t> places;
   std::size_t count = 0;
-  Rows checked(text, file);  // all lines are looked at before any is kept
+  Rows checked(text, file);  // all lines are checked before any is kept
   for (; checked.next(); ++count) {
     const auto [place, added] = places.try_emplace(checked.label(), static_cast<std::uint32_t>(table.labels.size()));
     if (!added) continue;
     if (table.labels.size() == most_labels) {
-      checked.fail(fmt::format("has one label more than the {} that there may be", most_labels));
+      checked.fail(fmt::format("has a label too many; a file may have {} different ones", most_labels));
     }
     table.labels.push_back(checked.label());
   }

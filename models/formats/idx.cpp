@@ -14,12 +14,12 @@
 namespace afterimage {
 namespace {
 
-constexpr std::uint64_t most_inflated = 1100;  // deflate cannot do better than about 1032 to one
+constexpr std::uint64_t most_inflated = 1100;  // deflate reaches at most about 1032 to one
 constexpr std::uint64_t largest_payload = 1ULL << 34;
-constexpr std::uint64_t trusted_size = 48 << 20;  // inflated at once: more is first inflated to nowhere
+constexpr std::uint64_t trusted_size = 48 << 20;  // inflated at once: more is first inflated without being kept
 
-// Reads a plain file or a gzip stream of one member alike. zlib's own gzread takes a stream that lost its checksum for
-// a whole one, so the stream is inflated here.
+// Reads a plain file or a gzip stream of one member alike. zlib's own gzread accepts a stream that lost its checksum,
+// so the stream is inflated here.
 class Stream {
  public:
   explicit Stream(const std::filesystem::path& path) : file_(path, std::ios::binary), path_(path.string()) {
@@ -33,7 +33,7 @@ class Stream {
   Stream(const Stream&) = delete;
   Stream& operator=(const Stream&) = delete;
 
-  // Whether the file is no gzip stream, so that its size says what it holds.
+  // Whether the file is not gzip-compressed.
   bool is_plain() const { return plain_; }
 
   // Bytes read, fewer than `size` only at the end. Throws InputError on a gzip stream that is corrupt or cut off.
@@ -127,15 +127,15 @@ Array read_idx(const std::filesystem::path& path) {
   const auto bytes = checked_bytes(array.shape, DType::u8);
   if (!bytes || *bytes > largest_payload || *bytes > on_disk * (stream.is_plain() ? 1 : most_inflated)) {
     throw InputError(
-        fmt::format("{}: its header promises more data than the {} bytes of the file can hold", file, on_disk));
+        fmt::format("{}: its header declares more data than the {} bytes of the file can hold", file, on_disk));
   }
   const auto require = [&](std::uint64_t got) {
     if (got < *bytes) {
       throw InputError(fmt::format(
-          "{}: has {} of the {} bytes that its header promises; it is truncated, copy it again", file, got, *bytes));
+          "{}: has {} of the {} bytes that its header declares; it is truncated, copy it again", file, got, *bytes));
     }
     if (got > *bytes) {
-      throw InputError(fmt::format("{}: has more than the {} bytes that its header promises", file, *bytes));
+      throw InputError(fmt::format("{}: has more than the {} bytes that its header declares", file, *bytes));
     }
   };
   if (*bytes > trusted_size) require(payload_of(path, 4 + 4 * array.shape.size(), *bytes));

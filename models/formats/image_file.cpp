@@ -1,14 +1,15 @@
 #include "models/formats/image_file.h"
 
 #include <fmt/format.h>
-#include <jpeglib.h>
 #include <png.h>
+#include <turbojpeg.h>
+#include <zlib.h>
 
 #include <algorithm>
 #include <array>
-#include <csetjmp>
-#include <cstdio>  // jpeglib.h needs it before it
-#include <cstring>
+#include <limits>
+#include <memory>
+#include <new>
 
 #include "models/foundations/error.h"
 #include "models/foundations/files.h"
@@ -19,11 +20,11 @@ namespace {
 
 constexpr std::uint64_t largest_file = 256 << 20;
 constexpr std::uint64_t longest_side = 16384, most_pixels = 1 << 26;
-constexpr std::uint64_t most_inflated = 1100;          // deflate cannot do better than about 1032 to one
+constexpr std::uint64_t most_inflated = 1100;          // deflate reaches at most about 1032 to one
 constexpr std::uint64_t most_pixels_in_a_byte = 1024;  // JPEG takes at least one bit for 64 pixels of a component
-constexpr int most_scans = 200;                        // of a progressive JPEG file; each costs as much as a picture
-constexpr std::uint64_t trusted_size = 32 << 20;       // bytes decoded at once: more are first decoded to nowhere
-// Of a JPEG file in several scans, all coefficients are held: two bytes each.
+// Decoded bytes of a JPEG file that are allocated at once; a larger file is first decoded at an eighth of its size.
+constexpr std::uint64_t trusted_size = 32 << 20;
+// libjpeg holds all coefficients of a JPEG file in several scans, two bytes each.
 constexpr std::uint64_t trusted_coefficients = 48 << 20, most_coefficients_of_a_byte = 16;
 constexpr std::string_view png_signature = "\x89PNG\r\n\x1a\n", jpeg_signature = "\xff\xd8\xff";
 
@@ -37,236 +38,312 @@ std::string lower_extension(const std::filesystem::path& path) {
 void check_size(std::uint64_t height, std::uint64_t width, const std::string& file) {
   if (height < 1 || width < 1) throw InputError(file + ": has no pixels; leave it out");
   if (height > longest_side || width > longest_side || height * width > most_pixels) {
-    throw InputError(fmt::format(
-        "{}: is {} x {} pixels; pictures may have sides of 16384 and 64 million pixels at most", file, height, width));
+    throw InputError(
+        fmt::format("{}: is {} x {} pixels; pictures may have sides of at most 16384 and at most 64 million pixels",
+                    file, height, width));
   }
 }
 
 [[noreturn]] void too_few_bytes(std::uint64_t height, std::uint64_t width, std::uint64_t bytes,
                                 const std::string& file) {
   throw InputError(
-      fmt::format("{}: promises {} x {} pixels, more than its {} bytes can hold", file, height, width, bytes));
+      fmt::format("{}: declares {} x {} pixels, more than its {} bytes can hold", file, height, width, bytes));
 }
 
 [[noreturn]] void corrupt(const std::string& file, const std::string& what) {
   throw InputError(fmt::format("{}: is corrupt ({}); copy it again", file, printable(what)));
 }
 
-// What the two decoders share. They report by longjmp, which skips destructors: all that they fill lies here, outside
-// of the functions that are left in that way.
-struct Decoding {
-  std::string_view bytes;
-  bool keep = true;  // else each row goes where the one before was
-  std::size_t position = 0;
-  std::size_t height = 0, width = 0, channels = 0;
-  std::vector<std::byte> pixels;
-  std::string problem;
-  std::jmp_buf on_error;
-
-  void allocate() { pixels.resize((keep ? height : 1) * width * channels); }
-  unsigned char* row(std::size_t i) {
-    return reinterpret_cast<unsigned char*>(pixels.data()) + (keep ? i : 0) * width * channels;
-  }
-};
-
-// Grey or colour without its alpha channel, which has to be opaque.
-Array opaque(const Decoding& decoded, const std::string& file) {
-  const std::size_t channels = decoded.channels, kept = channels < 3 ? 1 : 3, count = decoded.height * decoded.width;
-  Array image{DType::u8, {static_cast<std::int64_t>(decoded.height), static_cast<std::int64_t>(decoded.width)}, {}};
-  if (kept == 3) image.shape.push_back(3);
-  image.bytes.resize(count * kept);
-  for (std::size_t i = 0; i < count; ++i) {
-    const std::byte* pixel = decoded.pixels.data() + i * channels;
-    if (kept < channels && pixel[kept] != std::byte{255}) {
-      throw InputError(file + ": has transparent pixels; save it flattened onto a background, without alpha channel");
-    }
-    std::copy_n(pixel, kept, image.bytes.data() + i * kept);
-  }
-  return image;
-}
-
-std::uint32_t big_endian(std::string_view bytes, std::size_t at) {
-  std::uint32_t value = 0;
-  for (std::size_t i = 0; i < 4; ++i) value = (value << 8) | static_cast<unsigned char>(bytes[at + i]);
+std::uint64_t big_endian(std::string_view bytes, std::size_t at, std::size_t count) {
+  std::uint64_t value = 0;
+  for (std::size_t i = 0; i < count; ++i) value = (value << 8) | static_cast<unsigned char>(bytes[at + i]);
   return value;
 }
 
-// The size in the header against the bytes of the file, before libpng sees either. Returns the bytes that the pixels
-// take when decoded, or more.
-std::uint64_t check_png_header(std::string_view bytes, const std::string& file) {
-  constexpr std::size_t header = 8 + 8 + 13 + 4;  // signature; IHDR's length and name, its fields, its checksum
-  if (bytes.size() < header || bytes.substr(8, 8) != std::string_view("\0\0\0\rIHDR", 8)) {
+Array grey_or_colour(std::size_t height, std::size_t width, bool colour) {
+  Array image{DType::u8, {static_cast<std::int64_t>(height), static_cast<std::int64_t>(width)}, {}};
+  if (colour) image.shape.push_back(3);
+  return image;
+}
+
+// PNG. libpng's simplified interface applies gamma and colour profiles, inflates texts, allocates the picture before it
+// decodes any of it, and stops at the last row. So it is given a file that was checked to its end, and of it only the
+// chunks that decide pixels.
+
+struct PngHeader {
+  std::uint64_t height = 0, width = 0, bits = 0;  // bits: of a pixel
+  bool interlaced = false;
+
+  std::uint64_t row_bytes(std::uint64_t columns) const { return 1 + (columns * bits + 7) / 8; }  // the filter's first
+};
+
+// Throws InputError when the size is more than the bytes of the file can hold.
+PngHeader read_png_header(std::string_view bytes, const std::string& file) {
+  constexpr std::size_t begin = png_signature.size(), fields = begin + 8, end = fields + 13;
+  if (bytes.size() < end || bytes.substr(begin, 8) != std::string_view("\0\0\0\rIHDR", 8)) {
     corrupt(file, "it does not begin with a PNG header");
   }
-  const std::uint64_t width = big_endian(bytes, 16), height = big_endian(bytes, 20);
-  const auto depth = static_cast<unsigned char>(bytes[24]), kind = static_cast<unsigned char>(bytes[25]);
+  const std::uint64_t width = big_endian(bytes, fields, 4), height = big_endian(bytes, fields + 4, 4);
+  const std::uint64_t depth = big_endian(bytes, fields + 8, 1), colour_type = big_endian(bytes, fields + 9, 1);
   check_size(height, width, file);
-  constexpr std::array<std::uint64_t, 7> samples = {1, 0, 3, 1, 2, 0, 4};  // a pixel, by the kind of colour
-  if (kind >= samples.size() || samples[kind] == 0) corrupt(file, "no kind of colour has its number");
-  const std::uint64_t row = (width * depth * samples[kind] + 7) / 8 + 1;
-  if (row * height > most_inflated * bytes.size()) too_few_bytes(height, width, bytes.size(), file);
-  constexpr std::uint64_t most_channels = 4;
-  return height * width * most_channels;
+  constexpr std::array<std::uint64_t, 7> samples = {1, 0, 3, 1, 2, 0, 4};  // of a pixel, by colour type
+  if (colour_type >= samples.size() || samples[colour_type] == 0) corrupt(file, "invalid PNG colour type");
+  const PngHeader header{height, width, depth * samples[colour_type], bytes[end - 1] != 0};
+  if (header.row_bytes(width) * height > most_inflated * bytes.size()) too_few_bytes(height, width, bytes.size(), file);
+  return header;
 }
 
-void png_fail(png_structp png, png_const_charp message) {
-  auto* decoding = static_cast<Decoding*>(png_get_error_ptr(png));
-  decoding->problem = message;
-  std::longjmp(decoding->on_error, 1);
+constexpr std::size_t around_chunk = 12;  // length and name before its data, the checksum after them
+
+struct PngChunk {
+  std::string_view name, data;
+  bool critical() const { return name[0] < 'a' || name[0] > 'z'; }
+};
+
+PngChunk chunk_at(std::string_view bytes, std::size_t at, const std::string& file) {
+  const std::size_t room = bytes.size() - at;
+  if (room < around_chunk || big_endian(bytes, at, 4) > room - around_chunk) corrupt(file, "it ends early");
+  return {bytes.substr(at + 4, 4), bytes.substr(at + 8, big_endian(bytes, at, 4))};
 }
 
-void png_read(png_structp png, png_bytep into, std::size_t count) {
-  auto* decoding = static_cast<Decoding*>(png_get_io_ptr(png));
-  if (count > decoding->bytes.size() - decoding->position) png_error(png, "it ends early");
-  std::memcpy(into, decoding->bytes.data() + decoding->position, count);
-  decoding->position += count;
-}
-
-// No object with a destructor may live in here.
-bool decode_png(Decoding& decoding, png_structp png, png_infop info) {
-  if (setjmp(decoding.on_error) != 0) return false;
-  png_set_read_fn(png, &decoding, png_read);
-  png_set_user_limits(png, longest_side, longest_side);
-  // Profiles, texts and times are passed over; their checksums are still looked at.
-  png_set_keep_unknown_chunks(png, PNG_HANDLE_CHUNK_NEVER, nullptr, -1);
-  png_set_crc_action(png, PNG_CRC_ERROR_QUIT, PNG_CRC_ERROR_QUIT);
-  png_read_info(png, info);
-  png_set_expand(png);
-  png_set_scale_16(png);
-  const int passes = png_set_interlace_handling(png);
-  png_read_update_info(png, info);
-  decoding.height = png_get_image_height(png, info);
-  decoding.width = png_get_image_width(png, info);
-  decoding.channels = png_get_channels(png, info);
-  if (png_get_rowbytes(png, info) != decoding.width * decoding.channels) png_error(png, "its rows have another length");
-  decoding.allocate();
-  for (int pass = 0; pass < passes; ++pass) {
-    for (std::size_t i = 0; i < decoding.height; ++i) png_read_row(png, decoding.row(i), nullptr);
+// Removes chunks that decide no pixels: profiles, gamma, texts, times. In place, for a copy would take the memory of
+// the file again. Throws InputError on a wrong checksum, a critical chunk that is not known, chunks out of order, and
+// bytes after the last.
+void keep_pixel_chunks(std::string& bytes, const std::string& file) {
+  std::size_t at = png_signature.size(), kept = at;
+  bool data_begun = false, data_ended = false, ended = false;
+  while (!ended) {
+    const PngChunk chunk = chunk_at(bytes, at, file);
+    const std::size_t size = around_chunk + chunk.data.size();
+    const auto* named = reinterpret_cast<const Bytef*>(chunk.name.data());
+    if (crc32(0, named, static_cast<uInt>(4 + chunk.data.size())) != big_endian(bytes, at + size - 4, 4)) {
+      corrupt(file, "wrong checksum of a chunk");
+    }
+    const bool is_data = chunk.name == "IDAT", known = is_data || chunk.name == "IHDR" || chunk.name == "PLTE";
+    ended = chunk.name == "IEND";
+    if (ended && !chunk.data.empty()) corrupt(file, "data in its end chunk");
+    if (chunk.critical() && !known && !ended) corrupt(file, fmt::format("unknown critical chunk {}", chunk.name));
+    data_ended = data_ended || (data_begun && !is_data);
+    data_begun = data_begun || is_data;
+    if (known || ended || chunk.name == "tRNS") {
+      if (data_ended && !ended) corrupt(file, fmt::format("chunk {} out of order", chunk.name));
+      std::copy_n(bytes.data() + at, size, bytes.data() + kept);
+      kept += size;
+    }
+    at += size;
   }
-  png_read_end(png, info);
-  return true;
-}
-
-Decoding decoded_png(std::string_view bytes, bool keep, const std::string& file) {
-  Decoding decoding;
-  decoding.bytes = bytes;
-  decoding.keep = keep;
-  struct Reader {
-    png_structp png;
-    png_infop info;
-    ~Reader() { png_destroy_read_struct(&png, &info, nullptr); }
-  } reader{png_create_read_struct(PNG_LIBPNG_VER_STRING, &decoding, png_fail, png_fail), nullptr};
-  if (reader.png != nullptr) reader.info = png_create_info_struct(reader.png);
-  if (reader.info == nullptr) throw std::bad_alloc();
-  if (!decode_png(decoding, reader.png, reader.info)) corrupt(file, decoding.problem);
-  if (decoding.position != bytes.size()) {
-    throw InputError(fmt::format("{}: has {} bytes after the end of its picture; save it again", file,
-                                 bytes.size() - decoding.position));
+  if (at != bytes.size()) {
+    throw InputError(
+        fmt::format("{}: has {} bytes after the end of its picture; save it again", file, bytes.size() - at));
   }
-  return decoding;
+  bytes.resize(kept);
 }
 
-Array read_png(std::string_view bytes, const std::string& file) {
-  if (check_png_header(bytes, file) > trusted_size) decoded_png(bytes, false, file);
-  return opaque(decoded_png(bytes, true, file), file);
-}
-
-void jpeg_fail(j_common_ptr jpeg) {
-  auto* decoding = static_cast<Decoding*>(jpeg->client_data);
-  char message[JMSG_LENGTH_MAX];
-  jpeg->err->format_message(jpeg, message);
-  decoding->problem = message;
-  std::longjmp(decoding->on_error, 1);
-}
-
-void jpeg_message(j_common_ptr jpeg, int level) {
-  if (level < 0) jpeg_fail(jpeg);  // a warning; from 0 on it only tells what it does
-}
-
-void jpeg_progress(j_common_ptr jpeg) {
-  const auto* decompress = reinterpret_cast<j_decompress_ptr>(jpeg);
-  if (decompress->input_scan_number <= most_scans) return;
-  auto* decoding = static_cast<Decoding*>(jpeg->client_data);
-  decoding->problem = "it has too many scans";
-  std::longjmp(decoding->on_error, 1);
-}
-
-// No object with a destructor may live in here.
-bool begin_jpeg(Decoding& decoding, jpeg_decompress_struct& jpeg) {
-  if (setjmp(decoding.on_error) != 0) return false;
-  jpeg_create_decompress(&jpeg);
-  jpeg.client_data = &decoding;  // creating it clears all but the error manager
-  jpeg_mem_src(&jpeg, reinterpret_cast<const unsigned char*>(decoding.bytes.data()), decoding.bytes.size());
-  jpeg_read_header(&jpeg, TRUE);
-  return true;
-}
-
-// Likewise.
-bool decode_jpeg(Decoding& decoding, jpeg_decompress_struct& jpeg) {
-  if (setjmp(decoding.on_error) != 0) return false;
-  jpeg.out_color_space = jpeg.num_components == 1 ? JCS_GRAYSCALE : JCS_RGB;
-  jpeg_start_decompress(&jpeg);
-  decoding.height = jpeg.output_height;
-  decoding.width = jpeg.output_width;
-  decoding.channels = static_cast<std::size_t>(jpeg.output_components);
-  decoding.allocate();
-  while (jpeg.output_scanline < jpeg.output_height) {
-    JSAMPROW row = decoding.row(jpeg.output_scanline);
-    jpeg_read_scanlines(&jpeg, &row, 1);
+// Inflated image data, held against the rows that the header declares: all of them, each with a filter that there is.
+class PngRows {
+ public:
+  PngRows(const PngHeader& header, const std::string& file) : file_(file) {
+    if (!header.interlaced) passes_.push_back({header.height, header.row_bytes(header.width)});
+    for (int pass = 0; header.interlaced && pass < PNG_INTERLACE_ADAM7_PASSES; ++pass) {
+      const std::uint64_t rows = PNG_PASS_ROWS(header.height, pass), columns = PNG_PASS_COLS(header.width, pass);
+      if (rows > 0 && columns > 0) passes_.push_back({rows, header.row_bytes(columns)});
+    }
   }
-  jpeg_finish_decompress(&jpeg);
-  return true;
+
+  void take(const Bytef* bytes, std::size_t count) {
+    constexpr int filters = 5;
+    while (count > 0) {
+      if (left_ == 0) {
+        if (pass_ == passes_.size()) corrupt(file_, "more image data than pixels");
+        if (*bytes >= filters) corrupt(file_, "invalid filter of a row");
+        left_ = passes_[pass_].row_bytes;
+        if (--passes_[pass_].rows == 0) ++pass_;
+      }
+      const std::size_t step = std::min<std::uint64_t>(left_, count);
+      left_ -= step;
+      bytes += step;
+      count -= step;
+    }
+  }
+  bool complete() const { return left_ == 0 && pass_ == passes_.size(); }
+
+ private:
+  struct Pass {
+    std::uint64_t rows, row_bytes;
+  };
+  const std::string& file_;
+  std::vector<Pass> passes_;
+  std::size_t pass_ = 0;
+  std::uint64_t left_ = 0;  // bytes of the row that has begun
+};
+
+// Inflates the image data without keeping them. Throws InputError unless they are one whole zlib stream of the rows
+// that the header declares.
+void check_image_data(std::string_view bytes, const PngHeader& header, const std::string& file) {
+  PngRows rows(header, file);
+  z_stream zlib{};
+  if (inflateInit(&zlib) != Z_OK) throw std::bad_alloc();
+  const std::unique_ptr<z_stream, decltype(&inflateEnd)> ended(&zlib, inflateEnd);
+  std::array<Bytef, 1 << 15> piece;
+  int code = Z_OK;
+  PngChunk chunk;
+  for (std::size_t at = png_signature.size(); at < bytes.size(); at += around_chunk + chunk.data.size()) {
+    chunk = chunk_at(bytes, at, file);
+    if (chunk.name != "IDAT") continue;
+    zlib.next_in = reinterpret_cast<Bytef*>(const_cast<char*>(chunk.data.data()));
+    zlib.avail_in = static_cast<uInt>(chunk.data.size());
+    do {
+      if (code == Z_STREAM_END && zlib.avail_in > 0) corrupt(file, "bytes after its image data");
+      if (code == Z_STREAM_END) break;
+      zlib.next_out = piece.data();
+      zlib.avail_out = static_cast<uInt>(piece.size());
+      code = inflate(&zlib, Z_NO_FLUSH);
+      if (code != Z_OK && code != Z_STREAM_END && code != Z_BUF_ERROR) {
+        corrupt(file, zlib.msg != nullptr ? zlib.msg : "its image data do not inflate");
+      }
+      rows.take(piece.data(), piece.size() - zlib.avail_out);
+    } while (zlib.avail_in > 0 || zlib.avail_out == 0);
+  }
+  if (code != Z_STREAM_END || !rows.complete()) corrupt(file, "its image data end early");
 }
 
-// What libjpeg holds of a file in several scans before it makes a pixel of it, against the bytes of the file.
-void check_scans(jpeg_decompress_struct& jpeg, std::uint64_t bytes, const std::string& file) {
-  if (jpeg_has_multiple_scans(&jpeg) == FALSE) return;
-  std::uint64_t coefficients = 0;
-  for (int i = 0; i < jpeg.num_components; ++i) {
-    coefficients += std::uint64_t{jpeg.comp_info[i].width_in_blocks} * jpeg.comp_info[i].height_in_blocks * DCTSIZE2;
+// Removes the alpha channel, the last of each pixel's.
+void remove_opaque_alpha(std::vector<std::byte>& pixels, std::size_t channels, const std::string& file) {
+  const std::size_t kept = channels - 1, count = pixels.size() / channels;
+  for (std::size_t i = 0; i < count; ++i) {
+    if (pixels[i * channels + kept] != std::byte{255}) {
+      throw InputError(file + ": has transparent pixels; save it flattened onto a background, without alpha channel");
+    }
+    std::copy_n(pixels.data() + i * channels, kept, pixels.data() + i * kept);
   }
-  if (coefficients * sizeof(JCOEF) > trusted_coefficients + most_coefficients_of_a_byte * bytes) {
+  pixels.resize(count * kept);
+}
+
+Array read_png(std::string bytes, const std::string& file) {
+  const PngHeader header = read_png_header(bytes, file);
+  keep_pixel_chunks(bytes, file);
+  check_image_data(bytes, header, file);
+  png_image png{};
+  png.version = PNG_IMAGE_VERSION;
+  const std::unique_ptr<png_image, decltype(&png_image_free)> ended(&png, png_image_free);
+  const auto require = [&](int succeeded) {
+    if (succeeded == 0 || png.warning_or_error != 0) corrupt(file, png.message);
+  };
+  require(png_image_begin_read_from_memory(&png, bytes.data(), bytes.size()));
+  const bool colour = (png.format & PNG_FORMAT_FLAG_COLOR) != 0, alpha = (png.format & PNG_FORMAT_FLAG_ALPHA) != 0;
+  png.format = (colour ? PNG_FORMAT_RGB : PNG_FORMAT_GRAY) | (alpha ? PNG_FORMAT_FLAG_ALPHA : 0);
+  png.flags |= PNG_IMAGE_FLAG_16BIT_sRGB;  // else 16 bits are taken as linear light, and come out brighter
+  Array image = grey_or_colour(header.height, header.width, colour);
+  image.bytes.resize(PNG_IMAGE_SIZE(png));
+  require(png_image_finish_read(&png, nullptr, image.bytes.data(), 0, nullptr));
+  if (alpha) remove_opaque_alpha(image.bytes, PNG_IMAGE_PIXEL_CHANNELS(png.format), file);
+  return image;
+}
+
+// JPEG. TurboJPEG's own header does not say how many scans there are, for which libjpeg may take many times the memory
+// of the file, and refuses some ways of sampling that it decodes. So the frame is read here.
+
+struct JpegFrame {
+  std::uint64_t height = 0, width = 0, components = 0;
+  std::uint64_t coefficients = 0;  // of all components, in whole blocks of 8 x 8
+  bool progressive = false;
+};
+
+JpegFrame frame_in(std::string_view fields, bool progressive, const std::string& file) {
+  constexpr std::size_t before = 6, of_component = 3, block = 8;
+  if (fields.size() < before || fields.size() != before + of_component * big_endian(fields, 5, 1)) {
+    corrupt(file, "a JPEG frame of the wrong length");
+  }
+  JpegFrame frame{big_endian(fields, 1, 2), big_endian(fields, 3, 2), big_endian(fields, 5, 1), 0, progressive};
+  std::uint64_t widest = 1, tallest = 1;
+  const auto sampling = [&](std::size_t i) { return big_endian(fields, before + of_component * i + 1, 1); };
+  for (std::size_t i = 0; i < frame.components; ++i) {
+    widest = std::max(widest, sampling(i) >> 4);
+    tallest = std::max(tallest, sampling(i) & 15);
+  }
+  const auto blocks = [&](std::uint64_t pixels, std::uint64_t own, std::uint64_t most) {
+    return (pixels * own + block * most - 1) / (block * most);
+  };
+  for (std::size_t i = 0; i < frame.components; ++i) {
+    frame.coefficients +=
+        blocks(frame.width, sampling(i) >> 4, widest) * blocks(frame.height, sampling(i) & 15, tallest) * block * block;
+  }
+  return frame;
+}
+
+// The frame and whether it comes in several scans, from the segments up to the first scan.
+std::pair<JpegFrame, bool> read_jpeg_header(std::string_view bytes, const std::string& file) {
+  constexpr unsigned first_frame = 0xc0, last_frame = 0xcf, scan = 0xda;
+  JpegFrame frame;
+  for (std::size_t at = 2;;) {
+    while (at + 1 < bytes.size() && bytes.substr(at, 2) == "\xff\xff") ++at;  // a marker may have them before it
+    if (bytes.size() - at < 4) corrupt(file, "it ends early");
+    const std::uint64_t marker = big_endian(bytes, at + 1, 1), length = big_endian(bytes, at + 2, 2);
+    if (bytes[at] != '\xff' || length < 2) corrupt(file, "invalid JPEG segment");
+    if (length > bytes.size() - at - 2) corrupt(file, "it ends early");
+    const std::string_view fields = bytes.substr(at + 4, length - 2);
+    // Among the frames' numbers are those of tables: 0xc4 and 0xcc; and one that is reserved.
+    const bool is_frame =
+        marker >= first_frame && marker <= last_frame && marker != 0xc4 && marker != 0xc8 && marker != 0xcc;
+    if (is_frame) {
+      if (frame.components > 0) corrupt(file, "two JPEG frames");
+      frame = frame_in(fields, marker % 4 == 2, file);
+    }
+    if (marker == scan) {
+      if (frame.components == 0 || fields.empty()) corrupt(file, "a JPEG scan without a frame");
+      return {frame, frame.progressive || big_endian(fields, 0, 1) < frame.components};
+    }
+    at += 2 + length;
+  }
+}
+
+class JpegDecoder {
+ public:
+  JpegDecoder(std::string_view bytes, const std::string& file) : bytes_(bytes), file_(file) {
+    if (turbo_ == nullptr) throw std::bad_alloc();
+  }
+
+  // `into` is [height, width, channels], of the file's size or an eighth of it.
+  void decode(unsigned char* into, std::uint64_t height, std::uint64_t width, bool colour) const {
+    const int failed = tjDecompress2(turbo_.get(), reinterpret_cast<const unsigned char*>(bytes_.data()), bytes_.size(),
+                                     into, static_cast<int>(width), 0, static_cast<int>(height),
+                                     colour ? TJPF_RGB : TJPF_GRAY, TJFLAG_STOPONWARNING | TJFLAG_LIMITSCANS);
+    if (failed != 0) corrupt(file_, tjGetErrorStr2(turbo_.get()));
+  }
+
+ private:
+  std::string_view bytes_;
+  const std::string& file_;
+  std::unique_ptr<void, decltype(&tjDestroy)> turbo_{tjInitDecompress(), tjDestroy};
+};
+
+Array read_jpeg(std::string_view bytes, const std::string& file) {
+  const auto [frame, several_scans] = read_jpeg_header(bytes, file);
+  const std::uint64_t height = frame.height, width = frame.width;
+  check_size(height, width, file);
+  if (height * width > most_pixels_in_a_byte * bytes.size()) too_few_bytes(height, width, bytes.size(), file);
+  if (frame.components != 1 && frame.components != 3) {
+    throw InputError(
+        fmt::format("{}: has {} colour components, as for print; save it as grey or RGB", file, frame.components));
+  }
+  if (several_scans && frame.coefficients * 2 > trusted_coefficients + most_coefficients_of_a_byte * bytes.size()) {
     throw InputError(
         fmt::format("{}: is a JPEG file in several scans, of {} x {} pixels in {} bytes; save it in one "
                     "(baseline), or as PNG",
-                    file, jpeg.image_height, jpeg.image_width, bytes));
+                    file, height, width, bytes.size()));
   }
-}
-
-Decoding decoded_jpeg(std::string_view bytes, bool keep, const std::string& file) {
-  Decoding decoding;
-  decoding.bytes = bytes;
-  decoding.keep = keep;
-  jpeg_error_mgr errors{};
-  jpeg_progress_mgr progress{};
-  jpeg_decompress_struct jpeg{};
-  jpeg.err = jpeg_std_error(&errors);
-  jpeg.client_data = &decoding;
-  errors.error_exit = jpeg_fail;
-  errors.emit_message = jpeg_message;
-  progress.progress_monitor = jpeg_progress;
-  struct Destroy {
-    jpeg_decompress_struct& owned;
-    ~Destroy() { jpeg_destroy_decompress(&owned); }
-  } const destroy{jpeg};
-  if (!begin_jpeg(decoding, jpeg)) corrupt(file, decoding.problem);
-  jpeg.progress = &progress;
-  check_size(jpeg.image_height, jpeg.image_width, file);
-  if (std::uint64_t{jpeg.image_height} * jpeg.image_width > most_pixels_in_a_byte * bytes.size()) {
-    too_few_bytes(jpeg.image_height, jpeg.image_width, bytes.size(), file);
+  const bool colour = frame.components == 3;
+  const std::size_t channels = colour ? 3 : 1;
+  const JpegDecoder decoder(bytes, file);
+  // All of the file is read at any scale, so that data that end early show before the picture is allocated.
+  if (height * width * channels > trusted_size) {
+    const std::uint64_t low = (height + 7) / 8, narrow = (width + 7) / 8;
+    decoder.decode(std::vector<unsigned char>(low * narrow * channels).data(), low, narrow, colour);
   }
-  if (jpeg.num_components != 1 && jpeg.num_components != 3) {
-    throw InputError(
-        fmt::format("{}: has {} colour components, as for print; save it as grey or RGB", file, jpeg.num_components));
-  }
-  check_scans(jpeg, bytes.size(), file);
-  if (keep && std::uint64_t{jpeg.image_height} * jpeg.image_width * 3 > trusted_size) decoded_jpeg(bytes, false, file);
-  if (!decode_jpeg(decoding, jpeg)) corrupt(file, decoding.problem);
-  return decoding;
-}
-
-Array read_jpeg(std::string_view bytes, const std::string& file) {
-  return opaque(decoded_jpeg(bytes, true, file), file);
+  Array image = grey_or_colour(height, width, colour);
+  image.bytes.resize(height * width * channels);
+  decoder.decode(reinterpret_cast<unsigned char*>(image.bytes.data()), height, width, colour);
+  return image;
 }
 
 }  // namespace
@@ -277,13 +354,14 @@ bool has_image_name(const std::filesystem::path& path) {
 }
 
 Array read_image(const std::filesystem::path& path) {
-  const std::string file = path.string(), bytes = read_file(path, largest_file);
+  const std::string file = path.string();
+  std::string bytes = read_file(path, largest_file);
   const bool png = bytes.starts_with(png_signature), jpeg = bytes.starts_with(jpeg_signature);
   if (!png && !jpeg) throw InputError(file + ": holds neither a PNG nor a JPEG picture; convert it to PNG");
   if (png != (lower_extension(path) == ".png")) {
     throw InputError(fmt::format("{}: holds a {} picture under another name; rename it", file, png ? "PNG" : "JPEG"));
   }
-  return png ? read_png(bytes, file) : read_jpeg(bytes, file);
+  return png ? read_png(std::move(bytes), file) : read_jpeg(bytes, file);
 }
 
 }  // namespace afterimage

@@ -76,12 +76,12 @@ class NpyHeaderParser {
     return true;
   }
   void expect(char c) {
-    if (!accept(c)) fail(fmt::format("has no '{}' where one belongs", c));
+    if (!accept(c)) fail(fmt::format("lacks a '{}'", c));
   }
   std::string quoted() {
     if (!accept('\'')) {
       if (!rest_.empty() && rest_.front() == '[') fail("describes a structured array, which is not supported");
-      fail("has no quoted text where some belongs");
+      fail("lacks a quoted text");
     }
     const auto end = rest_.find('\'');
     if (end == std::string_view::npos) fail("has an open quote");
@@ -120,7 +120,7 @@ class NpyHeaderParser {
       if (descriptor == text) return known;
     }
     if (descriptor.find('O') != std::string::npos) {
-      fail("describes Python objects, which would have to be unpickled and never are");
+      fail("describes Python objects, which are never unpickled");
     }
     if (descriptor.starts_with('>')) fail("describes big-endian numbers, which are not supported");
     fail(fmt::format("has the unknown type \"{}\"", printable(descriptor)));
@@ -152,8 +152,8 @@ std::vector<std::byte> transposed(const std::byte* from, const std::vector<std::
   return to;
 }
 
-// Where the data begin, and what they are, from the first bytes of a member of `size` bytes. Throws InputError where
-// its data are not as many as its shape says.
+// Where the data begin, and their type and shape, from the first bytes of a member of `size` bytes. Throws InputError
+// where the number of data bytes does not fit the shape.
 struct NpyStart {
   NpyHeader header;
   std::size_t data = 0;
@@ -168,7 +168,7 @@ NpyStart parse_start(const std::string& bytes, std::uint64_t size, const std::st
   if (bytes.size() < start) throw InputError(where + ": ends inside its header");
   std::memcpy(&length, bytes.data() + 8, length_bytes);
   if (length > largest_header || length > bytes.size() - start)
-    throw InputError(where + ": its header is longer than it is");
+    throw InputError(where + ": its header is longer than the member");
   const NpyHeader header = NpyHeaderParser(std::string_view(bytes).substr(start, length), where).parse();
 
   const auto expected = checked_bytes(header.shape, header.dtype);
@@ -223,7 +223,7 @@ NamedArrays read_npz(const std::filesystem::path& path) {
   for (const auto& member : zip.members()) {
     constexpr std::string_view ending = ".npy";
     if (!member.name.ends_with(ending) || member.name.find('/') != std::string::npos) {
-      throw InputError(zip.where(member) + ": an .npz file may hold .npy members without folders alone");
+      throw InputError(zip.where(member) + ": an .npz file may hold only .npy members without folders");
     }
     arrays.emplace_back(member.name.substr(0, member.name.size() - ending.size()), read_npy(zip, member));
   }
@@ -231,7 +231,7 @@ NamedArrays read_npz(const std::filesystem::path& path) {
 }
 
 void write_npz(const std::filesystem::path& path, const NamedArrays& arrays) {
-  constexpr time_t epoch = 315532800;  // 1980-01-01, the first that a zip can say
+  constexpr time_t epoch = 315532800;  // 1980-01-01, the earliest date in a zip
   const std::filesystem::path temporary = temporary_name(path);
   int code = 0;
   std::unique_ptr<zip_t, decltype(&zip_discard)> zip(zip_open(temporary.c_str(), ZIP_CREATE | ZIP_TRUNCATE, &code),

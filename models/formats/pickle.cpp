@@ -25,11 +25,11 @@ constexpr std::size_t longest_integer = 255;  // bytes
 constexpr std::string_view ordered_dict = "collections.OrderedDict", counter = "collections.Counter";
 constexpr std::string_view type_tag = "torch.jit._pickle.restore_type_tag", classes = "__torch__.";
 
-// What may be called, in name only.
+// Functions that may be named and "called": nothing is run.
 constexpr std::string_view functions[] = {
     ordered_dict, counter,       "torch._utils._rebuild_tensor_v2", "torch._utils._rebuild_parameter",
     "torch.Size", "torch.device"};
-// What may be named alone.
+// What may be named, but not called.
 constexpr std::string_view types[] = {
     "torch.DoubleStorage", "torch.FloatStorage", "torch.HalfStorage",  "torch.BFloat16Storage",
     "torch.LongStorage",   "torch.IntStorage",   "torch.ShortStorage", "torch.CharStorage",
@@ -77,7 +77,7 @@ class PickleMachine {
   }
 
  private:
-  // Made once and shared: what a single byte asks for costs no memory of its own.
+  // Made once and shared, so that a single byte of the pickle takes no memory of its own.
   enum : Index { nothing, no, yes, empty_tuple };
 
   // Bytes of the pickle.
@@ -130,7 +130,7 @@ class PickleMachine {
   }
   std::size_t floor() const { return marks_.empty() ? 0 : marks_.back(); }
   PickleValue& top() {
-    if (stack_.size() <= floor()) fail("takes a value that is not there");
+    if (stack_.size() <= floor()) fail("takes a value from an empty stack");
     return pickle_.values[stack_.back()];
   }
   Index pop() {
@@ -140,7 +140,7 @@ class PickleMachine {
     return index;
   }
   std::vector<Index> pop_count(std::size_t count) {
-    if (stack_.size() - floor() < count) fail("takes a value that is not there");
+    if (stack_.size() - floor() < count) fail("takes a value from an empty stack");
     count_items(count);
     const auto from = stack_.end() - static_cast<std::ptrdiff_t>(count);
     std::vector<Index> items(from, stack_.end());
@@ -148,7 +148,7 @@ class PickleMachine {
     return items;
   }
   std::vector<Index> pop_to_mark() {
-    if (marks_.empty()) fail("goes back to a mark that it never set");
+    if (marks_.empty()) fail("returns to a mark that was not set");
     auto items = pop_count(stack_.size() - marks_.back());
     marks_.pop_back();
     return items;
@@ -162,7 +162,7 @@ class PickleMachine {
   }
   void append(Kind kind, const std::vector<Index>& items) {
     PickleValue& container = top();
-    if (container.kind != kind) fail("adds items to what holds none");
+    if (container.kind != kind) fail("adds items to a value that is no container");
     if (kind == Kind::dict && items.size() % 2 != 0) fail("has a key without a value");
     container.items.insert(container.items.end(), items.begin(), items.end());
   }
@@ -207,7 +207,7 @@ class PickleMachine {
         const auto digits = line();
         double value = 0;
         const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), value);
-        if (error != std::errc() || end != digits.data() + digits.size()) fail("has a number that is none");
+        if (error != std::errc() || end != digits.data() + digits.size()) fail("has a malformed number");
         push_real(value);
         return true;
       }
@@ -228,7 +228,7 @@ class PickleMachine {
     if (digits.ends_with('L')) digits.remove_suffix(1);
     std::int64_t value = 0;
     const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), value);
-    if (error != std::errc() || end != digits.data() + digits.size()) fail("has an integer that is none");
+    if (error != std::errc() || end != digits.data() + digits.size()) fail("has a malformed integer");
     push_integer(value);
   }
 
@@ -258,8 +258,7 @@ class PickleMachine {
       case 'V':
       case 'S': {
         auto written = line();
-        if (written.find('\\') != std::string_view::npos)
-          fail("has a text with escapes, which protocol 0 alone writes");
+        if (written.find('\\') != std::string_view::npos) fail("has a text with escapes, which only protocol 0 writes");
         const bool quoted = written.size() >= 2 && written.front() == written.back() &&
                             (written.front() == '\'' || written.front() == '"');
         if (opcode == 'S' && !quoted) fail("has a text without quotes");
@@ -344,7 +343,7 @@ class PickleMachine {
         recall(memo_key(line()));
         return true;
       case '0':
-        // As Python has it: with nothing above the mark, the mark goes.
+        // As in Python: with nothing above the mark, the mark is removed.
         if (!marks_.empty() && stack_.size() == marks_.back()) {
           marks_.pop_back();
         } else {
@@ -352,7 +351,7 @@ class PickleMachine {
         }
         return true;
       case '1':
-        if (marks_.empty()) fail("goes back to a mark that it never set");
+        if (marks_.empty()) fail("returns to a mark that was not set");
         stack_.resize(marks_.back());
         marks_.pop_back();
         return true;
@@ -378,7 +377,7 @@ class PickleMachine {
     memo_[key] = stack_.back();
   }
   void recall(std::uint64_t key) {
-    if (key >= memo_.size() || memo_[key] == unset) fail(fmt::format("recalls memo {}, which it never set", key));
+    if (key >= memo_.size() || memo_[key] == unset) fail(fmt::format("recalls memo {}, which was not set", key));
     push(memo_[key]);
   }
 
@@ -393,7 +392,8 @@ class PickleMachine {
       }
       case 0x93: {
         const Index name = pop(), module = pop();
-        if (kind_of(name) != Kind::text || kind_of(module) != Kind::text) fail("names an import with what is no text");
+        if (kind_of(name) != Kind::text || kind_of(module) != Kind::text)
+          fail("names an import by a value that is no text");
         push_global(pickle_.values[module].text, pickle_.values[name].text);
         return true;
       }
@@ -429,8 +429,8 @@ class PickleMachine {
     }
     if (!known) {
       throw InputError(
-          fmt::format("{}: its pickle asks for {}, which a state dict has no use for and which is not run; save "
-                      "model.state_dict() alone",
+          fmt::format("{}: its pickle names {}, which no state dict needs and which is not run; save "
+                      "only model.state_dict()",
                       file_, printable(full)));
     }
     push(add(Kind::global, *known));
@@ -441,7 +441,7 @@ class PickleMachine {
     if (kind_of(arguments) != Kind::tuple) fail("calls something without a tuple of arguments");
     const std::string_view name = pickle_.values[function].text;
     if (kind_of(function) != Kind::global || (!found(functions, name) && !found(script_functions, name))) {
-      fail(fmt::format("calls what is no function ({})", printable(name)));
+      fail(fmt::format("calls a value that is no function ({})", printable(name)));
     }
     const auto& given = pickle_.values[arguments].items;
     if (name == ordered_dict || name == counter) {
@@ -472,7 +472,7 @@ class PickleMachine {
     const Index state = pop();
     PickleValue& target = top();
     if (target.kind == Kind::dict && kind_of(state) == Kind::dict) return;
-    if (target.kind != Kind::object) fail("sets the state of what has none (BUILD)");
+    if (target.kind != Kind::object) fail("sets the state of a value that has none (BUILD)");
     count_items(1);
     target.items = {state};
   }
@@ -484,14 +484,14 @@ class PickleMachine {
         return;
       case 0x95: {
         const auto length = unsigned_number(8);
-        if (at_ < frame_end_ || length > bytes_.size() - at_) fail("has a frame that is longer than what holds it");
+        if (at_ < frame_end_ || length > bytes_.size() - at_) fail("has a frame that is longer than the pickle");
         frame_end_ = end_ = at_ + length;
         return;
       }
       case 0x82:
       case 0x83:
       case 0x84:
-        fail("asks for a registered extension (EXT), which no state dict does");
+        fail("uses a registered extension (EXT), which no state dict does");
       case 'o':
         fail("makes an object (OBJ), which no state dict does");
       case 0x92:
@@ -500,7 +500,7 @@ class PickleMachine {
         fail("names a storage in text (PERSID), which torch.save does not");
       case 0x97:
       case 0x98:
-        fail("asks for a buffer outside of it, which torch.save does not");
+        fail("uses a buffer outside of it, which torch.save does not");
       default:
         fail(fmt::format("has the unknown opcode 0x{:02x} at byte {}", opcode, at_ - 1));
     }

@@ -1,8 +1,8 @@
 // Python pickles as torch.save writes them, read into a tree of values. Nothing is ever called or imported.
 //
-// A pickle is a program: it may name any Python function and call it. This reader knows the names that a state dict has
-// a use for and refuses every other by its name. Values that the pickle shares are shared here, so that what it takes
-// is in proportion to its length whatever it repeats.
+// A pickle is a program: it may name any Python function and call it. This reader accepts the names that a state dict
+// needs and refuses every other by its name. Values that the pickle shares are shared here, so that memory is in
+// proportion to its length however often it repeats a value.
 #pragma once
 
 #include <cstdint>
@@ -26,8 +26,8 @@ enum class PickleKind {
   dict,        // `items` are key, value, key, value, ... in the order of writing
   global,      // one of the names allowed: `text`, e.g. "torch.FloatStorage"
   call,        // `text` is what would be called, `items` holds the tuple of arguments
-  persistent,  // what lies outside of the pickle: `items` holds the tuple that says where
-  object       // TorchScript alone: `text` is its class, `items` holds its state, if it has one
+  persistent,  // an object outside of the pickle: `items` holds the tuple that says where
+  object       // only in TorchScript: `text` is its class, `items` holds its state, if it has one
 };
 
 struct PickleValue {
@@ -42,8 +42,8 @@ struct PickleValue {
   std::vector<Index> items;
 };
 
-// Texts are views of what was parsed, which has to outlive this. Values may contain themselves: whoever walks them has
-// to bound the depth.
+// Texts are views of the parsed bytes, which have to outlive this. Values may contain themselves: code that walks them
+// has to bound the depth.
 struct Pickle {
   using Index = PickleValue::Index;
   std::deque<PickleValue> values;

@@ -74,7 +74,7 @@ std::vector<std::byte> gathered(const StorageView& view, const std::string& stor
   return to;
 }
 
-// Tensors as the pickle describes them, held against what they may be.
+// Tensors as the pickle describes them, checked.
 class TensorReader {
  public:
   TensorReader(const Pickle& pickle, const std::string& file) : pickle_(pickle), file_(file) {}
@@ -98,7 +98,7 @@ class TensorReader {
     view.strides = sizes(arguments[3], name);
     if (view.shape.size() != view.strides.size()) refuse(name, "has a stride too few or too many");
     for (std::size_t k = 0; k < view.shape.size(); ++k) {
-      if (view.shape[k] == 1) view.strides[k] = 0;  // never gone along
+      if (view.shape[k] == 1) view.strides[k] = 0;  // its stride is never used
     }
     if (!checked_bytes(view.shape, view.dtype) || !fits(view)) {
       refuse(name, fmt::format("reaches past the end of its storage of {} elements", view.storage_elements));
@@ -114,7 +114,8 @@ class TensorReader {
 
   std::int64_t size(Index index, const std::string& name) const {
     const PickleValue& value = pickle_[index];
-    if (value.kind != Kind::integer || value.integer < 0) refuse(name, "has a size, stride or offset that cannot be");
+    if (value.kind != Kind::integer || value.integer < 0)
+      refuse(name, "has a size, stride or offset that is no whole number from 0 up");
     return value.integer;
   }
 
@@ -206,7 +207,7 @@ std::string joined(const std::vector<std::string>& names) {
   return text;
 }
 
-// Finds the state dict in whatever a checkpoint is.
+// Finds the state dict in a checkpoint.
 class StateDicts {
  public:
   StateDicts(const Pickle& pickle, const std::string& file) : pickle_(pickle), file_(file), tensors_(pickle, file) {}
@@ -255,7 +256,8 @@ class StateDicts {
         left_out.push_back(name);
       }
     }
-    if (!left_out.empty()) weights.notes.push_back(fmt::format("left out, no tensors: {}", joined(left_out)));
+    if (!left_out.empty())
+      weights.notes.push_back(fmt::format("left out as they are no tensors: {}", joined(left_out)));
     return views;
   }
 
@@ -304,11 +306,11 @@ class StateDicts {
   const Pickle& pickle_;
   const std::string& file_;
   TensorReader tensors_;
-  std::vector<Candidate> whole_, mixed_;  // dicts of tensors alone, and of tensors among other things
+  std::vector<Candidate> whole_, mixed_;  // dicts of nothing but tensors, and of tensors and other values
   std::set<Index> visited_;
 };
 
-// Takes off what DataParallel and torch.compile put before every name.
+// Removes the prefix that DataParallel or torch.compile put before every name.
 void strip_prefixes(std::vector<NamedView>& views, PytorchWeights& weights) {
   std::string stripped;
   for (bool again = true; again && !views.empty();) {
@@ -412,9 +414,8 @@ bool has_keys(const std::filesystem::path& path) { return has_pytorch_name(path)
 
 void require_keys(const std::vector<std::filesystem::path>& files, const std::string& key) {
   if (key.empty() || std::any_of(files.begin(), files.end(), has_keys)) return;
-  throw UsageError(
-      fmt::format("--key {}: {} is no PyTorch state dict or checkpoint, which alone have keys; leave it out",
-                  printable(key), files.back().string()));
+  throw UsageError(fmt::format("--key {}: {} is no PyTorch state dict or checkpoint; leave --key out", printable(key),
+                               files.back().string()));
 }
 
 PytorchWeights read_torchscript_parameters(const std::filesystem::path& path) {
@@ -428,7 +429,8 @@ PytorchWeights read_torchscript_parameters(const std::filesystem::path& path) {
     views = ModuleWalk(pickle, archive.file()).views();
   }
   require_unique(views, archive.file());
-  return {load(archive, views), {"TorchScript: parameters and buffers alone, its code is neither run nor looked at"}};
+  return {load(archive, views),
+          {"TorchScript: only parameters and buffers are read, its code is neither run nor read"}};
 }
 
 }  // namespace afterimage

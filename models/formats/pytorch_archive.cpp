@@ -17,7 +17,7 @@ constexpr std::size_t most_members = 1 << 17;
 constexpr std::uint64_t largest_pickle = 16 << 20;
 
 std::string first_bytes(const std::filesystem::path& path) {
-  bytes_in(path);  // says what is wrong with a folder or a missing file
+  bytes_in(path);  // throws on a folder or a missing file
   std::string bytes(512, '\0');
   std::ifstream in(path, std::ios::binary);
   if (!in) throw InputError(path.string() + ": cannot be opened; give a readable file");
@@ -29,7 +29,7 @@ std::string first_bytes(const std::filesystem::path& path) {
 // Pickles without a zip around them: the format before 1.6 is five of them, and the first holds this number.
 constexpr std::string_view magic_number("\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19", 10);
 
-// A name that no state dict has is refused as such, in whichever of the first pickles it stands.
+// A name that no state dict has is refused by that name, in whichever of the first pickles it is.
 [[noreturn]] void refuse_bare_pickle(const std::filesystem::path& path) {
   const std::string file = path.string();
   const std::string bytes = read_file(path, std::max<std::uint64_t>(largest_pickle, bytes_in(path)));
@@ -103,7 +103,7 @@ std::string PytorchArchive::storage(const StorageView& view) const {
   const ZipMember& member = stored("data/" + view.storage);
   const std::uint64_t item = size_of(view.dtype);
   if (member.size % item != 0 || member.size / item != view.storage_elements) {
-    throw InputError(fmt::format("{} has {} bytes, which {} elements of {} are not; copy the file again",
+    throw InputError(fmt::format("{} has {} bytes, but is to hold {} elements of {}; copy the file again",
                                  zip_.where(member), member.size, view.storage_elements, name_of(view.dtype)));
   }
   std::string bytes = zip_.read(member);
@@ -126,7 +126,7 @@ void PytorchArchive::refuse_member(const ZipMember& member) const {
 const ZipMember& PytorchArchive::stored(const std::string& name) const {
   const auto at = members_.find(name);
   if (at == members_.end()) {
-    throw InputError(fmt::format("{}: has no member \"{}\", which its pickle speaks of; copy the file again", file_,
+    throw InputError(fmt::format("{}: has no member \"{}\", which its pickle refers to; copy the file again", file_,
                                  printable(name)));
   }
   if (at->second->deflated) {

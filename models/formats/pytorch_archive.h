@@ -1,4 +1,4 @@
-// The zip around what torch.save writes: which member is which, and whether it is what torch.save writes at all.
+// The zip archive that torch.save writes: its members, and whether it has any that torch.save does not write.
 #pragma once
 
 #include <cstdint>
@@ -26,8 +26,8 @@ struct StorageView {
 
 class PytorchArchive {
  public:
-  // Throws InputError: no zip, one without a data.pkl, one of another program; and for the formats before 1.6 the name
-  // of whatever their pickles ask for, or the remedy.
+  // Throws InputError when it is no zip, has no data.pkl or is of another program; for the formats before 1.6 with the
+  // function that their pickles name, or the remedy.
   explicit PytorchArchive(const std::filesystem::path& path);
 
   const std::string& file() const { return file_; }
@@ -36,13 +36,13 @@ class PytorchArchive {
 
   // Throws InputError where there is more than torch.save writes for a state dict.
   void require_plain() const;
-  // Both throw InputError on a member that is missing, compressed, or of a size that cannot be.
+  // Both throw InputError on a member that is missing, compressed, or of an impossible size.
   std::string pickle() const;
   std::string storage(const StorageView& view) const;  // little-endian, exactly as many elements as the pickle says
 
  private:
   [[noreturn]] void refuse_member(const ZipMember& member) const;
-  // torch.save compresses nothing: so no member can become larger than the file.
+  // torch.save compresses nothing, so no member is larger than the file.
   const ZipMember& stored(const std::string& name) const;
   bool is_big_endian() const;
 

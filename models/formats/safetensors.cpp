@@ -115,7 +115,7 @@ Safetensors read_safetensors(const std::filesystem::path& path) {
   }
   if (header_size > size - 8) {
     throw InputError(
-        fmt::format("{}: claims a header of {} bytes but the file has {}; it is not a safetensors file or is "
+        fmt::format("{}: declares a header of {} bytes but the file has {}; it is not a safetensors file or is "
                     "truncated",
                     file, header_size, size));
   }
@@ -138,7 +138,7 @@ Safetensors read_safetensors(const std::filesystem::path& path) {
     }
     if (!value.is_object()) throw InputError(file + ": its __metadata__ has to be a JSON object");
     for (const auto& [key, text] : value.items()) {
-      if (!text.is_string()) throw InputError(file + ": its __metadata__ may hold strings alone");
+      if (!text.is_string()) throw InputError(file + ": its __metadata__ may hold only strings");
       content.metadata[key] = text.get<std::string>();
     }
   }

@@ -15,17 +15,17 @@
 namespace afterimage {
 namespace {
 
-constexpr std::uint64_t most_inflated = 1100;  // deflate cannot do better than about 1032 to one
+constexpr std::uint64_t most_inflated = 1100;  // deflate reaches at most about 1032 to one
 constexpr const char* corrupt_bytes = "is corrupt (its compressed bytes)";
-constexpr std::uint64_t trusted_size = 1 << 24;  // inflated at once: a larger one is first inflated to nowhere
+constexpr std::uint64_t trusted_size = 1 << 24;  // inflated at once: a larger one is first inflated without being kept
 constexpr std::size_t chunk = 1 << 16;
 constexpr std::uint64_t end_length = 22, end64_length = 56, locator_length = 20;
 constexpr std::uint32_t local_mark = 0x04034b50, central_mark = 0x02014b50, end_mark = 0x06054b50;
 constexpr std::uint32_t end64_mark = 0x06064b50, locator_mark = 0x07064b50, descriptor_mark = 0x08074b50;
-constexpr std::uint32_t in_extra = 0xffffffff;  // a size that stands in the extra field of zip64
+constexpr std::uint32_t in_extra = 0xffffffff;  // the size is in the extra field of zip64
 constexpr unsigned encrypted = 1, descriptor_follows = 8, strongly_encrypted = 64, masked = 1 << 13;
 
-// Little-endian numbers of a record, one after the other. The record is as long as the caller has checked.
+// Little-endian numbers of a record, one after the other. The caller checks that the record is long enough.
 class Fields {
  public:
   explicit Fields(std::string_view record) : rest_(record) {}
@@ -50,7 +50,7 @@ class Fields {
   std::string_view rest_;
 };
 
-// What both descriptions of a member say.
+// The fields that both descriptions of a member have.
 struct Header {
   unsigned flags = 0, method = 0;
   std::uint32_t checksum = 0;
@@ -143,7 +143,7 @@ class ZipReader {
     const auto offset = place.u64();
     const auto disks = place.u32();
     if (disk != 0 || disks > 1 || offset != end - locator_length - end64_length) {
-      fail("is a zip archive whose zip64 record is not where it is said to be");
+      fail("is a zip archive whose zip64 record is not where its locator says");
     }
     const std::string record = at(offset, end64_length);
     Fields fields(record);
@@ -184,11 +184,11 @@ class ZipReader {
       if (disk != 0) fail("is a part of a zip archive of several disks");
       entries.push_back(std::move(entry));
     }
-    if (fields.left() != 0) fail("is a zip archive whose directory has more members than it says");
+    if (fields.left() != 0) fail("is a zip archive whose directory has more members than its end record says");
     return entries;
   }
 
-  // Sizes that do not fit 32 bits, in this order and as far as they are asked for.
+  // Sizes that do not fit 32 bits, in this order; only those that the record leaves to zip64.
   void read_zip64(std::string_view extra, Header& header, std::uint64_t* offset) const {
     const bool packed = header.packed == in_extra, size = header.size == in_extra;
     const std::size_t needed = 8 * (std::size_t{size} + std::size_t{packed} + std::size_t{offset != nullptr});
@@ -207,7 +207,7 @@ class ZipReader {
       if (packed) header.packed = field.u64();
       if (offset != nullptr) *offset = field.u64();
     }
-    if (needed > 0 && !seen) fail(header.name, "has no zip64 sizes where they belong");
+    if (needed > 0 && !seen) fail(header.name, "lacks its zip64 sizes");
   }
 
   void check_names(const std::vector<Central>& entries) const {
@@ -218,7 +218,7 @@ class ZipReader {
       const auto bad = [](char c) {
         return static_cast<unsigned char>(c) < 0x20 || c == 0x7f || c == '\\' || c == ':';
       };
-      if (name.empty() || std::any_of(name.begin(), name.end(), bad)) fail(name, "has a name that no file should have");
+      if (name.empty() || std::any_of(name.begin(), name.end(), bad)) fail(name, "has an invalid name");
       std::size_t from = 0;
       while (from <= name.size()) {
         const auto to = std::min(name.find('/', from), name.size());
@@ -230,7 +230,7 @@ class ZipReader {
     }
   }
 
-  // Holds each member against its local header and all of them against the bytes before the directory.
+  // Checks each member against its local header, and that all of them fill the bytes before the directory.
   std::vector<ZipMember> placed(const std::vector<Central>& entries, std::uint64_t end) {
     std::vector<std::size_t> order(entries.size());
     for (std::size_t i = 0; i < order.size(); ++i) order[i] = i;
@@ -299,11 +299,11 @@ class ZipReader {
                           (deflated ? header.size <= header.packed * most_inflated : header.size == header.packed);
     if (!possible) {
       fail(header.name,
-           fmt::format("declares {} bytes, which its {} packed bytes do not hold", header.size, header.packed));
+           fmt::format("declares {} bytes, which its {} packed bytes cannot hold", header.size, header.packed));
     }
   }
 
-  // What stands between the bytes of a member and the next: nothing, or checksum and sizes once more.
+  // Between the bytes of a member and the next there is nothing, or checksum and sizes once more.
   void check_descriptor(const Header& header, std::uint64_t from, std::uint64_t to, bool described) {
     const std::uint64_t length = to - from;
     if (length == 0 && !described) return;
@@ -341,7 +341,7 @@ class MemberStream {
   MemberStream(const MemberStream&) = delete;
   MemberStream& operator=(const MemberStream&) = delete;
 
-  // Fills up to `room` bytes and says how many; null when the member is corrupt.
+  // Fills up to `room` bytes and returns how many; null when the member is corrupt.
   std::optional<std::size_t> read(char* to, std::size_t room) {
     if (!deflated_) {
       const auto count = static_cast<std::size_t>(std::min<std::uint64_t>(left_, room));
@@ -360,7 +360,7 @@ class MemberStream {
     }
     return room - stream_.avail_out;
   }
-  // Whether every packed byte was needed.
+  // Whether all packed bytes were used.
   bool used_up() const { return left_ == 0 && stream_.avail_in == 0; }
 
  private:
@@ -427,7 +427,7 @@ std::string ZipArchive::start_of(const ZipMember& member, std::size_t count) con
   return start;
 }
 
-// A large member is first unpacked to nowhere, so that none that is broken takes its memory.
+// A large member is first unpacked without being kept, so that a broken one takes no memory.
 void ZipArchive::require_whole(const ZipMember& member) const {
   if (!member.deflated || member.size <= trusted_size) return;
   std::string piece(chunk, '\0');

@@ -1,8 +1,8 @@
 // Zip archives from files that may be hostile: .npz and .pt.
 //
-// Programs disagree about a zip that says one thing in its central directory and another before each member, or that
-// has bytes between members. Here every byte of the file has to belong to exactly one member or to the one directory,
-// both descriptions of a member have to agree, and no member may claim more than its packed bytes can hold.
+// Programs read a zip differently when its central directory and the header before a member disagree, or when there are
+// bytes between members. Here every byte of the file has to belong to exactly one member or to the directory, both
+// descriptions of a member have to agree, and no member may declare more than its packed bytes can hold.
 #pragma once
 
 #include <cstddef>
@@ -25,9 +25,9 @@ struct ZipMember {
 
 class ZipArchive {
  public:
-  // Reads the directory. `remedy` ends messages: what would write a good file. Throws InputError: not a zip, bytes
+  // Reads the directory. `remedy` ends messages: how to write a good file. Throws InputError: not a zip, bytes
   // before, between or after its parts, two names of one kind, a path that leaves the archive, encryption, a
-  // compression other than deflate, several disks, sizes that cannot be, more than `most_members`.
+  // compression other than deflate, several disks, impossible sizes, more than `most_members`.
   ZipArchive(std::filesystem::path path, std::string remedy, std::size_t most_members);
 
   const std::vector<ZipMember>& members() const { return members_; }  // in the order of the directory
@@ -46,7 +46,7 @@ class ZipArchive {
  private:
   void require_whole(const ZipMember& member) const;
   void unpack(const ZipMember& member, char* content) const;
-  // The content piece by piece; `place` says where the one that begins at a byte goes.
+  // The content piece by piece; `place` gives the destination of the piece that begins at a byte.
   void unpack_to(const ZipMember& member, const std::function<char*(std::uint64_t)>& place) const;
   [[noreturn]] void refuse(const ZipMember& member, const char* what) const;
 

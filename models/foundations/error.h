@@ -43,7 +43,7 @@ class Interrupted : public FatalError {
   Interrupted() : FatalError("interrupted") {}
 };
 
-// A method does not apply to what it was given (for example no row span under Adam); the message is the evidence.
+// A method does not apply to its input (for example no row span after Adam); the message says why.
 class NotApplicable : public std::runtime_error {
   using std::runtime_error::runtime_error;
 };

@@ -35,8 +35,8 @@ std::uint64_t bytes_in(const std::filesystem::path& path);
 // Throws WriteError that names the file.
 void write_file(const std::filesystem::path& path, std::string_view bytes);
 
-// The name that a file is written under in this process until it is whole; and the other way, from such a name the
-// file's own, without its folder: empty where `path` has no such name.
+// temporary_name: under which this process writes a file until it is complete. whole_name: the reverse, from such a
+// name to that of the file, without its folder; empty where `path` is no temporary name.
 std::filesystem::path temporary_name(const std::filesystem::path& path);
 std::string whole_name(const std::filesystem::path& path);
 bool is_half_written(const std::filesystem::path& path);
@@ -48,7 +48,7 @@ struct FileDigest {
 
 // Throws InputError when the file cannot be read. A folder's digest is that of the list of its files, in the order of
 // their paths inside it: SHA-256, two spaces, path and a line feed each, as `sha256sum` prints them; its bytes are
-// theirs. Names that begin with a dot are passed over; a link to a folder is not followed, but named with its target.
+// theirs. Names that begin with a dot are skipped; a link to a folder is not followed, but listed with its target.
 FileDigest digest_of(const std::filesystem::path& path);
 std::string sha256_of(std::string_view bytes);
 

@@ -27,7 +27,7 @@ FolderLock::FolderLock(const std::filesystem::path& folder, std::chrono::millise
   while (held_elsewhere(descriptor_)) {
     if (std::chrono::steady_clock::now() >= end) {
       ::close(descriptor_);
-      throw UsageError(fmt::format("--out {}: another run writes there now; wait for its end, or name another folder",
+      throw UsageError(fmt::format("--out {}: another run is writing there; wait until it ends, or name another folder",
                                    folder.string()));
     }
     std::this_thread::sleep_for(100ms);

@@ -1,4 +1,4 @@
-// One run of this program at a time writes to an output folder in which runs may go on with what others left.
+// A lock on an output folder: one run of this program at a time writes to it.
 #pragma once
 
 #include <chrono>
@@ -7,9 +7,9 @@
 
 namespace afterimage {
 
-// Held as long as this object lives, by this process alone: not by programs that it starts, and not after its end,
-// whatever ended it. On file systems without locks it holds nothing. Throws UsageError where another run holds it and
-// still does after `patience`: one that is being ended may have a step in flight.
+// Held as long as this object lives, by this process alone: not by programs that it starts, and never after the process
+// has ended. On file systems without locks it does nothing. Throws UsageError where another run still holds it after
+// `patience`, which allows a run that is being stopped to complete its step.
 class FolderLock {
  public:
   explicit FolderLock(const std::filesystem::path& folder, std::chrono::milliseconds patience = {});

@@ -14,10 +14,10 @@ namespace afterimage {
 namespace {
 
 constexpr std::size_t deepest = 64;
-constexpr std::size_t most_names = 1 << 14;  // looking one up in an ordered object takes time that grows with them
+constexpr std::size_t most_names = 1 << 14;  // ordered objects are searched linearly
 
-// Builds the document while it is parsed, and stops at what may not be. The library's own ways take time that grows
-// with a square: of a list's length with a callback, and of an object's names without one.
+// Builds the document while it is parsed, and stops at what is not allowed. The library's own parser takes quadratic
+// time: in the length of a list with a callback, and in the number of an object's names without one.
 class Builder final : public nlohmann::json_sax<Json> {
  public:
   Builder(const std::string& file, std::size_t most_values) : file_(file), most_values_(most_values) {}

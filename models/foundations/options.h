@@ -1,4 +1,4 @@
-// Options that attacks and defences declare in one place, as the command line and a comparison's spec give them.
+// Options that attacks and defences declare in one place, for the command line and a comparison's spec alike.
 #pragma once
 
 #include <cstdint>
@@ -12,10 +12,17 @@ struct OptionSpec {
   std::string name;         // of the command line, without dashes
   std::string description;  // with units
   std::string fallback;     // the default, as it would be typed
+  // What a value may be, as the help shows it: INTEGER, NUMBER, "NUMBER,..." (a list), TEXT, or a word that is typed as
+  // it is; alternatives with | between them, as in "NUMBER|auto".
+  std::string type = "TEXT";
 };
 
-// The options of one run, by name, as typed. Getters throw UsageError naming the option, its value and what would be
-// right.
+// Why `text` is no value of `type`, as in "x has to be a number or auto"; empty where it is one. Ranges are checked by
+// the getters of OptionValues.
+std::string type_fault(const std::string& type, const std::string& text);
+
+// The options of one run, by name, as typed. Getters throw UsageError that names the option, its value and what would
+// be right.
 class OptionValues {
  public:
   OptionValues() = default;

@@ -1,4 +1,4 @@
-// How long work tells how far it is, and learns that it should stop.
+// How long-running work reports its progress, and is told to stop.
 #pragma once
 
 #include <chrono>
@@ -11,13 +11,13 @@ namespace afterimage {
 class Progress {
  public:
   virtual ~Progress() = default;
-  // A stage of work begins, e.g. "finite-width: searching".
+  // Begins a stage of the work, e.g. "finite-width: searching".
   virtual void stage(std::string_view name) = 0;
   // `done` of at most `total` steps are done; `detail` is a few words such as a loss. Cheap enough to call every step.
   // Throws Interrupted when the user asked to stop.
   virtual void step(std::int64_t done, std::int64_t total, std::string_view detail) = 0;
 
-  // Work that goes on for longer is to end soon with what it has by then: that is not an error.
+  // Whether the time is up: the work is then to end soon with the results that it has, which is not an error.
   void end_after(std::chrono::duration<double> limit) {
     deadline_ = std::chrono::steady_clock::now() + std::chrono::duration_cast<std::chrono::nanoseconds>(limit);
   }
@@ -27,7 +27,7 @@ class Progress {
   std::optional<std::chrono::steady_clock::time_point> deadline_;
 };
 
-// Says nothing and never stops: for tests and for callers without a user.
+// Reports nothing and never stops: for tests and for callers without a user.
 class Silent final : public Progress {
  public:
   void stage(std::string_view) override {}

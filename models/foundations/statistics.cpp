@@ -212,8 +212,10 @@ MeanInterval mean_interval(const std::vector<double>& values) {
 }
 
 double fisher_p_value(const Rate& members, const Rate& control) {
-  require(members.of > 0 && 0 <= members.count && members.count <= members.of, "the members' rate is not a rate");
-  require(control.of > 0 && 0 <= control.count && control.count <= control.of, "the control's rate is not a rate");
+  require(members.of > 0 && 0 <= members.count && members.count <= members.of,
+          "the members' rate needs 0 <= count <= of and of > 0");
+  require(control.of > 0 && 0 <= control.count && control.count <= control.of,
+          "the control's rate needs 0 <= count <= of and of > 0");
   const std::int64_t total = members.of + control.of, successes = members.count + control.count;
   require(total <= std::numeric_limits<int>::max(), "too many images for an exact test");
   const std::int64_t fewest = std::max<std::int64_t>(0, successes - control.of);
@@ -261,7 +263,7 @@ double auc_p_value(double auc, std::int64_t members, std::int64_t control, std::
 }
 
 std::optional<RankCorrelation> spearman(const std::vector<double>& a, const std::vector<double>& b) {
-  if (a.size() != b.size()) throw std::invalid_argument("a rank correlation takes pairs");
+  if (a.size() != b.size()) throw std::invalid_argument("a rank correlation needs as many values of both");
   if (any_nan(a) || any_nan(b)) throw std::invalid_argument("NaN has no rank");
   if (a.size() < 4) return std::nullopt;
   const std::vector<double> x = ranks(a), y = ranks(b);

@@ -9,7 +9,7 @@ namespace afterimage {
 // At most 80 characters, control characters and non-ASCII bytes as \xNN: a hostile name cannot break a line or a
 // terminal.
 std::string printable(std::string_view text);
-// The whole of it, with control characters alone as \xNN: a reason out of a report, which may be long and is UTF-8.
+// All of `text`, with only control characters as \xNN: for a reason from a report, which may be long and is UTF-8.
 std::string on_one_line(std::string_view text);
 
 }  // namespace afterimage

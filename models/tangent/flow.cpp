@@ -43,7 +43,9 @@ Tensor divided_differences(const Tensor& values, double time) {
   return at::where(near, slope_of((a + b) / 2, time), plain);
 }
 
-// The time after which `keep` of |r|^2 is left, by bisection of its logarithm: |r|^2 falls monotonically.
+// The time after which the share `keep` of |r|^2 is left, by bisection of its logarithm: |r|^2 falls monotonically. Not
+// by Boost's root finders, which throw unless there is a change of sign: where more than that share never decays
+// (singular kernels), the end of the range is the result.
 double time_until(const Segment& modes, double keep) {
   const double fastest = modes.values.max().item<double>();
   const Tensor energy = modes.residual.square();

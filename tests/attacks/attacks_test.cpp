@@ -78,7 +78,7 @@ Score scored(const Reconstruction& found, const Truth& truth) {
 
 }  // namespace
 
-TEST_CASE("the span probe counts the training images and tells them all from others") {
+TEST_CASE("the span probe counts the training images and tells all of them from others") {
   const Trained trained = trained_network(squared_recipe());
   const Reconstruction found = attack("span", trained.subject);
   CHECK(found.status == Status::ok);
@@ -86,7 +86,7 @@ TEST_CASE("the span probe counts the training images and tells them all from oth
   CHECK(scored(found, trained.truth).membership->auc == 1.0);
 }
 
-TEST_CASE("vertices finds training images exactly, and what it confirms is right") {
+TEST_CASE("the vertices attack finds training images exactly, and those that it confirms are right") {
   Recipe logistic = squared_recipe();
   logistic.loss = LossKind::logistic;
   logistic.batch = 2;
@@ -104,7 +104,7 @@ TEST_CASE("vertices finds training images exactly, and what it confirms is right
   }
 }
 
-TEST_CASE("images that are handed on as confirmed are not searched for again, in either precision") {
+TEST_CASE("images that an earlier attack confirmed are not searched for again, in either precision") {
   const std::string dtype = GENERATE("float32", "float64");
   const Trained trained = trained_network(squared_recipe());
   const ConfiguredAttack finite = attack_named("finite-width").configured({{"steps", "200"}, {"dtype", dtype}});
@@ -118,7 +118,7 @@ TEST_CASE("images that are handed on as confirmed are not searched for again, in
   CHECK(found.claim.confirmed.slice(0, 0, 3).all().item<bool>());
 }
 
-TEST_CASE("parameters that training changed determine as many images as they outnumber unknowns") {
+TEST_CASE("as many images are determined as the changed parameters outnumber unknowns") {
   const Trained trained = trained_network(squared_recipe());
   const Capacity capacity = capacity_of(released(trained.subject));
   CHECK(capacity.equations <= released(trained.subject).trained.count());
@@ -130,7 +130,7 @@ TEST_CASE("parameters that training changed determine as many images as they out
   CHECK(capacity_of(released(trained_network(squared_recipe(), 1, {3}).subject)).images() < images_count);
 }
 
-TEST_CASE("where the last layer alone was trained, attacks on tangents say that and what it can determine") {
+TEST_CASE("where only the last layer was trained, tangent attacks say so and how many images it can determine") {
   Subject subject = trained_network(squared_recipe()).subject;
   Parameters trained = released(subject).initial.clone();
   trained.at("fc3.weight").add_(at::ones_like(trained.at("fc3.weight")), 0.1);
@@ -141,7 +141,7 @@ TEST_CASE("where the last layer alone was trained, attacks on tangents say that 
   CHECK(found.reason.find("only the last layer") != std::string::npos);
 }
 
-TEST_CASE("an attack that is interrupted at any step goes on to the same end") {
+TEST_CASE("an attack that is interrupted at any step resumes to the same result") {
   // Of the wide layer a part of the neurons is drawn anew every few steps.
   const std::vector<std::int64_t> widths =
       GENERATE(std::vector<std::int64_t>{256, 256}, std::vector<std::int64_t>{32, 1024});
@@ -186,7 +186,7 @@ TEST_CASE("the row space is found whatever the loss, the batch order and the wei
   }
 }
 
-TEST_CASE("a planted row space and decay factor come back as they were planted") {
+TEST_CASE("a planted row space and decay factor are recovered") {
   Generator random = seeded(4);
   const Tensor initial = at::randn({80, 60}, random, at::kDouble);
   const Tensor rows = at::randn({7, 60}, random, at::kDouble);
@@ -203,7 +203,7 @@ TEST_CASE("a planted row space and decay factor come back as they were planted")
   CHECK_FALSE(find_row_span(initial, initial).span);
 }
 
-TEST_CASE("one strong direction over a spectrum that hardly falls is no row space of one dimension") {
+TEST_CASE("one strong direction above a slowly falling spectrum is not a row space of one dimension") {
   Generator random = seeded(21);
   const Tensor initial = at::randn({120, 90}, random, at::kDouble);
   // As of bright images of which no mean was taken off, after Adam: the mean, ten times as strong as anything else.
@@ -214,7 +214,7 @@ TEST_CASE("one strong direction over a spectrum that hardly falls is no row spac
   CHECK(search.directions.defined());
 }
 
-TEST_CASE("a diverged restart does not stand in the way of those after it") {
+TEST_CASE("a diverged restart does not prevent later ones") {
   SearchHistory history;
   SearchResult diverged, good, worse;
   diverged.loss_final = std::numeric_limits<double>::quiet_NaN();
@@ -224,7 +224,7 @@ TEST_CASE("a diverged restart does not stand in the way of those after it") {
   CHECK(history.best->loss_final == 1);
 }
 
-TEST_CASE("where the network fits no image, those whose bounds agree are claimed, and the attack is sure of none") {
+TEST_CASE("where the network fits no image, images at consistent bounds are claimed and none is confirmed") {
   Recipe recipe = squared_recipe();
   recipe.until_loss = 0.35;
   const Trained trained = trained_network(recipe);
@@ -238,13 +238,13 @@ TEST_CASE("where the network fits no image, those whose bounds agree are claimed
   CHECK(score.confirmed == 0);
 }
 
-TEST_CASE("a network so small that its kernel is singular is not one of infinite width, and that is no failure") {
+TEST_CASE("a network with a singular kernel is not treated as one of infinite width, and the attack does not fail") {
   const Reconstruction found = attack("infinite-width", trained_network(squared_recipe(), 1, {1}).subject);
   CHECK(found.status == Status::not_applicable);
   CHECK(found.reason.find("singular") != std::string::npos);
 }
 
-TEST_CASE("under Adam there is no row space: the probe says so, counts nothing, and still tells members from others") {
+TEST_CASE("after Adam the span probe counts no images, gives the reason, and still tells members from others") {
   Recipe recipe = squared_recipe();
   recipe.optimizer = Optimizer::adam;
   recipe.learning_rate = 1e-3;
@@ -257,7 +257,7 @@ TEST_CASE("under Adam there is no row space: the probe says so, counts nothing, 
   CHECK(scored(found, trained.truth).membership->auc > 0.9);
 }
 
-TEST_CASE("the distance to leading directions is the mean of logarithms of what is left, rank by rank") {
+TEST_CASE("the distance to leading directions is the mean logarithm of the residual over ranks") {
   Generator random = seeded(3);
   const Tensor q = std::get<0>(at::linalg_qr(at::randn({12, 10}, random, at::kDouble)));
   const Tensor directions = q.t().contiguous(), images = at::randn({4, 12}, random, at::kDouble);
@@ -276,7 +276,7 @@ TEST_CASE("the distance to leading directions is the mean of logarithms of what 
   CHECK(distance_to_leading(directions, directions.narrow(0, 0, 3)).max().item<double>() < -10);
 }
 
-TEST_CASE("the finite-width attack gives the training images back, with one output and with several") {
+TEST_CASE("the finite-width attack reconstructs the training images, with one output and with several") {
   for (const std::int64_t outputs : {1, 3}) {
     const Trained trained = trained_network(squared_recipe(), outputs);
     const Reconstruction found = attack("finite-width", trained.subject);
@@ -289,7 +289,7 @@ TEST_CASE("the finite-width attack gives the training images back, with one outp
   }
 }
 
-TEST_CASE("grey images, of which no vertex tells, come back from a part of the neurons at a time") {
+TEST_CASE("images without pixels at a bound are reconstructed from a part of the neurons at a time") {
   const Trained trained = trained_network(squared_recipe(), 1, {32, 1024}, true);
   const Reconstruction found = attack("finite-width", trained.subject);
   CHECK(found.evidence.contains("neurons_at_a_time"));
@@ -301,7 +301,7 @@ TEST_CASE("grey images, of which no vertex tells, come back from a part of the n
   CHECK(result.control->rate <= 0.02);
 }
 
-TEST_CASE("weight decay is taken off what was trained, and not off what was frozen") {
+TEST_CASE("weight decay is corrected for in trained parameters and not in frozen ones") {
   Recipe recipe = squared_recipe();
   recipe.weight_decay = 0.01;
   recipe.max_steps = 500;
@@ -313,7 +313,7 @@ TEST_CASE("weight decay is taken off what was trained, and not off what was froz
   CHECK(scored(found, trained.truth).reconstructed->count >= images_count - 1);
 }
 
-TEST_CASE("more tangent points explain more of the change, and pixels are searched where asked") {
+TEST_CASE("more tangent points explain more of the change, and --space pixels searches in pixels") {
   const Trained trained = trained_network(squared_recipe());
   const auto one = attack("finite-width", trained.subject, {{"tangents", "1"}, {"rounds", "0"}});
   const auto two = attack("finite-width", trained.subject, {{"tangents", "0,1"}, {"rounds", "0"}});
@@ -322,7 +322,7 @@ TEST_CASE("more tangent points explain more of the change, and pixels are search
   CHECK(attack("finite-width", trained.subject, {{"space", "pixels"}, {"steps", "50"}}).evidence["space"] == "pixels");
 }
 
-TEST_CASE("a change that is noise is not explained, and the attack says that it cannot tell") {
+TEST_CASE("a change that is noise is not explained, and the attack is inconclusive") {
   Trained trained = trained_network(squared_recipe());
   Generator random = seeded(9);
   released(trained.subject).trained = released(trained.subject).trained.clone();
@@ -335,7 +335,7 @@ TEST_CASE("a change that is noise is not explained, and the attack says that it 
   CHECK(found.reason.find("unexplained") != std::string::npos);
 }
 
-TEST_CASE("a search that diverges says so and claims no image that is none") {
+TEST_CASE("a search that diverges is reported, and claims no images that are not finite") {
   Trained trained = trained_network(squared_recipe());
   released(trained.subject).trained =
       released(trained.subject).trained.times(1e15F);  // finite, but products of three layers are not
@@ -347,7 +347,7 @@ TEST_CASE("a search that diverges says so and claims no image that is none") {
   CHECK(at::isfinite(found.claim.images).all().item<bool>());
 }
 
-TEST_CASE("an attack option that is wrong is refused by name") {
+TEST_CASE("an invalid option of an attack is refused by name") {
   const Attack& chosen = attack_named("finite-width");
   for (const auto& [name, value] : std::vector<std::pair<std::string, std::string>>{{"tangents", "2"},
                                                                                     {"tangents", ""},

@@ -21,7 +21,7 @@ Tensor as_images(const Pictures& pictures) { return pictures.images.to(at::kFloa
 
 }  // namespace
 
-TEST_CASE("the last image follows from all others, though each is a little off") {
+TEST_CASE("the last image is determined by all others, even where each is slightly inexact") {
   const Pictures pictures(false);
   const Subject subject = subject_of(pictures);
   Deflation deflation(subject, pictures.span);
@@ -62,7 +62,7 @@ TEST_CASE("images that lie a few slacks outside the bounds are found as well") {
   for (std::int64_t i = 0; i < count; ++i) CHECK(pictures.distance(deflation.known()[i]) < 1e-3);
 }
 
-TEST_CASE("of two finds that resemble each other the one whose bounds agree better stays") {
+TEST_CASE("of two similar finds the one with more consistent bounds is kept") {
   const Pictures pictures(false);
   const Subject subject = subject_of(pictures);
   Deflation deflation(subject, pictures.span);
@@ -105,7 +105,7 @@ TEST_CASE(
   for (std::int64_t i = 0; i < deflation.found(); ++i) CHECK(pictures.distance(deflation.known()[i]) < 1e-3);
 }
 
-TEST_CASE("drawings on white of which no mean was taken off are told apart by their contrast") {
+TEST_CASE("drawings on white without a subtracted mean are told apart by their contrast") {
   Generator random = seeded(9);
   Pictures pictures(false);
   // A twentieth of the pixels has ink: all images are nearly the same length and a quarter of it apart.
@@ -141,7 +141,7 @@ TEST_CASE("an image's size is the lesser of its norm and its contrast, in any co
                                         std::max(expected[0].item<double>(), expected[2].item<double>())));
 }
 
-TEST_CASE("where slack is so wide that dim pixels count as black, only what rounding explains is confirmed") {
+TEST_CASE("with a slack so wide that dim pixels count as black, only images that rounding explains are confirmed") {
   const bool dim = GENERATE(false, true);
   Pictures pictures(false);
   Generator random = seeded(7);
@@ -174,7 +174,7 @@ TEST_CASE("where slack is so wide that dim pixels count as black, only what roun
   for (std::int64_t i = 0; i < deflation.found(); ++i) CHECK(pictures.distance(deflation.known()[i]) < 0.01);
 }
 
-TEST_CASE("on slack that was widened, too, only what rounding explains is confirmed") {
+TEST_CASE("with a widened slack, too, only images that rounding explains are confirmed") {
   const bool dim = GENERATE(false, true);
   Pictures pictures(false);
   Generator random = seeded(8);
@@ -204,8 +204,7 @@ TEST_CASE("on slack that was widened, too, only what rounding explains is confir
   for (std::int64_t i = 0; i < deflation.found(); ++i) CHECK(pictures.distance(deflation.known()[i]) < 0.01);
 }
 
-TEST_CASE(
-    "on slack that is not small a vertex nearly determined by one bound is confirmed where rounding explains it") {
+TEST_CASE("with a large slack a vertex determined by single bounds is confirmed where rounding explains it") {
   const bool dim = GENERATE(false, true);
   Pictures pictures(true);
   Generator random = seeded(9);
@@ -235,7 +234,7 @@ TEST_CASE(
   for (std::int64_t i = 0; i < deflation.found(); ++i) CHECK(pictures.distance(deflation.known()[i]) < 0.01);
 }
 
-TEST_CASE("what another attack is sure of may be more than the span has room for: then nothing is missing") {
+TEST_CASE("where another attack confirmed more images than the span has dimensions, none is missing") {
   const Pictures pictures(false);
   const Subject subject = subject_of(pictures);
   Deflation deflation(subject, pictures.span);
@@ -252,7 +251,7 @@ TEST_CASE("what another attack is sure of may be more than the span has room for
   CHECK(deflation.found() == held);
 }
 
-TEST_CASE("of two images one known leaves no direction unknown: the other follows from it") {
+TEST_CASE("with one of two images known, the other is determined") {
   constexpr std::int64_t pair = 2;
   Pictures pictures(false);
   pictures.set((pictures.images + pictures.mean).narrow(0, 0, pair));

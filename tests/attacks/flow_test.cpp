@@ -79,7 +79,7 @@ struct Trained {
 
 }  // namespace
 
-TEST_CASE("the flow brings candidates that are a quarter off to their images, and is sure of them") {
+TEST_CASE("the flow attack brings candidates that are off by a quarter to their images, and confirms them") {
   const auto outputs = GENERATE(1, 3);
   const Trained trained(outputs);
   const Tensor candidates = trained.blurred(0.25);
@@ -94,7 +94,7 @@ TEST_CASE("the flow brings candidates that are a quarter off to their images, an
   CHECK(errors.masked_select(found.claim.confirmed).max().item<double>() < 0.15);
 }
 
-TEST_CASE("images that are exact stay where they are while the others are polished beside them") {
+TEST_CASE("exact images stay as they are while the others are polished") {
   const Trained trained;
   const Tensor exact = trained.training.slice(0, 0, 3), candidates = trained.blurred(0.25).slice(0, 3);
   const Reconstruction found = trained.attack({exact, candidates});
@@ -104,7 +104,7 @@ TEST_CASE("images that are exact stay where they are while the others are polish
   CHECK(trained.errors(found.claim.images).max().item<double>() < 0.15);
 }
 
-TEST_CASE("pictures that were never trained on are not confirmed, wherever the polish takes them") {
+TEST_CASE("pictures that were never trained on are not confirmed, whatever polishing makes of them") {
   const Trained trained;
   const Tensor candidates = trained.fitting_others();
   REQUIRE(candidates.size(0) >= images_count);
@@ -115,7 +115,7 @@ TEST_CASE("pictures that were never trained on are not confirmed, wherever the p
   CHECK_FALSE(found.claim.confirmed.any().item<bool>());
 }
 
-TEST_CASE("of candidates among which some are wrong, only right ones are confirmed") {
+TEST_CASE("with some wrong candidates, only right ones are confirmed") {
   const Trained trained;
   const Tensor candidates =
       at::cat({trained.blurred(0.2).slice(0, 0, images_count - 1), trained.others.slice(0, 10, 14)});
@@ -126,7 +126,7 @@ TEST_CASE("of candidates among which some are wrong, only right ones are confirm
   CHECK((errors < 0.3).all().item<bool>());
 }
 
-TEST_CASE("a candidate that follows the flow alone is polished again in each round") {
+TEST_CASE("a candidate that only follows the flow is polished again in each round") {
   const Trained trained;
   const Tensor candidate = trained.blurred(0.25).slice(0, 4, 5);
   const Reconstruction found = trained.attack({{}, candidate}, {{"flow-steps", "1"}, {"flow-rounds", "2"}});
@@ -135,7 +135,7 @@ TEST_CASE("a candidate that follows the flow alone is polished again in each rou
   CHECK(found.evidence["followed"] == 1);
 }
 
-TEST_CASE("a round ends the polish when the network fits none of its images any more") {
+TEST_CASE("polishing ends with a round in which the network fits none of the images") {
   const Trained trained;
   // Alone, it grows towards what all images together did to the network: |f| comes to 1.6.
   const Tensor candidate = trained.blurred(0.25).slice(0, 3, 4);
@@ -166,7 +166,7 @@ TEST_CASE("when only exact images are left, there is nothing to polish") {
   CHECK(*found.relative_loss == Approx(mismatch).epsilon(1e-2));
 }
 
-TEST_CASE("where the flow diverges, the attack says so, and candidates stay as they are") {
+TEST_CASE("where the flow diverges, the attack says so and leaves candidates as they are") {
   Trained trained;
   released(trained.subject).initial = released(trained.subject).initial.clone();
   released(trained.subject).initial.at("fc2.weight").mul_(1e30);  // the kernel there is beyond float32
@@ -181,7 +181,7 @@ TEST_CASE("where the flow diverges, the attack says so, and candidates stay as t
   CHECK(trained.errors(found.claim.images).max().item<double>() < 0.25);
 }
 
-TEST_CASE("the same candidates give the same polish, bit for bit") {
+TEST_CASE("the same candidates are polished to the same images, bit for bit") {
   const Trained trained;
   const HandOver hand_over{trained.training.slice(0, 0, 2), trained.blurred(0.3).slice(0, 2)};
   const std::map<std::string, std::string> options{{"flow-steps", "20"}, {"flow-rounds", "2"}};
@@ -191,7 +191,7 @@ TEST_CASE("the same candidates give the same polish, bit for bit") {
   CHECK(*once.relative_loss == *again.relative_loss);
 }
 
-TEST_CASE("a polish that is interrupted goes on to the same end") {
+TEST_CASE("interrupted polishing resumes to the same result") {
   const Trained trained;
   const std::map<std::string, std::string> options{{"flow-steps", "20"}, {"flow-rounds", "2"}};
   const Tensor candidates = at::cat({trained.blurred(0.25), trained.blurred(0.9).slice(0, 0, 2)});
@@ -209,7 +209,7 @@ TEST_CASE("a polish that is interrupted goes on to the same end") {
   }
 }
 
-TEST_CASE("the flow says why there is nothing for it to do") {
+TEST_CASE("the flow attack gives the reason where it has nothing to do") {
   Trained trained;
   const auto reason = [&](const HandOver& hand_over) {
     const Reconstruction found = trained.attack(hand_over);
@@ -226,7 +226,7 @@ TEST_CASE("the flow says why there is nothing for it to do") {
   CHECK_THAT(reason({{}, candidates}), Catch::Contains("squared loss"));
 }
 
-TEST_CASE("an option of the flow that is wrong is refused by name") {
+TEST_CASE("an invalid option of the flow attack is refused by name") {
   const Attack& flow = attack_named("flow");
   for (const auto& [name, value] : std::vector<std::pair<std::string, std::string>>{
            {"segments", "1"}, {"segments", "many"}, {"flow-steps", "0"}, {"flow-rounds", "0.5"}}) {

@@ -129,7 +129,7 @@ Total total_of(std::int64_t images, std::uint64_t seeds, const Fake& make) {
 // smallest of 500 like distances), and with about half as many once a find has to be specific. Over 12 seeds of 20 or
 // 50 images the bound of 2 % leaves room for the spread of 240 or 600 draws; more than 3 of 12 p-values below 0.05
 // would have odds of 1 to 400 in a fair test.
-TEST_CASE("what never saw the training images is credited with no more of them than chance allows") {
+TEST_CASE("claims made without the training images are credited with no more of them than chance allows") {
   const std::int64_t images = GENERATE(20, 50);
   for (const auto& [name, make] : fakes()) {
     constexpr std::uint64_t seeds = 12;

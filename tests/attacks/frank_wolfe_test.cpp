@@ -58,7 +58,7 @@ TEST_CASE("Theorem 1: from any of 20 seeds, nothing is left unexplained only at 
   CHECK(reached == 20);
 }
 
-TEST_CASE("a search that is interrupted between rounds goes on to the same end") {
+TEST_CASE("a search that is interrupted between rounds resumes to the same result") {
   const auto kernel = AnalyticNtk::uniform(2, 2, 0.1);
   const auto run = [&](Recorder& recorder) {
     Generator random = seeded(3);
@@ -90,7 +90,7 @@ TEST_CASE("images with several dual coefficients each are found as well") {
   CHECK(found.images.size(0) < 20);
 }
 
-TEST_CASE("images that are handed in stay, and the rest is found beside them") {
+TEST_CASE("given images stay, and the others are found") {
   Generator random = seeded(5);
   const auto kernel = AnalyticNtk::uniform(2, 2, 0.1);
   const Setting setting = learn(kernel, 8, 1, random);
@@ -102,7 +102,7 @@ TEST_CASE("images that are handed in stay, and the rest is found beside them") {
   CHECK(errors(found, setting).images.max().item<double>() < 1e-3);
 }
 
-TEST_CASE("of two images that are one but for rounding, each of little worth beside the other, one stays") {
+TEST_CASE("of two images that are equal but for rounding one is kept") {
   Generator random = seeded(7);
   const auto kernel = AnalyticNtk::uniform(2, 2, 0.1);
   const Setting setting = learn(kernel, 1, 1, random);
@@ -121,7 +121,7 @@ TEST_CASE("of two images that are one but for rounding, each of little worth bes
   CHECK(at::cdist(support, other).min().item<double>() < 0.3 * at::cdist(setting.images, other).item<double>());
 }
 
-TEST_CASE("a search that adds no image ends with an empty support, and all is left") {
+TEST_CASE("a search that adds no image ends with an empty support and the whole function unexplained") {
   Generator random = seeded(8);
   const auto kernel = AnalyticNtk::uniform(2, 2, 0.1);
   const Setting setting = learn(kernel, 3, 2, random);

@@ -70,7 +70,7 @@ std::vector<Tensor> torch_path(const Steps& steps, double epsilon) {
 
 }  // namespace
 
-TEST_CASE("images pay by the mean of their squared excess, in a basis too, with the gradient of finite differences") {
+TEST_CASE("the penalty is the mean squared excess, in a basis too, with the gradient of finite differences") {
   const bool in_basis = GENERATE(true, false);
   CAPTURE(in_basis);
   Generator random = seeded(1);
@@ -123,7 +123,7 @@ TEST_CASE("Adam's steps are those of LibTorch's own, at one rate and at a rate f
   }
 }
 
-TEST_CASE("restored from its state, Adam goes on to the same numbers to the last bit") {
+TEST_CASE("Adam restored from its state continues bit for bit") {
   const auto dtype = GENERATE(at::kDouble, at::kFloat);
   CAPTURE(dtype);
   const Steps steps(5, dtype);

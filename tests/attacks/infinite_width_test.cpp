@@ -39,7 +39,7 @@ Reconstruction attack(const Subject& subject, Generator& random) {
 
 }  // namespace
 
-TEST_CASE("a network that is very wide gives its images away through its outputs alone") {
+TEST_CASE("the images of a very wide network are found from its outputs alone") {
   Generator random = seeded(3);
   const Trained network = trained(1 << 15, 1e-2, random);
   const Reconstruction found = attack(network.subject, random);
@@ -59,7 +59,7 @@ TEST_CASE("a network that is very wide gives its images away through its outputs
   CHECK(reached < by_chance);
 }
 
-TEST_CASE("a network that is narrow, or left its tangent space, is not taken for one of infinite width") {
+TEST_CASE("a network that is narrow or left its tangent space is not treated as one of infinite width") {
   Generator random = seeded(4);
   CHECK(attack(trained(64, 1e-2, random).subject, random).status == Status::not_applicable);
   const Reconstruction strayed = attack(trained(1 << 14, 300, random).subject, random);
@@ -67,7 +67,7 @@ TEST_CASE("a network that is narrow, or left its tangent space, is not taken for
   CHECK(strayed.evidence["training_gap"].get<double>() > 0.3);
 }
 
-TEST_CASE("where training changed no output there is nothing to explain, and the reason says so") {
+TEST_CASE("where training changed no output the attack does not apply, and the reason says so") {
   Generator random = seeded(5);
   const Reconstruction found = attack(trained(64, 0, random).subject, random);
   CHECK(found.status == Status::not_applicable);

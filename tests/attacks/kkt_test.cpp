@@ -141,7 +141,7 @@ TEST_CASE("candidates have an equal share of the labels") {
 // One hidden layer, one image a neuron: with w = t u and the last weight v of the same size, gradients by w, by its
 // bias b and by v are in the ratio that the KKT conditions ask for when w = s x, b = s, |v| = s sqrt(|x|^2 + 1). All of
 // a neuron's equations then hold with lambda = 1 / sqrt(|x|^2 + 1), if no other image makes the neuron active.
-TEST_CASE("a network that meets the KKT conditions by construction gives its images away") {
+TEST_CASE("the images of a network that meets the KKT conditions by construction are found") {
   Generator random = seeded(8);
   constexpr std::int64_t count = 2;
   // Of one label each, and less their own mean opposite: each makes its own neuron active and not the other.
@@ -209,7 +209,7 @@ TEST_CASE("images and multipliers whose gradients make up a planted element are 
   CHECK((std::get<0>(at::cdist(others, found.candidates).min(1)) / others.norm(2, 1)).min().item<double>() > 0.5);
 }
 
-TEST_CASE("training images come back without the weights before training, with one output and with several") {
+TEST_CASE("training images are reconstructed without the initial weights, with one output and with several") {
   const auto outputs = GENERATE(1, 3);
   const Trained trained = trained_network(6, outputs, 1e-4);
   const Reconstruction found = attack(trained.subject);
@@ -232,7 +232,7 @@ TEST_CASE("the row space of a first layer that began small is that of the traini
   CHECK(distance_to_span(*search.span, trained.truth.control).min().item<double>() > 0.5);
 }
 
-TEST_CASE("where the start outweighs training, the attack says so if it is known, else searches in pixels") {
+TEST_CASE("where initial weights outweigh training, the attack says so if they are known, else searches in pixels") {
   Trained trained = trained_network(4, 1, 1);
   released(trained.subject).initial =
       released(trained.subject).trained.times(0.9);  // as if training had hardly moved it
@@ -247,7 +247,7 @@ TEST_CASE("where the start outweighs training, the attack says so if it is known
   CHECK(refused.reason.find("--space span") != std::string::npos);
 }
 
-TEST_CASE("a network that was not trained gives nothing away, and the attack says that it cannot tell") {
+TEST_CASE("nothing is found in a network that was not trained, and the attack is inconclusive") {
   Trained trained = trained_network(6, 1, 1e-4);
   Generator random = seeded(33);
   released(trained.subject).trained = released(trained.subject).network->draw_initial(random).value();
@@ -257,7 +257,7 @@ TEST_CASE("a network that was not trained gives nothing away, and the attack say
   CHECK(scored(found, trained.truth).reconstructed->count == 0);
 }
 
-TEST_CASE("the squared loss is refused at once, and an unknown one is tried and said to be unknown") {
+TEST_CASE("the kkt attack does not apply to the squared loss, and tries an unknown one with a remark") {
   Trained trained = trained_network(4, 1, 1e-4);
   trained.subject.loss = LossKind::squared;
   const Reconstruction refused = attack(trained.subject);
@@ -269,7 +269,7 @@ TEST_CASE("the squared loss is refused at once, and an unknown one is tried and 
   CHECK(tried.evidence["loss"].get<std::string>().find("not known") != std::string::npos);
 }
 
-TEST_CASE("a search for a KKT point that is interrupted at any step goes on to the same end") {
+TEST_CASE("a search for a KKT point that is interrupted at any step resumes to the same result") {
   const Trained trained = trained_network(6, 1, 1e-4);
   for (const std::map<std::string, std::string>& options :
        {std::map<std::string, std::string>{{"steps", "30"}, {"rounds", "3"}},
@@ -289,7 +289,7 @@ TEST_CASE("a search for a KKT point that is interrupted at any step goes on to t
   }
 }
 
-TEST_CASE("an option of the attack that is wrong is refused by name") {
+TEST_CASE("an invalid option of the kkt attack is refused by name") {
   const Attack kkt = kkt_attack();
   for (const char* name : {"space", "candidates", "steps", "rounds", "image-rate", "lambda-rate", "lambda-min"}) {
     CAPTURE(name);

@@ -81,7 +81,7 @@ double auc(const Reconstruction& found, const Tuned& tuned) {
 
 }  // namespace
 
-TEST_CASE("features of the last layer are what goes into it, of dense and of convolutional networks") {
+TEST_CASE("features of the last layer are its inputs, in dense and in convolutional networks") {
   const Tuned tuned = tuned_mlp(5, recipe_of(LossKind::squared));
   const auto layer = trained_last_layer(released(tuned.subject));
   REQUIRE(layer);
@@ -109,7 +109,7 @@ TEST_CASE("features of the last layer are what goes into it, of dense and of con
   CHECK((found - below).norm().item<double>() < 1e-5 * below.norm().item<double>());
 }
 
-TEST_CASE("fewer images than outputs are counted by the last layer's change, and told from all others") {
+TEST_CASE("fewer images than outputs are counted by the last layer's change and told from all others") {
   Recipe batches = recipe_of(LossKind::cross_entropy, 1e-2);
   batches.batch = 2;
   Recipe decay = recipe_of(LossKind::squared);
@@ -130,7 +130,7 @@ TEST_CASE("fewer images than outputs are counted by the last layer's change, and
   }
 }
 
-TEST_CASE("with as many images as outputs or more none are counted, and a squared loss that was fitted tells them") {
+TEST_CASE("with as many images as outputs none are counted, and a fitted squared loss tells them from others") {
   for (const std::int64_t classes : {1, 2, 10}) {
     for (const std::int64_t count : {10, 40}) {
       CAPTURE(classes, count);
@@ -145,7 +145,7 @@ TEST_CASE("with as many images as outputs or more none are counted, and a square
   }
 }
 
-TEST_CASE("with a loss whose outputs have no targets, as many images as outputs are neither counted nor told") {
+TEST_CASE("without target outputs, as many images as outputs are neither counted nor told from others") {
   const Tuned tuned = tuned_mlp(40, recipe_of(LossKind::cross_entropy, 1e-2));
   const Reconstruction found = probe(tuned.subject);
   CHECK(found.status == Status::not_applicable);
@@ -153,7 +153,7 @@ TEST_CASE("with a loss whose outputs have no targets, as many images as outputs 
   CHECK_FALSE(found.claim.membership);
 }
 
-TEST_CASE("under Adam the last layer's change counts nothing") {
+TEST_CASE("after Adam the last layer's change counts no images") {
   Recipe adam = recipe_of(LossKind::squared);
   adam.optimizer = Optimizer::adam;
   adam.learning_rate = 1e-3;
@@ -163,7 +163,7 @@ TEST_CASE("under Adam the last layer's change counts nothing") {
   CHECK(auc(found, tuned) > 0.99);  // the squared loss was fitted all the same
 }
 
-TEST_CASE("a subject of which more moved, or whose start is not known, has no last layer that was trained alone") {
+TEST_CASE("a subject with other trained layers or an unknown start was not trained in its last layer only") {
   Tuned tuned = tuned_mlp(5, recipe_of(LossKind::squared));
   TrainedNetwork more = released(tuned.subject);
   more.trained = more.trained.clone();

@@ -20,7 +20,7 @@ void check_in_range(const Pictures& pictures, const PixelPolytope& polytope, con
 
 }  // namespace
 
-TEST_CASE("candidates far off lead exactly to the images that they are nearest to, in whatever units") {
+TEST_CASE("distant candidates lead exactly to the images that they are nearest to, in any units") {
   const bool divided = GENERATE(false, true);
   Generator scales = seeded(9);
   const Pictures pictures(false, 1, divided ? 0.2 + 0.1 * at::rand({pixels}, scales, at::kFloat) : Tensor());
@@ -38,7 +38,7 @@ TEST_CASE("candidates far off lead exactly to the images that they are nearest t
   CHECK(exact >= count - 1);
 }
 
-TEST_CASE("where all bounds agree there is an image, wherever the search started") {
+TEST_CASE("a vertex with consistent bounds is an image, wherever the search started") {
   Silent silent;
   for (const std::uint64_t seed : {1, 2, 3}) {
     const Pictures pictures(false, seed);
@@ -60,7 +60,7 @@ TEST_CASE("where all bounds agree there is an image, wherever the search started
   }
 }
 
-TEST_CASE("images without a pixel at a bound have no vertex whose bounds agree") {
+TEST_CASE("images without a pixel at a bound have no vertex with consistent bounds") {
   const Pictures pictures(true);
   PixelPolytope polytope(pictures.span, pictures.space);
   Generator random = seeded(5);
@@ -89,7 +89,7 @@ TEST_CASE("a vertex has every bound within the slack, and the slack follows the 
   }
 }
 
-TEST_CASE("splitting comes to the picture that is furthest along a direction, as a linear programme does") {
+TEST_CASE("splitting finds the picture that is furthest along a direction, as a linear programme does") {
   for (const std::uint64_t seed : {1, 2, 3}) {
     const Pictures pictures(false, seed);
     const Tensor low = -pictures.mean, high = 1 - pictures.mean;
@@ -108,7 +108,7 @@ TEST_CASE("splitting comes to the picture that is furthest along a direction, as
   }
 }
 
-TEST_CASE("in many dimensions what is confirmed is an image inside the range, however little time a candidate had") {
+TEST_CASE("in many dimensions a confirmed vertex is an image inside the range, however few steps a candidate had") {
   // Splitting ends after so many steps, at a vertex or not: from far off most candidates come to none.
   constexpr std::int64_t many = 90, wide = 400;
   Generator random = seeded(31);
@@ -135,7 +135,7 @@ TEST_CASE("in many dimensions what is confirmed is an image inside the range, ho
   CHECK(not_confirmed > 0);
 }
 
-TEST_CASE("which image a candidate leads to does not depend on how many go with it, nor anything on the threads") {
+TEST_CASE("where a candidate leads does not depend on the other candidates, nor on the number of threads") {
   const Pictures pictures(false);
   PixelPolytope polytope(pictures.span, pictures.space);
   Generator random = seeded(4);

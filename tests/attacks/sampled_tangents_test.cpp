@@ -26,7 +26,7 @@ struct Problem {
 
 }  // namespace
 
-TEST_CASE("whichever neurons are drawn, the images that made the change explain it, held or free") {
+TEST_CASE("whichever neurons are drawn, the training images explain the change, held or free") {
   const Problem problem;
   SampledTangents target = problem.sampled(1);
   CHECK(target.squared_norm() == Approx(problem.change.squared_norm()));
@@ -44,7 +44,7 @@ TEST_CASE("whichever neurons are drawn, the images that made the change explain 
   }
 }
 
-TEST_CASE("the neurons follow from the seed and the step, not from the steps before") {
+TEST_CASE("the neurons are determined by the seed and the step, not by the steps before") {
   const Problem problem;
   const Tensor others = problem.images + 0.3;
   const auto loss_at = [&](SampledTangents& target, std::int64_t step) {

@@ -47,7 +47,7 @@ bool same(const Score& a, const Score& b) {
 
 }  // namespace
 
-TEST_CASE("the training images themselves are all reconstructed, exactly, and no control image is") {
+TEST_CASE("a claim of the training images has all of them reconstructed exactly, and no control image") {
   const Truth truth = noise_truth(20, 200, 1);
   const Score result = score_of(truth.training, truth);
   CHECK(result.candidates == 20);
@@ -72,7 +72,7 @@ TEST_CASE("the training images themselves are all reconstructed, exactly, and no
   }
 }
 
-TEST_CASE("a match says how far its candidate is") {
+TEST_CASE("a match has the distance of its candidate") {
   const Truth truth = noise_truth(6, 50, 2);
   const Tensor claimed = with_noise(truth.training, 0.2, 3).flip(0);
   const Score result = score_of(claimed, truth);
@@ -90,7 +90,7 @@ TEST_CASE("a match says how far its candidate is") {
   }
 }
 
-TEST_CASE("scores are those of pixels, whatever preprocessing divided by") {
+TEST_CASE("scores are of pixels, whatever the scale of preprocessing") {
   const Truth truth = noise_truth(6, 50, 2);
   Generator random = seeded(4);
   const Tensor claimed = with_noise(truth.training, 0.2, 3), scale = 0.1 + at::rand({pixels}, random, at::kFloat);
@@ -108,7 +108,7 @@ TEST_CASE("scores are those of pixels, whatever preprocessing divided by") {
   CHECK_THROWS_AS(score_of(claimed, wrong), std::invalid_argument);
 }
 
-TEST_CASE("an image that is too far counts as nothing") {
+TEST_CASE("a candidate that is too far from any image counts as none") {
   const Truth truth = noise_truth(10, 100, 4);
   CHECK(score_of(with_noise(truth.training, 0.3, 5), truth).reconstructed->count == 10);
   // Clipping takes some of the noise away, but not three quarters of it.
@@ -117,7 +117,7 @@ TEST_CASE("an image that is too far counts as nothing") {
   CHECK(far.p_value == 1.0);
 }
 
-TEST_CASE("one candidate between two images is at most one find") {
+TEST_CASE("one candidate between two images counts for at most one") {
   Truth truth = noise_truth(2, 100, 6);
   truth.training[1].copy_(with_noise(truth.training, 0.4, 7)[0]);
   const Tensor between = truth.training.mean(0, true);
@@ -128,7 +128,7 @@ TEST_CASE("one candidate between two images is at most one find") {
   CHECK((one.matches[0].candidate == -1) != (one.matches[1].candidate == -1));
 }
 
-TEST_CASE("copies of one training image all come back with the one reconstruction that there is of them") {
+TEST_CASE("copies of one training image all count with the one reconstruction of them") {
   Truth truth = noise_truth(20, 200, 1);
   truth.training = at::cat({truth.training.narrow(0, 0, 10), truth.training.narrow(0, 0, 10)}).contiguous();
   const Score all = score_of(truth.training.narrow(0, 0, 10), truth);
@@ -138,7 +138,7 @@ TEST_CASE("copies of one training image all come back with the one reconstructio
   CHECK(some.matches[12].candidate == some.matches[2].candidate);
 }
 
-TEST_CASE("an exact copy stays with its image though another image would gain by it") {
+TEST_CASE("an exact copy is matched with its image even where another image would gain from it") {
   // In relative distances the cheapest pairing would give the copy of the bright image away.
   Truth truth = noise_truth(2, 100, 8);
   truth.space.mean.zero_();
@@ -155,7 +155,7 @@ TEST_CASE("an exact copy stays with its image though another image would gain by
   CHECK_FALSE(result.matches[1].reconstructed);
 }
 
-TEST_CASE("a candidate that a calibration image is nearer to counts for no other image") {
+TEST_CASE("a candidate that is nearer to a calibration image counts for no training image") {
   Truth truth = noise_truth(1, 400, 9);
   const Tensor candidate = with_noise(truth.training, 0.3, 10);
   truth.control[0].copy_(with_noise(candidate, 0.1, 11)[0]);
@@ -192,7 +192,7 @@ TEST_CASE("the same seed gives the same score and another seed another split") {
   CHECK(score_of(claimed, truth, 5).control_distances != score_of(claimed, truth, 6).control_distances);
 }
 
-TEST_CASE("the order of the candidates changes nothing but their numbers") {
+TEST_CASE("the order of the candidates changes only their indices") {
   const Truth truth = noise_truth(10, 100, 15);
   Generator random = seeded(GENERATE(range(0u, 6u)));
   const Tensor claimed =
@@ -204,7 +204,7 @@ TEST_CASE("the order of the candidates changes nothing but their numbers") {
     CHECK(order[after.matches[k].candidate].item<std::int64_t>() == before.matches[k].candidate);
 }
 
-TEST_CASE("with fewer candidates than images the rest have no partner and are not reconstructed") {
+TEST_CASE("with fewer candidates than images the rest have no match and are not reconstructed") {
   const Truth truth = noise_truth(10, 100, 18);
   const Score result = score_of(truth.training.slice(0, 3, 7), truth);
   CHECK(result.reconstructed->count == 4);
@@ -220,7 +220,7 @@ TEST_CASE("with fewer candidates than images the rest have no partner and are no
   CHECK(result.mean_relative_distance == 0.0);
 }
 
-TEST_CASE("a claim of membership alone gives membership alone, against the whole control set") {
+TEST_CASE("a claim of membership only is scored for membership only, on the whole control set") {
   const Truth truth = noise_truth(10, 1000, 19);
   const Tensor first = truth.training[0];
   Claim claim;
@@ -248,7 +248,7 @@ TEST_CASE("a small control set has no true positive rate at small false positive
   CHECK(score_of(truth.training, noise_truth(10, 2, 20)).control->of == 1);
 }
 
-TEST_CASE("an attack's own membership score goes before distances") {
+TEST_CASE("an attack's own membership score is used in place of distances") {
   const Truth truth = noise_truth(10, 100, 21);
   Claim claim{truth.training, {}, [](const Tensor& images) { return at::zeros({images.size(0)}); }};
   CHECK(score_of(claim, truth).membership->auc == 0.5);
@@ -256,7 +256,7 @@ TEST_CASE("an attack's own membership score goes before distances") {
   CHECK(score_of(claim, truth).membership->auc == 1);
 }
 
-TEST_CASE("what an attack confirms is checked") {
+TEST_CASE("confirmed images are checked against the training images") {
   const Truth truth = noise_truth(10, 100, 22);
   Generator random = seeded(23);
   Claim claim{at::cat({with_noise(truth.training, 0.1, 24), at::rand({5, pixels}, random) - truth.space.mean}), {}, {}};
@@ -282,7 +282,7 @@ TEST_CASE("images that are not finite are no candidates") {
   CHECK(result.confirmed_right == 4);
 }
 
-TEST_CASE("a claim in which nothing is finite has no rate") {
+TEST_CASE("a claim without finite images has no rate") {
   const Truth truth = noise_truth(4, 100, 26);
   const Score result = score_of(at::full({3, pixels}, std::numeric_limits<float>::quiet_NaN()), truth);
   CHECK(result.candidates == 0);
@@ -315,14 +315,14 @@ TEST_CASE("colour images have a structural similarity and plain vectors have non
   CHECK(result.reconstructed->count == 3);
 }
 
-TEST_CASE("an image that is nothing but the mean is found only by itself") {
+TEST_CASE("an image that equals the mean is matched only by itself") {
   Truth truth = noise_truth(2, 20, 29);
   truth.training[0].zero_();
   CHECK(score_of(truth.training, truth).reconstructed->count == 2);
   CHECK(score_of(truth.training + 1e-3, truth).reconstructed->count == 1);
 }
 
-TEST_CASE("claims and truths that do not fit are refused") {
+TEST_CASE("claims and truths of different shapes are refused") {
   const Truth good = noise_truth(4, 20, 30);
   const auto refused = [](const Claim& claim, const Truth& truth) {
     CHECK_THROWS_AS(score_of(claim, truth), std::invalid_argument);

@@ -70,7 +70,7 @@ Reconstruction attack(const Subject& subject, const std::map<std::string, std::s
 
 }  // namespace
 
-TEST_CASE("a wrong image that a convolutional network fits is not confirmed, and the evidence says that none can be") {
+TEST_CASE("a wrong image that fits a convolutional network is not confirmed, and the evidence says that none can be") {
   const Trained trained = trained_conv();
   const Reconstruction found = attack(trained.subject, {{"candidates", "8"}, {"steps", "200"}});
   Generator random = seeded(2);
@@ -83,7 +83,7 @@ TEST_CASE("a wrong image that a convolutional network fits is not confirmed, and
   CHECK(found.evidence["confirmation"].get<std::string>().starts_with("none"));
 }
 
-TEST_CASE("that pictures are smooth brings those nearer that a convolutional network was trained on") {
+TEST_CASE("the smoothness prior brings reconstructions of a convolutional network nearer to its training images") {
   const Trained trained = trained_conv(smooth_pictures, 2);
   const auto distance = [&](const std::string& smoothness) {
     const auto found = attack(trained.subject, {{"smoothness", smoothness}, {"candidates", "6"}, {"steps", "600"}});
@@ -94,7 +94,7 @@ TEST_CASE("that pictures are smooth brings those nearer that a convolutional net
   CHECK(distance("auto") < 0.8 * distance("0"));
 }
 
-TEST_CASE("the memory that an attack through autograd is said to take is what it takes, within half as much again") {
+TEST_CASE("the estimated memory of an attack through autograd is right within a factor of one and a half") {
   const Subject subject = trained_conv().subject;
   const Attack& finite = attack_named("finite-width");
   for (const std::string candidates : {"8", "100", "400"}) {

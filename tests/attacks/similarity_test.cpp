@@ -48,7 +48,7 @@ TEST_CASE("structural similarity is scikit-image's") {
   CHECK(ssim_of(colour, 0.7 * colour + 0.3 * rough(16, 24, 3, 1)) == close(0.8343383456580379));
 }
 
-TEST_CASE("structural similarity of flat images is the luminance term alone") {
+TEST_CASE("structural similarity of constant images is only the luminance term") {
   const double dark = 0.2, bright = 0.6, c1 = 1e-4;
   const Tensor a = at::full({1, 12, 12}, dark, at::kDouble), b = at::full({1, 12, 12}, bright, at::kDouble);
   CHECK(ssim_of(a, b) == Approx((2 * dark * bright + c1) / (dark * dark + bright * bright + c1)).epsilon(1e-10));
@@ -65,7 +65,7 @@ TEST_CASE("structural similarity is one for equal images, symmetric, and never a
   CHECK((ssim(a, b) > -1).all().item<bool>());
 }
 
-TEST_CASE("structural similarity of a batch is that of each pair alone") {
+TEST_CASE("structural similarity of a batch is that of each pair") {
   Generator random = seeded(3);
   const Tensor a = at::rand({4, 15, 17, 2}, random, at::kFloat), b = at::rand({4, 15, 17, 2}, random, at::kFloat);
   const Tensor all = ssim(a, b);
@@ -95,7 +95,7 @@ TEST_CASE("distances are the root of the summed squared differences") {
     }
 }
 
-TEST_CASE("equal rows are exactly zero apart, and rows one bit apart are not") {
+TEST_CASE("equal rows have distance exactly zero, and rows that differ in one bit do not") {
   Generator random = seeded(6);
   const Tensor rows = 1e3 * at::randn({60, 784}, random, at::kFloat);
   CHECK((distances(rows, rows).diagonal() == 0).all().item<bool>());

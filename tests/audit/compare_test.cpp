@@ -33,7 +33,7 @@ std::string written(const Folder& folder, const nlohmann::json& spec) {
 
 }  // namespace
 
-TEST_CASE("a comparison measures every setting against the original images: distilled data leak less than none") {
+TEST_CASE("a comparison scores every setting on the original images, and distilled data leak less than no defence") {
   const Folder folder;
   const std::string out = folder / "out";
   const Result compared = run("compare " + written(folder, small_spec()) + " --quiet --out " + out);
@@ -67,7 +67,7 @@ TEST_CASE("a comparison measures every setting against the original images: dist
   CHECK(fs::last_write_time(out + "/setting-1/seed-1/report/report.json") == written_at);
 }
 
-TEST_CASE("a comparison that is killed goes on with --resume to the same end, and not with another spec") {
+TEST_CASE("a killed comparison resumes to the same result, and is refused with another spec") {
   const Folder folder;
   const std::string spec = written(folder, small_spec());
   REQUIRE(run("compare " + spec + " --quiet --threads 1 --jobs 1 --out " + (folder / "whole")).code == 0);
@@ -89,7 +89,7 @@ TEST_CASE("a comparison that is killed goes on with --resume to the same end, an
   CHECK(whole["settings"] == resumed["settings"]);
 }
 
-TEST_CASE("a comparison that cannot go on leaves what there was: an interrupted run, and folders of others") {
+TEST_CASE("a comparison that cannot resume leaves an interrupted run and other folders as they are") {
   const Folder folder;
   const std::string out = folder / "out", kept = out + "/setting-1/seed-1/run.state.safetensors",
                     spec = written(folder, small_spec());
@@ -100,7 +100,7 @@ TEST_CASE("a comparison that cannot go on leaves what there was: an interrupted 
   CHECK(contents(kept) == "of hours");
 }
 
-TEST_CASE("a folder in which no comparison began is not gone on with, and stays as it is") {
+TEST_CASE("--resume refuses a folder in which no comparison began, and leaves it as it is") {
   const Folder folder;
   auto spec = small_spec();
   spec["data"] = "npz:/nowhere.npz";
@@ -126,7 +126,7 @@ TEST_CASE("a folder in which no comparison began is not gone on with, and stays 
   CHECK(resumed(killed).code == 4);
 }
 
-TEST_CASE("a comparison in which no audit came to a result is inconclusive") {
+TEST_CASE("a comparison without a conclusive audit is inconclusive") {
   const Folder folder;
   auto spec = small_spec();
   spec["seeds"] = {1};
@@ -146,7 +146,7 @@ TEST_CASE("an interrupted comparison stops its runs and exits with 130") {
   CHECK_FALSE(fs::exists(out + "/comparison.json"));
 }
 
-TEST_CASE("a spec that is wrong is refused before any work, with one line that names the field") {
+TEST_CASE("an invalid spec is refused before any work, with one line that names the field") {
   const Folder folder;
   const auto refused = [&](const std::function<void(nlohmann::json&)>& spoil, const std::string& named, int code = 2) {
     auto spec = small_spec();
@@ -218,7 +218,7 @@ TEST_CASE(
   CHECK(std::distance(fs::directory_iterator(folder / ""), fs::directory_iterator()) == 2);
 }
 
-TEST_CASE("a distilled set trains a network as it was made: pixels, learned targets and the mean that was taken off") {
+TEST_CASE("a network trains on a distilled set with its pixels, learned targets and mean") {
   const Folder folder;
   const std::string file = folder / "kip.npz", out = folder / "run";
   REQUIRE(run("distill kip --quiet --data fashion-mnist --task odd-even --samples 40 --per-class 3 "

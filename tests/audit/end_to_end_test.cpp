@@ -86,7 +86,7 @@ TEST_CASE("a network may be trained on every image that its source has") {
   CHECK(json_in(folder / "run/training.json")["test_accuracy"].is_null());
 }
 
-TEST_CASE("images come back from trained weights alone where training began small and went on long") {
+TEST_CASE("images are reconstructed from trained weights alone after long training from small weights") {
   const Folder folder;
   const std::string run_folder =
       small_run(folder, "run", "--loss logistic --first-layer-scale 1e-4 --over-loss --until-loss 1e-6");
@@ -141,7 +141,7 @@ TEST_CASE(
   CHECK(run("deviation " + run_folder + " --quiet --unknown-start").code == 0);
 }
 
-TEST_CASE("a network of infinite width gives up every image and its dual coefficient, without weights to load") {
+TEST_CASE("every image and dual coefficient of a network of infinite width is found, without weights to load") {
   const Folder folder;
   const std::string attack =
       "--quiet --seed 3 attack infinite-width --data fashion-mnist --task odd-even --samples 8 --depth 1 --out ";
@@ -166,7 +166,7 @@ TEST_CASE("a network of infinite width gives up every image and its dual coeffic
   }
 }
 
-TEST_CASE("one seed and one number of threads give one report, timing aside") {
+TEST_CASE("two audits with one seed and number of threads give the same report but for timing") {
   const Folder folder;
   const std::string first = small_run(folder, "a", "--seed 5"), second = small_run(folder, "b", "--seed 5");
   for (const char* file : {"initial.safetensors", "trained.safetensors", "training-set.npz"}) {
@@ -187,7 +187,7 @@ TEST_CASE("one seed and one number of threads give one report, timing aside") {
   }
 }
 
-TEST_CASE("nothing found where parameters are too few to determine an image is no result, and no pass") {
+TEST_CASE("finding nothing is inconclusive where parameters are too few to determine an image") {
   const Folder folder;
   REQUIRE(run("train --quiet --data fashion-mnist --task odd-even --samples 40 --architecture mlp:1 --steps 300 "
               "--out " +
@@ -205,7 +205,7 @@ TEST_CASE("nothing found where parameters are too few to determine an image is n
   CHECK(run(audit + (folder / "gated") + " --policy " + (folder / "strict.json")).code == 1);  // on_inconclusive: fail
 }
 
-TEST_CASE("where nothing can be written, the exit code is 5, the error one line, and no half of a file is left") {
+TEST_CASE("a full disk ends with exit code 5, one line, and no partly written file") {
   const Folder folder;
   REQUIRE(run("audit " + small_run(folder) + " --quiet --attacks span --out " + (folder / "r")).code == 0);
   const std::string before = contents(folder / "r/report.html");
@@ -253,7 +253,7 @@ TEST_CASE("the gate's exit code follows the policy, in audit and on a report tha
   CHECK(run("gate " + report + " --policy " + (folder / "inconclusive.json")).code == 3);
 }
 
-TEST_CASE("a report cannot write lines of its own into what gate prints, nor leave out its findings") {
+TEST_CASE("a report cannot insert lines into the output of gate, nor leave out its findings") {
   const Folder folder;
   REQUIRE(run("audit " + small_run(folder) + " --quiet --attacks vertices --out " + (folder / "r")).code == 0);
   write(folder / "policy.json", R"({"schema": "afterimage.policy/1", "max_reconstructed_rate": 0.0,
@@ -272,7 +272,7 @@ TEST_CASE("a report cannot write lines of its own into what gate prints, nor lea
   CHECK(run("gate " + (folder / "hostile.json") + with_policy).code == 4);
 }
 
-TEST_CASE("two blank training images do not end an audit in a failure") {
+TEST_CASE("two blank training images do not make an audit fail") {
   const Folder folder;
   Generator random = seeded(2);
   const Tensor images = at::rand({60, 6, 6}, random);
@@ -299,7 +299,7 @@ TEST_CASE("render gives the same page from the JSON alone") {
   CHECK(contents(folder / "page.html") == contents(folder / "r/report.html"));
 }
 
-TEST_CASE("DP-SGD states an epsilon where the mean that is taken off says nothing of the training images") {
+TEST_CASE("DP-SGD states an epsilon only where the mean does not depend on the training images") {
   const Folder folder;
   const auto epsilon = [&](const std::string& name, const std::string& options) {
     const std::string out = small_run(folder, name, "--defense dp-sgd --defense-option steps=3 " + options);
@@ -336,7 +336,7 @@ TEST_CASE("one attack alone writes its result, and attack list names every attac
   CHECK(run("inspect " + run_folder + "/trained.safetensors").out.find("fc1.weight") != std::string::npos);
 }
 
-TEST_CASE("after Adam, where no row space helps, images come back once they are taken to be smooth") {
+TEST_CASE("after Adam, without a row space, images are reconstructed with the prior that they are smooth") {
   const Folder folder;
   REQUIRE(run("train --quiet --data fashion-mnist --task odd-even --samples 10 --architecture mlp:256,256 --optimizer "
               "adam --seed 1 --out " +
@@ -355,7 +355,7 @@ TEST_CASE("after Adam, where no row space helps, images come back once they are 
   CHECK(with["mean_relative_distance"].get<double>() < 0.8 * without["mean_relative_distance"].get<double>());
 }
 
-TEST_CASE("a network that never saw the images in question is found innocent") {
+TEST_CASE("no image of a network's alleged training set is reconstructed where it was trained on others") {
   const Folder folder;
   const std::string run_folder = small_run(folder);
   put_strangers(run_folder);
@@ -379,7 +379,7 @@ TEST_CASE("a network that never saw the images in question is found innocent") {
   CHECK(with_images >= 2);
 }
 
-TEST_CASE("Adam leaves no row space: the span probe says so, and tells members from others even so, but no strangers") {
+TEST_CASE("after Adam the span probe finds no row space, and still tells training images from others") {
   const Folder folder;
   const std::string run_folder = small_run(folder, "adam", "--optimizer adam --until-loss 1e-5");
   const Result audit = run("audit " + run_folder + " --quiet --attacks span --out " + (folder / "r"));
@@ -394,7 +394,7 @@ TEST_CASE("Adam leaves no row space: the span probe says so, and tells members f
   CHECK(strangers["membership"]["auc"].get<double>() == Approx(0.5).margin(0.2));
 }
 
-TEST_CASE("weight decay and mini-batches leave the row space, found with the right decay factor") {
+TEST_CASE("with weight decay and mini-batches the row space is found, with the right decay factor") {
   const Folder folder;
   const std::string run_folder =
       small_run(folder, "decay", "--weight-decay 0.01 --batch 3 --until-loss 0 --steps 400 --learning-rate 0.005");

@@ -103,7 +103,7 @@ void check_values(const Exposure& exposure, const std::string& name, const Value
 
 }  // namespace
 
-TEST_CASE("each predictor has the values that are worked out by hand, image by image") {
+TEST_CASE("each predictor has the values that were computed by hand") {
   const auto finding = found_at("span", distances_by(margins_of_one));
   AuditInput input = with_one_output();
   const auto exposure = exposure_of(input, five_coefficients(), {finding});
@@ -119,7 +119,7 @@ TEST_CASE("each predictor has the values that are worked out by hand, image by i
   check_values(exposure_of(input, {}, {finding}).value(), "loss", logistic);
 }
 
-TEST_CASE("of several outputs the margin is the right one's lead over the largest other, also where all are negative") {
+TEST_CASE("with several outputs the margin is the lead of the right one over the largest other, even below zero") {
   const Tensor weights = at::tensor({2.0F, -1.0F, 1.0F, 3.0F, 1.0F, 1.0F, 1.0F, 1.0F, 0.0F, 2.0F, 0.0F, -1.0F});
   const std::vector<std::int64_t> right = {2, 0, 0, 2, 1};
   AuditInput input =
@@ -152,7 +152,7 @@ TEST_CASE("a predictor that rises with exposure correlates by plus one, one that
   }
 }
 
-TEST_CASE("images that got no reconstruction are the least exposed, all alike, whether or not they are listed") {
+TEST_CASE("images without a reconstruction share the least exposure, whether or not they are listed") {
   const AuditInput input = with_one_output();
   const auto rho = [&](const Finding& finding) {
     return named(exposure_of(input, {}, {finding}).value(), "active_bounds").spearman.value();
@@ -166,7 +166,7 @@ TEST_CASE("images that got no reconstruction are the least exposed, all alike, w
   CHECK(rho(two_missing) == Approx(9.5 / std::sqrt(10 * 9.5)).epsilon(1e-12));
 }
 
-TEST_CASE("the finding that reconstructed most is the one that predictors are held against") {
+TEST_CASE("predictors are correlated with the finding that reconstructed most") {
   const AuditInput input = with_one_output();
   Finding of_membership;
   of_membership.membership = Membership{};
@@ -184,7 +184,7 @@ TEST_CASE("the finding that reconstructed most is the one that predictors are he
   CHECK_FALSE(exposure_of(input, {}, {without_samples}));
 }
 
-TEST_CASE("what is missing has a reason: coefficients, and correlations of few images or of equal values") {
+TEST_CASE("missing coefficients, and correlations of few images or equal values, have a reason") {
   AuditInput input = with_one_output();
   const Finding finding = found_at("span", distances_by(margins_of_one));
   const auto known = exposure_of(input, {}, {finding}).value();
@@ -213,7 +213,7 @@ TEST_CASE("what is missing has a reason: coefficients, and correlations of few i
   CHECK_THROWS_AS(named(first(1), "nearest_neighbour"), std::out_of_range);  // there is no other image
 }
 
-TEST_CASE("pixels count as black or white within a millionth of the range that the bounds span") {
+TEST_CASE("pixels count as black or white within a millionth of the range of the bounds") {
   AuditInput input = case_of(at::zeros({2, 8}), at::zeros({1, 8}), 0, at::ones({2, 1}));
   input.subject.space = {{8}, at::zeros({8}), -1, 3};
   input.truth.training = at::zeros({2, 8});
@@ -223,7 +223,7 @@ TEST_CASE("pixels count as black or white within a millionth of the range that t
   CHECK(named(*exposure, "active_bounds").values == Values{4, 0});
 }
 
-TEST_CASE("samples that are no training images are an error, not written beyond the end") {
+TEST_CASE("samples outside the training set are an error and not an access beyond its end") {
   const AuditInput input = with_one_output();
   for (const std::int64_t index : {std::int64_t{-1}, std::int64_t{5}, std::int64_t{1'000'000'000'000}}) {
     CAPTURE(index);
@@ -233,7 +233,7 @@ TEST_CASE("samples that are no training images are an error, not written beyond 
   }
 }
 
-TEST_CASE("of many images a copy is nearest, at no distance, whichever rows are taken at a time") {
+TEST_CASE("among many images a copy is nearest, at distance zero, however rows are grouped") {
   constexpr std::int64_t count = 300, original = 3, copy = 280, size = 8;
   Generator random = seeded(4);
   const Tensor images = at::rand({count, size}, random, at::kFloat);

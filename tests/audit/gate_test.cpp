@@ -34,7 +34,7 @@ Verdict verdict(const std::string& fields, const std::vector<Finding>& findings)
 
 }  // namespace
 
-TEST_CASE("a policy with anything wrong in it is refused in one line") {
+TEST_CASE("an invalid policy is refused in one line") {
   for (const auto& fields : {R"(, "max_reconstructed": 0.1)",                                        // unknown key
                              R"(, "max_reconstructed_rate": 1.5)",                                   // out of range
                              R"(, "max_reconstructed_rate": "none")",                                // no number
@@ -79,13 +79,13 @@ TEST_CASE("a policy with anything wrong in it is refused in one line") {
   }
 }
 
-TEST_CASE("the policy of the contract is accepted word by word") {
+TEST_CASE("the policy that is documented is accepted as it is") {
   CHECK_NOTHROW(policy_from(R"(, "max_reconstructed_rate": 0.0, "max_membership_tpr_at_1pct_fpr": 0.05,
     "attacks": {"finite-width": {"max_reconstructed_rate": 0.02}}, "require_attacks": ["finite-width", "span"],
     "minimum_control_samples": 100, "on_inconclusive": "fail", "reasons": {"max_reconstructed_rate": "why this limit"})"));
 }
 
-TEST_CASE("a rate is held against its limit, and the worst attack decides") {
+TEST_CASE("a rate is compared with its limit, and the worst attack decides") {
   CHECK(verdict(R"(, "max_reconstructed_rate": 0.0)", {finding_with("a", 0, 20)}) == Verdict::pass);
   CHECK(verdict(R"(, "max_reconstructed_rate": 0.0)", {finding_with("a", 0, 20), finding_with("b", 1, 20)}) ==
         Verdict::fail);
@@ -93,7 +93,7 @@ TEST_CASE("a rate is held against its limit, and the worst attack decides") {
   CHECK(verdict(R"(, "max_reconstructed_rate": 0.1)", {finding_with("a", 3, 20)}) == Verdict::fail);
 }
 
-TEST_CASE("a count that was held against no control images passes nothing, and still fails") {
+TEST_CASE("a count without control images cannot pass a rule, and can fail it") {
   Finding finding = finding_with("a", 0, 20);
   finding.control.reset();
   const std::string open = R"(, "max_reconstructed_rate": 0.0, "on_inconclusive": "inconclusive")";
@@ -102,7 +102,7 @@ TEST_CASE("a count that was held against no control images passes nothing, and s
   CHECK(verdict(open, {finding}) == Verdict::fail);
 }
 
-TEST_CASE("an attack's own limit replaces the common one for it alone") {
+TEST_CASE("the limit of an attack replaces the common limit for that attack only") {
   const std::string fields = R"(, "max_reconstructed_rate": 0.0, "attacks": {"a": {"max_reconstructed_rate": 0.5}})";
   CHECK(verdict(fields, {finding_with("a", 10, 20), finding_with("b", 0, 20)}) == Verdict::pass);
   CHECK(verdict(fields, {finding_with("a", 11, 20), finding_with("b", 0, 20)}) == Verdict::fail);
@@ -160,7 +160,7 @@ TEST_CASE("a limit for an attack that was not run is inconclusive") {
   CHECK(verdict(fields + "fail\"", {finding_with("b", 0, 20)}) == Verdict::fail);
 }
 
-TEST_CASE("a failure outweighs anything inconclusive, whatever on_inconclusive says") {
+TEST_CASE("a violated rule outweighs inconclusive ones, whatever on_inconclusive is") {
   for (const std::string open : {"pass", "inconclusive", "fail"}) {
     CHECK(verdict(R"(, "max_reconstructed_rate": 0, "require_attacks": ["b"], "on_inconclusive": ")" + open + "\"",
                   {finding_with("a", 1, 20)}) == Verdict::fail);
@@ -192,7 +192,7 @@ TEST_CASE("every rule gives one result that names what was measured, the limit a
   CHECK(gate.policy == policy.text);
 }
 
-TEST_CASE("an attack that came to no result cannot pass, but what it found can fail") {
+TEST_CASE("an inconclusive attack cannot pass a rule, but what it found can violate it") {
   const std::string open = R"(, "max_reconstructed_rate": 0.1, "on_inconclusive": "inconclusive")";
   CHECK(verdict(open, {finding_with("a", 0, 20, Status::inconclusive)}) == Verdict::inconclusive);
   CHECK(verdict(open, {finding_with("a", 20, 20, Status::inconclusive)}) == Verdict::fail);
@@ -215,7 +215,7 @@ TEST_CASE("a membership rate that cannot be resolved is inconclusive, and too fe
   CHECK(verdict(R"(, "minimum_control_samples": 1000)", {finding}) == Verdict::pass);
 }
 
-TEST_CASE("a membership rate of few images is held against its limit as other rates are") {
+TEST_CASE("a membership rate of few images is compared with its limit as other rates are") {
   const auto judged = [](const std::string& fields, double rate, std::int64_t members) {
     Finding finding = finding_with("a", 0, 20);
     finding.membership = Membership{};

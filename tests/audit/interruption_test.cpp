@@ -94,7 +94,7 @@ Report audit_with(const std::function<void()>& fault, const std::string& run_fol
 
 }  // namespace
 
-TEST_CASE("an audit that runs out of time ends soon, with what it has, and says so") {
+TEST_CASE("an audit that runs out of time ends soon and reports the results so far as inconclusive") {
   const Folder folder;
   const std::string run_folder = small_run(folder);
   const std::string audit = "audit " + run_folder + " --quiet --time-limit ";
@@ -113,7 +113,7 @@ TEST_CASE("an audit that runs out of time ends soon, with what it has, and says 
   CHECK(run(audit + "0 --out " + (folder / "wrong")).code == 2);
 }
 
-TEST_CASE("a dry run says what attacks would take and writes nothing, and a memory limit keeps them from being begun") {
+TEST_CASE("a dry run estimates time and memory and writes nothing, and attacks over a memory limit are not begun") {
   const Folder folder;
   const std::string run_folder = small_run(folder);
   const std::string out = folder / "r";
@@ -135,7 +135,7 @@ TEST_CASE("a dry run says what attacks would take and writes nothing, and a memo
   CHECK(wrong.err.find("--memory-limit much: has to be a size") != std::string::npos);
 }
 
-TEST_CASE("Ctrl-C exits 130, and with --resume the same audit goes on to the same report with what it had") {
+TEST_CASE("Ctrl-C exits 130, and with --resume the audit continues to the same report") {
   const Folder folder;
   const std::string run_folder = small_run(folder);
   const std::string out = folder / "r", state = out + "/finite-width.state.safetensors";
@@ -195,7 +195,7 @@ TEST_CASE("Ctrl-C exits 130, and with --resume the same audit goes on to the sam
   CHECK(report == whole);
 }
 
-TEST_CASE("one attack alone goes on with --resume to the same result") {
+TEST_CASE("one attack alone resumes to the same result") {
   const Folder folder;
   const std::string run_folder = small_run(folder), out = folder / "r", state = out + "/finite-width.state.safetensors";
   const auto attack = [&](const std::string& into) {
@@ -228,7 +228,7 @@ TEST_CASE("one attack alone goes on with --resume to the same result") {
   CHECK_FALSE(fs::exists(state));
 }
 
-TEST_CASE("a demo goes on with --resume: the network is not trained again, and is compared under its own seed") {
+TEST_CASE("a demo resumes without training again, and compares under its own seed") {
   const Folder folder;
   const std::string out = folder / "demo", model = out + "/run/model.json";
   const auto demo_until = [&](const std::string& file, std::vector<std::string> words) {
@@ -254,7 +254,7 @@ TEST_CASE("a demo goes on with --resume: the network is not trained again, and i
   CHECK(json_in(out + "/comparison/spec.json")["seeds"] == nlohmann::json{3});
 }
 
-TEST_CASE("attacks that an audit does not begin leave nothing of an earlier one in its folder") {
+TEST_CASE("files of attacks that an audit does not begin are removed from its folder") {
   const Folder folder;
   const std::string out = folder / "r",
                     audit = "audit " + small_run(folder) + " --quiet --attacks span,vertices --out ";
@@ -265,7 +265,7 @@ TEST_CASE("attacks that an audit does not begin leave nothing of an earlier one 
   CHECK(run("verify " + out + "/report.json").code == 3);
 }
 
-TEST_CASE("an audit goes on in no folder that holds what no audit writes, and leaves that as it is") {
+TEST_CASE("an audit refuses to resume in a folder with other files, and leaves them as they are") {
   const Folder folder;
   const std::string audit = "audit " + small_run(folder) + " --quiet --attacks span --resume --out ";
   for (const std::string name : {"notes.tmp-2024.txt", "notes.txt.tmp-2024", "span.npz.tmp-12x", "mine.partial.json",
@@ -291,7 +291,7 @@ TEST_CASE("an audit goes on in no folder that holds what no audit writes, and le
   for (const char* log : {"log.txt", "audit.log"}) CHECK(contents(out + "/" + log) == "log");
 }
 
-TEST_CASE("a finding that was kept is refused where it is damaged, by the name of its file") {
+TEST_CASE("a damaged stored finding is refused by the name of its file") {
   const Folder folder;
   const Leftovers leftovers(folder / "");
   const auto kept = [&](const std::vector<std::int64_t>& indices) {
@@ -328,7 +328,7 @@ TEST_CASE("a finding that was kept is refused where it is damaged, by the name o
   CHECK_THROWS_AS(read(Json{{"fingerprint", "print"}, {"finding", to_json(another)}}.dump()), InputError);
 }
 
-TEST_CASE("an attack that fails, or turns out not to apply, is a finding with one line why, and the others go on") {
+TEST_CASE("an attack that fails or does not apply is a finding with a one-line reason, and the others continue") {
   const Folder folder;
   const std::string run_folder = small_run(folder);
   const auto check = [&](const char* name, const std::function<void()>& fault, Status status, Verdict verdict,
@@ -362,7 +362,7 @@ TEST_CASE("an attack that fails, or turns out not to apply, is a finding with on
   CHECK_THROWS_AS(ended_by([] { fs::create_directories("/proc/self/none"); }), FileSystemError);
 }
 
-TEST_CASE("two runs do not write to one folder at a time: the second says so, and goes on once the first has ended") {
+TEST_CASE("of two runs in one folder the second is refused, and continues once the first has ended") {
   const Folder folder;
   const std::string run_folder = small_run(folder);
   const std::string out = folder / "r", audit = "audit " + run_folder + " --quiet --attacks span --resume --out " + out;
@@ -386,7 +386,7 @@ TEST_CASE("two runs do not write to one folder at a time: the second says so, an
   end.join();
 }
 
-TEST_CASE("an audit killed at any moment goes on with --resume to the same report") {
+TEST_CASE("an audit killed at any moment resumes to the same report") {
   const Folder folder;
   const std::string run_folder = small_run(folder);
   const std::string options = " --quiet --rounds 1 --attacks span,finite-width --space pixels --steps 4000 --out ";

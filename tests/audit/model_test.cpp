@@ -36,7 +36,7 @@ std::string renamed_files(const Folder& folder, const std::string& run_folder, c
 
 }  // namespace
 
-TEST_CASE("weights without a description, under other names and with a head of unknown start, give their images up") {
+TEST_CASE("images are reconstructed without model.json, under other names and with an unknown initial head") {
   const Folder folder;
   const std::string run_folder = small_run(folder);
   const std::string files = renamed_files(folder, run_folder, "fc3");
@@ -56,7 +56,7 @@ TEST_CASE("weights without a description, under other names and with a head of u
   CHECK_FALSE(fs::exists(folder / "other"));
 }
 
-TEST_CASE("a layer that was frozen is seen, left out of the features, and the images come back through the others") {
+TEST_CASE("a frozen layer is recognised and left out, and the images are reconstructed from the others") {
   const Folder folder;
   const std::string run_folder = small_run(folder, "run", "--freeze fc2");
   const Result compared = run("inspect " + run_folder + "/initial.safetensors " + run_folder + "/trained.safetensors");
@@ -69,7 +69,7 @@ TEST_CASE("a layer that was frozen is seen, left out of the features, and the im
   CHECK(findings[1]["status"] == "not-applicable");
 }
 
-TEST_CASE("a network of which the head alone was trained tells its training images by their features") {
+TEST_CASE("where only the head was trained, training images are recognised by their features") {
   const Folder folder;
   const std::string run_folder = folder / "run";
   REQUIRE(run("train --quiet --data fashion-mnist --task multiclass --samples 6 --architecture mlp:128,128 --freeze "
@@ -87,7 +87,7 @@ TEST_CASE("a network of which the head alone was trained tells its training imag
   CHECK(findings[1]["status"] == "not-applicable");
 }
 
-TEST_CASE("a layer below the head that the base model has not is refused by its name") {
+TEST_CASE("a layer below the head that the base model lacks is refused by its name") {
   const Folder folder;
   const std::string run_folder = small_run(folder);
   const Result refused = run(renamed_files(folder, run_folder, "fc2") + (folder / "report") + " --task odd-even");
@@ -123,7 +123,7 @@ TEST_CASE("a run directory may hold a PyTorch checkpoint with several state dict
   CHECK(run(command + " --key nothing").code == 2);
 }
 
-TEST_CASE("a task of two sides is refused for a network with more than one output, by whoever names it") {
+TEST_CASE("a binary task is refused for a network with several outputs, wherever it is given") {
   const Folder folder;
   const std::string in = folder / "run", out = folder / "report";
   REQUIRE(
@@ -176,7 +176,7 @@ TEST_CASE("pictures are resized to the height and width that the network takes, 
   }
 }
 
-TEST_CASE("labels of a training set are classes or one-hot rows of any dtype, and nothing else is taken for them") {
+TEST_CASE("labels of a training set are classes or one-hot rows of any dtype, and others are refused") {
   ModelDescription model;
   model.input_shape = {4};
   const auto classes_in = [&](const Tensor& labels) {
@@ -199,7 +199,7 @@ TEST_CASE("labels of a training set are classes or one-hot rows of any dtype, an
   }
 }
 
-TEST_CASE("a run directory with a name longer than any file's is refused as one that is not there") {
+TEST_CASE("a run directory with a name too long for any file is refused as missing") {
   const Folder folder;
   const Result refused = run("audit " + std::string(300, 'x') + " --quiet --out " + (folder / "report"));
   CHECK(refused.code == 4);

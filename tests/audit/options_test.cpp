@@ -32,7 +32,7 @@ Result run_into(const std::string& target, const std::string& arguments) {
 
 }  // namespace
 
-TEST_CASE("an option that what was chosen does not have is refused, with those that have it") {
+TEST_CASE("an option of another attack or defence is refused, with those that have it") {
   const Folder folder;
   const std::string run_folder = small_run(folder), out = folder / "out";
   check_refused("attack --quiet span " + run_folder + " --candidates 3", {"--candidates", "span", "finite-width"}, out);
@@ -45,7 +45,7 @@ TEST_CASE("an option that what was chosen does not have is refused, with those t
         0);
 }
 
-TEST_CASE("an attack takes a run or a network of infinite width, and refuses what is said of the other") {
+TEST_CASE("an attack takes a run or a network of infinite width, and refuses options of the other") {
   const Folder folder;
   const std::string run_folder = small_run(folder), out = folder / "out",
                     infinite = "attack --quiet infinite-width" + data;
@@ -60,7 +60,7 @@ TEST_CASE("an attack takes a run or a network of infinite width, and refuses wha
   }
 }
 
-TEST_CASE("a run says itself what its task is: --task beside it is refused") {
+TEST_CASE("--task is refused beside a run, which has its own") {
   const Folder folder;
   const std::string run_folder = small_run(folder);
   for (const std::string command : {"audit ", "attack span ", "deviation "}) {
@@ -68,7 +68,7 @@ TEST_CASE("a run says itself what its task is: --task beside it is refused") {
   }
 }
 
-TEST_CASE("numbers that are not finite are refused by the name of their option") {
+TEST_CASE("numbers that are not finite are refused with the name of the option") {
   const Folder folder;
   const std::string train = "train --quiet --architecture mlp:16" + data, out = folder / "out";
   for (const std::string value : {"nan", "inf", "-1", "1e999", "much"}) {
@@ -85,7 +85,7 @@ TEST_CASE("numbers that are not finite are refused by the name of their option")
   check_refused(train + "--learning-rate 0", {"--learning-rate", "positive"}, out);
 }
 
-TEST_CASE("a name that no file can have is refused by it, and is no failure of the program") {
+TEST_CASE("a name that no file can have is bad usage and not an internal failure") {
   const Folder folder;
   const std::string name(300, 'x'), train = "train --quiet --architecture mlp:16" + data;
   check_refused("audit --quiet " + name, {name, "no such run directory"}, folder / "out", 4);
@@ -118,7 +118,7 @@ TEST_CASE("a page or a gate's file that cannot be written is refused before the 
   CHECK(fs::exists(folder / "gate.xml"));
 }
 
-TEST_CASE("a result that is lost on a full disk is a failure") {
+TEST_CASE("a result that cannot be written to a full disk is a failure") {
   for (const std::string arguments : {"attack list", "--help", "--version", "audit --help"}) {
     CAPTURE(arguments);
     const Result result = run_into("/dev/full", arguments);
@@ -127,7 +127,7 @@ TEST_CASE("a result that is lost on a full disk is a failure") {
   }
 }
 
-TEST_CASE("memory that LibTorch does not get is told as any other") {
+TEST_CASE("an allocation that fails inside LibTorch is reported as out of memory") {
   const Folder folder;
   // The second of these layers' weights would take 4 TiB.
   const std::string command = "ulimit -v 67108864; " + std::string(PROGRAM) +
@@ -139,13 +139,13 @@ TEST_CASE("memory that LibTorch does not get is told as any other") {
   CHECK_FALSE(fs::exists(folder / "out"));
 }
 
-TEST_CASE("a word that is no command is named, whatever stands before it") {
+TEST_CASE("an unknown command is named, whatever options precede it") {
   check_refused("--threads 1 frobnicate", {"frobnicate: no such command"});
   check_refused("--quiet --seed 3 frobnicate --samples 8", {"frobnicate: no such command"});
   check_refused("--frobnicate 8", {"--frobnicate: no such option"});
 }
 
-TEST_CASE("a spec that asks for help, or for what the comparison says itself, is refused by that option's name") {
+TEST_CASE("a spec with help, or an option that the comparison sets itself, is refused by that option's name") {
   const Folder folder;
   const auto refused = [&](const std::string& command, const std::string& option) {
     nlohmann::json spec = json_in(std::string(TEST_DATA) + "/compare.json");
@@ -170,7 +170,7 @@ TEST_CASE("a data file whose name is not UTF-8 is trained on, and the record of 
   CHECK(fs::exists(out + "/model.json"));
 }
 
-TEST_CASE("what training would refuse is refused before a defence's hours of work") {
+TEST_CASE("what training would refuse is refused before a defence begins") {
   const Folder folder;
   const auto train = [](const std::string& defense, const std::string& task, const std::string& options) {
     return "train --quiet --data fashion-mnist --samples 20 --architecture mlp:16 --defense " + defense +

@@ -53,6 +53,12 @@ Picture drawn(int number, bool discs) {
   return picture;
 }
 
+void require_done(const std::string& arguments) {
+  const Result result = run(arguments);
+  INFO(result.err);
+  REQUIRE(result.code == 0);
+}
+
 std::string folder_of_shapes(const Folder& folder, int pictures) {
   for (const char* name : {"box", "disc"}) fs::create_directories(folder / ("shapes/" + std::string(name)));
   for (int i = 0; i < pictures; ++i) {
@@ -65,15 +71,13 @@ std::string folder_of_shapes(const Folder& folder, int pictures) {
 
 }  // namespace
 
-TEST_CASE("coloured pictures from a folder come back from a network that was trained on them normalised") {
+TEST_CASE("colour pictures from a folder are reconstructed from a network that was trained on them normalised") {
   const Folder folder;
   const std::string run_folder = folder / "run", data = folder_of_shapes(folder, 210);
-  const Result trained = run("train --quiet --data " + data +
-                             " --task odd-even --samples 10 --architecture mlp:256,256 --normalize "
-                             "0.5/0.49/0.48,0.36/0.35/0.34 --out " +
-                             run_folder);
-  INFO(trained.err);
-  REQUIRE(trained.code == 0);
+  require_done("train --quiet --data " + data +
+               " --task odd-even --samples 10 --architecture mlp:256,256 --normalize 0.5/0.49/0.48,0.36/0.35/0.34 "
+               "--out " +
+               run_folder);
 
   const ModelDescription model = read_model(run_folder + "/model.json");
   CHECK(model.input_shape == std::vector<std::int64_t>{side, side, 3});
@@ -90,10 +94,7 @@ TEST_CASE("coloured pictures from a folder come back from a network that was tra
   }
   CHECK(nearest < 1e-6);
 
-  const Result audit =
-      run("audit " + run_folder + " --quiet --attacks span,vertices,finite-width --out " + (folder / "report"));
-  INFO(audit.err);
-  CHECK(audit.code == 0);
+  require_done("audit " + run_folder + " --quiet --attacks span,vertices,finite-width --out " + (folder / "report"));
   const auto report = json_in(folder / "report/report.json");
   CHECK(report["findings"][0]["membership"]["auc"] == 1.0);
   const auto& found = report["findings"][2];
@@ -115,29 +116,22 @@ TEST_CASE("coloured pictures from a folder come back from a network that was tra
 
   const Array sheet = read_image(folder / "report/contact-sheet.png");
   CHECK(sheet.shape.back() == 3);
-  const Result verified = run("verify " + (folder / "report/report.json"));
-  INFO(verified.err);
-  CHECK(verified.code == 0);
+  require_done("verify " + (folder / "report/report.json"));
 
   // Another picture in the folder is another source.
   write(folder / "shapes/box/more.png", encode_png(drawn(1000, false)));
   CHECK(run("verify " + (folder / "report/report.json")).code == 4);
 }
 
-TEST_CASE("pictures made grey and resized for training are made so for the control set as well") {
+TEST_CASE("the control set is made grey and resized as the training set was") {
   const Folder folder;
   const std::string run_folder = folder / "run", data = folder_of_shapes(folder, 60);
-  const Result trained = run("train --quiet --data " + data +
-                             " --task classes:0,1 --samples 4 --architecture mlp:64 --steps 20 --grey --resize 12x10 "
-                             "--out " +
-                             run_folder);
-  INFO(trained.err);
-  REQUIRE(trained.code == 0);
+  require_done("train --quiet --data " + data +
+               " --task classes:0,1 --samples 4 --architecture mlp:64 --steps 20 --grey --resize 12x10 --out " +
+               run_folder);
   CHECK(json_in(run_folder + "/model.json")["input_shape"] == nlohmann::json{12, 10});
   CHECK(json_in(run_folder + "/model.json")["preprocessing"] == nlohmann::json({{"grey", true}, {"resize", {12, 10}}}));
-  const Result audit = run("audit " + run_folder + " --quiet --attacks span --out " + (folder / "report"));
-  INFO(audit.err);
-  CHECK(audit.code == 0);
+  require_done("audit " + run_folder + " --quiet --attacks span --out " + (folder / "report"));
   const auto report = json_in(folder / "report/report.json");
   CHECK(report["data"]["dimension"] == 120);
   CHECK(report["data"]["control_samples"] == 56);  // all pictures but the four
@@ -146,7 +140,7 @@ TEST_CASE("pictures made grey and resized for training are made so for the contr
       4);
 }
 
-TEST_CASE("a normalisation that is none is refused, naming the option") {
+TEST_CASE("an invalid normalisation is refused with the name of the option") {
   const Folder folder;
   const std::string data = folder_of_shapes(folder, 10);
   const auto train = [&](const std::string& options) {

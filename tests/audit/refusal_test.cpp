@@ -153,7 +153,7 @@ TEST_CASE("bad input exits 4 with one line that names the file, and writes nothi
   CHECK(lines_in(pytorch.err) == 1);
 }
 
-TEST_CASE("a demo replaces an earlier demo alone: what else lies in its folder stays") {
+TEST_CASE("a demo replaces an earlier demo, and leaves other files in its folder") {
   const Folder folder;
   const std::string out = folder / "project";
   fs::create_directories(out + "/report");
@@ -171,7 +171,7 @@ TEST_CASE("a demo replaces an earlier demo alone: what else lies in its folder s
   }
 }
 
-TEST_CASE("a control set of the training images, each changed a little, is refused, for it would hide what leaks") {
+TEST_CASE("a control set of slightly changed training images is refused, as it would hide a leak") {
   const Folder folder;
   const std::string run_folder = small_run(folder);
   const auto model = read_model(run_folder + "/model.json");
@@ -228,7 +228,7 @@ TEST_CASE(
   CHECK(shown.out.find("1.running_var") != std::string::npos);
 }
 
-TEST_CASE("of a file that is refused, inspect says nothing on stdout") {
+TEST_CASE("inspect prints nothing on stdout for a file that is refused") {
   const Folder folder;
   for (const auto& [name, text] : std::vector<std::pair<std::string, std::string>>{
            {"a.safetensors", "hello"},

@@ -6,7 +6,7 @@
 
 namespace afterimage::test {
 
-TEST_CASE("a finding that was held against no control images is printed as one whose control is unknown") {
+TEST_CASE("a finding without control images is printed with an unknown control") {
   const Folder folder;
   Report report;
   report.findings.emplace_back();

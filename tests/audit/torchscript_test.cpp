@@ -35,7 +35,7 @@ std::string conv_run(const Folder& folder, const std::string& name, const std::s
 
 }  // namespace
 
-TEST_CASE("a convolutional archive is trained and audited, and attacks for dense layers say that they do not apply") {
+TEST_CASE("a convolutional archive is trained and audited, and attacks on dense layers do not apply") {
   const Folder folder;
   const std::string trained = conv_run(folder, "run", "");
   const std::string out = folder / "report";
@@ -65,7 +65,7 @@ TEST_CASE("a convolutional archive is trained and audited, and attacks for dense
   CHECK(run("verify " + out + "/report.json --quiet").code == audit.code);
 }
 
-TEST_CASE("weights of a scripted network are taken from archives as well, and frozen ones are left out") {
+TEST_CASE("weights of a scripted network may come from archives, and frozen ones are left out") {
   const Folder folder;
   const std::string trained = conv_run(folder, "run", "--freeze conv.");
   const Parameters initial = read_parameters(trained + "/initial.safetensors");
@@ -86,7 +86,7 @@ TEST_CASE("weights of a scripted network are taken from archives as well, and fr
   CHECK(same.err.find("same weights") != std::string::npos);
 }
 
-TEST_CASE("without --allow-torchscript no code of an archive is run: one line says why, and nothing is written") {
+TEST_CASE("without --allow-torchscript no code of an archive is run, and it is refused in one line") {
   const Folder folder;
   const std::string trained = conv_run(folder, "run", "--freeze conv.");
   const std::string out = folder / "out";

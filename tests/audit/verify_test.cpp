@@ -9,7 +9,7 @@
 
 namespace afterimage::test {
 
-TEST_CASE("verify accepts a report as written and refuses one whose numbers, verdict or inputs were changed") {
+TEST_CASE("verify accepts a report as it was written and refuses changed numbers, verdicts and inputs") {
   const Folder folder;
   const std::string run_folder = small_run(folder);
   write(folder / "strict.json", strict);
@@ -106,7 +106,7 @@ TEST_CASE("verify accepts a report as written and refuses one whose numbers, ver
   CHECK(run("verify " + report).code == 4);
 }
 
-TEST_CASE("verify refuses a result for attacks that came to none, and says what it takes on trust") {
+TEST_CASE("verify refuses a result for an inconclusive attack, and lists what it does not check") {
   const Folder folder;
   const std::string out = folder / "r", report = out + "/report.json";
   REQUIRE(

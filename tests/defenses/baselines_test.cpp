@@ -34,7 +34,7 @@ Release release(const std::string& name, const Undefended& undefended,
 
 }  // namespace
 
-TEST_CASE("no defence trains as the recipe says, to the bit") {
+TEST_CASE("the defence none trains exactly as the recipe says, bit for bit") {
   Generator random = seeded(1);
   const Undefended undefended = small_task(random);
   Generator same = seeded(3);
@@ -73,7 +73,7 @@ TEST_CASE("noise on released weights has the stated deviation, tensor by tensor"
   }
 }
 
-TEST_CASE("a random subset holds as many images of each class, all of them real, with their own targets") {
+TEST_CASE("a random subset is balanced across classes and holds training images with their own targets") {
   Generator random = seeded(2);
   const Undefended undefended = small_task(random, 3);
   const SupportSet support = release("random-subset", undefended, {{"per-class", "2"}}).support;
@@ -86,7 +86,7 @@ TEST_CASE("a random subset holds as many images of each class, all of them real,
   CHECK(at::equal(classes_of(support.targets).bincount(), at::full({3}, 2, at::kLong)));
 }
 
-TEST_CASE("labels at random keep the images and the share of each class, and break the pairs") {
+TEST_CASE("random labels keep the images and the share of each class, and break the pairs") {
   Generator random = seeded(2);
   const Undefended undefended = small_task(random, 3);
   const SupportSet support = release("random-labels", undefended).support;
@@ -95,7 +95,7 @@ TEST_CASE("labels at random keep the images and the share of each class, and bre
   CHECK_FALSE(at::equal(support.targets, undefended.targets));
 }
 
-TEST_CASE("a defence says whether it makes data, and an unknown one is refused with the names that there are") {
+TEST_CASE("distill refuses a defence that makes no data, and an unknown one with the list of known ones") {
   for (const Defense& defense : all_defenses()) {
     CAPTURE(defense.name);
     CHECK(static_cast<bool>(defense.configured().distill) == defense.distills);

@@ -45,7 +45,7 @@ ImageSpace range() { return {{pixels}, at::zeros({pixels}, at::kDouble), -0.5, 0
 
 }  // namespace
 
-TEST_CASE("what images pay for being near real ones is as defined, with the gradient of finite differences") {
+TEST_CASE("the penalty for being near a training image is as defined, with the gradient of finite differences") {
   constexpr double distance = 0.3, unit = 3, scale = 2, step = 1e-5;
   Real real(distance);
   const Tensor& originals = real.originals;
@@ -76,7 +76,7 @@ TEST_CASE("what images pay for being near real ones is as defined, with the grad
   CHECK(slopes[2].eq(0).all().item<bool>());
 }
 
-TEST_CASE("where no distance is wanted, images pay nothing") {
+TEST_CASE("without a least distance there is no penalty") {
   Real real(0);
   DistilledBounds bounds(range(), real.originals, 6, {0.5, 0}, 3, real.random);
   Tensor gradient = at::ones_like(real.originals);

@@ -10,29 +10,19 @@
 #include "models/mlp.h"
 #include "models/scripted_network.h"
 #include "tests/attacks/recorder.h"
+#include "tests/models/targets.h"
 
 namespace afterimage {
 namespace {
 
-struct Setting {
-  std::int64_t outputs;
-  LossKind loss;
-  Parameterization parameterization;
-};
-
-const Setting every_setting[] = {{1, LossKind::squared, Parameterization::standard},
-                                 {3, LossKind::squared, Parameterization::ntk},
-                                 {1, LossKind::logistic, Parameterization::ntk},
-                                 {4, LossKind::cross_entropy, Parameterization::standard}};
-
-Tensor targets_for(std::int64_t outputs, std::int64_t count) {
-  if (outputs == 1) return (at::arange(count).remainder(2) * 2 - 1).to(at::kFloat).unsqueeze(1);
-  return at::one_hot(at::arange(count).remainder(outputs), outputs).to(at::kFloat);
-}
+const LossSetting every_setting[] = {{1, LossKind::squared, Parameterization::standard},
+                                     {3, LossKind::squared, Parameterization::ntk},
+                                     {1, LossKind::logistic, Parameterization::ntk},
+                                     {4, LossKind::cross_entropy, Parameterization::standard}};
 
 // A network with biases that are not zero, and images of very different norms.
 struct Problem {
-  explicit Problem(const Setting& setting, std::int64_t count = 9, at::ScalarType dtype = at::kDouble)
+  explicit Problem(const LossSetting& setting, std::int64_t count = 9, at::ScalarType dtype = at::kDouble)
       : network(7, {32, 24}, setting.outputs, setting.parameterization), loss(setting.loss) {
     Generator random = seeded(4);
     parameters = network.draw_initial(random).value();
@@ -40,7 +30,7 @@ struct Problem {
       tensor.add_(at::randn(tensor.sizes(), random, tensor.options()), 0.1);
     }
     images = at::randn({count, 7}, random, at::kFloat).mul_(at::logspace(-1, 0.3, count).unsqueeze(1)).to(dtype);
-    targets = targets_for(setting.outputs, count).to(dtype);
+    targets = targets_in_turn(setting.outputs, count).to(dtype);
     parameters = parameters.to(dtype);
   }
   Parameters clipped(const Tensor& rows, double clip, const std::vector<bool>& trained) const {
@@ -76,7 +66,7 @@ Undefended small(std::int64_t images = 20, std::int64_t width = 16) {
   Generator random = seeded(6);
   undefended.initial = undefended.network->draw_initial(random).value();
   undefended.images = at::randn({images, 5}, random, at::kFloat);
-  undefended.targets = targets_for(1, images);
+  undefended.targets = targets_in_turn(1, images);
   undefended.space.shape = {5};
   undefended.recipe.learning_rate = 0.05;
   return undefended;
@@ -103,7 +93,7 @@ double deviation(const Tensor& draws) { return draws.to(at::kDouble).square().me
 }  // namespace
 
 TEST_CASE("the clipped sum is that of a loop over the images, for every loss, parameterization and frozen layer") {
-  const Setting setting = GENERATE(from_range(std::begin(every_setting), std::end(every_setting)));
+  const LossSetting setting = GENERATE(from_range(std::begin(every_setting), std::end(every_setting)));
   const auto dtype = GENERATE(at::kFloat, at::kDouble);
   const Problem problem(setting, 9, dtype);
   const double tolerance = dtype == at::kDouble ? 1e-12 : 1e-5;
@@ -131,7 +121,7 @@ TEST_CASE("the clipped sum is that of a loop over the images, for every loss, pa
 }
 
 TEST_CASE("removing any one image changes the sum by the clipping norm at most, and by that where it is clipped") {
-  const Setting setting = GENERATE(from_range(std::begin(every_setting), std::end(every_setting)));
+  const LossSetting setting = GENERATE(from_range(std::begin(every_setting), std::end(every_setting)));
   const Problem problem(setting);
   const Tensor every = at::arange(9);
   for (const double clip : {1e-3, 0.3, 3.0}) {
@@ -166,7 +156,7 @@ TEST_CASE("networks whose layers are not known to be dense are refused") {
   CHECK_THROWS_WITH(released(undefended, {}), Catch::Contains("torchscript:dense") && Catch::Contains("mlp:WIDTH"));
 }
 
-TEST_CASE("each image is drawn with the sampling rate, by itself") {
+TEST_CASE("each image is drawn independently with the sampling rate") {
   SecretRandom random;
   constexpr std::int64_t images = 40, rounds = 4000;
   constexpr double rate = 0.3;
@@ -227,7 +217,7 @@ TEST_CASE("noise is normal: its first four moments and its tails") {
   CHECK(single.std().item<float>() == Approx(2).epsilon(0.15));
 }
 
-TEST_CASE("every step draws its noise anew, and no seed gives it again") {
+TEST_CASE("every step draws new noise, which no seed reproduces") {
   Undefended undefended = small(10, 3000);
   undefended.recipe.momentum = 0;
   // So little is let through that steps are noise alone.
@@ -264,7 +254,7 @@ TEST_CASE("without noise and clipping it is plain gradient descent, with momentu
   CHECK(release.evidence["reason"].get<std::string>().find("no noise") != std::string::npos);
 }
 
-TEST_CASE("with augmentation a step sees one moved view of each image, each view at some time, and by no seed") {
+TEST_CASE("with augmentation a step uses one shifted view of each image, in time every view, whatever the seed") {
   Undefended undefended = small(1);
   undefended.network = std::make_shared<Mlp>(6, std::vector<std::int64_t>{16}, 1, Parameterization::standard);
   Generator draws = seeded(7);
@@ -310,7 +300,7 @@ TEST_CASE("frozen parameters keep their values under noise") {
   CHECK_FALSE(at::equal(release.training.trained.at("fc2.weight"), undefended.initial.at("fc2.weight")));
 }
 
-TEST_CASE("an interrupted run goes on to the same end") {
+TEST_CASE("an interrupted DP-SGD run resumes to the same result") {
   const Undefended undefended = small();
   // Without noise and samples, which nobody can draw again.
   const Given given = {{"steps", "150"}, {"noise-multiplier", "0"}, {"epsilon", "0"}};
@@ -337,7 +327,7 @@ TEST_CASE("an interrupted run goes on to the same end") {
   }
 }
 
-TEST_CASE("the evidence is what the accountant says of the steps that were made") {
+TEST_CASE("the evidence is the accountant's figure for the steps that were made") {
   const Undefended undefended = small();
   const Release asked = released(undefended, {{"steps", "40"}, {"batch", "4"}, {"epsilon", "2"}, {"delta", "1e-3"}});
   const double noise = asked.evidence["noise_multiplier"], spent = asked.evidence["epsilon"];
@@ -359,7 +349,7 @@ TEST_CASE("the evidence is what the accountant says of the steps that were made"
   CHECK(fallback.evidence["noise_multiplier"] == 2);
 }
 
-TEST_CASE("what does not fit is refused") {
+TEST_CASE("DP-SGD refuses settings that it cannot follow") {
   const auto refused = [](const std::function<void(Undefended&, Given&)>& change) {
     Undefended undefended = small();
     Given given = {{"steps", "30"}};

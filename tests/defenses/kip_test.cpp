@@ -35,6 +35,18 @@ double total(const Tensor& tensor) { return tensor.sum().item<double>(); }
 
 bool close(const Tensor& a, const Tensor& b, double tolerance) { return at::allclose(a, b, tolerance, tolerance); }
 
+// The loss of `target`, its gradients and its projection, against `value(support, coefficients)` written out.
+template <class Value>
+void check_loss(TangentTarget& target, const Setting& s, const Value& value) {
+  const auto& loss = target.loss(s.support, s.labels, {});
+  CHECK(loss.value == Approx(value(s.support, s.labels)).epsilon(1e-10));
+  CHECK(close(loss.by_images, differences(s.support, step, [&](const Tensor& x) { return value(x, s.labels); }), 1e-5));
+  CHECK(close(loss.by_coefficients, differences(s.labels, step, [&](const Tensor& a) { return value(s.support, a); }),
+              1e-5));
+  const Projection best = project(target, s.support, {}, 0);
+  CHECK(best.relative_residual * target.squared_norm() == Approx(value(s.support, best.coefficients)).epsilon(1e-8));
+}
+
 Undefended synthetic_task(Generator& random) {
   Undefended undefended;
   undefended.network = make_network("mlp:32,32", "standard", 16, 1);
@@ -69,14 +81,7 @@ TEST_CASE("RKIP's loss is the quadratic form of the kernels, and its gradients a
              2 * total(s.alpha * at::mm(kernel(s.training, support), a)) +
              total(a * at::mm(kernel(support, support), a));
     };
-    const auto& loss = target.loss(s.support, s.labels, {});
-    CHECK(loss.value == Approx(value(s.support, s.labels)).epsilon(1e-10));
-    CHECK(
-        close(loss.by_images, differences(s.support, step, [&](const Tensor& x) { return value(x, s.labels); }), 1e-5));
-    CHECK(close(loss.by_coefficients, differences(s.labels, step, [&](const Tensor& a) { return value(s.support, a); }),
-                1e-5));
-    const Projection best = project(target, s.support, {}, 0);
-    CHECK(best.relative_residual * target.squared_norm() == Approx(value(s.support, best.coefficients)).epsilon(1e-8));
+    check_loss(target, s, value);
   }
 }
 
@@ -107,14 +112,7 @@ TEST_CASE("KIP's loss is the mean squared error of its predictions, twice over, 
     const auto value = [&](const Tensor& support, const Tensor& a) {
       return total((s.targets - at::mm(kernel(s.training, support), a)).square()) / 15;
     };
-    const auto& loss = target.loss(s.support, s.labels, {});
-    CHECK(loss.value == Approx(value(s.support, s.labels)).epsilon(1e-10));
-    CHECK(
-        close(loss.by_images, differences(s.support, step, [&](const Tensor& x) { return value(x, s.labels); }), 1e-5));
-    CHECK(close(loss.by_coefficients, differences(s.labels, step, [&](const Tensor& a) { return value(s.support, a); }),
-                1e-5));
-    const Projection best = project(target, s.support, {}, 0);
-    CHECK(best.relative_residual * target.squared_norm() == Approx(value(s.support, best.coefficients)).epsilon(1e-8));
+    check_loss(target, s, value);
   }
 }
 
@@ -172,7 +170,7 @@ TEST_CASE("distilled images predict the training set, lie inside the pixel range
   CHECK_THROWS_AS(distil(kip_defense(), undefended, {{"labels", "random"}}), UsageError);
 }
 
-TEST_CASE("the levers hold: a share of pixels is never learned, and images keep their distance from real ones") {
+TEST_CASE("a share of pixels is never learned, and images keep their distance from training images") {
   Generator random = seeded(8);
   const Undefended undefended = synthetic_task(random);
   const SupportSet free = distil(kip_defense(), undefended, {{"distillation-steps", "1"}});
@@ -190,7 +188,7 @@ TEST_CASE("the levers hold: a share of pixels is never learned, and images keep 
   CHECK(smallest(free) < wanted);  // the lever does it, not the start
 }
 
-TEST_CASE("fixed labels stay those of the classes, learned ones do not") {
+TEST_CASE("fixed labels stay those of the classes and learned labels do not") {
   Generator random = seeded(9);
   const Undefended undefended = synthetic_task(random);
   const Tensor fixed = distil(kip_defense(), undefended, {{"labels", "fixed"}}).targets;

@@ -79,7 +79,7 @@ TEST_CASE("the Renyi divergence keeps its digits where it is almost nothing") {
   }
 }
 
-TEST_CASE("the divergence in the other direction is no larger") {
+TEST_CASE("the divergence in the opposite direction is no larger") {
   for (const double q : {0.01, 0.3, 0.9}) {
     for (const double sigma : {0.5, 1.0, 4.0}) {
       for (const double order : {1.5, 2.0, 8.0, 40.0}) {
@@ -207,7 +207,7 @@ TEST_CASE("epsilon grows with steps and sampling rate, and falls with noise and 
   CHECK(privacy_spent({{2, 0.1, 30}, {2, 0.1, 20}}, 1e-4).epsilon == Approx(epsilon(2, 0.1, 50, 1e-4)));
 }
 
-TEST_CASE("the noise multiplier for an epsilon spends that and no less") {
+TEST_CASE("the noise multiplier for an epsilon spends no more than it and hardly less") {
   struct Case {
     double epsilon, delta, rate;
     std::int64_t steps;

@@ -154,7 +154,7 @@ TEST_CASE("fewer points than features are exact where the weights lie in their r
   CHECK(without_one.relative_difference > 1e-3);
 }
 
-TEST_CASE("rank and condition tell of points that are the same") {
+TEST_CASE("rank and condition number show duplicated points") {
   Generator random = seeded(5);
   const Task task = draw_task(50, 1, random);
   const FourierFeatures phi(20, 20, 5, random);
@@ -329,7 +329,7 @@ TEST_CASE("functions of unit norm are within unit_ball of the features, some as 
   }
 }
 
-TEST_CASE("as many features as are said to suffice are a 1/2-spectral approximation, with 2 lambda for the unit ball") {
+TEST_CASE("the stated number of features suffices for a 1/2-spectral approximation, with 2 lambda for the unit ball") {
   Generator random = seeded(13);
   const double ridge = 0.1, failure = 0.1;
   const Task task = draw_task(80, 1, random);
@@ -458,7 +458,7 @@ TEST_CASE("the evidence holds: weights, gaps, bounds and accuracies are those of
   CHECK(evidence["size"] == 41);
 }
 
-TEST_CASE("fewer points than features are told of in the evidence") {
+TEST_CASE("the evidence states when there are fewer points than features") {
   const Undefended undefended = small_subject(5, 40, 1);
   const SupportSet support = distilled(undefended, {{"features", "60"}, {"size", "10"}});
   CHECK(support.images.size(0) == 10);
@@ -467,7 +467,7 @@ TEST_CASE("fewer points than features are told of in the evidence") {
   CHECK(support.evidence["notes"].dump().find("not exact in general") != std::string::npos);
 }
 
-TEST_CASE("the same seed gives the same set, another seed another") {
+TEST_CASE("the same seed gives the same set and another seed another set") {
   const Undefended undefended = small_subject(6, 40, 1);
   for (const char* points : {"synthetic", "k-means++", "leverage"}) {
     const std::map<std::string, std::string> given = {{"features", "10"}, {"points", points}};
@@ -479,7 +479,7 @@ TEST_CASE("the same seed gives the same set, another seed another") {
   }
 }
 
-TEST_CASE("release trains the recipe's network on the set and measures what it learned of the predictor") {
+TEST_CASE("release trains the recipe's network on the set and measures its agreement with the predictor") {
   const Undefended undefended = small_subject(7, 60, 1);
   Generator random = seeded(7);
   Silent progress;
@@ -506,7 +506,7 @@ TEST_CASE("release trains the recipe's network on the set and measures what it l
   CHECK(network["mean_squared_gap_to_features"].get<double>() == Approx(mean_squared(outputs - predicted)));
 }
 
-TEST_CASE("options that are wrong are refused in a line that names them") {
+TEST_CASE("random features refuse invalid options in a line that names them") {
   const auto refusal = [](const std::map<std::string, std::string>& given) -> std::string {
     try {
       random_features_defense().configured(given);

@@ -119,7 +119,7 @@ TEST_CASE("RCIG's images lie inside the bounds and carry as many targets as ther
   }
 }
 
-TEST_CASE("RCIG lowers the outer loss, and networks that it has not seen learn more from its images than from noise") {
+TEST_CASE("RCIG lowers the outer loss, and new networks learn more from its images than from noise") {
   for (const std::int64_t classes : {2, 3}) {
     const Undefended undefended = pictures(classes, 150);
     const SupportSet start = distilled(undefended, small({{"distillation-steps", "1"}, {"image-rate", "1e-6"}}));
@@ -131,14 +131,14 @@ TEST_CASE("RCIG lowers the outer loss, and networks that it has not seen learn m
   }
 }
 
-TEST_CASE("RCIG leaves labels as they are where they are not learned, and else moves them") {
+TEST_CASE("RCIG changes labels only where they are learned") {
   const Undefended undefended = pictures(3, 90);
   const SupportSet held = distilled(undefended, small({{"labels", "fixed"}}));
   CHECK(at::allclose(held.targets, class_targets(undefended, 2)));
   CHECK_FALSE(at::allclose(distilled(undefended, small()).targets, class_targets(undefended, 2)));
 }
 
-TEST_CASE("where the recipe's loss is cross-entropy RCIG's targets are probabilities") {
+TEST_CASE("with a recipe of cross-entropy RCIG's targets are probabilities") {
   Undefended undefended = pictures(3, 90);
   undefended.recipe.loss = LossKind::cross_entropy;
   const Tensor targets = distilled(undefended, small({{"image-rate", "0.3"}})).targets;
@@ -146,7 +146,7 @@ TEST_CASE("where the recipe's loss is cross-entropy RCIG's targets are probabili
   CHECK(at::allclose(targets.sum(1), at::ones({6})));
 }
 
-TEST_CASE("RCIG out of time gives the images that it has by then") {
+TEST_CASE("RCIG returns the images that it has when its time is up") {
   const Undefended undefended = pictures(3, 90);
   Generator random = seeded(3);
   Silent silent;
@@ -158,14 +158,14 @@ TEST_CASE("RCIG out of time gives the images that it has by then") {
   CHECK(set.images.sizes() == at::IntArrayRef({6, 64}));
 }
 
-TEST_CASE("RCIG refuses flat data and says what would be right") {
+TEST_CASE("RCIG refuses data without height and width and says what would be right") {
   Undefended undefended = pictures(3, 90);
   undefended.space.shape = {64};
   CHECK_THROWS_WITH(distilled(undefended, small()), Catch::Contains("flat") && Catch::Contains("[h, w]"));
   CHECK_THROWS_AS(distilled(undefended, small()), UsageError);
 }
 
-TEST_CASE("RCIG refuses options that are wrong, naming them") {
+TEST_CASE("RCIG refuses invalid options by name") {
   const auto wrong = [](const std::string& name, const std::string& value) {
     CHECK_THROWS_WITH(rcig_defense().configured({{name, value}}), Catch::Contains(name));
   };

@@ -1,4 +1,4 @@
-// What tests of hostile files share.
+// Hostile files: how a reader has to refuse them, and within how much memory.
 #pragma once
 
 #include <malloc.h>
@@ -19,14 +19,17 @@
 
 namespace afterimage::test {
 
-// Address space that a reader may take beyond the file, as the program's promise has it.
+// Address space that a reader may take beyond the file.
 inline constexpr std::uint64_t most_beyond = 64ULL << 20;
 
+inline constexpr const char* was_read = "was read";
+
+// The message that `read(file)` is refused with; `was_read` where it is not.
 template <class Read>
 std::string refusal_of(const std::filesystem::path& file, Read read) {
   try {
     read(file);
-    return "was read";
+    return was_read;
   } catch (const InputError& error) {
     return error.what();
   } catch (const std::exception& error) {
@@ -34,7 +37,7 @@ std::string refusal_of(const std::filesystem::path& file, Read read) {
   }
 }
 
-// What a process of its own is refused with, which may not take more than the file and 64 MiB beyond what it has.
+// Likewise, in a process of its own that may take no more than the file's size and 64 MiB beyond what it has.
 template <class Read>
 std::string refusal_within_memory(const std::filesystem::path& file, Read read) {
 #if defined(__SANITIZE_ADDRESS__)
@@ -68,17 +71,23 @@ std::string refusal_within_memory(const std::filesystem::path& file, Read read) 
 #endif
 }
 
-// The refusal has to be one line that names the file and says more than its name, and to take little memory. Returns
-// it.
-template <class Read>
-std::string check_refused(const std::string& what, const std::filesystem::path& file, Read read) {
-  const std::string message = refusal_within_memory(file, read);
-  CAPTURE(what, message);
+// A refusal is one line of printable characters that names the file and says more than its name.
+inline void check_message(const std::string& message, const std::filesystem::path& file) {
+  CAPTURE(message);
   CHECK(message.starts_with(file.string() + ": "));
   CHECK(message.size() > file.string().size() + 10);
   CHECK(message.size() < file.string().size() + 400);
   CHECK(std::all_of(message.begin(), message.end(), [](char c) { return c >= 0x20 && c < 0x7f; }));
-  return message;
+}
+
+// `what` says what is wrong with the file, `named` what the message has to contain.
+template <class Read>
+void check_refused(const std::string& what, const std::filesystem::path& file, Read read,
+                   const std::string& named = "") {
+  const std::string message = refusal_within_memory(file, read);
+  CAPTURE(what, message);
+  check_message(message, file);
+  CHECK(message.find(named) != std::string::npos);
 }
 
 }  // namespace afterimage::test

@@ -7,17 +7,12 @@
 #include <string>
 #include <string_view>
 
+#include "formats/bytes.h"
 #include "formats/deflated.h"
 
 namespace afterimage::test {
 
 inline constexpr std::string_view png_signature = "\x89PNG\r\n\x1a\n";
-
-inline std::string big_endian(std::uint32_t value) {
-  std::string bytes;
-  for (int shift = 24; shift >= 0; shift -= 8) bytes += static_cast<char>(value >> shift);
-  return bytes;
-}
 
 inline std::uint32_t big_endian_in(std::string_view bytes, std::size_t at) {
   std::uint32_t value = 0;

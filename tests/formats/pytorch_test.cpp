@@ -6,11 +6,11 @@
 #include <cstring>
 #include <filesystem>
 
-#include "formats/folder.h"
 #include "models/formats/npz.h"
 #include "models/formats/pickle.h"
 #include "models/foundations/error.h"
 #include "models/foundations/files.h"
+#include "tests/folder.h"
 
 namespace afterimage {
 namespace {
@@ -98,7 +98,7 @@ TEST_CASE("one state dict in a checkpoint is found, and of several the one that 
   }
 }
 
-TEST_CASE("prefixes that all names share are taken off and said to be") {
+TEST_CASE("prefixes that all names share are removed, with a note") {
   for (const auto* version : versions) {
     CHECK(contains(notes_of(fixtures / version / "module-prefix.pt"), "without their \"module.\""));
     CHECK(contains(notes_of(fixtures / version / "compiled-prefix.pt"), "without their \"module._orig_mod.\""));
@@ -106,7 +106,7 @@ TEST_CASE("prefixes that all names share are taken off and said to be") {
   }
 }
 
-TEST_CASE("what is no state dict is refused with what would make one") {
+TEST_CASE("a file without a state dict is refused with how to write one") {
   for (const auto* version : versions) {
     const fs::path folder = fixtures / version;
     CHECK(contains(message_of(folder / "before-1.6.pt"), "format of PyTorch before 1.6"));
@@ -119,7 +119,7 @@ TEST_CASE("what is no state dict is refused with what would make one") {
   CHECK(contains(message_of(fixtures / "2.13" / "dense.npz"), "without a data.pkl"));
 }
 
-TEST_CASE("a file of PyTorch with one byte changed is refused or read to the same, and one cut off is refused") {
+TEST_CASE("a PyTorch file with one byte changed is refused or read the same, and one cut off is refused") {
   const test::Folder folder;
   const std::string good = read_file(fixtures / "1.13" / "views.pt", 1 << 20);
   int refused = 0;
@@ -138,7 +138,7 @@ TEST_CASE("a file of PyTorch with one byte changed is refused or read to the sam
   CHECK(refused > static_cast<int>(good.size()) / 14);
 }
 
-TEST_CASE("a pickle takes its values from where Python would") {
+TEST_CASE("a pickle's opcodes take their values from where Python does") {
   // Of protocol 0, by hand: a dict of a text, a memo and a list.
   const std::string bytes = "(dp0\nS'a'\np1\n(lp2\nI3\naL-4L\naF0.5\naI01\naNag1\nas.";
   const Pickle pickle = parse_pickle(bytes, "a.pkl", PickleNames::state_dict);

@@ -4,24 +4,13 @@
 #include <zlib.h>
 
 #include <cstdint>
-#include <initializer_list>
 #include <optional>
 #include <string>
 #include <vector>
 
+#include "formats/bytes.h"
+
 namespace afterimage::test {
-
-inline std::string bytes_of(std::initializer_list<int> values) {
-  std::string bytes;
-  for (const int value : values) bytes += static_cast<char>(value);
-  return bytes;
-}
-
-inline std::string little_endian(std::uint64_t value, int bytes) {
-  std::string text;
-  for (int i = 0; i < bytes; ++i) text += static_cast<char>((value >> (8 * i)) & 0xff);
-  return text;
-}
 
 // A zip, byte by byte: it can lie about sizes, hold a name twice, and say other things before a member than in the
 // directory.

@@ -7,12 +7,12 @@
 #include <numeric>
 #include <stdexcept>
 
-#include "formats/folder.h"
 #include "models/formats/npz.h"
 #include "models/formats/safetensors.h"
 #include "models/foundations/error.h"
 #include "models/foundations/files.h"
 #include "models/foundations/text.h"
+#include "tests/folder.h"
 
 namespace afterimage {
 namespace {
@@ -120,7 +120,7 @@ TEST_CASE("a safetensors file is written as the format says: length, JSON, bytes
   CHECK(elements == std::vector<float>{1, -2});
 }
 
-TEST_CASE("a safetensors file without tensors is read as none") {
+TEST_CASE("a safetensors file without tensors is read as an empty one") {
   const Folder folder;
   write_safetensors(folder.at("a.safetensors"), {});
   CHECK(read_safetensors(folder.at("a.safetensors")).arrays.empty());
@@ -155,7 +155,7 @@ TEST_CASE("a NumPy archive of bfloat16 is not written") {
   CHECK(folder.entries() == 0);
 }
 
-TEST_CASE("the same arrays are written as the same bytes, whatever the time or the name") {
+TEST_CASE("the same arrays are written as the same bytes, whatever the time or the file's name") {
   const Folder folder;
   const NamedArrays arrays = arrays_of_all_dtypes(false);
   write_npz(folder.at("a.npz"), arrays);
@@ -166,7 +166,7 @@ TEST_CASE("the same arrays are written as the same bytes, whatever the time or t
   CHECK(read_file(folder.at("a.npz"), 1 << 20) == read_file(folder.at("other/b.npz"), 1 << 20));
 }
 
-TEST_CASE("writing leaves the file alone in its folder, and a write that fails leaves nothing") {
+TEST_CASE("writing leaves only the file in its folder, and a failed write leaves nothing") {
   const Folder folder;
   const NamedArrays arrays = {{"a", pattern(DType::f32, {2})}};
   write_file(folder.at("text"), "first");

@@ -90,7 +90,7 @@ TEST_CASE("Clopper-Pearson intervals are those of SciPy") {
   CHECK(rate.ci95_high == Approx(known.high).epsilon(1e-10));
 }
 
-TEST_CASE("a rate of nothing, or of more than there is, is refused") {
+TEST_CASE("a rate of none, or of more than all, is refused") {
   CHECK_THROWS_AS(rate_of(0, 0), std::invalid_argument);
   CHECK_THROWS_AS(rate_of(-1, 5), std::invalid_argument);
   CHECK_THROWS_AS(rate_of(6, 5), std::invalid_argument);
@@ -153,7 +153,7 @@ TEST_CASE("the area under the curve is the share of pairs in the right order, ti
   CHECK(membership.auc == Approx(right / static_cast<double>(members.size() * control.size())).epsilon(1e-14));
 }
 
-TEST_CASE("the curve bounds exactly its area, rises, and has no corner on a straight line") {
+TEST_CASE("the curve has exactly its area below it, rises, and has no corner on a straight line") {
   std::mt19937 random(GENERATE(range(0u, 20u)));
   const auto members = small_numbers(random, 1 + random() % 40, 9),
              control = small_numbers(random, 1 + random() % 40, 7);
@@ -194,7 +194,7 @@ TEST_CASE("advantage and true positive rates are the best over all thresholds") 
   CHECK(membership.tpr_at_fpr_0_001.value() == at_0_001);
 }
 
-TEST_CASE("a false positive rate that the control set is too small to show has no true positive rate") {
+TEST_CASE("there is no true positive rate at a false positive rate that the control set is too small for") {
   const std::vector<double> members = {1, 2, 3};
   const auto with = [&](std::size_t control) { return membership_of(members, std::vector<double>(control, 0.0)); };
   CHECK_FALSE(with(99).tpr_at_fpr_0_01);
@@ -203,7 +203,7 @@ TEST_CASE("a false positive rate that the control set is too small to show has n
   CHECK(with(1000).tpr_at_fpr_0_001 == 1.0);
 }
 
-TEST_CASE("perfect, useless and inverted scores have the membership that they should") {
+TEST_CASE("perfect, useless and inverted scores have membership 1, 0.5 and 0") {
   const std::vector<double> high = {3, 4, 5}, low = {0, 1, 2, infinity * -1};
   const Membership perfect = membership_of(high, low);
   CHECK(perfect.auc == 1);
@@ -255,7 +255,7 @@ TEST_CASE("an assignment hidden in a matrix is found") {
   CHECK(assign(cost, rows, columns) == hidden);
 }
 
-TEST_CASE("an assignment of nothing is empty, and of impossible costs is refused") {
+TEST_CASE("an assignment of no rows is empty, and invalid costs are refused") {
   CHECK(assign({}, 0, 5).empty());
   CHECK(assign({}, 2, 0) == std::vector<std::int64_t>{-1, -1});
   CHECK_THROWS_AS(assign(std::vector<double>{1, 2, 3}, 2, 2), std::invalid_argument);
@@ -279,14 +279,14 @@ TEST_CASE("rank correlation, with ties, is that of the textbook") {
   CHECK(spearman({1, 2, 3, 4}, {8, 6, 4, -std::numeric_limits<double>::infinity()})->rho == -1);
 }
 
-TEST_CASE("rank correlation is null where there is none, and refuses NaN and lengths that differ") {
+TEST_CASE("rank correlation is null where it is undefined, and refuses NaN and different lengths") {
   CHECK_FALSE(spearman({1, 2, 3}, {1, 2, 3}));
   CHECK_FALSE(spearman({1, 2, 3, 4}, {5, 5, 5, 5}));
   CHECK_THROWS_AS(spearman({1, 2, 3, 4}, {1, 2, 3}), std::invalid_argument);
   CHECK_THROWS_AS(spearman({1, 2, 3, std::nan("")}, {1, 2, 3, 4}), std::invalid_argument);
 }
 
-TEST_CASE("the mean's interval is Student's t: against a table's value") {
+TEST_CASE("the interval of the mean is Student's t, as in a table") {
   const MeanInterval interval = mean_interval({1, 2, 3});
   CHECK(interval.mean == Approx(2));
   CHECK(interval.high - interval.mean == Approx(4.302652730 / std::sqrt(3.0)));  // t(2), 97.5 %
@@ -294,7 +294,7 @@ TEST_CASE("the mean's interval is Student's t: against a table's value") {
   CHECK_THROWS_AS(mean_interval({1}), std::invalid_argument);
 }
 
-TEST_CASE("the p-value of an AUC is that of membership by lot, of one and of the mean of several") {
+TEST_CASE("the p-value of an AUC is that of membership at random, of one and of the mean of several") {
   std::mt19937 random(5);
   constexpr std::size_t members = 15, control = 60;
   for (const std::int64_t repeats : {1, 3}) {

@@ -131,7 +131,7 @@ TEST_CASE("images of zeros, and images that coincide, give finite kernels and gr
   }
 }
 
-TEST_CASE("layers that make no kernel are refused") {
+TEST_CASE("invalid layers of a kernel are refused") {
   CHECK_THROWS_AS(AnalyticNtk::uniform(0, 1, 0), std::invalid_argument);
   CHECK_THROWS_AS(AnalyticNtk::uniform(2, -1, 0), std::invalid_argument);
   CHECK_THROWS_AS(AnalyticNtk::uniform(40, 1, 0), std::invalid_argument);

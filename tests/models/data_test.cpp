@@ -39,7 +39,7 @@ TEST_CASE("Fashion-MNIST is 60000 images of 28 x 28 with ten equal classes") {
     CHECK((fashion().labels == label).sum().item<std::int64_t>() == 6000);
 }
 
-TEST_CASE("each task gives the signs that the contract says") {
+TEST_CASE("each task gives the signs that are documented") {
   const Tensor labels = at::tensor({0, 1, 2, 3, 8}, at::kLong);
   CHECK(floats(Task::parse("odd-even").targets(labels, 1)) == std::vector<float>{-1, 1, -1, 1, -1});
   const Task pair = Task::parse("classes:3,8");
@@ -57,7 +57,7 @@ TEST_CASE("each task gives the signs that the contract says") {
   }
 }
 
-TEST_CASE("training images are drawn evenly, without repeats, and the same way from the same seed") {
+TEST_CASE("training images are balanced across classes, without repeats, and the same for the same seed") {
   const Task task = Task::parse("odd-even");
   Generator first = seeded(3), second = seeded(3), other = seeded(4);
   const Tensor rows = draw_training_rows(fashion(), task, 21, first);
@@ -111,7 +111,7 @@ TEST_CASE("data sets with wrong pixels or labels are refused") {
   std::filesystem::remove(file);
 }
 
-TEST_CASE("weights that are no finite floating-point numbers are refused, and other widths become float32") {
+TEST_CASE("weights that are not finite floating-point numbers are refused, and other precisions become float32") {
   const auto file = temporary("w.safetensors");
   const auto write = [&](const Tensor& tensor) { write_safetensors(file, {{{"fc1.weight", to_array(tensor)}}, {}}); };
   for (const double wrong : {std::nan(""), double{INFINITY}}) {
@@ -131,7 +131,7 @@ TEST_CASE("weights that are no finite floating-point numbers are refused, and ot
   std::filesystem::remove(file);
 }
 
-TEST_CASE("weights come from PyTorch files without their counts of batches, and from the key that is named") {
+TEST_CASE("weights are read from PyTorch files without batch counters, and from the key that is given") {
   const std::filesystem::path folder = std::filesystem::path(TEST_DATA) / "pytorch" / "2.13";
   for (const char* name : {"dense.pt", "module-prefix.pt", "checkpoint.pt"}) {
     const Parameters weights = read_parameters(folder / name);
@@ -169,7 +169,7 @@ TEST_CASE("networks whose state dicts PyTorch 1.13 and 2.13 wrote give the outpu
   }
 }
 
-TEST_CASE("a key is refused where no file has any, and is for those that have where others are beside them") {
+TEST_CASE("a key is refused where no file has keys, and else applies to the files that have them") {
   const std::filesystem::path folder = std::filesystem::path(TEST_DATA) / "pytorch" / "2.13";
   CHECK_THROWS_AS(require_keys({folder / "dense.npz"}, "model"), UsageError);
   CHECK_THROWS_AS(require_keys({folder / "script.pt", folder / "dense.npz"}, "model"), UsageError);

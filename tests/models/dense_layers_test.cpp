@@ -13,7 +13,7 @@ Parameters named(const std::vector<std::pair<std::string, std::vector<std::int64
 
 }  // namespace
 
-TEST_CASE("dense layers are recognised in the order of their file, or of their numbers, whatever their names") {
+TEST_CASE("dense layers are recognised in file order or by their numbers, whatever their names") {
   const auto sequential =
       dense_layers(named({{"0.weight", {8, 5}}, {"0.bias", {8}}, {"2.weight", {3, 8}}, {"2.bias", {3}}}));
   REQUIRE(sequential);
@@ -32,7 +32,7 @@ TEST_CASE("dense layers are recognised in the order of their file, or of their n
   CHECK(sorted->biases == std::vector<std::string>{"", "net.2.bias", "net.10.bias"});
 }
 
-TEST_CASE("what is no chain of dense layers is not taken for one") {
+TEST_CASE("weights that are no chain of dense layers are not recognised as one") {
   CHECK_FALSE(dense_layers(named({{"conv.weight", {4, 3, 3, 3}}, {"fc.weight", {2, 4}}})));
   CHECK_FALSE(dense_layers(named({{"fc.weight", {2, 4}}, {"fc.bias", {2}}})));                      // no hidden layer
   CHECK_FALSE(dense_layers(named({{"a.weight", {8, 5}}, {"b.weight", {3, 7}}})));                   // 8 into 7

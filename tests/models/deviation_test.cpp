@@ -97,7 +97,7 @@ TEST_CASE("the distance of two kernels is one minus the cosine between all their
         Approx(1).epsilon(1e-12));
 }
 
-TEST_CASE("every field of the deviation is that of explicit features, for one output and for several") {
+TEST_CASE("every figure of the deviation is that of explicit features, for one output and for several") {
   const std::int64_t outputs = GENERATE(1, 3);
   const auto dtype = GENERATE(at::kDouble, at::kFloat);
   CAPTURE(outputs, dtype);
@@ -128,7 +128,7 @@ TEST_CASE("every field of the deviation is that of explicit features, for one ou
   CHECK(found.reason.empty());
 }
 
-TEST_CASE("a change made of features at the start is explained with both ends, and not with the trained end alone") {
+TEST_CASE("a change made of initial features is explained by both end points, and not by the trained one alone") {
   const std::int64_t outputs = GENERATE(1, 3);
   CAPTURE(outputs);
   Problem problem(outputs, at::kDouble);
@@ -142,7 +142,7 @@ TEST_CASE("a change made of features at the start is explained with both ends, a
   CHECK(relative_error(coefficients, at::cat({weights, at::zeros_like(weights)}, 1)) < 1e-3);
 }
 
-TEST_CASE("a change of the last layer alone is linear, and its features are the same at both ends") {
+TEST_CASE("a change of only the last layer is linear, and its features are the same at both end points") {
   Problem problem(3, at::kDouble);
   for (std::size_t i = 0; i < 4; ++i) problem.trained[i].copy_(problem.initial[i]);
   const auto [found, coefficients] = problem.measured();
@@ -152,7 +152,7 @@ TEST_CASE("a change of the last layer alone is linear, and its features are the 
   CHECK(found.residual_at_truth.value() == Approx(found.residual_at_truth_final.value()).epsilon(1e-5));
 }
 
-TEST_CASE("kernels that memory does not hold are left out with the reason, and the rest is measured") {
+TEST_CASE("kernels that exceed memory are left out with a reason, and the rest is measured") {
   Generator random = seeded(13);
   const Mlp network(2, {2}, 2, Parameterization::standard);
   const Parameters initial = network.draw_initial(random).value(), trained = moved(initial, 0.1, random);
@@ -171,7 +171,7 @@ TEST_CASE("kernels that memory does not hold are left out with the reason, and t
   CHECK(found.parameters_per_unknown.value() == Approx(12.0 / 3002).epsilon(1e-12));
 }
 
-TEST_CASE("without a closed form the kernel of infinite width is left out with the reason, and nothing else is") {
+TEST_CASE("without a closed form only the kernel of infinite width is left out, with a reason") {
   const Problem problem(3, at::kDouble);
   const Deviation known = problem.measured().figures;
   const Deviation found =
@@ -184,7 +184,7 @@ TEST_CASE("without a closed form the kernel of infinite width is left out with t
   CHECK(found.residual_at_truth.value() == Approx(known.residual_at_truth.value()).epsilon(1e-9));
 }
 
-TEST_CASE("of features that are formed one by one, kernels are those of the images that can be afforded") {
+TEST_CASE("where features are formed one by one, kernels are computed on as many images as memory allows") {
   // 4e8 numbers are 20 images of 999010 parameters, ten outputs and two ends.
   Generator random = seeded(14);
   const Mlp network(100, {9000}, 10, Parameterization::ntk);

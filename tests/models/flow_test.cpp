@@ -110,7 +110,7 @@ TEST_CASE("with the ReLU itself the gradient is right wherever no kink is crosse
   CHECK((loss.by_images * direction).sum().item<double>() == Approx(measured).epsilon(1e-6));
 }
 
-TEST_CASE("the mismatch is that of the path's end, and none at the end itself") {
+TEST_CASE("the mismatch is the distance to the end of the path, and zero at it") {
   const Problem problem;
   const FlowPlan plan{6, 0.5, 1e-6};
   const auto path = gradient_flow(problem.network, problem.start, problem.images, problem.targets, plan);
@@ -173,7 +173,7 @@ TEST_CASE("the flow follows real training at every segment, and the closer the m
   CHECK(before < 0.02);
 }
 
-TEST_CASE("along its tangents every segment of the flow leaves what it is to keep, and the last fits its images") {
+TEST_CASE("each segment of the flow leaves the stated share of the residual, and the last fits its images") {
   const auto outputs = GENERATE(1, 3);
   const Problem problem(outputs);
   constexpr std::size_t segments = 3;

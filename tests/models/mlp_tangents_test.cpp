@@ -67,7 +67,7 @@ TEST_CASE("the closed-form loss and its gradients are those of double backward t
   }
 }
 
-TEST_CASE("weights and biases that training left alone have no part in loss, kernel and what is held") {
+TEST_CASE("weights and biases that training did not change have no part in loss, kernel and held images") {
   const auto frozen =
       GENERATE(std::vector<std::size_t>{0}, std::vector<std::size_t>{3}, std::vector<std::size_t>{0, 1, 2},
                std::vector<std::size_t>{4, 5}, std::vector<std::size_t>{1, 4});
@@ -103,7 +103,7 @@ TEST_CASE("weights and biases that training left alone have no part in loss, ker
   CHECK(held.value == Approx(target->squared_norm() - explained).epsilon(1e-9));
 }
 
-TEST_CASE("what is held is projected out of the loss and of its gradients") {
+TEST_CASE("held images are projected out of the loss and of its gradients") {
   const auto outputs = GENERATE(1, 3);
   const Problem problem(2, outputs, {0.0, 0.5, 1.0}, Parameterization::ntk, at::kDouble);
   Generator random = seeded(9);
@@ -133,7 +133,7 @@ TEST_CASE("what is held is projected out of the loss and of its gradients") {
         Approx(plain->loss(problem.images, problem.coefficients, {}).value).epsilon(1e-12));
 }
 
-TEST_CASE("many images for a narrow layer give the gradients that few give") {
+TEST_CASE("more images than a layer is wide have the same gradients as few") {
   // With these sizes residuals are formed, with fewer images Gram matrices are used; the loss is a sum over images only
   // in its linear part, so both are checked against double backward.
   Problem problem(2, 1, {0.0, 1.0}, Parameterization::standard, at::kDouble);
@@ -183,7 +183,7 @@ TEST_CASE("kernel and inner products are those of explicit features") {
   CHECK(target->squared_norm() == Approx(drift.pow(2).sum().item<double>()).epsilon(1e-10));
 }
 
-TEST_CASE("coordinates in a basis give the loss and gradient of the images that they stand for") {
+TEST_CASE("coordinates in a basis have the loss and gradient of the images that they represent") {
   const Problem problem(2, 1, {0.0, 1.0}, Parameterization::standard, at::kDouble);
   Generator random = seeded(3);
   const Tensor basis = std::get<0>(at::linalg_qr(at::randn({image_size, 4}, random, at::kDouble))).t().contiguous();
@@ -206,7 +206,7 @@ TEST_CASE("variable projection finds coefficients at which the loss cannot be lo
   CHECK(loss.by_coefficients.abs().max().item<double>() < 1e-6 * target->squared_norm());
 }
 
-TEST_CASE("a drift made of the images' own features is explained without remainder") {
+TEST_CASE("a drift that is a sum of the images' features is explained completely") {
   Problem problem(2, 1, {0.0}, Parameterization::standard, at::kDouble);
   const Tensor weights = at::arange(1, image_count + 1, at::kDouble).div_(50).unsqueeze(1);
   const Parameters step =
@@ -221,7 +221,7 @@ TEST_CASE("a drift made of the images' own features is explained without remaind
   CHECK(relative_error(best.coefficients, weights) < 1e-6);
 }
 
-TEST_CASE("slopes by the image agree with finite differences, and come with the outputs") {
+TEST_CASE("gradients by the image agree with finite differences, and are returned with the outputs") {
   Generator random = seeded(12);
   const auto parameterization = GENERATE(Parameterization::standard, Parameterization::ntk);
   const Mlp network(7, {9, 8}, 3, parameterization);
@@ -249,7 +249,7 @@ TEST_CASE("pushforward and pullback are adjoint") {
   CHECK(pulled.inner(drift) == Approx((pushed * cotangents).sum().item<double>()).epsilon(1e-12));
 }
 
-TEST_CASE("the loss of some neurons is what the explicit features leave of their parameters' change") {
+TEST_CASE("the loss of some neurons is the residual of explicit features of their parameters") {
   const auto depth = GENERATE(1, 2, 3);
   const auto outputs = GENERATE(1, 3);
   const auto points = GENERATE(from_range(point_lists));

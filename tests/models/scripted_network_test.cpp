@@ -48,7 +48,7 @@ TEST_CASE("a traced and a scripted archive give the outputs that PyTorch gives, 
   check(residual(), "residual");
 }
 
-TEST_CASE("code that works in place leaves the caller's images and parameters as they were") {
+TEST_CASE("in-place operations in an archive do not change the caller's images and parameters") {
   const ScriptedNetwork network = residual();
   const Tensor images = at::rand({3, 108}), before = images.clone();
   const Parameters kept = network.archived().clone();
@@ -58,7 +58,7 @@ TEST_CASE("code that works in place leaves the caller's images and parameters as
   CHECK(network.archived().minus(kept).squared_norm() == 0);
 }
 
-TEST_CASE("archives that are no plain function of images are refused in one line") {
+TEST_CASE("archives that are not a deterministic function of images are refused in one line") {
   const auto refused = [](const std::string& file, std::vector<std::int64_t> shape, std::int64_t outputs) {
     try {
       const ScriptedNetwork network(file, "torchscript:x", std::move(shape), outputs);
@@ -78,7 +78,7 @@ TEST_CASE("archives that are no plain function of images are refused in one line
   CHECK(refused(folder + "nowhere.pt", {6}, 2).find("no such file") != std::string::npos);
 }
 
-TEST_CASE("a dense network's loss, gradients, kernel and held images are those of the closed form") {
+TEST_CASE("a scripted dense network has the loss, gradients, kernel and held images of the closed form") {
   const ScriptedNetwork scripted = dense();
   const Mlp mlp(6, {5}, 2, Parameterization::standard);
   const double beta = GENERATE(11.0, infinite);
@@ -110,7 +110,7 @@ TEST_CASE("a dense network's loss, gradients, kernel and held images are those o
   }
 }
 
-TEST_CASE("what a scripted dense network pulls back, pushes forward and slopes is what the closed form does") {
+TEST_CASE("a scripted dense network has the pullback, pushforward and input gradient of the closed form") {
   const ScriptedNetwork scripted = dense();
   const Mlp mlp(6, {5}, 2, Parameterization::standard);
   const Parameters at = scripted.archived().to(at::kDouble), direction = moved(at, 1).minus(at);
@@ -126,7 +126,7 @@ TEST_CASE("what a scripted dense network pulls back, pushes forward and slopes i
   CHECK(relative_error(found.gradient, expected.gradient) < 1e-12);
 }
 
-TEST_CASE("a convolutional loss falls along its gradients as they say, through batch normalisation and residuals") {
+TEST_CASE("a convolutional loss falls along its gradients at their rate, through batch normalisation and residuals") {
   const bool grey = GENERATE(true, false);
   const ScriptedNetwork network = grey ? conv() : residual();
   const Parameters initial = network.archived().to(at::kDouble), trained = moved(initial, 0.05);
@@ -148,7 +148,7 @@ TEST_CASE("a convolutional loss falls along its gradients as they say, through b
   CHECK((at_step(0, step) - at_step(0, -step)) / (2 * step) == Approx(by_coefficients).epsilon(1e-5));
 }
 
-TEST_CASE("a loss taken two images at a time is the loss taken at once") {
+TEST_CASE("a loss in batches of two images is the loss of all at once") {
   const ScriptedNetwork network = residual();
   const Parameters initial = network.archived().to(at::kDouble), trained = moved(initial, 0.05);
   const auto with = [&](std::int64_t chunk) {
@@ -166,7 +166,7 @@ TEST_CASE("a loss taken two images at a time is the loss taken at once") {
   CHECK(relative_error(found.by_coefficients, expected.by_coefficients) < 1e-9);
 }
 
-TEST_CASE("parameters that training left as they were have no part in drift or features") {
+TEST_CASE("parameters that training did not change have no part in drift or features") {
   const ScriptedNetwork network = conv();
   const Parameters initial = network.archived().to(at::kDouble);
   Parameters trained = initial.clone();
@@ -181,7 +181,7 @@ TEST_CASE("parameters that training left as they were have no part in drift or f
   CHECK(target.loss(images, a, {}).value == Approx(drift.minus(features).squared_norm()).epsilon(1e-12));
 }
 
-TEST_CASE("weights are arranged by the module's names, buffers are left out, and strangers refused") {
+TEST_CASE("weights are arranged by the module's names, buffers are left out, and unknown names refused") {
   const ScriptedNetwork network = residual();
   std::vector<Parameters::Entry> entries(network.archived().entries().rbegin(), network.archived().entries().rend());
   entries.emplace_back("block.bn1.running_mean", at::zeros({4}));
@@ -194,7 +194,7 @@ TEST_CASE("weights are arranged by the module's names, buffers are left out, and
   CHECK_FALSE(network.draw_initial(random));  // an archive does not say how
 }
 
-TEST_CASE("an activation that cannot be smoothed is named, and runs as it is") {
+TEST_CASE("an activation that cannot be smoothed is named, and used unchanged") {
   const ScriptedNetwork network(folder + "relu6-scripted.pt", "torchscript:relu6", {6}, 2);
   CHECK(network.unsmoothed().find("relu6") != std::string::npos);
   CHECK(conv().unsmoothed().empty());

@@ -2,11 +2,11 @@
 #include <filesystem>
 #include <fstream>
 
-#include "formats/folder.h"
 #include "models/data/split.h"
 #include "models/formats/npz.h"
 #include "models/foundations/error.h"
 #include "models/foundations/files.h"
+#include "tests/folder.h"
 
 namespace afterimage {
 namespace {
@@ -60,7 +60,7 @@ std::string cifar_records(std::int64_t label_bytes, const std::vector<int>& labe
 
 }  // namespace
 
-TEST_CASE("a folder's classes are its sub-folders by name, and its files come in the order of theirs") {
+TEST_CASE("a folder's classes are its sub-folders by name, and its files are read in the order of their names") {
   const Folder folder;
   put(folder, "dog/b.jpg", "full.jpg");
   put(folder, "dog/a.PNG", "interlaced.png");
@@ -85,7 +85,7 @@ TEST_CASE("a folder whose sub-folders are all numbers has these as classes, and 
   CHECK(at::equal(images.images[1], expected("expected.npz", "bits.png")));
 }
 
-TEST_CASE("a folder that cannot be a data set is refused with a remedy") {
+TEST_CASE("a folder that is no data set is refused with a remedy") {
   const auto with = [](const std::function<void(const Folder&)>& arrange) {
     const Folder folder;
     put(folder, "a/1.png", "colour.png");
@@ -95,7 +95,7 @@ TEST_CASE("a folder that cannot be a data set is refused with a remedy") {
   CHECK(with([](const Folder&) {}).empty());
   CHECK(says(with([](const Folder& folder) { put(folder, "b/1.png", "grey.png"); }), "--grey"));
   CHECK(says(with([](const Folder& folder) { folder.write("a/notes.txt", "x"); }), "notes.txt"));
-  CHECK(says(with([](const Folder& folder) { put(folder, "2.png", "colour.png"); }), "beside the classes"));
+  CHECK(says(with([](const Folder& folder) { put(folder, "2.png", "colour.png"); }), "not in the folder of a class"));
   CHECK(says(with([](const Folder& folder) { put(folder, "a/b/1.png", "colour.png"); }), "a/b: "));
   CHECK(says(with([](const Folder& folder) { fs::create_symlink("/etc/hostname", folder.at("a/2.png")); }), "link"));
   CHECK(says(with([](const Folder& folder) { fs::create_symlink("/tmp", folder.at("b")); }), "link"));
@@ -127,7 +127,7 @@ TEST_CASE("pictures are made grey and resized as Pillow does it, and differing s
   CHECK(load_images(data, {true, std::pair{8, 9}}).images.sizes() == at::IntArrayRef({2, 8, 9}));
 }
 
-TEST_CASE("preprocessing leaves alone what is grey and of that size already, and refuses what has no pixels") {
+TEST_CASE("preprocessing leaves grey pictures of the right size as they are, and refuses data without pixels") {
   const Folder folder;
   const auto write = [&](const Tensor& images) {
     write_npz(folder.at("data.npz"), {{"images", to_array(images)}, {"labels", to_array(at::zeros({2}, at::kLong))}});
@@ -140,7 +140,7 @@ TEST_CASE("preprocessing leaves alone what is grey and of that size already, and
   CHECK(says(refusal(write(at::rand({2, 3, 4, 2})), {true, std::nullopt}), "--grey"));
 }
 
-TEST_CASE("pictures that would take more than 8 GiB as float32 are refused before that is taken") {
+TEST_CASE("pictures of more than 8 GiB as float32 are refused before the memory is taken") {
   constexpr std::int64_t count = 2049;  // of 4 MiB each
   const Folder folder;
   put(folder, "pictures/a/0.png", "grey.png");
@@ -242,7 +242,7 @@ TEST_CASE("a folder's digest changes with a file's bytes, name or place, and not
   CHECK(digest_of(folder.at("data")).sha256 != first.sha256);
 }
 
-TEST_CASE("numbers for the pixels are one for all, one for each channel or one for each pixel") {
+TEST_CASE("a normalisation has one number for all pixels, for each channel or for each pixel") {
   const std::vector<std::int64_t> shape = {2, 1, 3};
   CHECK(at::equal(per_pixel(at::tensor({0.5F}), shape), at::full({6}, 0.5F)));
   CHECK(at::equal(per_pixel(at::tensor({1.0F, 2.0F, 3.0F}), shape), at::tensor({1.0F, 2.0F, 3.0F, 1.0F, 2.0F, 3.0F})));

@@ -7,32 +7,19 @@
 #include "models/augmentation.h"
 #include "models/foundations/error.h"
 #include "models/mlp.h"
+#include "tests/models/targets.h"
 
 namespace afterimage {
-namespace {
-
-struct Setting {
-  std::int64_t outputs;
-  LossKind loss;
-  Parameterization parameterization;
-};
-
-Tensor targets_for(const Setting& setting, std::int64_t count) {
-  if (setting.outputs == 1) return (at::arange(count).remainder(2) * 2 - 1).to(at::kFloat).unsqueeze(1);
-  return at::one_hot(at::arange(count).remainder(setting.outputs), setting.outputs).to(at::kFloat);
-}
-
-}  // namespace
 
 TEST_CASE("training follows the gradient that autograd gives, for every loss and parameterization") {
-  const auto setting = GENERATE(Setting{1, LossKind::squared, Parameterization::standard},
-                                Setting{3, LossKind::squared, Parameterization::ntk},
-                                Setting{1, LossKind::logistic, Parameterization::ntk},
-                                Setting{3, LossKind::cross_entropy, Parameterization::standard});
+  const auto setting = GENERATE(LossSetting{1, LossKind::squared, Parameterization::standard},
+                                LossSetting{3, LossKind::squared, Parameterization::ntk},
+                                LossSetting{1, LossKind::logistic, Parameterization::ntk},
+                                LossSetting{3, LossKind::cross_entropy, Parameterization::standard});
   const Mlp network(6, {5, 4}, setting.outputs, setting.parameterization);
   Generator random = seeded(2);
   const Parameters initial = network.draw_initial(random).value();
-  const Tensor images = at::randn({7, 6}, random, at::kFloat), targets = targets_for(setting, 7);
+  const Tensor images = at::randn({7, 6}, random, at::kFloat), targets = targets_in_turn(setting.outputs, 7);
   std::vector<Tensor> weights;
   for (const auto& [name, tensor] : initial.entries()) weights.push_back(tensor.clone().requires_grad_(true));
   Tensor h = images;
@@ -63,7 +50,7 @@ TEST_CASE("gradients over the loss bring the logistic loss down at an even rate,
   Generator random = seeded(3);
   const Parameters initial = network.draw_initial(random).value();
   const Tensor images = at::randn({6, 4}, random, at::kFloat);
-  const Tensor targets = targets_for({1, LossKind::logistic, {}}, 6);
+  const Tensor targets = targets_in_turn(1, 6);
   Recipe recipe;
   recipe.loss = LossKind::logistic;
   recipe.learning_rate = 1e-2;
@@ -83,11 +70,11 @@ TEST_CASE("gradients over the loss bring the logistic loss down at an even rate,
   CHECK(train(network, initial, images, targets, recipe, random, silent).stopped_by == "loss");
 }
 
-TEST_CASE("training stops at a loss, at a step count or at a plateau, and says which") {
+TEST_CASE("training stops at a loss, a step count or a plateau, and records which") {
   const Mlp network(4, {32}, 1, Parameterization::standard);
   Generator random = seeded(1);
   const Parameters initial = network.draw_initial(random).value();
-  const Tensor images = at::randn({4, 4}, random, at::kFloat), targets = targets_for({1, LossKind::squared, {}}, 4);
+  const Tensor images = at::randn({4, 4}, random, at::kFloat), targets = targets_in_turn(1, 4);
   Silent silent;
   const auto stopped_by = [&](Recipe recipe) {
     return train(network, initial, images, targets, recipe, random, silent).stopped_by;
@@ -109,7 +96,7 @@ TEST_CASE("training stops at a loss, at a step count or at a plateau, and says w
   CHECK_THROWS_AS(stopped_by(recipe), UsageError);
 }
 
-TEST_CASE("augmented images are those mirrored and moved, with zeros where they moved away") {
+TEST_CASE("augmented images are mirrored and shifted, with zeros where pixels were shifted in") {
   Generator random = seeded(8);
   for (const std::vector<std::int64_t>& shape : {std::vector<std::int64_t>{5, 4}, {5, 4, 3}}) {
     const Tensor images = at::rand({60, shape.size() == 2 ? 20 : 60}, random, at::kFloat) + 1;
@@ -162,11 +149,11 @@ TEST_CASE("cross-entropy takes probabilities as targets and nothing else: it has
   CHECK_THROWS_AS(trained_on(at::tensor({0.9F, 0.9F, 0.0F})), UsageError);
 }
 
-TEST_CASE("mini-batches, Adam and weight decay train as well") {
+TEST_CASE("mini-batches, Adam and weight decay reach the loss") {
   const Mlp network(4, {32}, 1, Parameterization::standard);
   Generator random = seeded(1);
   const Parameters initial = network.draw_initial(random).value();
-  const Tensor images = at::randn({6, 4}, random, at::kFloat), targets = targets_for({1, LossKind::squared, {}}, 6);
+  const Tensor images = at::randn({6, 4}, random, at::kFloat), targets = targets_in_turn(1, 6);
   Silent silent;
   for (const auto optimizer : {Optimizer::sgd, Optimizer::adam}) {
     Recipe recipe;

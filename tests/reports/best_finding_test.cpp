@@ -21,7 +21,7 @@ Finding that_tells(double auc) {
 
 }  // namespace
 
-TEST_CASE("the best reconstruction is that of the largest share, not of the most images or the smallest distance") {
+TEST_CASE("the best reconstruction has the largest rate, not the most images or the smallest distance") {
   std::vector<Finding> findings = {that_found(10, 100), that_found(3, 4), that_found(2, 3)};
   findings[0].mean_relative_distance = 0.01;
   findings[0].p_value = 1e-9;
@@ -34,7 +34,7 @@ TEST_CASE("the best reconstruction is that of the largest share, not of the most
   CHECK(best_reconstruction(findings) == &findings[1]);
 }
 
-TEST_CASE("the best membership is that of the largest area, not of the highest rate at one point of the curve") {
+TEST_CASE("the best membership has the largest area, not the highest rate at one point of the curve") {
   std::vector<Finding> findings = {that_tells(0.8), that_tells(0.9), that_tells(0.1)};
   findings[0].membership->tpr_at_fpr_0_01 = 0.7;
   findings[0].membership->advantage = 0.7;
@@ -51,7 +51,7 @@ TEST_CASE("of equal findings the first is the best") {
   CHECK(best_membership(told) == &told[1]);
 }
 
-TEST_CASE("a finding without counts is never the best, and one that found nothing is where there is no better") {
+TEST_CASE("a finding without counts is never the best, and one that found nothing is if there is no better") {
   const std::vector<Finding> findings = {Finding(), that_tells(0.2), Finding(), that_found(0, 20)};
   CHECK(best_reconstruction(findings) == &findings[3]);
   CHECK(best_membership(findings) == &findings[1]);

@@ -41,7 +41,7 @@ DefenseComparison sample() {
 
 }  // namespace
 
-TEST_CASE("counts add up over seeds, accuracies have their mean and interval, and the front is what none beats") {
+TEST_CASE("counts add up over seeds, accuracies have mean and interval, and no setting on the front is dominated") {
   const DefenseComparison comparison = sample();
   const auto& [plain, better, worse] = std::tie(comparison.settings[0], comparison.settings[1], comparison.settings[2]);
   CHECK(plain.reconstructed->count == 98);
@@ -58,7 +58,7 @@ TEST_CASE("counts add up over seeds, accuracies have their mean and interval, an
   CHECK(*better.membership_p_value == 1);  // of three attacks the best was looked at
 }
 
-TEST_CASE("p-values over seeds count that the best attack of each run is looked at") {
+TEST_CASE("p-values over seeds correct for taking the best attack of each run") {
   DefenseComparison once, chosen;
   for (DefenseComparison* comparison : {&once, &chosen}) {
     std::vector<ComparisonRun> runs{run_of(1, 0.9, 3, 1), run_of(2, 0.9, 3, 1), run_of(3, 0.9, 3, 1)};
@@ -77,7 +77,7 @@ TEST_CASE("p-values over seeds count that the best attack of each run is looked 
   CHECK(*once.settings[0].p_value < 1.0 / 8);
 }
 
-TEST_CASE("each setting is told in one sentence that names what it costs and what it leaks, beside none") {
+TEST_CASE("each setting has one sentence with its cost and leakage beside those without a defence") {
   const DefenseComparison comparison = sample();
   const std::string& better = comparison.settings[1].sentence;
   for (const char* part : {"89.0 %", "undefended 91.0 %", "1 of 100", "undefended 98", "no more than chance"}) {
@@ -101,7 +101,7 @@ TEST_CASE(
   CHECK(comparison.settings[1].sentence.find("it diverged") != std::string::npos);
 }
 
-TEST_CASE("a setting whose audits ended inconclusive says that more may leak than was found") {
+TEST_CASE("a setting with inconclusive audits says that more may leak than was found") {
   DefenseComparison comparison = sample();
   CHECK(comparison.settings[0].sentence.find("inconclusive") == std::string::npos);
   comparison.settings[0].runs[1].status = Status::inconclusive;
@@ -125,7 +125,7 @@ TEST_CASE(
   CHECK(comparison.settings[1].on_front);
 }
 
-TEST_CASE("a setting from which no attack made images is neither on the front nor beats another") {
+TEST_CASE("a setting without any reconstruction is neither on the front nor dominates another") {
   DefenseComparison comparison = sample();
   for (auto& run : comparison.settings[1].runs) {
     run.test_accuracy = 0.99;
@@ -136,7 +136,7 @@ TEST_CASE("a setting from which no attack made images is neither on the front no
   CHECK(comparison.settings[0].on_front);
 }
 
-TEST_CASE("names from a spec are inert in the page, and the page is the same each time") {
+TEST_CASE("names from a spec are escaped in the page, and the page is the same each time") {
   DefenseComparison comparison = sample();
   comparison.settings[0].name = "</script><script>alert(1)</script>";
   const std::string page = render_html(comparison);
@@ -144,7 +144,7 @@ TEST_CASE("names from a spec are inert in the page, and the page is the same eac
   CHECK(page == render_html(comparison));
 }
 
-TEST_CASE("a comparison read back from its JSON says the same, and makes the same page") {
+TEST_CASE("a comparison read from its JSON is equal to the one that was written, and makes the same page") {
   DefenseComparison comparison = sample();
   ComparisonRun failed;
   failed.seed = 3;
@@ -161,7 +161,7 @@ TEST_CASE("a comparison read back from its JSON says the same, and makes the sam
   CHECK(render_html(again) == render_html(comparison));
 }
 
-TEST_CASE("a comparison that is none, or has a field of the wrong type, is refused with the field's path") {
+TEST_CASE("an invalid comparison, or a field of the wrong type, is refused with the field's path") {
   const Json document = to_json(sample());
   const auto refused = [&](const char* place, const Json& value, const std::string& named) {
     Json spoilt = document;

@@ -66,7 +66,7 @@ std::vector<std::uint8_t> decoded(const std::string& png) {
 
 }  // namespace
 
-TEST_CASE("a report comes back from its JSON as it was") {
+TEST_CASE("a report read from its JSON is equal to the one that was written") {
   const Json document = to_json(sample_report());
   CHECK(to_json(report_from_json(Json::parse(document.dump()), "r.json")).dump() == document.dump());
   if (const char* file = std::getenv("AFTERIMAGE_SAMPLE_REPORT")) write_file(file, document.dump());  // schema_test.py
@@ -152,7 +152,7 @@ TEST_CASE("a file name that is not UTF-8 does not stop a report from being writt
   CHECK(to_json(report).dump().find("run/\xEF\xBF\xBD.pt") != std::string::npos);
 }
 
-TEST_CASE("what is not finite is written as null") {
+TEST_CASE("numbers that are not finite are written as null") {
   Report report = sample_report();
   report.findings[0].relative_loss = std::nan("");
   report.deviation.kernel_distance = INFINITY;
@@ -167,7 +167,7 @@ TEST_CASE("what is not finite is written as null") {
   CHECK(document["deviation"]["kernel_distance"].is_null());
 }
 
-TEST_CASE("a document that is no report is refused in one line that names the file and the place") {
+TEST_CASE("an invalid report is refused in one line that names the file and the place") {
   const Json good = to_json(sample_report());
   const auto message = [](const Json& document) -> std::string {
     try {
@@ -228,7 +228,7 @@ TEST_CASE("a document that is no report is refused in one line that names the fi
   CHECK(message(good).empty());
 }
 
-TEST_CASE("hostile strings are inert wherever they stand in the page, and the page asks for nothing outside itself") {
+TEST_CASE("hostile strings are escaped everywhere in the page, and the page loads nothing from outside") {
   const std::string hostile = "</script><script>alert(1)</script>\"><img src=x onerror=alert(1)>{{verdict}}";
   Report report = sample_report();
   report.tool.command = report.inputs[0].name = report.findings[0].reason = report.findings[0].samples[0].label =
@@ -259,7 +259,7 @@ TEST_CASE("the page of a report is the page of its JSON, and one without figures
   CHECK(render_html(gaps).find("<canvas") == std::string::npos);
 }
 
-TEST_CASE("an attack without a figure has no table, and evidence that says nothing has no row") {
+TEST_CASE("an attack without figures has no table, and empty evidence has no row") {
   Report report = sample_report();
   const auto tables = [&] {
     const std::string page = render_html(report);
@@ -277,7 +277,7 @@ TEST_CASE("an attack without a figure has no table, and evidence that says nothi
   CHECK(tables() == before + 1);
 }
 
-TEST_CASE("every image that is embedded is a data address, and a false one cannot leave its attribute") {
+TEST_CASE("every embedded image is a data URL, and a forged one cannot leave its attribute") {
   Report report = sample_report();
   report.findings[0].samples[0].original_png = "\" onerror=\"alert(1)";
   const std::string page = render_html(report);
@@ -290,7 +290,7 @@ TEST_CASE("every image that is embedded is a data address, and a false one canno
   CHECK(images == 3);
 }
 
-TEST_CASE("pictures become PNGs, and a picture that its pixels do not fill is refused") {
+TEST_CASE("pictures become PNG files, and a picture with too few pixels is refused") {
   const Picture picture{2, 2, 1, {0, 85, 170, 255}};
   CHECK(encode_png(picture).starts_with("\x89PNG\r\n"));
   CHECK(contact_sheet({{picture, picture}, {picture, picture}}).starts_with("\x89PNG\r\n"));
@@ -303,7 +303,7 @@ TEST_CASE("pictures become PNGs, and a picture that its pixels do not fill is re
   CHECK_THROWS_AS(contact_sheet({}), std::invalid_argument);
 }
 
-TEST_CASE("the gate's results reach SARIF and JUnit one by one, with hostile text escaped") {
+TEST_CASE("each result of the gate is in SARIF and JUnit, with hostile text escaped") {
   Report report = sample_report();
   report.gate->rules.push_back(
       {"require_attacks.span", std::nullopt, std::nullopt, Outcome::inconclusive, "a < b & \"c\" \x1b"});

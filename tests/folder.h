@@ -6,6 +6,7 @@
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
+#include <stdexcept>
 #include <string>
 
 namespace afterimage::test {
@@ -13,7 +14,7 @@ namespace afterimage::test {
 class Folder {
  public:
   Folder() {
-    std::string name = (std::filesystem::temp_directory_path() / "afterimage-base-XXXXXX").string();
+    std::string name = (std::filesystem::temp_directory_path() / "afterimage-test-XXXXXX").string();
     if (::mkdtemp(name.data()) == nullptr) throw std::runtime_error("no temporary folder: " + name);
     path_ = name;
   }
@@ -25,6 +26,7 @@ class Folder {
   Folder& operator=(const Folder&) = delete;
 
   std::filesystem::path at(const std::string& name) const { return path_ / name; }
+  std::string operator/(const std::string& name) const { return at(name).string(); }  // for command lines
   std::filesystem::path write(const std::string& name, const std::string& bytes) const {
     std::ofstream(path_ / name, std::ios::binary | std::ios::trunc) << bytes;
     return path_ / name;
