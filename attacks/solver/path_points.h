@@ -1,4 +1,5 @@
-// Where along the path that training took the tangent features are taken, once some images are known (METHODS 1).
+// Where along the path that training took the tangent features are taken, once some images are known
+// (docs/methods.md, section 1).
 #pragma once
 
 #include <vector>
