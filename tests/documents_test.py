@@ -5,7 +5,7 @@
 Commands are the lines of the fenced blocks that follow `<!-- test: run these -->`. They run in order, document after
 document, in one temporary folder. A comment on the line says which exit codes are right, as in `# exit 1: ...` or
 `# exit 0 or 3: ...`; without one it is 0. A block after `<!-- test: output -->` holds lines that the last command before it
-prints, in this order; numbers may differ, and what follows `  # ` is a remark.
+prints, in this order; numbers may differ, "…" is anything, and what follows `  # ` is a remark.
 """
 import collections
 import gzip
@@ -367,6 +367,12 @@ def without_numbers(line):
     return re.sub(r"-?\d+(\.\d+)?(e-?\d+)?", "#", line).strip()
 
 
+def is_printed(line, printed):
+    """Takes lines from `printed` up to one like it; "…" stands for anything."""
+    pattern = ".*".join(map(re.escape, map(without_numbers, line.split("…"))))
+    return any(re.fullmatch(pattern, without_numbers(other)) for other in printed)
+
+
 def check_runs(root, program):
     with tempfile.TemporaryDirectory() as name:
         folder = pathlib.Path(name)
@@ -385,9 +391,9 @@ def check_runs(root, program):
                 if result.returncode not in codes:
                     yield (f"{path.name}: exit {result.returncode} where {codes} is right: {command}\n"
                            f"{result.stdout}{result.stderr}")
-                printed = iter(map(without_numbers, result.stdout.splitlines()))
+                printed = iter(result.stdout.splitlines())
                 for line in lines:
-                    if without_numbers(line) not in printed:
+                    if not is_printed(line, printed):
                         yield f"{path.name}: {command}\n  does not print, here or at all: {line}\n{result.stdout}"
                         break
         print(f"{seconds:6.1f} s  all commands")
