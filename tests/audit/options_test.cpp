@@ -85,6 +85,45 @@ TEST_CASE("numbers that are not finite are refused with the name of the option")
   check_refused(train + "--learning-rate 0", {"--learning-rate", "positive"}, out);
 }
 
+TEST_CASE("counts that are not positive whole numbers are refused before the data are read") {
+  const Folder folder;
+  const std::string data = " --data fashion-mnist --task odd-even", out = folder / "out";
+  for (const std::string samples : {"-3", "0", "2.5", "many", "99999999999999999999"}) {
+    for (const std::string command :
+         {"train --architecture mlp:16", "distill random-subset", "attack infinite-width"}) {
+      check_refused(command + data + " --samples " + samples, {"--samples", samples, "whole number"}, out);
+    }
+  }
+  const std::string train = "train --architecture mlp:16 --samples 8" + data;
+  for (const std::string option : {"--steps 0", "--steps 1.5", "--batch -1", "--patience -1", "--augment -1"}) {
+    check_refused(train + " " + option, {option.substr(0, option.find(' ')), "whole number"}, out);
+  }
+  check_refused("distill kip --samples 8 --per-class 1.5" + data, {"--per-class", "1.5", "whole number"}, out);
+  check_refused("audit nowhere --steps many", {"--steps", "many", "whole number"}, out);
+  check_refused("audit nowhere --space here", {"--space", "here", "auto, pixels or span"}, out);
+  check_refused("audit nowhere --control-samples 19", {"--control-samples", "19", "20 to 1000000"}, out);
+}
+
+TEST_CASE("the help of each command shows the types of its options") {
+  for (const std::string command : {"", "demo", "train", "audit", "attack", "distill", "compare", "deviation", "gate",
+                                    "inspect", "render", "verify"}) {
+    CAPTURE(command);
+    const Result help = run(command + " --help");
+    CHECK(help.code == 0);
+    for (const char* type : {" TEXT", " INT", " FLOAT", "UINT"}) {
+      CAPTURE(type);
+      const auto found = help.out.find(type);
+      CHECK((found == std::string::npos || help.out.compare(found, 8, " INTEGER") == 0));
+    }
+  }
+  const std::string help = run("attack --help").out;
+  for (const char* shown : {"RUN FOLDER", "--initial FILE", "--samples INTEGER:POSITIVE", "--depth INTEGER:1 to 31",
+                            "--space auto|pixels|span", "--smoothness NUMBER|auto", "--tangents NUMBER,..."}) {
+    CAPTURE(shown);
+    CHECK(help.find(shown) != std::string::npos);
+  }
+}
+
 TEST_CASE("a name that no file can have is bad usage and not an internal failure") {
   const Folder folder;
   const std::string name(300, 'x'), train = "train --quiet --architecture mlp:16" + data;
