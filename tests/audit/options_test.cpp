@@ -1,4 +1,4 @@
-// Options that would go unheard, values that no work can be done with, and results that reach nobody.
+// Options without effect, invalid values, and results that cannot be written.
 #include <catch2/catch.hpp>
 
 #include "tests/audit/program.h"
@@ -8,7 +8,7 @@ namespace {
 
 const std::string data = " --data fashion-mnist --task odd-even --samples 8 ";
 
-// Refused with this exit code, in one line that holds all of these; `out` is not made.
+// Refused with this exit code, in one line that contains all of `named`; `out` is not created.
 void check_refused(const std::string& arguments, const std::vector<std::string>& named, const std::string& out = "",
                    int code = 2) {
   CAPTURE(arguments);
@@ -22,7 +22,7 @@ void check_refused(const std::string& arguments, const std::vector<std::string>&
   CHECK_FALSE(fs::exists(out, ignored));
 }
 
-// The program with its result sent elsewhere: its exit code, and what it says on stderr.
+// The program with stdout redirected: its exit code and its stderr.
 Result run_into(const std::string& target, const std::string& arguments) {
   const Folder folder;
   const int status =

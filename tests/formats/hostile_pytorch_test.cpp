@@ -1,4 +1,4 @@
-// Hostile PyTorch files: the tricks that scanners of pickles and zips publish, and those against this reader.
+// Hostile PyTorch files: published tricks against scanners of pickles and zips, and tricks against this reader.
 #include <catch2/catch.hpp>
 #include <fstream>
 #include <functional>
