@@ -187,7 +187,7 @@ def properties(schema, root, path=""):
                 yield from properties(branch["items"], root, path + "[]")
             else:
                 yield path + "[]"
-        if isinstance(branch.get("additionalProperties"), dict):
+        if isinstance(branch.get("additionalProperties"), dict) and "$ref" not in branch["additionalProperties"]:
             below = list(properties(branch["additionalProperties"], root, path + ".NAME"))
             yield from below or [path + ".NAME"]
 
@@ -273,14 +273,21 @@ def check_version(root, program):
 
 def check_options(root, program):
     """Options that documents name in code marks, as in `--resume`."""
-    names = re.findall(r"^  ([a-z]+) ", said(program, "--help").split("Subcommands:")[1], re.M)
-    text = said(program, "--help") + "".join(said(program, name, "--help") for name in names)
-    known = set(re.findall(r"--[a-z][a-z-]*", text))
+    named = collections.defaultdict(list)
     for path in documents(root):
-        if path.name in ("CHANGELOG.md", "benchmarks.md"):
-            continue
-        for option in set(re.findall(r"`(--[a-z][a-z-]*)", "\n".join(parts(path.read_text())[1]))) - known:
-            yield f"{path.name}: names {option}, which no command has"
+        if path.name not in ("CHANGELOG.md", "benchmarks.md"):
+            for option in re.findall(r"`(--[a-z][a-z-]*)", "\n".join(parts(path.read_text())[1])):
+                named[option].append(path.name)
+    top = said(program, "--help")
+    pages = itertools.chain([top], (said(program, name, "--help") for name in
+                                    re.findall(r"^  ([a-z]+) ", top.split("Subcommands:")[1], re.M)))
+    for page in pages:
+        for option in set(re.findall(r"--[a-z][a-z-]*", page)):
+            named.pop(option, None)
+        if not named:
+            return
+    for option, where in named.items():
+        yield f"{', '.join(sorted(set(where)))}: {option} is an option of no command"
 
 
 # What a PyTorch script would leave for README's own checkpoint, made without PyTorch and NumPy.
