@@ -16,7 +16,7 @@ namespace afterimage {
 namespace {
 
 constexpr std::uint64_t largest_policy = 1 << 20;
-constexpr const char* schema = "afterimage.policy/1";
+constexpr const char* policy_schema = "afterimage.policy/1";
 constexpr const char* reconstructed_limit = "max_reconstructed_rate";
 constexpr const char* membership_limit = "max_membership_tpr_at_1pct_fpr";
 constexpr const char* required_attacks = "require_attacks";
@@ -271,8 +271,8 @@ Policy read_policy(const Json& document, const std::string& name) {
                {"schema", reconstructed_limit, membership_limit, "attacks", required_attacks, least_control,
                 "on_inconclusive", "hold_against", "reasons"},
                name + ": the policy");
-  if (document.value("schema", Json()) != schema) {
-    throw UsageError(fmt::format("{}: schema has to be \"{}\"", name, schema));
+  if (document.value("schema", Json()) != policy_schema) {
+    throw UsageError(fmt::format("{}: schema has to be \"{}\"", name, policy_schema));
   }
   Policy policy;
   policy.text = document;

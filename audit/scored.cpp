@@ -10,7 +10,7 @@
 namespace afterimage {
 namespace {
 
-constexpr std::size_t most_pictures = 200;  // an attack, so that a report stays small enough to open
+constexpr std::size_t most_sample_pictures = 200;  // an attack, so that a report stays small enough to open
 constexpr std::size_t sheet_pictures = 50;
 
 Tensor pixels_of(const Tensor& image, const Truth& truth) { return times(image, truth.scale) + truth.mean; }
@@ -36,7 +36,7 @@ std::vector<Sample> samples_of(const Score& score, const StoredClaim& claim, con
     return a.relative_distance.value_or(1e300) < b.relative_distance.value_or(1e300);
   });
   if (!is_picture(truth.image_shape)) return samples;
-  for (std::size_t k = 0; k < std::min(samples.size(), most_pictures); ++k) {
+  for (std::size_t k = 0; k < std::min(samples.size(), most_sample_pictures); ++k) {
     const Match& match = score.matches[samples[k].index];
     samples[k].original_png = png_of_image(truth.training[samples[k].index], truth);
     if (match.candidate >= 0) samples[k].reconstruction_png = png_of_image(score.clipped[match.candidate], truth);

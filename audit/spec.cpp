@@ -15,7 +15,7 @@
 namespace afterimage {
 namespace {
 
-constexpr const char* schema = "afterimage.compare/1";
+constexpr const char* spec_schema = "afterimage.compare/1";
 constexpr std::uint64_t largest_spec = 16 << 20;
 
 // A place in the spec, which knows its name for error messages.
@@ -117,7 +117,7 @@ ComparedSetting setting_in(const Field& field) {
 CompareSpec spec_from_json(const Json& document, const std::string& file) {
   const Field spec(document, file, "the spec");
   spec.require_known({"schema", "data", "task", "samples", "architecture", "train", "audit", "seeds", "settings"});
-  if (spec["schema"].text() != schema) spec["schema"].fail(fmt::format("has to be \"{}\"", schema));
+  if (spec["schema"].text() != spec_schema) spec["schema"].fail(fmt::format("has to be \"{}\"", spec_schema));
   CompareSpec result;
   result.document = document;
   result.data = spec["data"].text();

@@ -24,7 +24,7 @@ using torch::jit::Module;
 using torch::jit::Node;
 using torch::jit::Value;
 
-constexpr double softplus_threshold = 45;  // as in activate(): beyond it float64 cannot tell it from the identity
+constexpr double linear_above = 45;  // as in activate(): beyond it float64 cannot tell it from the identity
 const std::set<std::string> smooth_relu = {"relu", "relu_"};
 const std::set<std::string> with_a_kink = {"hardtanh",    "hardtanh_",  "relu6",       "relu6_",      "leaky_relu",
                                            "leaky_relu_", "prelu",      "rrelu",       "threshold",   "threshold_",
@@ -265,7 +265,7 @@ Tensor Script::run(const std::vector<Tensor>& parameters, const Tensor& input, S
   torch::jit::Stack stack{chosen.self, input};
   stack.insert(stack.end(), chosen.defaults.begin(), chosen.defaults.end());
   stack.emplace_back(relu.is_relu() ? 1.0 : relu.beta);
-  stack.emplace_back(softplus_threshold);
+  stack.emplace_back(linear_above);
   for (std::size_t i = 0; i < chosen.constants.size(); ++i) {
     const std::int64_t parameter = chosen.parameter_of[i];
     stack.emplace_back(parameter < 0 ? chosen.constants[i] : parameters.at(static_cast<std::size_t>(parameter)));

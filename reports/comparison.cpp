@@ -86,7 +86,7 @@ bool dominates(const ComparisonSetting& a, const ComparisonSetting& b) {
   return no_worse && (*a.test_accuracy > *b.test_accuracy || leakage(a) < leakage(b));
 }
 
-std::string percent(double fraction) { return fmt::format("{:.1f} %", 100 * fraction); }
+std::string percent_text(double fraction) { return fmt::format("{:.1f} %", 100 * fraction); }
 
 // "0 of 100 training images came back (undefended 97), which chance explains"
 std::string leakage_in_words(const ComparisonSetting& setting, const ComparisonSetting* undefended) {
@@ -118,15 +118,15 @@ std::string in_words(const ComparisonSetting& setting, const ComparisonSetting* 
                                 : fmt::format("Not measured: {}", setting.runs.front().reason);
   }
   std::string text = setting.test_accuracy
-                         ? fmt::format("Right on {} of images that it never saw", percent(*setting.test_accuracy))
+                         ? fmt::format("Right on {} of images that it never saw", percent_text(*setting.test_accuracy))
                          : std::string("Its accuracy on other images is not known");
   if (undefended != nullptr && undefended != &setting && undefended->test_accuracy && setting.test_accuracy) {
-    text += fmt::format(" (undefended {})", percent(*undefended->test_accuracy));
+    text += fmt::format(" (undefended {})", percent_text(*undefended->test_accuracy));
   }
   text += "; " + leakage_in_words(setting, undefended);
   if (setting.membership_auc) {
     text += fmt::format("; the best of the attacks tells a training image from another in {} of pairs",
-                        percent(*setting.membership_auc));
+                        percent_text(*setting.membership_auc));
     if (setting.membership_p_value) {
       text += *setting.membership_p_value > significant
                   ? fmt::format(", which chance explains (p = {:.2g})", *setting.membership_p_value)
