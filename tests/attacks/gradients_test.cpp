@@ -1,5 +1,5 @@
 // The gradient of the pixel range's penalty, and the steps that searches take along gradients.
-#include <torch/torch.h>
+#include <torch/optim/adam.h>
 
 #include <algorithm>
 #include <catch2/catch.hpp>
