@@ -3,6 +3,7 @@
 
 #include <catch2/catch.hpp>
 
+#include "attacks/attack.h"
 #include "attacks/scoring/score.h"
 #include "models/mlp.h"
 #include "models/scripted_network.h"
