@@ -399,22 +399,23 @@ Attack finite_width_attack() {
   attack.does_not_apply = "inconclusive where training left the tangent space so far that no images explain the change";
   attack.options = {
       {"tangents", "points of the segment from initial (0) to trained (1) parameters at which features are taken",
-       "0,1"},
+       "0,1", "NUMBER,..."},
       {"space", "where to search: pixels, span (of the first layer's change), or auto (span where there is one)",
-       "auto"},
+       "auto", "auto|pixels|span"},
       {"candidates",
        "images to search with; 0: two for each training image that the span counts, without a span half as many as "
        "the parameters can determine",
-       "0"},
-      {"steps", "Adam steps a restart; up to half as many more until the loss settles", "2500"},
+       "0", "INTEGER"},
+      {"steps", "Adam steps a restart; up to half as many more until the loss settles", "2500", "INTEGER"},
       {"rounds", "short searches in the span at most, each followed by linear programmes towards exact images; 0: none",
-       "30"},
+       "30", "INTEGER"},
       {"smoothness",
        "weight of the candidates' total variation in a search of pixels, where they are pictures, in units of the "
        "parameters' squared change; auto: 0.5 for dense networks, 0.2 for others",
-       "auto"},
-      {"restarts", "searches from different random images, of which the one that explains most is kept", "1"},
-      {"dtype", "float32 or float64", "float32"}};
+       "auto", "NUMBER|auto"},
+      {"restarts", "searches from different random images, of which the one that explains most is kept", "1",
+       "INTEGER"},
+      {"dtype", "float32 or float64", "float32", "float32|float64"}};
   attack.configure = configured_by(parse, estimate, run);
   return attack;
 }

@@ -381,9 +381,10 @@ Attack flow_attack() {
       "losses other than the squared one; no candidates from an attack before it, or nothing left to find; it does not "
       "search by itself";
   attack.options = {
-      {"segments", "exponential segments that training is followed in", "8"},
-      {"flow-steps", "Adam steps of a round", "150"},
-      {"flow-rounds", "rounds of refinement at most, each followed by linear programmes towards exact images", "4"}};
+      {"segments", "exponential segments that training is followed in", "8", "INTEGER"},
+      {"flow-steps", "Adam steps of a round", "150", "INTEGER"},
+      {"flow-rounds", "rounds of refinement at most, each followed by linear programmes towards exact images", "4",
+       "INTEGER"}};
   attack.configure = configured_by(parse, estimate, run);
   return attack;
 }

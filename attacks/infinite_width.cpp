@@ -158,8 +158,8 @@ Attack infinite_width_attack() {
   attack.does_not_apply = "networks without a closed-form infinite-width kernel";
   attack.options = {
       {"frank-wolfe-rounds",
-       "rounds of adding and sliding images at most; the search ends earlier when nothing is gained", "200"},
-      {"climbers", "points that search for a missing image in a round", "300"}};
+       "rounds of adding and sliding images at most; the search ends earlier when nothing is gained", "200", "INTEGER"},
+      {"climbers", "points that search for a missing image in a round", "300", "INTEGER"}};
   attack.works_without_weights = true;
   attack.configure = configured_by(parse, estimate, run);
   return attack;

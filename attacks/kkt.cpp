@@ -240,22 +240,23 @@ Attack kkt_attack() {
       "the squared loss; inconclusive where training ended far from a KKT point, as it does before the loss is very "
       "small or from large initial weights";
   attack.options = {
-      {"space", "where to search: pixels, span (of the first layer), or auto (span where there is one)", "auto"},
+      {"space", "where to search: pixels, span (of the first layer), or auto (span where there is one)", "auto",
+       "auto|pixels|span"},
       {"candidates",
        "images to search with, an equal share for each class; 0: two for each training image that the "
        "span counts, or 100 without one",
-       "0"},
-      {"steps", "Adam steps a search; in rounds, 500 at most", "2500"},
+       "0", "INTEGER"},
+      {"steps", "Adam steps a search; in rounds, 500 at most", "2500", "INTEGER"},
       {"rounds",
        "searches in the span at most, each followed by linear programmes towards exact images; 0: one search "
        "and no programmes",
-       "12"},
-      {"image-rate", "Adam's step of the images, in pixel units", "0.05"},
+       "12", "INTEGER"},
+      {"image-rate", "Adam's step of the images, in pixel units", "0.05", "NUMBER"},
       {"lambda-rate", "Adam's step of the multipliers, in squared norms of the first layer over the candidates",
-       "0.003"},
-      {"lambda-min", "least multiplier before a penalty sets in, in the same units", "0.02"},
+       "0.003", "NUMBER"},
+      {"lambda-min", "least multiplier before a penalty sets in, in the same units", "0.02", "NUMBER"},
       {"restarts", "searches from different random images, of which the one that explains most is kept; not in rounds",
-       "1"}};
+       "1", "INTEGER"}};
   attack.works_without_initial = true;
   attack.configure = configured_by(parse, estimate, run);
   return attack;

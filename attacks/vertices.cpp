@@ -78,8 +78,8 @@ Attack vertices_attack() {
   attack.needs = "initial and trained first-layer weights, the mean that was subtracted, the pixel range";
   attack.does_not_apply = "where span counts no images; images with few pixels at black or white";
   attack.options = {{"directions",
-                     "random directions at most; the search ends earlier when they no longer lead to new images",
-                     "400"}};
+                     "random directions at most; the search ends earlier when they no longer lead to new images", "400",
+                     "INTEGER"}};
   attack.configure = configured_by(parse, estimate, run);
   return attack;
 }

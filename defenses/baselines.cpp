@@ -3,7 +3,7 @@
 namespace afterimage {
 
 OptionSpec per_class_option(const std::string& fallback) {
-  return {"per-class", "images of each class that are trained on", fallback};
+  return {"per-class", "images of each class that are trained on", fallback, "INTEGER"};
 }
 
 std::int64_t per_class(const OptionValues& options) { return options.whole("per-class", 1, 1000000); }
@@ -99,7 +99,7 @@ Defense early_stopping_defense() {
   defense.name = "early-stopping";
   defense.description = "ends training at a higher loss";
   defense.limits = "each step already moves the weights along the images; costs accuracy where the loss still mattered";
-  defense.options = {{"stop-loss", "training ends below this loss over all images", "0.05"}};
+  defense.options = {{"stop-loss", "training ends below this loss over all images", "0.05", "NUMBER"}};
   defense.configure = releasing_by(stop_loss, stopped_early);
   return defense;
 }
@@ -109,7 +109,7 @@ Defense weight_decay_defense() {
   defense.name = "weight-decay";
   defense.description = "trains with L2 weight decay";
   defense.limits = "shrinks the weights, and leaves what training added to them in place";
-  defense.options = {{"decay", "L2, added to the gradient", "1e-3"}};
+  defense.options = {{"decay", "L2, added to the gradient", "1e-3", "NUMBER"}};
   defense.configure = releasing_by(decay, decayed);
   return defense;
 }
@@ -119,8 +119,9 @@ Defense release_noise_defense() {
   defense.name = "release-noise";
   defense.description = "adds Gaussian noise to the weights that are released";
   defense.limits = "many parameters average the noise out; no guarantee is claimed";
-  defense.options = {
-      {"noise", "standard deviation, times the root mean square change of the parameter tensor in training", "1"}};
+  defense.options = {{"noise",
+                      "standard deviation, times the root mean square change of the parameter tensor in training", "1",
+                      "NUMBER"}};
   defense.configure = releasing_by(noise, with_noise);
   return defense;
 }

@@ -54,10 +54,10 @@ void DistilledBounds::restrain(Tensor& candidates) const {
 
 std::vector<OptionSpec> distillation_options() {
   return {per_class_option(),
-          {"distillation-steps", "steps of the search for images", "3000"},
-          {"image-rate", "Adam's step size on images, in pixel units", "0.01"},
-          {"corruption", "share of pixels of each image that is noise and never learned, in [0, 1]", "0"},
-          {"distance", "least distance to any training image, relative L2; 0: any", "0"}};
+          {"distillation-steps", "steps of the search for images", "3000", "INTEGER"},
+          {"image-rate", "Adam's step size on images, in pixel units", "0.01", "NUMBER"},
+          {"corruption", "share of pixels of each image that is noise and never learned, in [0, 1]", "0", "NUMBER"},
+          {"distance", "least distance to any training image, relative L2; 0: any", "0", "NUMBER"}};
 }
 
 DistillationSettings::DistillationSettings(const OptionValues& options)
@@ -89,7 +89,7 @@ void require_real_targets(const Recipe& recipe, const std::string& defense, cons
 OptionSpec kernel_option() {
   return {"kernel",
           "network (that of the architecture at infinite width) or reference (two hidden ReLU layers, no biases)",
-          "network"};
+          "network", "network|reference"};
 }
 
 bool is_reference_kernel(const OptionValues& options) {

@@ -213,13 +213,14 @@ Defense dp_sgd_defense() {
       "curve, nor rounding; costs accuracy, most where images are few; not repeatable by its seed, for noise that can "
       "be drawn again hides nothing";
   defense.options = {
-      {"clip", "largest norm of one image's gradient", "1"},
-      {"noise-multiplier", "standard deviation of the noise, times --clip; 0: what --epsilon needs", "0"},
-      {"epsilon", "the privacy that is wanted where no --noise-multiplier is given; 0: no noise, no guarantee", "8"},
-      {"delta", "of the guarantee; 0: a tenth of 1 / images", "0"},
-      {"batch", "images a step on average, each drawn by itself; 0: the recipe's", "0"},
-      {"steps", "of training, all of which are made", "500"},
-      {"learning-rate", "0: the recipe's", "0"}};
+      {"clip", "largest norm of one image's gradient", "1", "NUMBER"},
+      {"noise-multiplier", "standard deviation of the noise, times --clip; 0: what --epsilon needs", "0", "NUMBER"},
+      {"epsilon", "the privacy that is wanted where no --noise-multiplier is given; 0: no noise, no guarantee", "8",
+       "NUMBER"},
+      {"delta", "of the guarantee; 0: a tenth of 1 / images", "0", "NUMBER"},
+      {"batch", "images a step on average, each drawn by itself; 0: the recipe's", "0", "INTEGER"},
+      {"steps", "of training, all of which are made", "500", "INTEGER"},
+      {"learning-rate", "0: the recipe's", "0", "NUMBER"}};
   defense.configure = releasing_by(plan_from, train_privately);
   return defense;
 }

@@ -24,7 +24,7 @@ KernelSettings parse_kernel(const OptionValues& options) {
 
 std::vector<OptionSpec> kernel_options() {
   auto specs = distillation_options();
-  specs.push_back({"labels", "learned, or fixed to those of the classes", "learned"});
+  specs.push_back({"labels", "learned, or fixed to those of the classes", "learned", "learned|fixed"});
   specs.push_back(kernel_option());
   return specs;
 }
@@ -143,8 +143,9 @@ Defense rkip_finite_defense() {
   defense.description = "trains on the result of an attack on the undefended network with too few images (RKIP-finite)";
   defense.limits = "works from the undefended weights, so what they leak may come back in the distilled images";
   defense.options = distillation_options();
-  defense.options.push_back(
-      {"tangent-point", "where on the way from the initial to the trained weights features are taken, 0 to 1", "0.5"});
+  defense.options.push_back({"tangent-point",
+                             "where on the way from the initial to the trained weights features are taken, 0 to 1",
+                             "0.5", "NUMBER"});
   defense.distills = true;
   defense.configure = distilling_by(parse_finite, distill_finite, check_finite);
   return defense;

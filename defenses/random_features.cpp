@@ -235,13 +235,16 @@ Defense random_features_defense() {
       "exact for ridge regression on those features only: a network learns less from the set; and the set gives away "
       "as much as that regression's weights do";
   defense.options = {
-      {"features", "random Fourier features, a cosine and a sine for each frequency", "200"},
-      {"ridge", "weight of the squared norm against the mean squared error", "1e-3"},
-      {"bandwidth", "of the Gaussian kernel, in units of the network's input; 0: the images' median distance", "0"},
+      {"features", "random Fourier features, a cosine and a sine for each frequency", "200", "INTEGER"},
+      {"ridge", "weight of the squared norm against the mean squared error", "1e-3", "NUMBER"},
+      {"bandwidth", "of the Gaussian kernel, in units of the network's input; 0: the images' median distance", "0",
+       "NUMBER"},
       {"points", "synthetic (noise), or training images chosen by k-means++ or leverage, which protects only labels",
-       "synthetic"},
-      {"spread", "standard deviation of synthetic pixels about the mean image, in parts of their range", "0.2"},
-      {"size", "points; 0: one more than features. With fewer than features the weights are only approached", "0"}};
+       "synthetic", "synthetic|k-means++|leverage"},
+      {"spread", "standard deviation of synthetic pixels about the mean image, in parts of their range", "0.2",
+       "NUMBER"},
+      {"size", "points; 0: one more than features. With fewer than features the weights are only approached", "0",
+       "INTEGER"}};
   defense.distills = true;
   defense.configure = [](const OptionValues& values) -> ConfiguredDefense {
     const Options options = read(values);

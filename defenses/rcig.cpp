@@ -295,16 +295,16 @@ Defense rcig_defense() {
       "loss, and others learn less from them";
   defense.options = {
       per_class_option(),
-      {"distillation-steps", "steps of the distilled images", "1000"},
-      {"batch", "training images in the outer loss of a step", "256"},
-      {"channels", "of the network's first block; each block has twice as many as the one before", "16"},
-      {"pool", "networks that are distilled with", "10"},
-      {"inner-steps", "conjugate gradients for the convexified training", "5"},
-      {"hessian-steps", "conjugate gradients for the inverse Hessian", "5"},
-      {"image-rate", "AdaBelief's, of images and labels, in standard deviations of the training images' pixels",
-       "0.03"},
-      {"labels", "learned, or fixed to those of the classes", "learned"},
-      {"start", "noise, or images: training images, which may then show through", "noise"}};
+      {"distillation-steps", "steps of the distilled images", "1000", "INTEGER"},
+      {"batch", "training images in the outer loss of a step", "256", "INTEGER"},
+      {"channels", "of the network's first block; each block has twice as many as the one before", "16", "INTEGER"},
+      {"pool", "networks that are distilled with", "10", "INTEGER"},
+      {"inner-steps", "conjugate gradients for the convexified training", "5", "INTEGER"},
+      {"hessian-steps", "conjugate gradients for the inverse Hessian", "5", "INTEGER"},
+      {"image-rate", "AdaBelief's, of images and labels, in standard deviations of the training images' pixels", "0.03",
+       "NUMBER"},
+      {"labels", "learned, or fixed to those of the classes", "learned", "learned|fixed"},
+      {"start", "noise, or images: training images, which may then show through", "noise", "noise|images"}};
   defense.distills = true;
   defense.configure = distilling_by(plan_of, distill);
   return defense;

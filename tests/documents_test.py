@@ -1,11 +1,13 @@
-"""README.md and docs/ say what is so: their commands run, their links lead somewhere, their tables agree with the program.
+"""README.md and docs/ are right: their commands run, their links lead somewhere, their tables agree with the program.
 
     documents_test.py SOURCE_ROOT PROGRAM
 
 Commands are the lines of the fenced blocks that follow `<!-- test: run these -->`. They run in order, document after
 document, in one temporary folder. A comment on the line says which exit codes are right, as in `# exit 1: ...` or
-`# exit 0 or 3: ...`; without one it is 0. A block after `<!-- test: output -->` holds lines that the last command before it
-prints, in this order; numbers may differ, "…" is anything, and what follows `  # ` is a remark.
+`# exit 0 or 3: ...`; without one it is 0. A block after `<!-- test: output -->` holds lines that the last command before
+it prints, in this order; numbers may differ, "…" is anything, and what follows `  # ` is a remark.
+
+Names of checks after the program, as in `links tables`, choose some of them.
 """
 import collections
 import gzip
@@ -148,7 +150,7 @@ def check_paths(root, _program):
         if path.name == "CHANGELOG.md":
             continue
         text = path.read_text()
-        for name in set(re.findall(r"(?<![\w/.])((?:%s|docs)/[\w./-]+\.(?:h|cpp|py|md|json|png|sh))\b" % "|".join(CODE), text)):
+        for name in set(re.findall(rf"(?<![\w/.])(?:{'|'.join(CODE)}|docs)/[\w./-]+\.(?:h|cpp|py|md|json|png|sh)\b", text)):
             if "NAME" not in name and not (root / name).exists() and not (path.parent / name).exists():
                 yield f"{path.name}: names {name}, which is not there"
 
@@ -187,14 +189,14 @@ def properties(schema, root, path=""):
                 yield from properties(branch["items"], root, path + "[]")
             else:
                 yield path + "[]"
-        if isinstance(branch.get("additionalProperties"), dict):
+        if isinstance(branch.get("additionalProperties"), dict) and "$ref" not in branch["additionalProperties"]:
             below = list(properties(branch["additionalProperties"], root, path + ".NAME"))
             yield from below or [path + ".NAME"]
 
 
 def check_fields(root, _program):
     text = (root / "docs/report.md").read_text()
-    sections = {match[1].strip().lower(): match[2] for match in re.finditer(r"^## (.*)\n((?:(?!^## ).*\n?)*)", text, re.M)}
+    sections = {section.split("\n")[0].lower(): section for section in re.split(r"^## ", text, flags=re.M)[1:]}
     for schema, heading in (("report-1", "report.json"), ("comparison-1", "comparison.json"), ("policy-1", "policy")):
         document = json.loads((root / f"reports/schema/{schema}.json").read_text())
         named = set(re.findall(r"`([^`]+)`", sections.get(heading, "")))
@@ -273,14 +275,21 @@ def check_version(root, program):
 
 def check_options(root, program):
     """Options that documents name in code marks, as in `--resume`."""
-    names = re.findall(r"^  ([a-z]+) ", said(program, "--help").split("Subcommands:")[1], re.M)
-    text = said(program, "--help") + "".join(said(program, name, "--help") for name in names)
-    known = set(re.findall(r"--[a-z][a-z-]*", text))
+    named = collections.defaultdict(list)
     for path in documents(root):
-        if path.name in ("CHANGELOG.md", "benchmarks.md"):
-            continue
-        for option in set(re.findall(r"`(--[a-z][a-z-]*)", "\n".join(parts(path.read_text())[1]))) - known:
-            yield f"{path.name}: names {option}, which no command has"
+        if path.name not in ("CHANGELOG.md", "benchmarks.md"):
+            for option in re.findall(r"`(--[a-z][a-z-]*)", "\n".join(parts(path.read_text())[1])):
+                named[option].append(path.name)
+    top = said(program, "--help")
+    pages = itertools.chain([top], (said(program, name, "--help") for name in
+                                    re.findall(r"^  ([a-z]+) ", top.split("Subcommands:")[1], re.M)))
+    for page in pages:
+        for option in set(re.findall(r"--[a-z][a-z-]*", page)):
+            named.pop(option, None)
+        if not named:
+            return
+    for option, where in named.items():
+        yield f"{', '.join(sorted(set(where)))}: {option} is an option of no command"
 
 
 # What a PyTorch script would leave for README's own checkpoint, made without PyTorch and NumPy.
@@ -314,8 +323,9 @@ def state_dict_bytes(tensors):
             return value.identity if isinstance(value, Storage) else None
 
     content, archive = io.BytesIO(), io.BytesIO()
-    entries = collections.OrderedDict(
-        (name, Tensor(Storage(str(key), len(raw) // 4), shape)) for key, (name, (shape, raw)) in enumerate(tensors.items()))
+    entries = collections.OrderedDict()
+    for key, (name, (shape, raw)) in enumerate(tensors.items()):
+        entries[name] = Tensor(Storage(str(key), len(raw) // 4), shape)
     sys.modules.update({"torch": torch, "torch._utils": utils})
     Pickler(content, protocol=2).dump(entries)
     del sys.modules["torch"], sys.modules["torch._utils"]
@@ -343,12 +353,12 @@ def npy(kind, shape, raw):
 
 def prepare(root, folder, program):
     """initial.pt, trained.pt, model.json, training.npz and control.npz, of a network that the program trains."""
-    model = next(block for block in parts((root / "README.md").read_text())[0] if block.lines and block.lines[0].startswith(MODEL))
-    (folder / "model.json").write_text("\n".join(model.lines))
-    described = json.loads("\n".join(model.lines))
-    run = folder / "prepared"
-    subprocess.run([program, "--quiet", "--threads", "1", "train", "--data", "fashion-mnist", "--task", described["task"],
-                    "--samples", "10", "--architecture", described["architecture"], "--out", run], check=True, capture_output=True)
+    blocks = ["\n".join(block.lines) for block in parts((root / "README.md").read_text())[0]]
+    model = next(text for text in blocks if text.startswith(MODEL))
+    (folder / "model.json").write_text(model)
+    described, run = json.loads(model), folder / "prepared"
+    said(program, "--quiet", "train", "--data", "fashion-mnist", "--task", described["task"], "--samples", "10",
+         "--architecture", described["architecture"], "--out", run)
     for name in ("initial", "trained"):
         layers = {f"{2 * int(re.search(r'[0-9]+', key)[0]) - 2}.{key.split('.')[1]}": value
                   for key, value in safetensors(run / f"{name}.safetensors").items()}
@@ -399,8 +409,8 @@ def check_runs(root, program):
         print(f"{seconds:6.1f} s  all commands")
 
 
-CHECKS = [check_length, check_commands_are_tested, check_links, check_paths, check_tables, check_exit_codes, check_fields,
-          check_references, check_json, check_names, check_version, check_options, check_runs]
+CHECKS = [check_length, check_commands_are_tested, check_links, check_paths, check_tables, check_exit_codes,
+          check_fields, check_references, check_json, check_names, check_version, check_options, check_runs]
 
 
 def main():

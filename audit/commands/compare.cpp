@@ -65,7 +65,9 @@ void add_compare(CLI::App& app, Context& context, Action& action) {
                          "Train and audit a network under several defence settings: what does each cost, "
                          "and what does it stop?\n"
                          "  Example: afterimage compare spec.json --out comparison");
-  command->add_option("SPEC", options->spec, "JSON: data, task, samples, architecture, settings, seeds; see README.md")
+  command
+      ->add_option("SPEC", options->spec,
+                   "JSON: data, task, samples, architecture, settings, seeds; see docs/formats.md")
       ->type_name("FILE")
       ->required();
   command->add_option("--out", options->out, "new or empty folder")->type_name("FOLDER")->required();

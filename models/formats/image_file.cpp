@@ -97,7 +97,12 @@ constexpr std::size_t around_chunk = 12;  // length and name before its data, th
 
 struct PngChunk {
   std::string_view name, data;
-  bool critical() const { return name[0] < 'a' || name[0] > 'z'; }
+  // By the case of the first letter (PNG specification, 5.4).
+  bool critical() const { return name[0] >= 'A' && name[0] <= 'Z'; }
+  bool named() const {
+    return std::all_of(name.begin(), name.end(),
+                       [](char c) { return (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z'); });
+  }
 };
 
 PngChunk chunk_at(std::string_view bytes, std::size_t at, const std::string& file) {
@@ -121,6 +126,7 @@ void keep_pixel_chunks(std::string& bytes, const std::string& file) {
     }
     const bool is_data = chunk.name == "IDAT", known = is_data || chunk.name == "IHDR" || chunk.name == "PLTE";
     ended = chunk.name == "IEND";
+    if (!chunk.named()) corrupt(file, fmt::format("invalid chunk type {}", chunk.name));
     if (ended && !chunk.data.empty()) corrupt(file, "data in its end chunk");
     if (chunk.critical() && !known && !ended) corrupt(file, fmt::format("unknown critical chunk {}", chunk.name));
     data_ended = data_ended || (data_begun && !is_data);

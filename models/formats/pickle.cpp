@@ -430,7 +430,7 @@ class PickleMachine {
     if (!known) {
       throw InputError(
           fmt::format("{}: its pickle names {}, which no state dict needs and which is not run; save "
-                      "only model.state_dict()",
+                      "model.state_dict() alone",
                       file_, printable(full)));
     }
     push(add(Kind::global, *known));

@@ -64,7 +64,9 @@ std::string type_fault(const std::string& type, const std::string& text) {
     if (fits(alternative, text)) return "";
     words.push_back(in_words(alternative));
   }
-  return fmt::format("{} has to be {}", printable(text), fmt::join(words, " or "));
+  const std::string last = words.back();
+  words.pop_back();
+  return fmt::format("{} has to be {}{}{}", printable(text), fmt::join(words, ", "), words.empty() ? "" : " or ", last);
 }
 
 OptionValues::OptionValues(const std::vector<OptionSpec>& specs, const std::map<std::string, std::string>& given) {

@@ -17,7 +17,7 @@ namespace {
 
 constexpr std::int64_t pixels = 36, images_count = 5;
 
-// A network trained on a few random pictures, and pictures that it never saw.
+// A network trained on a few random pictures, and pictures that it was not trained on.
 struct Trained {
   Subject subject;
   Truth truth;
@@ -142,10 +142,10 @@ TEST_CASE("where only the last layer was trained, tangent attacks say so and how
 }
 
 TEST_CASE("an attack that is interrupted at any step resumes to the same result") {
-  // Of the wide layer a part of the neurons is drawn anew every few steps.
+  // A part of the wide layer's neurons is drawn again every few steps.
   const std::vector<std::int64_t> widths =
       GENERATE(std::vector<std::int64_t>{256, 256}, std::vector<std::int64_t>{32, 1024});
-  // Nothing is confirmed of grey images, and what follows the rounds is interrupted too.
+  // No grey image is confirmed, so the search after the rounds is interrupted too.
   const bool grey = GENERATE(false, true);
   const Trained trained = trained_network(squared_recipe(), 1, widths, grey);
   for (const std::map<std::string, std::string>& options :
@@ -206,7 +206,8 @@ TEST_CASE("a planted row space and decay factor are recovered") {
 TEST_CASE("one strong direction above a slowly falling spectrum is not a row space of one dimension") {
   Generator random = seeded(21);
   const Tensor initial = at::randn({120, 90}, random, at::kDouble);
-  // As of bright images of which no mean was taken off, after Adam: the mean, ten times as strong as anything else.
+  // As with bright images without a subtracted mean, after Adam: the mean is ten times as strong as any other
+  // direction.
   const Tensor change = at::randn({120, 90}, random, at::kDouble) / 20 +
                         at::mm(at::ones({120, 1}, at::kDouble), at::rand({1, 90}, random, at::kDouble) + 0.5) / 10;
   const SpanSearch search = find_row_span(initial, initial + change);
@@ -272,7 +273,7 @@ TEST_CASE("the distance to leading directions is the mean logarithm of the resid
     CHECK(found[i].item<double>() == Approx(sum / 3).epsilon(1e-10));
   }
   CHECK(found[4].item<double>() == 0);
-  // What lies in the leading half leaves nothing, as far as float64 goes.
+  // Vectors in the leading half have no residual but rounding in float64.
   CHECK(distance_to_leading(directions, directions.narrow(0, 0, 3)).max().item<double>() < -10);
 }
 
@@ -308,7 +309,7 @@ TEST_CASE("weight decay is corrected for in trained parameters and not in frozen
   recipe.frozen = {"fc3"};
   const Trained trained = trained_network(recipe);
   const Reconstruction found = attack("finite-width", trained.subject, {{"rounds", "0"}});
-  // Had the frozen layer been decayed as well, that would have to be explained by images.
+  // If the frozen layer were corrected for decay as well, images would have to explain the difference.
   CHECK(*found.relative_loss < 0.05);
   CHECK(scored(found, trained.truth).reconstructed->count >= images_count - 1);
 }

@@ -10,7 +10,7 @@ using namespace synthetic;
 
 namespace {
 
-// What deflation knows of these pictures; the loss is unknown, so that the bounds alone confirm.
+// The subject of these pictures; the loss is unknown, so that only the bounds can confirm.
 Subject subject_of(const Pictures& pictures) {
   Subject subject;
   subject.space = pictures.space;
@@ -70,7 +70,7 @@ TEST_CASE("of two similar finds the one with more consistent bounds is kept") {
   Silent silent;
   NullStore no_store;
   const Tensor truth = pictures.coordinates();
-  // Something a fifth off an image, that another attack was sure of: its bounds do not agree at all.
+  // An image that is off by a fifth, as another attack may have confirmed it: its bounds are not consistent.
   const Tensor off = noisy(truth.narrow(0, 0, 1), 0.2, random);
   deflation.accept(at::mm(off, pictures.span.basis).to(at::kFloat));
   REQUIRE(pictures.distance(deflation.known()[0]) > 0.1);
@@ -89,7 +89,8 @@ TEST_CASE(
   Silent silent;
   NullStore no_store;
   deflation.accept(as_images(pictures).narrow(0, 0, 6));
-  // In the place of one of them something a fifth off, whose bounds agree as well but hold it far less firmly.
+  // In place of one of them an image that is off by a fifth, whose bounds are consistent as well, with a far higher
+  // leverage.
   const State before = deflation.state();
   const Tensor known = before.tensor("known"), firmness = before.tensor("known_firmness");
   known.select(0, 3).copy_(noisy(known.narrow(0, 3, 1), 0.2, random).squeeze(0));
@@ -101,7 +102,7 @@ TEST_CASE(
   deflation.restore(changed);
   REQUIRE(pictures.distance(deflation.known()[3]) > 0.1);
   deflation.offer(noisy(pictures.coordinates().narrow(0, 6, count - 6), 0.3, random), silent, no_store);
-  CHECK(deflation.found() == count);  // the last follows from the others
+  CHECK(deflation.found() == count);  // the last is determined by the others
   for (std::int64_t i = 0; i < deflation.found(); ++i) CHECK(pictures.distance(deflation.known()[i]) < 1e-3);
 }
 

@@ -15,7 +15,7 @@ namespace {
 
 constexpr std::int64_t pixels = 64, images_count = 6;
 
-// A network trained on grey pictures, of which few pixels are at a bound, and pictures that it never saw.
+// A network trained on grey pictures with few pixels at a bound, and pictures that it was not trained on.
 struct Trained {
   Subject subject;
   Tensor training, others;
@@ -32,7 +32,7 @@ struct Trained {
     const Tensor targets = outputs == 1 ? (classes.remainder(2) * 2 - 1).to(at::kFloat).unsqueeze(1)
                                         : at::one_hot(classes.remainder(outputs), outputs).to(at::kFloat);
     Recipe recipe;
-    recipe.learning_rate = 1e-3;  // at ten times that, momentum swings past where gradient flow goes
+    recipe.learning_rate = 1e-3;  // at ten times that rate, momentum overshoots the gradient flow
     Silent silent;
     released(subject).network = network;
     released(subject).initial = network->draw_initial(random).value();
@@ -42,12 +42,12 @@ struct Trained {
     subject.loss = LossKind::squared;
   }
 
-  // Training images with the others mixed in, so far off.
+  // Training images mixed with others, with this relative error.
   Tensor blurred(double share) const {
     const Tensor noise = others.slice(0, 0, images_count);
     return training + share * noise * (training.norm(2, 1, true) / noise.norm(2, 1, true));
   }
-  // Pictures that it never saw, moved inside the training images' span until the network fits them as if it had.
+  // Other pictures, moved inside the training images' span until the network fits them like training images.
   Tensor fitting_others() const {
     const Tensor basis = std::get<0>(at::linalg_qr(training.slice(0, 1).t())).t();
     Tensor images = at::mm(at::mm(others, basis.t()), basis);
@@ -57,7 +57,7 @@ struct Trained {
       const Tensor along = at::mm(at::mm(slope, basis.t()), basis);
       images = images + (outputs.sign() - outputs) * along / along.square().sum(1, true);
     }
-    constexpr double far = 0.5;  // from any training image: in so small a span some come near
+    constexpr double far = 0.5;  // from any training image: in so small a span some are near one
     return images.index_select(0, at::nonzero(errors(images) > far).squeeze(1)).slice(0, 0, 2 * images_count);
   }
   Reconstruction attack(const HandOver& hand_over, const std::map<std::string, std::string>& options,
@@ -137,7 +137,7 @@ TEST_CASE("a candidate that only follows the flow is polished again in each roun
 
 TEST_CASE("polishing ends with a round in which the network fits none of the images") {
   const Trained trained;
-  // Alone, it grows towards what all images together did to the network: |f| comes to 1.6.
+  // Alone, it takes over the change by all images together: |f| becomes 1.6.
   const Tensor candidate = trained.blurred(0.25).slice(0, 3, 4);
   const Reconstruction found = trained.attack({{}, candidate}, {{"flow-steps", "12"}, {"flow-rounds", "3"}});
   const Tensor outputs =
@@ -151,7 +151,7 @@ TEST_CASE("polishing ends with a round in which the network fits none of the ima
 TEST_CASE("when only exact images are left, there is nothing to polish") {
   const Trained trained;
   const Tensor exact = trained.training.slice(0, 0, images_count - 1);
-  // The flow does better without the picture that it never saw.
+  // The flow has a lower loss without the picture that was not trained on.
   const Reconstruction found = trained.attack({exact, trained.fitting_others().slice(0, 0, 1)}, {{"flow-steps", "1"}});
   CHECK(found.iterations == 1);
   CHECK(found.evidence["exact"] == images_count - 1);
@@ -169,7 +169,7 @@ TEST_CASE("when only exact images are left, there is nothing to polish") {
 TEST_CASE("where the flow diverges, the attack says so and leaves candidates as they are") {
   Trained trained;
   released(trained.subject).initial = released(trained.subject).initial.clone();
-  released(trained.subject).initial.at("fc2.weight").mul_(1e30);  // the kernel there is beyond float32
+  released(trained.subject).initial.at("fc2.weight").mul_(1e30);  // the kernel there overflows float32
   const Reconstruction found = trained.attack({{}, trained.blurred(0.25)});
   CHECK(found.status == Status::inconclusive);
   CHECK_THAT(found.reason, Catch::Contains("diverges"));

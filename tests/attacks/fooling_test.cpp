@@ -1,6 +1,6 @@
-// What never saw the training images must not be credited with them, however much it looks like images of their kind;
-// and what holds them must be, blurred by noise or not. Real images, because made-up ones are too far apart to be
-// mistaken.
+// Claims made without the training images must not be credited with them, however similar to images of their kind, and
+// claims that contain them must be, with noise or without. Real images, because random ones are too far apart to be
+// confused.
 
 // LibTorch brings a CHECK of its own, which must not hide Catch's: Catch comes after it.
 // clang-format off
@@ -125,10 +125,10 @@ Total total_of(std::int64_t images, std::uint64_t seeds, const Fake& make) {
 
 }  // namespace
 
-// By the threshold alone an innocent claim is credited with at most 6 images of 501 (the chance to be below the sixth
-// smallest of 500 like distances), and with about half as many once a find has to be specific. Over 12 seeds of 20 or
-// 50 images the bound of 2 % leaves room for the spread of 240 or 600 draws; more than 3 of 12 p-values below 0.05
-// would have odds of 1 to 400 in a fair test.
+// By the threshold alone a claim made without the training images is credited with at most 6 images of 501 (the chance
+// to be below the sixth smallest of 500 like distances), and with about half as many once a find has to be specific.
+// Over 12 seeds of 20 or 50 images the bound of 2 % leaves room for the spread of 240 or 600 draws; more than 3 of 12
+// p-values below 0.05 would have odds of 1 to 400 in a fair test.
 TEST_CASE("claims made without the training images are credited with no more of them than chance allows") {
   const std::int64_t images = GENERATE(20, 50);
   for (const auto& [name, make] : fakes()) {

@@ -111,7 +111,7 @@ TEST_CASE("of two images that are equal but for rounding one is kept") {
   FrankWolfePlan plan;
   plan.climbers = 12;
   plan.rounds = 2;
-  plan.enough = 0;  // the second round is begun, and what there is before it kept
+  plan.enough = 0;  // the second round begins, and the state before it is stored
   Recorder recorder;
   Job job{random, progress, recorder};
   frank_wolfe(*setting.learned, kernel, {{24}, at::zeros({24})}, at::cat({other, other + 1e-4}), plan, job);
@@ -137,7 +137,7 @@ TEST_CASE("a search that adds no image ends with an empty support and the whole 
 }
 
 TEST_CASE("a function that is not the kernel's is not explained by a few images") {
-  // The kernel of another depth, which no measure of this one's makes exactly.
+  // The kernel of another depth, which is no combination of values of this one.
   Generator random = seeded(6);
   const Setting setting = learn(AnalyticNtk::uniform(4, 2, 0.1), 6, 1, random);
   FrankWolfePlan plan;

@@ -1,4 +1,4 @@
-// The gradient of the pixel range's penalty, and the steps that searches take along gradients.
+// The gradient of the penalty on pixels out of range, and the optimizer's steps.
 #include <torch/torch.h>
 
 #include <algorithm>
@@ -15,7 +15,7 @@ namespace {
 
 constexpr std::int64_t pixels = 20, coordinates = 7;
 
-// The penalty of images [M, d] as it is defined, number by number.
+// The penalty of images [M, d] by its definition, number by number.
 double plain_penalty(const ImageSpace& space, double weight, const Tensor& images) {
   const auto mean = to_doubles(space.mean), scale = to_doubles(space.scale), values = to_doubles(images);
   double sum = 0;
@@ -45,7 +45,7 @@ struct Steps {
   }
 };
 
-// Where LibTorch's own Adam is after every step.
+// The values of LibTorch's own Adam after every step.
 std::vector<Tensor> torch_path(const Steps& steps, double epsilon) {
   std::vector<Tensor> rows;
   std::vector<torch::optim::OptimizerParamGroup> groups;
@@ -84,7 +84,7 @@ TEST_CASE("the penalty is the mean squared excess, in a basis too, with the grad
     Tensor ignored = at::zeros_like(candidates);
     return bounds.add_gradient(candidates, 1, ignored);
   };
-  // What is kept for one number of candidates does not fit another.
+  // A state for one number of candidates does not fit another.
   for (const std::int64_t count : {3, 5, 2}) {
     CAPTURE(count);
     const Tensor candidates = 2 * at::randn({count, in_basis ? coordinates : pixels}, random, at::kDouble);
@@ -117,8 +117,7 @@ TEST_CASE("Adam's steps are those of LibTorch's own, at one rate and at a rate f
     } else {
       adam.step(found, steps.gradients[i], steps.rates[i][0].item<double>());
     }
-    // What rounding makes of numbers of the size of one; a step is a hundredth and more, but 1e-6 in the last row where
-    // epsilon is large.
+    // Rounding of numbers near one; a step is a hundredth and more, but 1e-6 in the last row where epsilon is large.
     CHECK((found - expected[i]).abs().max().item<double>() < (dtype == at::kDouble ? 1e-13 : 5e-6));
   }
 }
@@ -136,11 +135,11 @@ TEST_CASE("Adam restored from its state continues bit for bit") {
   const State kept = adam.state();
   const Tensor middle = whole.clone();
   take(adam, whole, 3, 5);
-  // Twice from the same state: going on does not change what was kept.
+  // Twice from the same state: continuing does not change the stored state.
   for (int again = 0; again < 2; ++again) {
     Tensor resumed = middle.clone(), elsewhere = middle.clone();
     Adam other(resumed);
-    take(other, elsewhere, 0, 1);  // what it did before does not count
+    take(other, elsewhere, 0, 1);  // its earlier steps have no effect
     other.restore(kept);
     take(other, resumed, 3, 5);
     CHECK(at::equal(resumed, whole));

@@ -14,7 +14,7 @@ struct Trained {
 };
 
 // A network that learned four images without leaving its tangent space: its weights moved by `size` along their
-// features; 0: it learned nothing.
+// features; with 0 it learned nothing.
 Trained trained(std::int64_t width, double size, Generator& random) {
   const auto network = std::make_shared<Mlp>(6, std::vector<std::int64_t>{width}, 1, Parameterization::ntk);
   Trained result;
@@ -45,7 +45,7 @@ TEST_CASE("the images of a very wide network are found from its outputs alone") 
   const Reconstruction found = attack(network.subject, random);
   INFO(found.reason << found.evidence.dump());
   REQUIRE(found.status == Status::ok);
-  // Roughly, and among the images of some weight: what the width adds to the outputs blurs the kernel's cusps.
+  // Approximately, and among images with some weight: the finite width blurs the kernel's cusps.
   const Tensor weight = found.coefficients.abs().squeeze(1);
   const Tensor heavy = found.claim.images.index_select(0, at::nonzero(weight > 0.1 * weight.max()).squeeze(1));
   REQUIRE(heavy.size(0) <= 16);

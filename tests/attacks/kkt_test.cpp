@@ -26,7 +26,7 @@ struct Trained {
   Truth truth;
 };
 
-// A network that was trained on a few pictures until its loss was very small; its start is not told.
+// A network that was trained on a few pictures until its loss was very small, without its initial weights.
 Trained trained_network(std::int64_t images, std::int64_t outputs, double first_layer_scale) {
   Generator random = seeded(21);
   const auto network =
@@ -139,12 +139,12 @@ TEST_CASE("candidates have an equal share of the labels") {
 }
 
 // One hidden layer, one image a neuron: with w = t u and the last weight v of the same size, gradients by w, by its
-// bias b and by v are in the ratio that the KKT conditions ask for when w = s x, b = s, |v| = s sqrt(|x|^2 + 1). All of
+// bias b and by v are in the ratio that the KKT conditions require when w = s x, b = s, |v| = s sqrt(|x|^2 + 1). All of
 // a neuron's equations then hold with lambda = 1 / sqrt(|x|^2 + 1), if no other image makes the neuron active.
 TEST_CASE("the images of a network that meets the KKT conditions by construction are found") {
   Generator random = seeded(8);
   constexpr std::int64_t count = 2;
-  // Of one label each, and less their own mean opposite: each makes its own neuron active and not the other.
+  // One of each label; without their mean they are opposite, so each activates its own neuron only.
   const Tensor brightness = 2 * pictures(count, random), mean = brightness.mean(0), images = brightness - mean;
   const auto network = std::make_shared<Mlp>(pixels, std::vector<std::int64_t>{count}, 1, Parameterization::standard);
   const Tensor sizes = (images.square().sum(1) + 1).sqrt();
@@ -158,7 +158,7 @@ TEST_CASE("the images of a network that meets the KKT conditions by construction
   planted.subject.space = {{6, 6}, mean, 0, 2};
   planted.subject.loss = LossKind::logistic;
   Tensor overlap = at::mm(images, images.t()) + 1;
-  REQUIRE(overlap.fill_diagonal_(-1).max().item<double>() < 0);  // each neuron fires for its own image alone
+  REQUIRE(overlap.fill_diagonal_(-1).max().item<double>() < 0);  // each neuron is active for its own image only
 
   const Tensor exact = (signs / sizes).unsqueeze(1);
   const Parameters rest = released(planted.subject)
@@ -227,7 +227,7 @@ TEST_CASE("the row space of a first layer that began small is that of the traini
   const Trained trained = trained_network(6, 1, 1e-4);
   const auto search = find_row_span(released(trained.subject).trained.at("fc1.weight"));
   REQUIRE(search.span);
-  CHECK(search.span->rank == 5);  // less one for their own mean
+  CHECK(search.span->rank == 5);  // 6 images less their own mean
   CHECK(distance_to_span(*search.span, trained.truth.training).max().item<double>() < 0.02);
   CHECK(distance_to_span(*search.span, trained.truth.control).min().item<double>() > 0.5);
 }
@@ -235,7 +235,7 @@ TEST_CASE("the row space of a first layer that began small is that of the traini
 TEST_CASE("where initial weights outweigh training, the attack says so if they are known, else searches in pixels") {
   Trained trained = trained_network(4, 1, 1);
   released(trained.subject).initial =
-      released(trained.subject).trained.times(0.9);  // as if training had hardly moved it
+      released(trained.subject).trained.times(0.9);  // so that training hardly changed it
   const Reconstruction known = attack(trained.subject);
   CHECK(known.status == Status::not_applicable);
   CHECK(known.reason.find("training began with are") != std::string::npos);

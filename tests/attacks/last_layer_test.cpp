@@ -1,4 +1,4 @@
-// Networks of which the last layer alone was trained: what its change says of the images.
+// Networks of which only the last layer was trained: what its change reveals about the images.
 #include "attacks/solver/last_layer.h"
 
 #include <catch2/catch.hpp>
@@ -65,8 +65,8 @@ Reconstruction probe(const Subject& subject) {
   return attack_named("span").configured().run(subject, {}, job);
 }
 
-// How far apart the scores of members and of others are: the smallest of the ones over the largest of the others, both
-// as distances. Above one they are told apart.
+// The gap between the scores of members and of others: the smallest distance of others over the largest of members.
+// Above one they are separated.
 double separation(const Reconstruction& found, const Tuned& tuned) {
   const Tensor members = found.claim.membership(tuned.images).neg(),
                others = found.claim.membership(tuned.others).neg();
@@ -160,7 +160,7 @@ TEST_CASE("after Adam the last layer's change counts no images") {
   const Tuned tuned = tuned_mlp(5, adam);
   const Reconstruction found = probe(tuned.subject);
   CHECK_FALSE(found.evidence.contains("rank"));
-  CHECK(auc(found, tuned) > 0.99);  // the squared loss was fitted all the same
+  CHECK(auc(found, tuned) > 0.99);  // although the squared loss was fitted
 }
 
 TEST_CASE("a subject with other trained layers or an unknown start was not trained in its last layer only") {

@@ -109,7 +109,7 @@ TEST_CASE("splitting finds the picture that is furthest along a direction, as a 
 }
 
 TEST_CASE("in many dimensions a confirmed vertex is an image inside the range, however few steps a candidate had") {
-  // Splitting ends after so many steps, at a vertex or not: from far off most candidates come to none.
+  // Splitting ends after a number of steps, at a vertex or not: most distant candidates reach none.
   constexpr std::int64_t many = 90, wide = 400;
   Generator random = seeded(31);
   Pictures pictures(false);

@@ -1,4 +1,4 @@
-// The network with weights that a subject is, for tests that make and change subjects.
+// The trained network of a subject, for tests that make and change subjects.
 #pragma once
 
 #include "attacks/subject.h"

@@ -11,7 +11,7 @@ namespace {
 
 constexpr std::int64_t side = 12, pixels = side * side;
 
-// Images of noise: any two are far apart (relative L2 near 1.4), so every find is meant.
+// Images of noise: any two are far apart (relative L2 near 1.4), so no match is by chance.
 Truth noise_truth(std::int64_t training, std::int64_t control, std::uint64_t seed) {
   Generator random = seeded(seed);
   const Tensor mean = 0.3 + 0.4 * at::rand({pixels}, random, at::kFloat);
@@ -139,7 +139,7 @@ TEST_CASE("copies of one training image all count with the one reconstruction of
 }
 
 TEST_CASE("an exact copy is matched with its image even where another image would gain from it") {
-  // In relative distances the cheapest pairing would give the copy of the bright image away.
+  // By relative distances the cheapest matching would give the copy of the bright image to another.
   Truth truth = noise_truth(2, 100, 8);
   truth.space.mean.zero_();
   truth.control = at::rand({100, pixels}) * 0.01;
@@ -162,8 +162,8 @@ TEST_CASE("a candidate that is nearer to a calibration image counts for no train
   std::int64_t credited = 0;
   for (std::uint64_t seed = 0; seed < 12; ++seed) {
     const Score result = score_of(candidate, truth, seed);
-    CHECK(result.threshold == recognisable);  // one look-alike of two hundred does not move the 1 % quantile
-    // Either the look-alike calibrates, and nothing is found, or it is counted, and both are.
+    CHECK(result.threshold == recognisable);  // one similar image of two hundred does not change the 1 % quantile
+    // The similar image is either in the calibration half, and nothing is found, or in the other, and both are counted.
     CHECK(result.reconstructed->count == result.control->count);
     credited += result.reconstructed->count;
   }

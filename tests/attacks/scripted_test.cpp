@@ -1,4 +1,4 @@
-// Attacks on networks that only autograd takes derivatives of.
+// Attacks on networks whose derivatives only autograd computes.
 #include <catch2/catch.hpp>
 
 #include "attacks/attack.h"
@@ -75,7 +75,7 @@ TEST_CASE("a wrong image that fits a convolutional network is not confirmed, and
   const Reconstruction found = attack(trained.subject, {{"candidates", "8"}, {"steps", "200"}});
   Generator random = seeded(2);
   const Score score = afterimage::score(found.claim, trained.truth, random);
-  // There are such images, so that this is no empty claim.
+  // Such images exist, so the check is not vacuous.
   CHECK(score.reconstructed->count == 0);
   CHECK(fitted(trained.subject, found.claim.images, 0.25).any().item<bool>());
   CHECK(score.confirmed.value_or(0) == score.confirmed_right.value_or(0));

@@ -27,7 +27,7 @@ TEST_CASE("total variation is the mean difference of neighbours, of pixels whate
   CHECK(value(SmoothBounds(plain, 0.1, 2, 3), rows) == Approx(expected));
   const Tensor scale = at::linspace(0.1, 2, pixels, at::kDouble), mean = at::full({pixels}, 0.3, at::kDouble);
   CHECK(value(SmoothBounds({shape, mean, 0, 1, scale}, 0.1, 2, 3), (rows - mean) / scale) == Approx(expected));
-  // A mean over candidates: twice the same counts once.
+  // A mean over candidates: a repeated candidate changes nothing.
   CHECK(value(SmoothBounds(plain, 0.1, 2, 3), at::cat({rows, rows})) == Approx(expected));
 }
 

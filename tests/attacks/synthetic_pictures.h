@@ -1,4 +1,4 @@
-// Pictures whose row span is known exactly, for tests of the pixel polytope and of what is built on it.
+// Pictures whose row span is known exactly, for tests of the pixel polytope and of methods that use it.
 #pragma once
 
 #include "attacks/solver/pixel_polytope.h"
@@ -35,7 +35,7 @@ struct Pictures {
     span.singular_values = to_doubles(s);
     span.rounding = 1e-7;
   }
-  // These pixels, of which no mean was taken off.
+  // These pixels, without subtracting a mean.
   void set_as_they_are(const Tensor& all) {
     mean = at::zeros({all.size(1)}, at::kDouble);
     images = all;

@@ -1,4 +1,4 @@
-// The program in the background, for tests that kill it.
+// The program as a background process, for tests that kill it.
 #pragma once
 
 #include <sys/wait.h>
@@ -29,12 +29,12 @@ inline int code_of(pid_t child) {
   return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
 }
 
-// Whether the file comes to be while the child still runs, or within two minutes.
+// Whether the file appears while the child still runs, within two minutes.
 inline bool appears(const std::string& file, pid_t child) {
   const auto end = std::chrono::steady_clock::now() + std::chrono::minutes(2);
   while (!std::filesystem::exists(file)) {
     siginfo_t ended{};
-    // Left to be waited for: code_of() still has its exit code.
+    // Not reaped here: code_of() still gets its exit code.
     if (::waitid(P_PID, static_cast<id_t>(child), &ended, WEXITED | WNOHANG | WNOWAIT) != 0 || ended.si_pid == child) {
       return std::filesystem::exists(file);
     }

@@ -49,7 +49,7 @@ TEST_CASE("a comparison scores every setting on the original images, and distill
   CHECK(kip["p_value"].get<double>() > 0.05);
   CHECK(kip["on_front"] == true);
   CHECK(kip["pictures"].size() == 4);
-  // The same training images were held against both networks.
+  // Both networks were scored on the same training images.
   const std::string first = out + "/setting-1/seed-1/run/training-set.npz",
                     second = out + "/setting-2/seed-1/run/training-set.npz";
   CHECK(contents(first) == contents(second));
@@ -59,8 +59,8 @@ TEST_CASE("a comparison scores every setting on the original images, and distill
   CHECK(compared.out.find("training images were reconstructed") != std::string::npos);
   // The defended network is audited like any other, by hand as well.
   const int verified = run("verify " + out + "/setting-2/seed-1/report/report.json").code;
-  CHECK((verified == 0 || verified == 3));  // 3: the search for images that are not there has not settled
-  // A second time into the same folder: refused without --resume, and with it nothing is done again.
+  CHECK((verified == 0 || verified == 3));  // 3: the search for images that were not trained on has not settled
+  // A second run into the same folder is refused without --resume, and with it nothing is repeated.
   CHECK(run("compare " + (folder / "spec.json") + " --quiet --out " + out).code == 2);
   const auto written_at = fs::last_write_time(out + "/setting-1/seed-1/report/report.json");
   CHECK(run("compare " + (folder / "spec.json") + " --quiet --resume --out " + out).code == 0);
@@ -119,7 +119,7 @@ TEST_CASE("--resume refuses a folder in which no comparison began, and leaves it
     CHECK(contents(file.string()) == "mine");
     CHECK_FALSE(fs::exists(out / "spec.json"));
   }
-  // One that was killed while it wrote its first file did begin: what stops it now is its data.
+  // A comparison that was killed while writing its first file had begun: it is now stopped by its data.
   const std::string killed = folder / "killed";
   fs::create_directories(killed);
   write(killed + "/spec.json.tmp-12", "{");
@@ -175,7 +175,7 @@ TEST_CASE("an invalid spec is refused before any work, with one line that names 
   refused([](auto& s) { s["audit"] = {{"attacks", "telepathy"}}; }, "telepathy");
   refused([](auto& s) { s["audit"]["dtype"] = "float16"; }, "--dtype");
   refused([](auto& s) { s["audit"]["memory-limit"] = "lots"; }, "--memory-limit");
-  // What the first run alone can tell leaves nothing either.
+  // An error that only the first run finds leaves nothing either.
   refused([](auto& s) { s["samples"] = 1000000; }, "1000000");
   refused([](auto& s) { s["data"] = "npz:/nowhere.npz"; }, "/nowhere.npz", 4);
   CHECK(run("compare " + (folder / "missing.json") + " --out " + (folder / "never")).code == 2);
@@ -233,7 +233,7 @@ TEST_CASE("a network trains on a distilled set with its pixels, learned targets 
   CHECK(
       run("distill weight-decay --quiet --data fashion-mnist --task odd-even --samples 40 --out " + (folder / "n.npz"))
           .code == 2);
-  // Said before hours of work, not after them.
+  // Refused before the work, not after it.
   const Result nowhere = run(
       "distill kip --quiet --data fashion-mnist --task odd-even --samples 40 --distillation-steps 100000000 --out " +
       file + "/below.npz");

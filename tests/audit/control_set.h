@@ -1,4 +1,4 @@
-// Control images for a run whose own source is not named.
+// Control images for a run without a named source.
 #pragma once
 
 #include <string>

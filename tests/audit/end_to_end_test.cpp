@@ -13,7 +13,7 @@ namespace {
 constexpr const char* lenient = R"({"schema": "afterimage.policy/1", "max_reconstructed_rate": 0.99,
                                     "max_membership_tpr_at_1pct_fpr": 1.0, "on_inconclusive": "pass"})";
 
-// In place of the training images 20 others that the network never saw, prepared just as its own were.
+// 20 images that the network was not trained on in place of its training images, prepared alike.
 void put_strangers(const std::string& run_folder) {
   const auto model = read_model(run_folder + "/model.json");
   const auto real = read_training_set(run_folder + "/training-set.npz", model);
@@ -172,7 +172,7 @@ TEST_CASE("two audits with one seed and number of threads give the same report b
   for (const char* file : {"initial.safetensors", "trained.safetensors", "training-set.npz"}) {
     CHECK(contents(first + "/" + file) == contents(second + "/" + file));
   }
-  // Without vertices, so that finite-width has something left to do.
+  // Without vertices, so that finite-width has images left to find.
   const std::string audit =
       "audit " + first +
       " --quiet --seed 5 --threads 2 --attacks span,finite-width,flow --steps 600 --flow-steps 40 --out ";
@@ -243,7 +243,7 @@ TEST_CASE("the gate's exit code follows the policy, in audit and on a report tha
       largest = std::max(largest, finding["reconstructed"]["rate"].get<double>());
     }
   }
-  REQUIRE(largest > 0.99);  // all eight come back
+  REQUIRE(largest > 0.99);  // all eight are reconstructed
   CHECK(gated.code == 1);
   CHECK(json_in(folder / "s.json")["version"] == "2.1.0");
   CHECK(contents(folder / "j.xml").find("<testsuite") != std::string::npos);
@@ -309,7 +309,7 @@ TEST_CASE("DP-SGD states an epsilon only where the mean does not depend on the t
   CHECK(epsilon("public", "--mean public").is_number());
   CHECK(epsilon("none", "--mean none").is_number());
   CHECK(epsilon("constants", "--normalize 0.5,0.5").is_number());
-  // A set that a defence left brings the mean of its originals along.
+  // A distilled set has the mean of its originals.
   const std::string labels = small_run(folder, "labels", "--defense random-labels");
   REQUIRE(run("train --quiet --data npz:" + labels +
               "/support-set.npz --task odd-even --samples 8 --architecture mlp:64 " +

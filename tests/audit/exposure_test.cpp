@@ -31,7 +31,7 @@ AuditInput case_of(const Tensor& pixels, const Tensor& weights, double bias, con
   return input;
 }
 
-// Where the mean or the scale is forgotten, 0.125 passes for black, and without the scale 0.875 passes for white.
+// Without the mean or the scale 0.125 would count as black, and without the scale 0.875 as white.
 Tensor five_pictures() {
   return at::tensor({0.0F, 1.0F, 0.5F,   0.125F,  //
                      0.5F, 0.5F, 0.875F, 0.125F,  //
@@ -52,7 +52,7 @@ Tensor five_coefficients() {
   return at::tensor({3.0, -4.0, 0.0, 1.0, -6.0, 8.0, -2.0, 0.0, 5.0, 12.0}, at::kDouble).view({5, 2});
 }
 
-// By hand, of the case with one output.
+// Computed by hand for the case with one output.
 const std::vector<std::pair<std::string, Values>> expected = {
     {"dual_coefficient", {5, 1, 10, 2, 13}},
     {"margin", margins_of_one},
@@ -63,7 +63,7 @@ const std::vector<std::pair<std::string, Values>> expected = {
       std::sqrt(0.65625 / 1.25)}},
     {"loss", {0.3828125, 0.28125, 8, 2.8203125, 15.125}}};
 
-// Samples with these distances by image, the most exposed first, as scoring leaves them.
+// Samples with these distances by image, the most exposed first, as scoring returns them.
 Finding found_at(const std::string& attack, const std::vector<Number>& distances, std::int64_t reconstructed = 3) {
   Finding finding;
   finding.attack = attack;

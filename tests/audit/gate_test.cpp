@@ -235,8 +235,8 @@ TEST_CASE("a membership rate of few images is compared with its limit as other r
   CHECK(judged(upper, 0.04, 100) == Verdict::fail);      // upper end 0.099
 }
 
-// Limit 0 asks for none of the images at hand and is met by none found. Any limit above it speaks of a rate, which a
-// small set may not resolve: with the default on_inconclusive the property starts above 0.
+// A limit of 0 is met when none of the given images is found. A limit above 0 is a rate, which a small set may not
+// resolve: with the default on_inconclusive the property starts above 0.
 TEST_CASE("raising a limit never turns a pass into a failure") {
   for (const std::string open : {"pass", "inconclusive", "fail"}) {
     for (const std::string against : {"rate", "upper"}) {

@@ -1,4 +1,4 @@
-// Audits that end early, are killed, or are not begun, and those in which an attack fails.
+// Audits that end early, are killed or not begun, and audits in which an attack fails.
 #include <signal.h>
 
 #include <catch2/catch.hpp>
@@ -20,7 +20,7 @@
 namespace afterimage::test {
 namespace {
 
-// Another network, but for the name of its first weight, which is what `first_weight` gives or throws.
+// Another network, except that `first_weight` gives the name of its first weight or throws.
 class Guarded final : public DenseNetwork {
  public:
   Guarded(const DenseNetwork& network, std::function<std::string()> first_weight)
@@ -72,7 +72,7 @@ class Guarded final : public DenseNetwork {
   std::function<std::string()> first_weight_;
 };
 
-// An audit in which the first attack throws as `fault` does, and the second comes to a result.
+// An audit in which the first attack throws what `fault` throws, and the second succeeds.
 Report audit_with(const std::function<void()>& fault, const std::string& run_folder, const std::string& out) {
   AuditInput input = load_audit_input(files_of_run(run_folder), {}, 0);
   auto& released = std::get<TrainedNetwork>(input.subject.released);
@@ -105,7 +105,7 @@ TEST_CASE("an audit that runs out of time ends soon and reports the results so f
     CHECK(finding["reason"].get<std::string>().find("--time-limit") != std::string::npos);
   }
   CHECK(run("verify " + (folder / "none/report.json")).code == 3);
-  // Long enough to end by itself: as without a limit.
+  // Long enough: the same as without a limit.
   CHECK(run(audit + "250 --out " + (folder / "all")).code == 0);
   CHECK(run("audit " + run_folder + " --quiet --out " + (folder / "unlimited")).code == 0);
   auto all = json_in(folder / "all/report.json"), unlimited = json_in(folder / "unlimited/report.json");
@@ -151,7 +151,7 @@ TEST_CASE("Ctrl-C exits 130, and with --resume the audit continues to the same r
   REQUIRE(fs::exists(state));
   CHECK_FALSE(fs::exists(out + "/report.json"));
   CHECK(code_of(start(audit(out))) == 2);  // without --resume the folder is not empty
-  // What was kept is what the report says: a mark in it comes through. Another seed's is not taken.
+  // The report is made from the stored finding: a mark in it appears there. One of another seed is not used.
   auto kept = json_in(out + "/span.partial.json");
   REQUIRE(kept["finding"].contains("iterations"));
   kept["finding"]["iterations"] = 12345;
@@ -164,7 +164,7 @@ TEST_CASE("Ctrl-C exits 130, and with --resume the audit continues to the same r
     words.insert(words.begin(), more.begin(), more.end());
     return code_of(start(words));
   };
-  // Damaged, it is refused with the name of what has to go.
+  // When damaged, it is refused with the name of the file to remove.
   const auto refused = [&](const std::vector<nlohmann::json>& samples, const std::string& named) {
     auto spoiled = kept;
     spoiled["finding"]["samples"] = samples;
@@ -211,12 +211,12 @@ TEST_CASE("one attack alone resumes to the same result") {
     return code_of(start(words));
   };
   CHECK(finish(attack(out), false) == 2);  // the folder is not empty
-  // What was kept is read: damaged, it is refused.
+  // The stored state is read: when damaged, it is refused.
   const std::string damaged = folder / "damaged";
   fs::create_directories(damaged);
   write(damaged + "/finite-width.state.safetensors", "no state");
   CHECK(finish(attack(damaged), true) == 4);
-  // What another command left is not touched.
+  // Files of another command are not changed.
   const std::string audited = folder / "audited";
   fs::create_directories(audited);
   write(audited + "/span.partial.json", "{}");
@@ -281,7 +281,7 @@ TEST_CASE("an audit refuses to resume in a folder with other files, and leaves t
     CHECK(contents(out + "/" + name) == R"({"total": 3})");
     CHECK(std::distance(fs::directory_iterator(out), fs::directory_iterator()) == 1);
   }
-  // What an audit wrote or was writing is its own, and logs are left alone.
+  // Files of an audit, complete or not, are replaced, and logs are kept.
   const std::string out = folder / "own";
   REQUIRE(run(audit + out).code == 0);
   for (const char* half : {"report.json.tmp-9", "span.npz.tmp-77.a1B2c3"}) write(out + "/" + half, "half");
@@ -322,7 +322,7 @@ TEST_CASE("a damaged stored finding is refused by the name of its file") {
     CHECK_THROWS_AS(read(text), InputError);
     CHECK_THROWS_WITH(read(text), of_file);
   }
-  // Its name leads to the file with its images.
+  // Its name is that of the file with its images.
   Finding another;
   another.attack = "../vertices";
   CHECK_THROWS_AS(read(Json{{"fingerprint", "print"}, {"finding", to_json(another)}}.dump()), InputError);
@@ -391,7 +391,7 @@ TEST_CASE("an audit killed at any moment resumes to the same report") {
   const std::string run_folder = small_run(folder);
   const std::string options = " --quiet --rounds 1 --attacks span,finite-width --space pixels --steps 4000 --out ";
   REQUIRE(run("audit " + run_folder + options + (folder / "whole")).code != 5);
-  // Moments from when the first finding is there; the search goes on for seconds.
+  // At moments after the first finding; the search takes seconds.
   for (const int milliseconds : {0, 600, 1300}) {
     const std::string out = folder / ("killed-" + std::to_string(milliseconds));
     const pid_t child = start({"audit", run_folder, "--quiet", "--rounds", "1", "--attacks", "span,finite-width",

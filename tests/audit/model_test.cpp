@@ -1,4 +1,4 @@
-// Networks as other programs leave them: names of their own, no model.json, a new head, frozen layers.
+// Networks of other programs: other names, no model.json, a new head, frozen layers.
 #include <catch2/catch.hpp>
 
 #include "audit/control_set.h"

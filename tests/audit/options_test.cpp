@@ -1,4 +1,4 @@
-// Options that would go unheard, values that no work can be done with, and results that reach nobody.
+// Options without effect, invalid values, and results that cannot be written.
 #include <catch2/catch.hpp>
 
 #include "tests/audit/program.h"
@@ -8,7 +8,7 @@ namespace {
 
 const std::string data = " --data fashion-mnist --task odd-even --samples 8 ";
 
-// Refused with this exit code, in one line that holds all of these; `out` is not made.
+// Refused with this exit code, in one line that contains all of `named`; `out` is not created.
 void check_refused(const std::string& arguments, const std::vector<std::string>& named, const std::string& out = "",
                    int code = 2) {
   CAPTURE(arguments);
@@ -22,7 +22,7 @@ void check_refused(const std::string& arguments, const std::vector<std::string>&
   CHECK_FALSE(fs::exists(out, ignored));
 }
 
-// The program with its result sent elsewhere: its exit code, and what it says on stderr.
+// The program with stdout redirected: its exit code and its stderr.
 Result run_into(const std::string& target, const std::string& arguments) {
   const Folder folder;
   const int status =
@@ -83,6 +83,45 @@ TEST_CASE("numbers that are not finite are refused with the name of the option")
   }
   check_refused(train + "--momentum 1", {"--momentum", "0.9999"}, out);
   check_refused(train + "--learning-rate 0", {"--learning-rate", "positive"}, out);
+}
+
+TEST_CASE("counts that are not positive whole numbers are refused before the data are read") {
+  const Folder folder;
+  const std::string data = " --data fashion-mnist --task odd-even", out = folder / "out";
+  for (const std::string samples : {"-3", "0", "2.5", "many", "99999999999999999999"}) {
+    for (const std::string command :
+         {"train --architecture mlp:16", "distill random-subset", "attack infinite-width"}) {
+      check_refused(command + data + " --samples " + samples, {"--samples", samples, "whole number"}, out);
+    }
+  }
+  const std::string train = "train --architecture mlp:16 --samples 8" + data;
+  for (const std::string option : {"--steps 0", "--steps 1.5", "--batch -1", "--patience -1", "--augment -1"}) {
+    check_refused(train + " " + option, {option.substr(0, option.find(' ')), "whole number"}, out);
+  }
+  check_refused("distill kip --samples 8 --per-class 1.5" + data, {"--per-class", "1.5", "whole number"}, out);
+  check_refused("audit nowhere --steps many", {"--steps", "many", "whole number"}, out);
+  check_refused("audit nowhere --space here", {"--space", "here", "auto, pixels or span"}, out);
+  check_refused("audit nowhere --control-samples 19", {"--control-samples", "19", "20 to 1000000"}, out);
+}
+
+TEST_CASE("the help of each command shows the types of its options") {
+  for (const std::string command : {"", "demo", "train", "audit", "attack", "distill", "compare", "deviation", "gate",
+                                    "inspect", "render", "verify"}) {
+    CAPTURE(command);
+    const Result help = run(command + " --help");
+    CHECK(help.code == 0);
+    for (const char* type : {" TEXT", " INT", " FLOAT", "UINT"}) {
+      CAPTURE(type);
+      const auto found = help.out.find(type);
+      CHECK((found == std::string::npos || help.out.compare(found, 8, " INTEGER") == 0));
+    }
+  }
+  const std::string help = run("attack --help").out;
+  for (const char* shown : {"RUN FOLDER", "--initial FILE", "--samples INTEGER:POSITIVE", "--depth INTEGER:1 to 31",
+                            "--space auto|pixels|span", "--smoothness NUMBER|auto", "--tangents NUMBER,..."}) {
+    CAPTURE(shown);
+    CHECK(help.find(shown) != std::string::npos);
+  }
 }
 
 TEST_CASE("a name that no file can have is bad usage and not an internal failure") {

@@ -84,7 +84,7 @@ TEST_CASE("colour pictures from a folder are reconstructed from a network that w
   const TrainingSet set = read_training_set(run_folder + "/training-set.npz", model);
   CHECK(set.space.mean[1].item<float>() == 0.49F);
   CHECK(set.space.scale[2].item<float>() == 0.34F);
-  // What the network saw is a picture of the folder, normalised by hand.
+  // The inputs are a picture of the folder, normalised here.
   const Tensor pixels = set.pixels();
   double nearest = 1;
   for (const auto& entry : fs::recursive_directory_iterator(folder / "shapes")) {

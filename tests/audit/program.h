@@ -30,7 +30,7 @@ inline nlohmann::json json_in(const std::string& file) { return nlohmann::json::
 
 inline std::int64_t lines_in(const std::string& text) { return std::count(text.begin(), text.end(), '\n'); }
 
-// A report but for what differs between two runs of one seed.
+// A report without `timing`, in which two runs of one seed differ.
 inline nlohmann::json without_timing(const std::string& report) {
   auto document = json_in(report);
   document.erase("timing");

@@ -1,4 +1,4 @@
-// What the program refuses, with which exit code and which line.
+// Which input and options the program refuses, with which exit code and which line.
 #include <catch2/catch.hpp>
 #include <cmath>
 #include <cstring>
@@ -220,7 +220,7 @@ TEST_CASE(
     CHECK_FALSE(fs::exists(canary));
   }
   CHECK(run("inspect " + data + "two.pt --key nothing").code == 2);
-  CHECK(run("inspect " + data + "script.pt --key model").code == 2);  // as audit says of it
+  CHECK(run("inspect " + data + "script.pt --key model").code == 2);  // as in audit
   CHECK(run("inspect " + data + "dense.npz --key model").code == 2);
   const Result shown = run("inspect " + data + "two.pt --key ema");
   CHECK(shown.code == 0);

@@ -1,4 +1,4 @@
-// What is printed of a report.
+// The printed summary of a report.
 #include <catch2/catch.hpp>
 
 #include "reports/report.h"

@@ -1,4 +1,4 @@
-// A TorchScript network as the subject of every command, and what is refused without leave to run its code.
+// A TorchScript network in every command, and refusals without --allow-torchscript.
 #include <ATen/ATen.h>
 
 #include <catch2/catch.hpp>

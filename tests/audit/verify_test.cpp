@@ -1,4 +1,4 @@
-// Reports that were changed, and what lies beside them.
+// Changed reports, and changed files beside them.
 #include <catch2/catch.hpp>
 #include <cmath>
 #include <functional>
@@ -17,7 +17,7 @@ TEST_CASE("verify accepts a report as it was written and refuses changed numbers
       run("audit " + run_folder + " --quiet --policy " + (folder / "strict.json") + " --out " + (folder / "r")).code ==
       1);
   const std::string report = folder / "r/report.json";
-  CHECK(run("verify " + report).code == 1);  // verified, and the verdict is fail
+  CHECK(run("verify " + report).code == 1);  // verified; the verdict is fail
   const auto original = json_in(report);
   const auto refused = [&](const std::function<void(nlohmann::json&)>& change, const std::string& because) {
     auto changed = original;
@@ -44,7 +44,7 @@ TEST_CASE("verify accepts a report as it was written and refuses changed numbers
   refused([](auto& r) { r["gate"]["policy"]["max_reconstructed_rate"] = 0.99; }, "the gate's rules");
   refused([](auto& r) { r["gate"]["policy"]["unknown"] = 1; }, "unknown key");
   refused(
-      [](auto& r) {  // what found most is not there any more, nor is what it was held against
+      [](auto& r) {  // the finding with the most images is removed, and so is its control count
         r["findings"].erase(2);
         r["gate"] = nullptr;
         r["verdict"] = "not-gated";
@@ -64,7 +64,7 @@ TEST_CASE("verify accepts a report as it was written and refuses changed numbers
   CHECK(without.out.find("but for the hashes of 1 inputs that were not found") != std::string::npos);
   write(report, original.dump());
   CHECK(run("verify " + report).code == 1);
-  // The report of another network, which is right in itself, under the names of this one's files.
+  // The report of another network, consistent in itself, under the names of this one's files.
   const std::string other = small_run(folder, "other", "--seed 2");
   REQUIRE(run("audit " + other + " --quiet --attacks span --out " + (folder / "r2")).code != 4);
   auto changed = json_in(folder / "r2/report.json");
@@ -134,7 +134,7 @@ TEST_CASE("verify refuses a result for an inconclusive attack, and lists what it
   fewer["findings"].erase(1);
   write(report, fewer.dump());
   CHECK(run("verify " + report).err.find("vertices has arrays but no finding") != std::string::npos);
-  // As earlier versions left it.
+  // As earlier versions wrote it.
   write(report, original.dump());
   for (const char* file : {"/span.npz", "/vertices.npz"}) fs::remove(out + file);
   const Result older = run("verify " + report);

@@ -6,7 +6,7 @@
 
 `at-work`: 100 images, undefended, trained on distilled sets, and by DP-SGD: accuracy, and leakage against the original
 images and the control set. `published`: 500 images to 20, as in Loo et al. (ICLR 2024). `all`: every method on 50
-images at width 512, README's table (with --limit 90). `--only` takes settings whose
+images at width 512, the table of docs/results.md (with --limit 90). `--only` takes settings whose
 names begin so, `--limit` each audit's time limit in seconds, `--rate` the learning rate (0: the program's own; 500
 images train ten times faster at 0.01), `--mean` the mean image that is taken off: that of the training images, the
 program's own, leaves DP-SGD without a guarantee. `--keep` is the comparison's folder, gone on with where it is there.

@@ -1,5 +1,5 @@
-// RCIG's network and its convexified training written the plain way, with an explicit Jacobian by autograd: what the
-// closed forms are checked against. Shares no code with them.
+// RCIG's network and its convexified training with an explicit Jacobian by autograd, to check the closed forms against.
+// Shares no code with them.
 #pragma once
 
 #include <torch/torch.h>

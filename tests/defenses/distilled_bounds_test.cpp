@@ -1,4 +1,4 @@
-// What distilled images pay for looking like real ones.
+// The penalty for distilled images that resemble training images.
 #include <algorithm>
 #include <catch2/catch.hpp>
 #include <cmath>
@@ -25,7 +25,7 @@ double plain_penalty(const Tensor& candidates, const Tensor& originals, double l
   return 50 * sum / static_cast<double>(candidates.size(0)) / std::pow(least, 4);
 }
 
-// Six real images, of which the first two are one apart.
+// Six training images, of which the first two have distance one.
 struct Real {
   Generator random = seeded(4);
   Tensor originals = at::randn({6, pixels}, random, at::kDouble);
@@ -51,8 +51,7 @@ TEST_CASE("the penalty for being near a training image is as defined, with the g
   const Tensor& originals = real.originals;
   REQUIRE(real.least > 1);  // so that an image between the first two is near both
   const Tensor between = originals[1] - originals[0];
-  // Near two real ones, nearer to the one or to the other; near one; far from all. Pixels outside their range cost
-  // nothing: they are clamped.
+  // Near two training images; near one; far from all. Pixels outside their range are not penalised: they are clamped.
   const Tensor candidates = at::stack(
       {originals[0] + 0.3 * between + 0.1 * real.direction(), originals[3] + 0.7 * real.least * real.direction(),
        originals[4] + 1.5 * real.least * real.direction(), originals[1] - 0.2 * between + 0.1 * real.direction()});

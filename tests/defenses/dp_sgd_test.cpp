@@ -220,7 +220,7 @@ TEST_CASE("noise is normal: its first four moments and its tails") {
 TEST_CASE("every step draws new noise, which no seed reproduces") {
   Undefended undefended = small(10, 3000);
   undefended.recipe.momentum = 0;
-  // So little is let through that steps are noise alone.
+  // The clipping norm is so small that steps are only noise.
   const auto after = [&](const std::string& steps) {
     return released(undefended, {{"steps", steps}, {"clip", "1e-6"}, {"noise-multiplier", "1e4"}})
         .training.trained.minus(undefended.initial);
@@ -263,7 +263,7 @@ TEST_CASE("with augmentation a step uses one shifted view of each image, in time
   undefended.recipe.augment = 1;
   undefended.recipe.picture_shape = {2, 3};
   const Recipe& recipe = undefended.recipe;
-  // Where each of the 18 views (3 x 3 moves, mirrored or not) leads in one step.
+  // The result of one step on each of the 18 views (3 x 3 shifts, mirrored or not).
   std::vector<Parameters> ends;
   const auto place_of = [&](const Parameters& end) {
     return std::find_if(ends.begin(), ends.end(),
@@ -302,7 +302,7 @@ TEST_CASE("frozen parameters keep their values under noise") {
 
 TEST_CASE("an interrupted DP-SGD run resumes to the same result") {
   const Undefended undefended = small();
-  // Without noise and samples, which nobody can draw again.
+  // Without noise and sampling, which cannot be reproduced.
   const Given given = {{"steps", "150"}, {"noise-multiplier", "0"}, {"epsilon", "0"}};
   Recorder whole;
   const Release expected = released(undefended, given, whole);
@@ -320,7 +320,7 @@ TEST_CASE("an interrupted DP-SGD run resumes to the same result") {
   Recorder resumed(once.states[77]);
   released(undefended, noisy, resumed);
   CHECK(resumed.states.size() == 150 - 77);
-  // What is kept must not give the noise away.
+  // The stored state must not reveal the noise.
   for (const auto& [name, array] : once.states[77].arrays()) {
     CAPTURE(name);
     CHECK((name == "step" || name == "losses" || name.find("weights.") == 0 || name.find("velocity.") == 0));
@@ -332,7 +332,7 @@ TEST_CASE("the evidence is the accountant's figure for the steps that were made"
   const Release asked = released(undefended, {{"steps", "40"}, {"batch", "4"}, {"epsilon", "2"}, {"delta", "1e-3"}});
   const double noise = asked.evidence["noise_multiplier"], spent = asked.evidence["epsilon"];
   Undefended centred = undefended;
-  centred.mean_of_images = true;  // by which each image moves all inputs
+  centred.mean_of_images = true;  // so that each image changes all inputs
   const Release unproven = released(centred, {{"steps", "40"}, {"batch", "4"}, {"epsilon", "2"}, {"delta", "1e-3"}});
   CHECK(unproven.evidence["epsilon"].is_null());
   CHECK(unproven.evidence["epsilon_of_steps"] == spent);

@@ -96,7 +96,7 @@ TEST_CASE("the attack's loss on a trained network's change and RKIP's with its k
   const Tensor within = gram.narrow(0, 0, 15), k_tt = within.narrow(1, 0, 15), k_ts = within.narrow(1, 15, 4);
   const Tensor k_ss = gram.narrow(0, 15, 4).narrow(1, 15, 4);
   const Tensor alpha = at::linalg_solve(k_tt, s.targets), a = at::linalg_solve(k_ss, s.labels);
-  // What gradient flow on the linearized network would have left: sum_t alpha_t phi(x_t).
+  // The change that gradient flow makes of the linearized network: sum_t alpha_t phi(x_t).
   const Parameters change = network->pullback(start, s.training, [&](const Tensor&) { return alpha; });
   const auto attacked = network->tangents_at({start}, change);
   const double rkip =
@@ -185,7 +185,7 @@ TEST_CASE("a share of pixels is never learned, and images keep their distance fr
   };
   CHECK(smallest(distil(kip_defense(), undefended, {})) < wanted);
   CHECK(smallest(distil(kip_defense(), undefended, {{"distance", "1.2"}})) > 0.95 * wanted);
-  CHECK(smallest(free) < wanted);  // the lever does it, not the start
+  CHECK(smallest(free) < wanted);  // because of the option, not of the start
 }
 
 TEST_CASE("fixed labels stay those of the classes and learned labels do not") {

@@ -115,7 +115,7 @@ TEST_CASE("ridge regression on few noise points with solved labels has the weigh
       }
     }
   }
-  CHECK(worst > 0);  // that something was compared
+  CHECK(worst > 0);  // so something was compared
 }
 
 TEST_CASE("with fewer points than features the labels give the projection of the weights, and no labels do better") {
@@ -406,7 +406,7 @@ TEST_CASE("synthetic images are inside the bounds, are no training images, and d
   const Tensor shown = undefended.space.pixels(support.images);
   CHECK(number(shown.max()) < 1 + 1e-5);
   CHECK(number(shown.min()) > -1e-5);
-  CHECK(number((shown > 0.999).to(at::kDouble).mean()) > 0.01);  // the cut is at work
+  CHECK(number((shown > 0.999).to(at::kDouble).mean()) > 0.01);  // clamping has an effect
   CHECK(number(at::cdist(support.images, undefended.images).min()) > 0.5);
   CHECK(at::equal(support.images, of_others.images));
   CHECK_FALSE(at::allclose(support.targets, of_others.targets, 1e-2));

@@ -55,7 +55,7 @@ SupportSet distilled(const Undefended& undefended, const Given& given) {
   return distilled(undefended, given, no_store);
 }
 
-// The mean share of the pictures that fresh networks get right, by convexified training on the set.
+// The mean accuracy on the pictures of new networks after convexified training on the set.
 double taught_by(const SupportSet& set, const Undefended& undefended) {
   constexpr std::uint64_t networks = 5;
   const ConvolutionalNetwork network(undefended.space.shape, 4, undefended.targets.size(1));
@@ -86,7 +86,7 @@ TEST_CASE("AdaBelief takes the steps of its paper's algorithm 2") {
     steps.step(parameter, at::full({1}, g, at::kDouble), 0.01);
     CHECK(parameter.item<double>() == Approx(theta).epsilon(1e-12));
   }
-  // The first step is that of a belief that is off by 0.9 g: rate / 0.9 against the gradient.
+  // In the first step the belief differs from the gradient by 0.9 g, and the step is rate / 0.9 against it.
   Tensor other = at::zeros({1}, at::kDouble);
   AdaBelief(other).step(other, at::full({1}, 7.0, at::kDouble), 0.01);
   CHECK(other.item<double>() == Approx(-0.01 / 0.9).epsilon(1e-12));

@@ -1,4 +1,4 @@
-// What zlib makes of bytes, for files that tests put together.
+// Bytes compressed by zlib, for files that tests put together.
 #pragma once
 
 #include <zlib.h>
@@ -7,7 +7,7 @@
 
 namespace afterimage::test {
 
-// What zlib packs, with its own header, that of gzip or none, as its window bits say.
+// Compressed with zlib's header, gzip's or none, as zlib's window bits select.
 inline std::string deflated(const std::string& bytes, int window_bits) {
   z_stream stream{};
   deflateInit2(&stream, 9, Z_DEFLATED, window_bits, 9, Z_DEFAULT_STRATEGY);

@@ -43,7 +43,7 @@ std::string refusal_within_memory(const std::filesystem::path& file, Read read) 
 #if defined(__SANITIZE_ADDRESS__)
   return refusal_of(file, read);  // the sanitizer needs the address space for itself
 #else
-  // Large blocks go back to the system when they are freed: what the test itself had is no room for the reader.
+  // Freed large blocks return to the system, so that the reader cannot reuse memory of the test.
   static const bool given_back = ::mallopt(M_MMAP_THRESHOLD, 1 << 17) == 1;
   int ends[2];
   if (!given_back || ::pipe(ends) != 0) return "could not be tried";

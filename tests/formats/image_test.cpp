@@ -209,7 +209,8 @@ TEST_CASE("chunks of a PNG file that are out of order are refused") {
         ihdr + plte + first + text + second + iend, ihdr + first + second + plte + iend,
         ihdr + plte + first + second + trns + iend, ihdr + plte + first + second + ihdr + iend,
         ihdr + plte + first + second + png_chunk("IEND", "x"), ihdr + plte + first + second + text,
-        ihdr + plte + first + second + png_chunk("IDAT", "x") + iend, ihdr + plte + iend}) {
+        ihdr + plte + first + second + png_chunk("IDAT", "x") + iend,
+        ihdr + plte + png_chunk("x1Xx", "") + first + second + iend, ihdr + plte + iend}) {
     CAPTURE(chunks);
     CHECK_FALSE(read(chunks).empty());
   }

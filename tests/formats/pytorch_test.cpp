@@ -1,4 +1,4 @@
-// Files written by PyTorch (tests/models/pytorch_fixtures.py), read to what PyTorch itself says they hold.
+// Files written by PyTorch (tests/models/pytorch_fixtures.py), compared with the arrays that PyTorch saved beside them.
 #include "models/formats/pytorch.h"
 
 #include <algorithm>

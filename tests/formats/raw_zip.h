@@ -12,15 +12,15 @@
 
 namespace afterimage::test {
 
-// A zip, byte by byte: it can lie about sizes, hold a name twice, and say other things before a member than in the
-// directory.
+// A zip, byte by byte, which may declare wrong sizes, hold a name twice, and describe a member differently in its local
+// header and in the directory.
 struct Member {
   std::string name, bytes;
   std::uint64_t declared;
   int flags = 0, method = 0;  // in the directory
   std::optional<std::string> local_name = std::nullopt;
   std::optional<int> local_flags = std::nullopt, local_method = std::nullopt;
-  std::uint32_t wrong_bits = 0;  // of the checksum before the member
+  std::uint32_t wrong_bits = 0;  // of the checksum in the local header
 };
 struct RawZip {
   std::string files, directory;

@@ -1,4 +1,4 @@
-// Places in JSON that comes in.
+// Paths in messages on JSON from files.
 #include "models/foundations/json_reader.h"
 
 #include <catch2/catch.hpp>

@@ -1,4 +1,4 @@
-// Both versions, of which CIFAR-100 has one label more in a record.
+// Both versions: CIFAR-100 has one label more in a record.
 #include "models/formats/cifar.h"
 
 #include "fuzz/fuzz.h"

@@ -1,4 +1,4 @@
-// Gives what libFuzzer makes up to a reader of files. A refusal is an answer; anything else that is thrown is a fault.
+// Feeds libFuzzer's inputs to a reader of files. An InputError is a correct answer; any other exception is a fault.
 #pragma once
 
 #include <sys/mman.h>
@@ -15,7 +15,7 @@
 
 namespace afterimage::test {
 
-// A link to a file in memory, for readers that go by its name.
+// A link to a file in memory, for readers that check the file's name.
 inline std::filesystem::path link_to(int memory, const std::string& extension) {
   const auto link = std::filesystem::temp_directory_path() / ("fuzz-" + std::to_string(::getpid()) + extension);
   std::filesystem::remove(link);

@@ -1,5 +1,5 @@
-// Whole files, PNG ones with their checksums put right, which would keep the fuzzer away from what they are of; and the
-// rows of a picture in a PNG file that is good otherwise.
+// Whole files, of which PNG files with corrected checksums, without which the fuzzer would not get past them; and the
+// rows of a picture in an otherwise valid PNG file.
 #include <zlib.h>
 
 #include "formats/png.h"

@@ -1,4 +1,4 @@
-// What reports, policies and model descriptions are read through.
+// The JSON parser of reports, policies and model descriptions.
 #include "models/foundations/json.h"
 
 #include "fuzz/fuzz.h"

@@ -1,4 +1,4 @@
-// Whole files, and arrays in a file that is good otherwise.
+// Whole files, and arrays in an otherwise valid file.
 #include "models/formats/npz.h"
 
 #include "formats/raw_zip.h"

@@ -1,4 +1,4 @@
-// Whole files, and pickles in a file that is good otherwise: a zip's checksums would keep the fuzzer away from these.
+// Whole files, and pickles in an otherwise valid file, as the fuzzer would not get past a zip's checksums.
 #include "models/formats/pytorch.h"
 
 #include "formats/raw_zip.h"

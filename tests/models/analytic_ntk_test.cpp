@@ -32,7 +32,7 @@ TEST_CASE("the kernel is that of the neural_tangents package, for any depth, wit
       const std::string key = "hidden" + std::to_string(hidden) + "_" + name;
       CAPTURE(key);
       CHECK(relative(kernel(a, b), get(key)) < 1e-10);
-      CHECK(relative(kernel(a, a), get(key + "_same")) < 1e-7);  // theirs rounds on the diagonal
+      CHECK(relative(kernel(a, a), get(key + "_same")) < 1e-7);  // the package rounds on the diagonal
       CHECK(relative(kernel(a, a).diagonal(), kernel.diagonal(a)) < 1e-14);
       CHECK(relative(kernel(a.to(at::kFloat), b.to(at::kFloat)).to(at::kDouble), get(key)) < 1e-6);
     }
@@ -62,14 +62,14 @@ TEST_CASE("the part of every weight and bias in a network's empirical kernel is 
   constexpr int networks = 64;
   const Tensor images = at::randn({12, 30}, random, at::kDouble) + 1;  // half alike: pairs count as the diagonal does
   const Mlp network(30, widths, 1, parameterization);
-  // Layers of unlike widths, so that no fan-in passes for another; many networks in place of wide ones, for the mean
-  // tends to the analytic kernel as one does.
+  // Layers of different widths, so that no fan-in is mistaken for another. Many networks in place of wide ones: their
+  // mean tends to the analytic kernel as a wide one does.
   std::vector<Tensor> parts(static_cast<std::size_t>(2 * network.layers()));
   for (Tensor& part : parts) part = at::zeros({12, 12}, at::kDouble);
   for (int i = 0; i < networks; ++i) {
     const Parameters start = network.draw_initial(random).value().to(at::kDouble);
     for (std::size_t tensor = 0; tensor < parts.size(); ++tensor) {
-      // Of tensors that do not move, features say nothing.
+      // Features have no part for tensors that did not change.
       const Parameters trained = start.clone();
       trained[tensor].add_(1);
       parts[tensor].add_(network.tangents(start, trained, {0.0})->gram(images, {}), 1.0 / networks);

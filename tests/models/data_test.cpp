@@ -78,13 +78,13 @@ TEST_CASE("a control set shares no picture with the training set, and one that d
   CHECK(control.size() == 10);
   CHECK_NOTHROW(require_disjoint(training, control.images, "control"));
   CHECK_THROWS_AS(require_disjoint(training, few.images, "control"), InputError);
-  // Stored again with a little loss, it is the same image none the less, and neither drawn nor let through.
+  // A slightly lossy copy counts as the same image: it is neither drawn nor accepted.
   LabelledImages copied = few;
   copied.images = few.images.clone();
   copied.images.narrow(0, 0, 30).add_(1.0 / 255).clamp_(0, 1);
   CHECK(draw_control(copied, Task::parse("odd-even"), training, 1000, random).size() == 10);
   CHECK_THROWS_AS(require_disjoint(training, copied.images, "control"), InputError);
-  // The mean taken off and put back leaves the same picture.
+  // The same picture after subtracting and adding the mean.
   const Tensor mean = training.mean(0);
   CHECK(pixel_hash((training[3] - mean) + mean) == pixel_hash(training[3]));
 }

@@ -44,7 +44,7 @@ struct Problem {
     return wide;
   }
 
-  // What the deviation is made of, by explicit features, where all is in float64.
+  // The parts of the deviation by explicit features, in float64.
   Tensor change() const { return reference::flatten(trained) - reference::flatten(initial); }
   Tensor jacobian(const std::vector<double>& points, const Tensor& images) const {
     return reference::features(initial, trained, scales, points, images, {});
@@ -77,7 +77,7 @@ double one_minus_cosine(const Tensor& a, const Tensor& b) {
   return 1 - at::dot(x, y).item<double>() / std::sqrt(at::dot(x, x).item<double>() * at::dot(y, y).item<double>());
 }
 
-// The kernel of infinite width of both hidden layers, image-major: nothing between different outputs.
+// The kernel of infinite width of both hidden layers, image-major: zero between different outputs.
 Tensor infinite_kernel(const Tensor& images, std::int64_t outputs) {
   const AnalyticNtk of_one(std::vector<AnalyticNtk::Layer>(layers, AnalyticNtk::Layer{1, 0, 1, 1}));
   const Tensor whole = at::zeros({images.size(0), outputs, images.size(0), outputs}, at::kDouble);

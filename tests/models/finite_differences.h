@@ -1,4 +1,4 @@
-// What closed-form gradients are held against.
+// Finite differences, to check closed-form gradients against.
 #pragma once
 
 #include "models/tensor.h"

@@ -36,7 +36,7 @@ double relative(const Parameters& a, const Parameters& b, const Parameters& from
   return std::sqrt(a.minus(b).squared_norm() / b.minus(from).squared_norm());
 }
 
-// A small network, where it was at the start and where it is held against, and images of which some follow the flow.
+// A small network, its initial and trained weights, and images of which some are followed by the flow.
 struct Differentiated {
   Mlp network;
   Parameters start, trained;
@@ -61,8 +61,7 @@ struct Differentiated {
   }
 };
 
-// The derivative of `value` as `moved` goes along `direction`, from four points: what is left out is of the fifth
-// order.
+// The derivative of `value` as `moved` moves along `direction`, from four points, with an error of fifth order.
 double finite_difference(Tensor& moved, const Tensor& direction, double step, const std::function<double()>& value) {
   const Tensor middle = moved;
   const auto at = [&](double steps) {
@@ -138,7 +137,7 @@ TEST_CASE("in a basis the flow, its mismatch and its gradient are those of the i
   const FlowPlan plan{3, 0.5, 1e-3};
   const auto parameterization = GENERATE(Parameterization::standard, Parameterization::ntk);
   Differentiated problem(2, 2, 1, plan, parameterization);
-  // Their own span; what they are held against moved inside it, as training does.
+  // The images' own span; the trained weights move inside it, as in training.
   const Tensor basis = std::get<0>(at::linalg_qr(problem.set.images.t())).t().contiguous();
   problem.trained = problem.start.plus(problem.network.pullback(
       problem.start, problem.set.images, [](const Tensor& outputs) { return at::ones_like(outputs); }));
@@ -157,7 +156,7 @@ TEST_CASE("the flow follows real training at every segment, and the closer the m
   const double residual = problem.squared_residual(problem.start);
   double before = 1;
   for (const std::int64_t segments : {2, 4, 8}) {
-    // All but the last end where half of the squared residual is left in all.
+    // All but the last end where half of the whole squared residual is left.
     const double keep = std::pow(0.5, 1.0 / static_cast<double>(segments));
     const auto path =
         gradient_flow(problem.network, problem.start, problem.images, problem.targets, {segments + 1, keep, 1e-9});

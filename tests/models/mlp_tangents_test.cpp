@@ -92,7 +92,7 @@ TEST_CASE("weights and biases that training did not change have no part in loss,
       reference::features(problem.initial, problem.trained, problem.scales, problem.points, some, {});
   CHECK(relative_error(target->gram(some, {}), at::mm(features, features.t())) < 1e-10);
 
-  // Images that are held explain what their features can, by least squares (with the ridge), and nothing else does.
+  // Only held images are projected out, by least squares with the ridge.
   target->hold(some);
   const Tensor drift = reference::flatten(problem.trained.minus(problem.initial)).unsqueeze(1);
   Tensor kernel = at::mm(features, features.t());
@@ -275,7 +275,7 @@ TEST_CASE("the loss of some neurons is the residual of explicit features of thei
   CHECK(target->squared_norm() == Approx(part(drift)).epsilon(1e-10));
   CHECK(target->loss(problem.images, problem.coefficients, {}).value == Approx(part(rest)).epsilon(1e-9));
 
-  // By coordinates in a basis, as the attack asks for it.
+  // By coordinates in a basis, as the attack uses it.
   const auto [u, sizes, basis] = at::linalg_svd(problem.images, false);
   const auto in_basis = problem.network.tangents_of_neurons(neurons, at_points, drift, basis);
   const Tensor coordinates = at::mm(problem.images, basis.t());

@@ -1,4 +1,4 @@
-// A fully connected network behind the interface alone, as a network from elsewhere is.
+// A fully connected network of which only the interface is known, like a network from another program.
 #pragma once
 
 #include <stdexcept>

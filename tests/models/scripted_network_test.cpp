@@ -1,5 +1,5 @@
-// Networks from TorchScript archives that PyTorch wrote (torchscript_fixtures.py), against what PyTorch makes of the
-// same images, against the closed form of fully connected networks, and against differences of outputs.
+// Networks from TorchScript archives that PyTorch wrote (torchscript_fixtures.py), compared with PyTorch's outputs,
+// with the closed form of fully connected networks, and with finite differences.
 #include "models/scripted_network.h"
 
 #include <catch2/catch.hpp>
@@ -99,7 +99,7 @@ TEST_CASE("a scripted dense network has the loss, gradients, kernel and held ima
     }
     const auto& found = ours->loss(images, coefficients, {beta});
     const auto& expected = closed->loss(images, coefficients, {beta});
-    // Held images have a kernel to be solved with, which rounding is amplified by.
+    // Held images are projected out by solving with their kernel, which amplifies rounding.
     const double amplified = held && dtype == at::kFloat ? 1e-2 : held ? 1e-8 : tolerance;
     CHECK(found.value == Approx(expected.value).epsilon(amplified));
     CHECK(relative_error(found.by_images, expected.by_images) < amplified);
@@ -191,7 +191,7 @@ TEST_CASE("weights are arranged by the module's names, buffers are left out, and
   CHECK_THROWS_WITH(network.arranged(Parameters(entries), "file"), Catch::Contains("head.weight"));
   CHECK_THROWS_WITH(network.arranged(Parameters({entries[0]}), "file"), Catch::Contains("has no tensor"));
   Generator random = seeded(0);
-  CHECK_FALSE(network.draw_initial(random));  // an archive does not say how
+  CHECK_FALSE(network.draw_initial(random));  // an archive has no information on it
 }
 
 TEST_CASE("an activation that cannot be smoothed is named, and used unchanged") {

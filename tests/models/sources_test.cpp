@@ -16,7 +16,7 @@ using test::Folder;
 
 const fs::path pictures = fs::path(TEST_DATA) / "images";
 
-// What the refusal says; empty where there is none.
+// The message that the data are refused with; empty where they are read.
 std::string refusal(const std::string& data, const Preprocessing& preprocessing = {}) {
   try {
     load_images(data, preprocessing);
@@ -116,7 +116,7 @@ TEST_CASE("pictures are made grey and resized as Pillow does it, and differing s
     CAPTURE(name);
     const Tensor got = load_images(data, {false, size}).images[0], wanted = expected("prepared.npz", name);
     REQUIRE(got.sizes() == wanted.sizes());
-    // At the border Pillow weighs fewer pixels, where here the outermost ones count again.
+    // At the border Pillow averages fewer pixels; here the outermost ones are repeated.
     const auto inner = [](const Tensor& picture) { return picture.slice(0, 1, -1).slice(1, 1, -1); };
     CHECK((inner(got) - inner(wanted)).abs().max().item<float>() < 1.01F / 255);
     CHECK((got - wanted).abs().max().item<float>() < 0.05F);

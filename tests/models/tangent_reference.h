@@ -1,5 +1,5 @@
-// The attack's loss written the plain way, with explicit parameter-sized features by autograd: what closed forms are
-// checked and timed against. Shares no code with them.
+// The attack's loss with explicit parameter-sized features by autograd, to check and time closed forms against. Shares
+// no code with them.
 #pragma once
 
 #include <torch/torch.h>

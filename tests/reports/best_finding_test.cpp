@@ -1,4 +1,4 @@
-// Which of several findings a report speaks of first.
+// Which of several findings a report states first.
 #include <catch2/catch.hpp>
 
 #include "reports/report.h"
@@ -30,7 +30,7 @@ TEST_CASE("the best reconstruction has the largest rate, not the most images or 
   findings[0].membership->auc = 1;
   findings[1].mean_relative_distance = 0.4;
   findings[1].p_value = 0.5;
-  findings[1].status = Status::inconclusive;  // what an attack found counts, even where it came to no conclusion
+  findings[1].status = Status::inconclusive;  // reconstructed images count even where an attack was inconclusive
   CHECK(best_reconstruction(findings) == &findings[1]);
 }
 

@@ -55,7 +55,7 @@ TEST_CASE("counts add up over seeds, accuracies have mean and interval, and no s
   CHECK(better.on_front);                        // leaks least
   CHECK_FALSE(worse.on_front);
   CHECK(*plain.membership_p_value < 1e-20);
-  CHECK(*better.membership_p_value == 1);  // of three attacks the best was looked at
+  CHECK(*better.membership_p_value == 1);  // the best of three attacks was taken
 }
 
 TEST_CASE("p-values over seeds correct for taking the best attack of each run") {
@@ -118,10 +118,10 @@ TEST_CASE(
     summarize(comparison);
   };
   cut_off(2);
-  CHECK_FALSE(comparison.settings[2].on_front);  // a lower bound that is above what another leaks
+  CHECK_FALSE(comparison.settings[2].on_front);  // a lower bound above the leakage of another
   CHECK(render_html(comparison).find("at least 22 of 100") != std::string::npos);
   cut_off(1);
-  CHECK(comparison.settings[2].on_front);  // "better" may leak as much, for all that is known
+  CHECK(comparison.settings[2].on_front);  // "better" may leak as much
   CHECK(comparison.settings[1].on_front);
 }
 
