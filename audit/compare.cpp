@@ -21,7 +21,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr std::size_t most_pictures = 20;
+constexpr std::size_t most_support_pictures = 20;
 constexpr std::uint64_t largest_record = 64 << 20;
 constexpr const char* spec_file = "spec.json";  // written first
 
@@ -161,7 +161,7 @@ std::vector<SupportPicture> pictures_of(const fs::path& run) {
   const Tensor support = images.flatten(1), originals = training.pixels();
   const Nearest nearest = nearest_of(support, originals);
   std::vector<SupportPicture> pictures;
-  for (std::int64_t i = 0; i < support.size(0) && pictures.size() < most_pictures; ++i) {
+  for (std::int64_t i = 0; i < support.size(0) && pictures.size() < most_support_pictures; ++i) {
     const auto row = nearest.rows[i].item<std::int64_t>();
     pictures.push_back({png_of(support[i], model.input_shape), png_of(originals[row], model.input_shape), row,
                         nearest.distances[i].item<double>()});

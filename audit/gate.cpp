@@ -16,7 +16,7 @@ namespace afterimage {
 namespace {
 
 constexpr std::uint64_t largest_policy = 1 << 20;
-constexpr const char* schema = "afterimage.policy/1";
+constexpr const char* policy_schema = "afterimage.policy/1";
 constexpr const char* reconstructed_limit = "max_reconstructed_rate";
 constexpr const char* membership_limit = "max_membership_tpr_at_1pct_fpr";
 constexpr const char* required_attacks = "require_attacks";
@@ -277,7 +277,7 @@ Policy policy_in(const json::Reader& in) {
   constexpr std::int64_t most_control_samples = 1'000'000'000;
   in.require_keys_among({"schema", reconstructed_limit, membership_limit, "attacks", required_attacks, least_control,
                          "on_inconclusive", "hold_against", "reasons"});
-  if (in["schema"].raw() != schema) in["schema"].fail(fmt::format("has to be \"{}\"", schema));
+  if (in["schema"].raw() != policy_schema) in["schema"].fail(fmt::format("has to be \"{}\"", policy_schema));
   Policy policy;
   policy.text = in.raw();
   policy.everywhere = read_limits(in);

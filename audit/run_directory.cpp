@@ -20,7 +20,7 @@ namespace afterimage {
 namespace {
 
 constexpr std::uint64_t largest_json = 64 << 20;
-constexpr const char* schema = "afterimage.model/1";
+constexpr const char* model_schema = "afterimage.model/1";
 constexpr std::int64_t largest_input = 1 << 20, most_outputs = 65536;
 
 Tensor finite(const Tensor& tensor, const char* name, const std::string& file) {
@@ -108,7 +108,7 @@ bool is_there(const std::filesystem::path& path) {
 }
 
 Json to_json(const ModelDescription& model) {
-  Json document = {{"schema", schema},
+  Json document = {{"schema", model_schema},
                    {"architecture", model.architecture},
                    {"parameterization", model.parameterization},
                    {"input_shape", model.input_shape},

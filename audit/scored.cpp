@@ -9,7 +9,7 @@
 namespace afterimage {
 namespace {
 
-constexpr std::size_t most_pictures = 200;  // for each attack, so that a report stays small enough to open
+constexpr std::size_t most_sample_pictures = 200;  // for each attack, so that a report stays small enough to open
 constexpr std::size_t sheet_pictures = 50;
 
 std::string png_of_image(const Tensor& image, const ImageSpace& space) {
@@ -33,7 +33,7 @@ std::vector<Sample> samples_of(const Score& score, const StoredClaim& claim, con
     return a.relative_distance.value_or(1e300) < b.relative_distance.value_or(1e300);
   });
   if (!truth.space.is_picture()) return samples;
-  for (std::size_t k = 0; k < std::min(samples.size(), most_pictures); ++k) {
+  for (std::size_t k = 0; k < std::min(samples.size(), most_sample_pictures); ++k) {
     const Match& match = score.matches[samples[k].index];
     samples[k].original_png = png_of_image(truth.training[samples[k].index], truth.space);
     if (match.candidate >= 0) samples[k].reconstruction_png = png_of_image(score.clipped[match.candidate], truth.space);

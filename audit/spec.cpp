@@ -14,7 +14,7 @@
 namespace afterimage {
 namespace {
 
-constexpr const char* schema = "afterimage.compare/1";
+constexpr const char* spec_schema = "afterimage.compare/1";
 constexpr std::uint64_t largest_spec = 16 << 20;
 
 std::string text_in(const json::Reader& in) {
@@ -93,7 +93,7 @@ std::vector<std::int64_t> seeds_in(const json::Reader& in) {
 CompareSpec spec_in(const json::Reader& in) {
   constexpr std::int64_t most_samples = 100'000'000;
   in.require_keys_among({"schema", "data", "task", "samples", "architecture", "train", "audit", "seeds", "settings"});
-  if (in["schema"].raw() != schema) in["schema"].fail(fmt::format("has to be \"{}\"", schema));
+  if (in["schema"].raw() != spec_schema) in["schema"].fail(fmt::format("has to be \"{}\"", spec_schema));
   CompareSpec spec;
   spec.document = in.raw();
   spec.data = text_in(in["data"]);

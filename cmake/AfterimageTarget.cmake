@@ -17,3 +17,20 @@ function(afterimage_target name)
     target_link_options(${name} PUBLIC -fsanitize=${AFTERIMAGE_SANITIZE})
   endif()
 endfunction()
+
+# Compiles the sources named, relative or absolute, `most` at a time: the headers of LibTorch and the templates of the
+# JSON, formatting and command line libraries cost more than the sources themselves. Sources that are compiled together
+# must not use one name for two things, in their anonymous namespaces either. Other sources of the target stay alone.
+function(afterimage_unity name most)
+  set_target_properties(${name} PROPERTIES UNITY_BUILD ${AFTERIMAGE_UNITY} UNITY_BUILD_MODE GROUP)
+  list(LENGTH ARGN count)
+  math(EXPR groups "(${count} + ${most} - 1) / ${most}")
+  set(number 0)
+  foreach(source IN LISTS ARGN)
+    cmake_path(GET source PARENT_PATH folder)
+    string(MAKE_C_IDENTIFIER "${folder}" folder)
+    math(EXPR group "${number} * ${groups} / ${count}")
+    set_source_files_properties(${source} PROPERTIES UNITY_GROUP ${folder}_${group})
+    math(EXPR number "${number} + 1")
+  endforeach()
+endfunction()

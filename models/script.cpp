@@ -266,7 +266,7 @@ Tensor Script::run(const std::vector<Tensor>& parameters, const Tensor& input, S
   torch::jit::Stack stack{chosen.self, input};
   stack.insert(stack.end(), chosen.defaults.begin(), chosen.defaults.end());
   stack.emplace_back(relu.is_relu() ? 1.0 : relu.beta);
-  stack.emplace_back(softplus_threshold);
+  stack.emplace_back(linear_above);
   for (std::size_t i = 0; i < chosen.constants.size(); ++i) {
     const std::int64_t parameter = chosen.parameter_of[i];
     stack.emplace_back(parameter < 0 ? chosen.constants[i] : parameters.at(static_cast<std::size_t>(parameter)));

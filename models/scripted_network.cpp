@@ -24,7 +24,7 @@ Tensor laid_out(const Tensor& images, const std::vector<std::int64_t>& shape) {
   return images.reshape({count, shape[0], shape[1], shape[2]}).permute({0, 3, 1, 2}).contiguous().clone();
 }
 
-std::string shape_text(at::IntArrayRef shape) { return fmt::format("[{}]", fmt::join(shape, ", ")); }
+std::string text_of_shape(at::IntArrayRef shape) { return fmt::format("[{}]", fmt::join(shape, ", ")); }
 
 }  // namespace
 
@@ -49,7 +49,7 @@ Recorded ScriptedNetwork::recorded() const {
     if (wanted == 1 && outputs.dim() == 1) outputs = outputs.unsqueeze(1);
     if (outputs.dim() != 2 || outputs.size(0) != images.size(0) || outputs.size(1) != wanted) {
       throw InputError(fmt::format("{}: gives {} for {} images; its outputs have to be [{}, {}]", script->file(),
-                                   shape_text(outputs.sizes()), images.size(0), images.size(0), wanted));
+                                   text_of_shape(outputs.sizes()), images.size(0), images.size(0), wanted));
     }
     return outputs;
   };
@@ -109,7 +109,7 @@ Parameters ScriptedNetwork::arranged(const Parameters& parameters, const std::st
     const Tensor& tensor = parameters.at(name);
     if (tensor.sizes() != own.sizes()) {
       throw InputError(fmt::format("{}: tensor \"{}\" is {} but that of {} is {}", file, printable(name),
-                                   shape_text(tensor.sizes()), architecture(), shape_text(own.sizes())));
+                                   text_of_shape(tensor.sizes()), architecture(), text_of_shape(own.sizes())));
     }
     entries.emplace_back(name, tensor);
   }

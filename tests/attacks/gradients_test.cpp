@@ -1,5 +1,5 @@
 // The gradient of the penalty on pixels out of range, and the optimizer's steps.
-#include <torch/torch.h>
+#include <torch/optim/adam.h>
 
 #include <algorithm>
 #include <catch2/catch.hpp>

@@ -12,7 +12,8 @@
 //                 h_T(x_s) = h_S(x_s), by the image grad h_T(x_s) = grad h_S(x_s). Pixels that were clamped are left
 //                 out: their slope is not zero there.
 #include <fmt/format.h>
-#include <torch/torch.h>
+#include <torch/csrc/autograd/autograd.h>
+#include <torch/optim/adam.h>
 
 #include <cmath>
 #include <cstdlib>

@@ -2,7 +2,8 @@
 // Shares no code with them.
 #pragma once
 
-#include <torch/torch.h>
+#include <torch/csrc/autograd/autograd.h>
+#include <torch/types.h>
 
 #include <vector>
 
@@ -28,8 +29,7 @@ struct Convolutions {
       const Tensor weight = body.narrow(0, at, out * in * 9).reshape({out, in, 3, 3});
       const Tensor bias = body.narrow(0, at + out * in * 9, out);
       const Tensor z = torch::conv2d(h, weight, bias, 1, 1);
-      h = torch::avg_pool2d(
-          torch::nn::functional::softplus(z, torch::nn::functional::SoftplusFuncOptions().beta(beta).threshold(45)), 2);
+      h = torch::avg_pool2d(torch::softplus(z, beta, 45), 2);
       at += out * (in * 9 + 1);
       in = out;
       out *= 2;

@@ -2,7 +2,8 @@
 // no code with them.
 #pragma once
 
-#include <torch/torch.h>
+#include <torch/csrc/autograd/autograd.h>
+#include <torch/types.h>
 
 #include <vector>
 
@@ -26,9 +27,7 @@ inline Tensor forward(const Weights& weights, const std::vector<double>& scales,
   for (std::size_t l = 0; l < scales.size(); ++l) {
     h = torch::matmul(h, weights[2 * l].t()) * scales[l] + weights[2 * l + 1];
     if (l + 1 == scales.size()) break;
-    h = relu.is_relu() ? torch::relu(h)
-                       : torch::nn::functional::softplus(
-                             h, torch::nn::functional::SoftplusFuncOptions().beta(relu.beta).threshold(45));
+    h = relu.is_relu() ? torch::relu(h) : torch::softplus(h, relu.beta, 45);
   }
   return h;
 }
