@@ -17,8 +17,6 @@ namespace {
 
 constexpr std::int64_t largest_width = 1 << 20;
 
-std::string shape_text(at::IntArrayRef shape) { return fmt::format("[{}]", fmt::join(shape, ", ")); }
-
 std::vector<std::int64_t> parse_widths(const std::string& architecture, std::string_view text) {
   std::vector<std::int64_t> widths;
   while (true) {

@@ -14,6 +14,7 @@
 
 #include "models/foundations/error.h"
 #include "models/foundations/text.h"
+#include "models/tangent/target.h"
 
 namespace afterimage {
 namespace {
@@ -24,7 +25,6 @@ using torch::jit::Module;
 using torch::jit::Node;
 using torch::jit::Value;
 
-constexpr double softplus_threshold = 45;  // as in activate(): above it softplus and the identity are equal in float64
 const std::set<std::string> smooth_relu = {"relu", "relu_"};
 const std::set<std::string> with_a_kink = {"hardtanh",    "hardtanh_",  "relu6",       "relu6_",      "leaky_relu",
                                            "leaky_relu_", "prelu",      "rrelu",       "threshold",   "threshold_",
@@ -266,7 +266,7 @@ Tensor Script::run(const std::vector<Tensor>& parameters, const Tensor& input, S
   torch::jit::Stack stack{chosen.self, input};
   stack.insert(stack.end(), chosen.defaults.begin(), chosen.defaults.end());
   stack.emplace_back(relu.is_relu() ? 1.0 : relu.beta);
-  stack.emplace_back(linear_above);
+  stack.emplace_back(softplus_threshold);
   for (std::size_t i = 0; i < chosen.constants.size(); ++i) {
     const std::int64_t parameter = chosen.parameter_of[i];
     stack.emplace_back(parameter < 0 ? chosen.constants[i] : parameters.at(static_cast<std::size_t>(parameter)));

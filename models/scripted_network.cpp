@@ -24,8 +24,6 @@ Tensor laid_out(const Tensor& images, const std::vector<std::int64_t>& shape) {
   return images.reshape({count, shape[0], shape[1], shape[2]}).permute({0, 3, 1, 2}).contiguous().clone();
 }
 
-std::string text_of_shape(at::IntArrayRef shape) { return fmt::format("[{}]", fmt::join(shape, ", ")); }
-
 }  // namespace
 
 ScriptedNetwork::ScriptedNetwork(const std::filesystem::path& archive, std::string architecture,
@@ -49,7 +47,7 @@ Recorded ScriptedNetwork::recorded() const {
     if (wanted == 1 && outputs.dim() == 1) outputs = outputs.unsqueeze(1);
     if (outputs.dim() != 2 || outputs.size(0) != images.size(0) || outputs.size(1) != wanted) {
       throw InputError(fmt::format("{}: gives {} for {} images; its outputs have to be [{}, {}]", script->file(),
-                                   text_of_shape(outputs.sizes()), images.size(0), images.size(0), wanted));
+                                   shape_text(outputs.sizes()), images.size(0), images.size(0), wanted));
     }
     return outputs;
   };
@@ -109,7 +107,7 @@ Parameters ScriptedNetwork::arranged(const Parameters& parameters, const std::st
     const Tensor& tensor = parameters.at(name);
     if (tensor.sizes() != own.sizes()) {
       throw InputError(fmt::format("{}: tensor \"{}\" is {} but that of {} is {}", file, printable(name),
-                                   text_of_shape(tensor.sizes()), architecture(), text_of_shape(own.sizes())));
+                                   shape_text(tensor.sizes()), architecture(), shape_text(own.sizes())));
     }
     entries.emplace_back(name, tensor);
   }

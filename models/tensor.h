@@ -3,6 +3,7 @@
 
 #include <ATen/ATen.h>
 
+#include <string>
 #include <vector>
 
 #include "models/foundations/array.h"
@@ -18,6 +19,9 @@ Generator seeded(std::uint64_t seed);
 // From and to arrays as files hold them; float16 and bfloat16 tensors become float32 arrays.
 Tensor to_tensor(const Array& array);
 Array to_array(const Tensor& tensor);
+
+// "[2, 3]", for messages.
+std::string shape_text(at::IntArrayRef shape);
 
 std::vector<double> to_doubles(const Tensor& tensor);  // flattened
 

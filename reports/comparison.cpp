@@ -12,8 +12,6 @@
 namespace afterimage {
 namespace {
 
-constexpr double significant = 0.05;
-
 std::optional<Rate> added(const std::vector<ComparisonRun>& runs, std::optional<Rate> ComparisonRun::*rate) {
   std::int64_t count = 0, of = 0;
   for (const auto& run : runs) {

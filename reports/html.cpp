@@ -17,7 +17,6 @@ using page::add_known_rows, page::add_rows, page::row, page::rows;
 using page::number, page::percent, page::rate_text, page::texts;
 
 constexpr std::size_t shown_pictures = 40;  // the rest is folded away
-constexpr double significant = 0.05;        // p-values below it
 
 struct Heading {
   const char *icon, *text;

@@ -18,6 +18,9 @@
 
 namespace afterimage {
 
+// A p-value below it is called more than chance in sentences and pages.
+inline constexpr double significant = 0.05;
+
 // Three results stand in a report: how an attack ended (Status, models/foundations/status.h), how a rule of the policy
 // came out (Outcome), and what the whole audit says (Verdict).
 enum class Outcome {

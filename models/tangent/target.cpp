@@ -7,8 +7,6 @@
 namespace afterimage {
 namespace {
 
-constexpr double softplus_threshold = 45;  // above it softplus and the identity are equal in float64
-
 struct Ridged {
   Tensor factor;     // Cholesky
   double ridge = 0;  // added to the diagonal

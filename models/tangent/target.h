@@ -17,6 +17,9 @@ struct Smoothing {
   bool is_relu() const { return beta == std::numeric_limits<double>::infinity(); }
 };
 
+// Of beta z, above which the softplus and the identity are equal in float64.
+inline constexpr double softplus_threshold = 45;
+
 // s(z) into h and s'(z) into slope, all of one shape and dtype, without a temporary where z is smoothed.
 void activate(const Tensor& z, Smoothing relu, Tensor h, Tensor slope);
 
