@@ -6,6 +6,7 @@
 #include <string_view>
 #include <vector>
 
+#include "models/foundations/text.h"
 #include "reports/report.h"
 
 namespace afterimage::page {
@@ -13,7 +14,7 @@ namespace afterimage::page {
 using kainjow::mustache::data;
 
 std::string number(const Number& value);
-std::string percent(double fraction);
+using afterimage::percent;
 std::string percent(const Number& fraction);
 std::string rate_text(const Rate& rate);
 
