@@ -25,7 +25,7 @@ std::string tool_text(const Tool& tool);
 
 // Measured as its unit is shown: a percentage or a number.
 std::string measured(const Number& value, Unit unit);
-// A row for each figure; and for those alone that were measured.
+// A row for each figure; only for those that were measured.
 template <class Owner, class Figures>
 void add_rows(std::vector<data>& to, const Owner& owner, const Figures& figures) {
   for (const auto& figure : figures) {
