@@ -67,8 +67,6 @@ bool explains(const std::string& reason, const std::string& rule) {
   return reason == rule || (reason == required_attacks && rule.starts_with(reason + "."));
 }
 
-std::string percent(double fraction) { return fmt::format("{:.1f} %", 100 * fraction); }
-
 struct Measured {
   Number value;
   std::int64_t of = 0;      // images that it is a rate of

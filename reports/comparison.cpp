@@ -7,6 +7,7 @@
 #include <numeric>
 
 #include "models/foundations/error.h"
+#include "models/foundations/text.h"
 #include "reports/json_parts.h"
 
 namespace afterimage {
@@ -89,8 +90,6 @@ std::string chance_in_words(double p) {
                          : fmt::format(", more than chance explains (p = {:.1g})", p);
 }
 
-std::string percent_text(double fraction) { return fmt::format("{:.1f} %", 100 * fraction); }
-
 // "0 of 100 training images were reconstructed (undefended 97), no more than chance explains (p = 0.8)"
 std::string leakage_in_words(const ComparisonSetting& setting, const ComparisonSetting* undefended) {
   if (!setting.reconstructed) return "no attack made images that could be compared with the training images";
@@ -117,15 +116,15 @@ std::string in_words(const ComparisonSetting& setting, const ComparisonSetting* 
     return setting.runs.empty() ? "No run of this setting exists."
                                 : fmt::format("Not measured: {}", setting.runs.front().reason);
   }
-  std::string text = setting.test_accuracy ? fmt::format("Test accuracy {}", percent_text(*setting.test_accuracy))
+  std::string text = setting.test_accuracy ? fmt::format("Test accuracy {}", percent(*setting.test_accuracy))
                                            : std::string("The test accuracy was not measured");
   if (undefended != nullptr && undefended != &setting && undefended->test_accuracy && setting.test_accuracy) {
-    text += fmt::format(" (undefended {})", percent_text(*undefended->test_accuracy));
+    text += fmt::format(" (undefended {})", percent(*undefended->test_accuracy));
   }
   text += "; " + leakage_in_words(setting, undefended);
   if (setting.membership_auc) {
     text += fmt::format("; the best attack picks the training image in {} of pairs of a training and a control image",
-                        percent_text(*setting.membership_auc));
+                        percent(*setting.membership_auc));
     if (setting.membership_p_value) text += chance_in_words(*setting.membership_p_value);
   }
   return text + doubt_in_words(setting.runs) + ".";

@@ -10,7 +10,7 @@
 
 namespace afterimage {
 
-// The attack that tells training images from others best.
+// The attack with the largest membership AUC.
 struct BestMembership {
   std::string attack;
   Number auc, tpr_at_fpr_0_01;
@@ -25,7 +25,7 @@ inline constexpr auto best_membership_figures = std::to_array<Figure<BestMembers
 // One network: a setting trained and audited with one seed.
 struct ComparisonRun {
   std::int64_t seed = 0;
-  std::string folder;  // below the comparison's own: run/ and report/ lie in it
+  std::string folder;  // relative to the comparison's; holds run/ and report/
   Status status = Status::ok;
   std::string reason;                    // why it failed, or is inconclusive
   Number train_accuracy, test_accuracy;  // on the original training images; on images that were not trained on
@@ -38,7 +38,7 @@ struct ComparisonRun {
   BestMembership membership;
   std::int64_t membership_attacks = 0;  // attacks that measured membership
   std::int64_t training_images = 0, control_images = 0;
-  Json defense = Json::object();  // what the defence measured of itself, e.g. the privacy that was spent
+  Json defense = Json::object();  // what the defence measured, e.g. the epsilon that was spent
 };
 inline constexpr auto run_utility_figures = std::to_array<Figure<ComparisonRun>>({
     {"train_accuracy", &ComparisonRun::train_accuracy, Unit::fraction, "Training accuracy",
@@ -51,7 +51,7 @@ inline constexpr auto run_leakage_figures = std::to_array<Figure<ComparisonRun>>
      "probability that chance alone reconstructs as many (Fisher's exact test)"},
 });
 
-// A distilled image beside the training image that it is nearest to.
+// A distilled image and its nearest training image.
 struct SupportPicture {
   std::string support_png, nearest_png;  // base64
   std::int64_t nearest = 0;              // row of the training set
@@ -65,7 +65,7 @@ struct ComparisonSetting {
   std::vector<SupportPicture> pictures;  // of the first seed
   // Over all runs; see summarize().
   Number test_accuracy, test_accuracy_low, test_accuracy_high;  // mean and 95 % interval
-  std::optional<Rate> reconstructed, control;                   // counts added up over seeds
+  std::optional<Rate> reconstructed, control;                   // sums over seeds
   // Of those counts, by Fisher's exact test; of the mean AUC, by Mann and Whitney's. Each run shows the best of its
   // attacks, so each p-value is multiplied by the number of ways to choose them (Bonferroni): attacks to the power of
   // runs.
@@ -75,7 +75,7 @@ struct ComparisonSetting {
   // On the Pareto front: no other setting is at least as accurate, leaks no more, and is better in one of the two. A
   // setting with an inconclusive audit dominates none: its leakage is only known from below.
   bool on_front = false;
-  std::string sentence;  // all of that in plain words
+  std::string sentence;  // the result in plain words
 };
 inline constexpr auto setting_figures = std::to_array<Figure<ComparisonSetting>>({
     {"p_value", &ComparisonSetting::p_value, Unit::probability, "p-value",

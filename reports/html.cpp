@@ -16,7 +16,7 @@ using kainjow::mustache::partial;
 using page::add_known_rows, page::add_rows, page::row, page::rows;
 using page::number, page::percent, page::rate_text, page::texts;
 
-constexpr std::size_t shown_pictures = 40;  // the rest is folded away
+constexpr std::size_t shown_pictures = 40;  // the others are folded
 
 struct Heading {
   const char *icon, *text;

@@ -7,7 +7,7 @@
 
 namespace afterimage {
 
-// Text from files (names, labels, reasons) is escaped wherever it stands. The same report gives the same bytes.
+// Text from files (names, labels, reasons) is escaped everywhere. The same report gives the same bytes.
 std::string render_html(const Report& report);
 
 }  // namespace afterimage

@@ -1,4 +1,4 @@
-// The gate's result for CI dashboards: JUnit XML, one case a rule.
+// The gate's result for CI dashboards: JUnit XML, one test case for each rule.
 #pragma once
 
 #include <string>

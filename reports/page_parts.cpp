@@ -8,7 +8,6 @@
 namespace afterimage::page {
 
 std::string number(const Number& value) { return value ? fmt::format("{:.4g}", *value) : "not measured"; }
-std::string percent(double fraction) { return fmt::format("{:.1f} %", 100 * fraction); }
 std::string percent(const Number& fraction) { return fraction ? percent(*fraction) : "not measured"; }
 
 std::string measured(const Number& value, Unit unit) { return unit == Unit::fraction ? percent(value) : number(value); }

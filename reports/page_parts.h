@@ -6,6 +6,7 @@
 #include <string_view>
 #include <vector>
 
+#include "models/foundations/text.h"
 #include "reports/report.h"
 
 namespace afterimage::page {
@@ -13,7 +14,7 @@ namespace afterimage::page {
 using kainjow::mustache::data;
 
 std::string number(const Number& value);
-std::string percent(double fraction);
+using afterimage::percent;
 std::string percent(const Number& fraction);
 std::string rate_text(const Rate& rate);
 
@@ -24,7 +25,7 @@ std::string tool_text(const Tool& tool);
 
 // Measured as its unit is shown: a percentage or a number.
 std::string measured(const Number& value, Unit unit);
-// A row for each figure; and for those alone that were measured.
+// A row for each figure; only for those that were measured.
 template <class Owner, class Figures>
 void add_rows(std::vector<data>& to, const Owner& owner, const Figures& figures) {
   for (const auto& figure : figures) {

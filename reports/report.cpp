@@ -75,7 +75,7 @@ Sample read_sample(const Reader& in) {
 }
 
 Finding read_finding(const Reader& in) {
-  constexpr const char* complete_before_0_2 = "all_found";  // evidence that is there where a finding is complete
+  constexpr const char* complete_before_0_2 = "all_found";  // evidence of complete findings in older reports
   Finding finding;
   finding.attack = in["attack"].text();
   finding.status = in["status"].one_of(status_names);

@@ -37,7 +37,7 @@ Json to_sarif(const Report& report, const std::string& policy_file) {
   for (const auto& rule : report.gate ? report.gate->rules : std::vector<RuleResult>{}) {
     const Json id = "afterimage/" + rule.rule;
     rules.push_back({{"id", id}, {"shortDescription", {{"text", "Privacy gate rule " + rule.rule}}}});
-    // SARIF asks for level "none" on every kind but "fail".
+    // SARIF requires the level "none" for every kind but "fail".
     results.push_back({{"ruleId", id},
                        {"kind", kind_of(rule.outcome)},
                        {"level", rule.outcome == Outcome::fail ? "error" : "none"},

@@ -1,4 +1,4 @@
-// The gate's result for code-scanning services: SARIF 2.1.0, one result a rule.
+// The gate's result for code-scanning services: SARIF 2.1.0, one result for each rule.
 #pragma once
 
 #include <string>

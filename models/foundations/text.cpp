@@ -32,4 +32,6 @@ std::string on_one_line(std::string_view text) {
   return safe;
 }
 
+std::string percent(double fraction) { return fmt::format("{:.1f} %", 100 * fraction); }
+
 }  // namespace afterimage

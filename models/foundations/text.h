@@ -1,4 +1,4 @@
-// Text from files, made safe to print.
+// Text from files, made safe to print; and numbers as text.
 #pragma once
 
 #include <string>
@@ -11,5 +11,8 @@ namespace afterimage {
 std::string printable(std::string_view text);
 // All of `text`, with only control characters as \xNN: for a reason from a report, which may be long and is UTF-8.
 std::string on_one_line(std::string_view text);
+
+// "12.5 %" of 0.125.
+std::string percent(double fraction);
 
 }  // namespace afterimage

@@ -362,6 +362,16 @@ TEST_CASE("an attack that fails or does not apply is a finding with a one-line r
   CHECK_THROWS_AS(ended_by([] { fs::create_directories("/proc/self/none"); }), FileSystemError);
 }
 
+TEST_CASE("what is wrong in a kept state is told with the file that it is in") {
+  const Folder folder;
+  const std::string file = folder / "span.state.safetensors";
+  FileStateStore(file, "print", false).keep(State().set("part", State().set("steps", 1.5)));
+  const State kept = FileStateStore(file, "print", true).take().part("part");
+  CHECK(kept.number("steps") == 1.5);
+  CHECK_THROWS_WITH(kept.number("rounds"), file + ": has no rounds; start again without --resume");
+  CHECK_THROWS_WITH(kept.whole("steps"), Catch::Contains(file) && Catch::Contains("steps has to hold whole numbers"));
+}
+
 TEST_CASE("of two runs in one folder the second is refused, and continues once the first has ended") {
   const Folder folder;
   const std::string run_folder = small_run(folder);

@@ -108,7 +108,7 @@ def main():
     with tempfile.TemporaryDirectory() as temporary:
         folder = pathlib.Path(temporary)
         sample = folder / "sample.json"
-        subprocess.run([tests, "a report comes back from its JSON as it was"], check=True, capture_output=True,
+        subprocess.run([tests, "a report read from its JSON is equal to the one that was written"], check=True, capture_output=True,
                        env={**os.environ, "AFTERIMAGE_SAMPLE_REPORT": str(sample)})
         check_valid(validator, load(sample))
         run = [program, "--quiet"]
