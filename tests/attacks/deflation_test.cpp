@@ -89,8 +89,8 @@ TEST_CASE(
   Silent silent;
   NullStore no_store;
   deflation.accept(as_images(pictures).narrow(0, 0, 6));
-  // In place of one of them an image that is off by a fifth, whose bounds are consistent as well, with a far higher
-  // leverage.
+  // In place of one of them an image that is off by a fifth, with consistent bounds too, but a thousandth of the
+  // firmness.
   const State before = deflation.state();
   const Tensor known = before.tensor("known"), firmness = before.tensor("known_firmness");
   known.select(0, 3).copy_(noisy(known.narrow(0, 3, 1), 0.2, random).squeeze(0));
