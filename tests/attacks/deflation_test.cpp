@@ -80,8 +80,7 @@ TEST_CASE("of two similar finds the one with more consistent bounds is kept") {
   for (std::int64_t i = 0; i < deflation.found(); ++i) CHECK(pictures.distance(deflation.known()[i]) < 1e-3);
 }
 
-TEST_CASE(
-    "one that was taken before there were others to compare it with goes when they show how firmly images are held") {
+TEST_CASE("an early find is dropped when later ones show that images are determined far more firmly") {
   const Pictures pictures(false);
   const Subject subject = subject_of(pictures);
   Deflation deflation(subject, pictures.span);

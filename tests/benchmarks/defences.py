@@ -51,7 +51,7 @@ EXPERIMENTS = {
         setting("noise on the weights, twice", "release-noise", noise=2),
         setting("DP-SGD, epsilon 8", "dp-sgd", epsilon=8, steps=200),
         setting("random subset, 10 images", "random-subset", per_class=5),
-        setting("labels by lot", "random-labels"),
+        setting("random labels", "random-labels"),
         setting("KIP, 10 images", "kip", per_class=5),
         setting("KIP, half of the pixels noise", "kip", per_class=5, corruption=0.5),
         setting("RKIP, 10 images", "rkip", per_class=5),

@@ -45,7 +45,7 @@ def main():
     others, other_labels = pixels_of(program.train("other", 60, architecture, "--seed", 1000, "--steps", 1))
     unseen = [i for i, image in enumerate(others) if abs(image - pixels).max(axis=(1, 2)).min() > 1e-3]
     control = program.write_npz("control.npz", images=others[unseen], labels=other_labels[unseen])
-    line("labels by lot", program.train("lot", samples, architecture, data=relabelled), "--control", control)
+    line("random labels", program.train("lot", samples, architecture, data=relabelled), "--control", control)
     noise = program.write_npz("noise.npz", images=generator.random((samples + 300, 28, 28), dtype=numpy.float32),
                               labels=numpy.arange(samples + 300) % 10)
     line("images of noise", program.train("noise", samples, architecture, data=noise))
