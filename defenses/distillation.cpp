@@ -5,6 +5,7 @@
 #include <cmath>
 
 #include "defenses/baselines.h"
+#include "models/dense_network.h"
 #include "models/foundations/error.h"
 
 namespace afterimage {
