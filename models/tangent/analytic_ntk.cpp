@@ -24,8 +24,11 @@ constexpr T smallest_sine = std::is_same_v<T, double> ? T(1e-7) : T(1e-4);
 [[gnu::always_inline]] inline double root_of(double x) { return __builtin_sqrt(x); }
 [[gnu::always_inline]] inline float root_of(float x) { return __builtin_sqrtf(x); }
 
-// acos for values in [-1, 1]. In float32 by the polynomial of Abramowitz and Stegun 4.4.46 (absolute error 2e-8), which
-// keeps the square root at 1 and vectorises.
+// acos for values in [-1, 1]. In float32 by the polynomial of Abramowitz and Stegun 4.4.46 (absolute error 2e-8 before
+// rounding, 4e-7 after it), which keeps the square root at 1 and is inlined into the vectorised loops below. LibTorch's
+// vector function (SLEEF, error 1.2e-7) takes 1.7 times as long even by itself, 1.55 against 0.92 ns a value on a Xeon
+// with AVX-512, and would need a pass over memory for each layer. In float64 LibTorch's takes 3.5 ns and std::acos 28,
+// but the two differ in the last digit, and results of a seed are to stay the same.
 inline double angle_of(double x) { return std::acos(x); }
 [[gnu::always_inline]] inline float angle_of(float x) {
   const float u = __builtin_fabsf(x);
@@ -178,8 +181,8 @@ template <int fixed_hidden, class T>
   return sum;
 }
 
-// In float32, the usual depths unrolled, for the vector units that a machine may have. acos has no vector form in
-// float64, where one loop does.
+// In float32, the usual depths unrolled, for the vector units that a machine may have. std::acos does not
+// vectorise, so float64 has one loop for all depths.
 #if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__) && !defined(__SANITIZE_ADDRESS__)
 [[gnu::target_clones("arch=skylake-avx512", "arch=haswell", "default")]]
 #endif

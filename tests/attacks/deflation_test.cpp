@@ -80,8 +80,7 @@ TEST_CASE("of two similar finds the one with more consistent bounds is kept") {
   for (std::int64_t i = 0; i < deflation.found(); ++i) CHECK(pictures.distance(deflation.known()[i]) < 1e-3);
 }
 
-TEST_CASE(
-    "one that was taken before there were others to compare it with goes when they show how firmly images are held") {
+TEST_CASE("an early find is dropped when later ones show that images are determined far more firmly") {
   const Pictures pictures(false);
   const Subject subject = subject_of(pictures);
   Deflation deflation(subject, pictures.span);
@@ -89,8 +88,8 @@ TEST_CASE(
   Silent silent;
   NullStore no_store;
   deflation.accept(as_images(pictures).narrow(0, 0, 6));
-  // In place of one of them an image that is off by a fifth, whose bounds are consistent as well, with a far higher
-  // leverage.
+  // In place of one of them an image that is off by a fifth, with consistent bounds too, but a thousandth of the
+  // firmness.
   const State before = deflation.state();
   const Tensor known = before.tensor("known"), firmness = before.tensor("known_firmness");
   known.select(0, 3).copy_(noisy(known.narrow(0, 3, 1), 0.2, random).squeeze(0));
@@ -109,7 +108,7 @@ TEST_CASE(
 TEST_CASE("drawings on white without a subtracted mean are told apart by their contrast") {
   Generator random = seeded(9);
   Pictures pictures(false);
-  // A twentieth of the pixels has ink: all images are nearly the same length and a quarter of it apart.
+  // A twentieth of the pixels is not white: all images have nearly the same norm, and distances of a quarter of it.
   const Tensor drawings =
       1 - at::rand({count, pixels}, random, at::kDouble).mul(at::rand({count, pixels}, random, at::kDouble) < 0.05);
   pictures.set_as_they_are(drawings);
@@ -185,7 +184,7 @@ TEST_CASE("with a widened slack, too, only images that rounding explains are con
     pictures.set(at::where(at::rand({count, pixels}, random, at::kDouble) < 1.0 / 3,
                            3 * wider * narrow * at::rand({count, pixels}, random, at::kDouble), all));
   }
-  pictures.span.rounding = 1e-5;  // enough to rule the slack
+  pictures.span.rounding = 1e-5;  // large enough to determine the slack
   pictures.span.rounding *= narrow / PixelPolytope(pictures.span, pictures.space).slack();
   const Subject subject = subject_of(pictures);
   Deflation deflation(subject, pictures.span);
@@ -215,7 +214,7 @@ TEST_CASE("with a large slack a vertex determined by single bounds is confirmed 
   const Tensor nearly = at::rand({count, pixels}, random, at::kDouble) < (dim ? 0.5 : 0);
   const Tensor dark = 3 * slack * at::rand({count, pixels}, random, at::kDouble) * nearly;
   pictures.set(at::where(black, dark, pictures.images + pictures.mean));
-  pictures.span.rounding = 1e-5;  // enough to rule the slack
+  pictures.span.rounding = 1e-5;  // large enough to determine the slack
   pictures.span.rounding *= slack / PixelPolytope(pictures.span, pictures.space).slack();
   const Subject subject = subject_of(pictures);
   Deflation deflation(subject, pictures.span);

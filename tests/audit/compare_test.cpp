@@ -181,8 +181,7 @@ TEST_CASE("an invalid spec is refused before any work, with one line that names 
   CHECK(run("compare " + (folder / "missing.json") + " --out " + (folder / "never")).code == 2);
 }
 
-TEST_CASE(
-    "distillation that is killed goes on with --resume to the same end, alone and inside train, and leaves nothing") {
+TEST_CASE("killed distillation resumes to the same result, alone and inside train, and leaves no state") {
   const Folder folder;
   const bool alone = GENERATE(true, false);
   std::vector<std::string> words{"--quiet", "--threads", "1"};

@@ -103,8 +103,7 @@ TEST_CASE("images are reconstructed from trained weights alone after long traini
   CHECK(result["confirmed"]["right"].get<int>() >= 6);
 }
 
-TEST_CASE(
-    "an audit that is not told the weights before training says what it could not do, and attacks with the rest") {
+TEST_CASE("an audit without the initial weights reports which attacks need them, and runs the others") {
   const Folder folder;
   const std::string run_folder =
       small_run(folder, "run", "--loss logistic --first-layer-scale 1e-4 --over-loss --until-loss 1e-6");

@@ -135,8 +135,7 @@ TEST_CASE("nothing found in a set too small for the upper end is inconclusive, s
   CHECK(verdict(open, {finding_with("a", 0, 100)}) == Verdict::pass);
 }
 
-TEST_CASE(
-    "an attack that came to no result is not hidden by another that passes, one that does not apply is left out") {
+TEST_CASE("an inconclusive attack is not hidden by one that passes, and one that does not apply is left out") {
   const std::string open = R"(, "max_reconstructed_rate": 0.1, "on_inconclusive": "inconclusive")";
   Finding other = finding_with("b", 0, 20);
   other.reconstructed.reset();

@@ -196,8 +196,7 @@ TEST_CASE("a control set that holds training images is refused") {
   CHECK_FALSE(fs::exists(folder / "out"));
 }
 
-TEST_CASE(
-    "a PyTorch file that would run something is refused by what it asks for, and what is no state dict by what it is") {
+TEST_CASE("a PyTorch file that would run code is refused by the function's name, and other files by their content") {
   const Folder folder;
   const std::string data = std::string(TEST_DATA) + "/pytorch/2.13/", canary = folder / "canary";
   write(folder / "shell.pt", "cos\nsystem\n(S'touch " + canary + "'\ntR.");

@@ -1,10 +1,10 @@
-// An attacker who knows that a network was trained on a distilled set, and how that was made, goes from the distilled
-// images towards the originals.
+// An attacker who knows that a network was trained on a distilled set, and how that was made, searches from the
+// distilled images for the originals.
 //
 //   adaptive_attacker RUN [STEPS]        RUN: what `train --defense kip` or `--defense rkip` wrote
 //
-// It is given more than an attack could have: the distilled images and labels exactly, and how many originals there
-// were. Three claims are scored against the originals as an audit does:
+// The attacker has more than in practice: the exact distilled images and labels, and the number of originals. Three
+// claims are scored against the originals as in an audit:
 //   as they are   the distilled images themselves;
 //   predictions   images that the distilled set's kernel predictor puts at +-1, as KIP's are (its loss is zero there);
 //   stationarity  images T with coefficients whose function h_T has at every distilled image the value and the slope of
@@ -31,7 +31,7 @@ struct Distilled {
   Tensor images, labels;  // [M, d], [M, C] float64
 };
 
-// The kernel in differentiable operations: slopes of slopes are asked of it (models/tangent/analytic_ntk.h).
+// The kernel in differentiable operations, as second derivatives are needed (models/tangent/analytic_ntk.h).
 Tensor kernel_of(const AnalyticNtk& ntk, const Tensor& a, const Tensor& b) {
   const auto& layers = ntk.layers();
   const double d = static_cast<double>(a.size(1));

@@ -1,4 +1,4 @@
-"""What defences cost and stop, through `compare`: the defence at work, the published distillation experiment, and all.
+"""What defences cost in accuracy and prevent in leakage, through `compare`: three experiments.
 
     python3 tests/benchmarks/defences.py build/release/afterimage [--mnist DIR] [--experiment at-work|published|all]
         [--samples N] [--width W] [--seeds 1] [--limit 240] [--threads 2] [--rate R] [--mean public]
@@ -6,10 +6,10 @@
 
 `at-work`: 100 images, undefended, trained on distilled sets, and by DP-SGD: accuracy, and leakage against the original
 images and the control set. `published`: 500 images to 20, as in Loo et al. (ICLR 2024). `all`: every method on 50
-images at width 512, the table of docs/results.md (with --limit 90). `--only` takes settings whose
-names begin so, `--limit` each audit's time limit in seconds, `--rate` the learning rate (0: the program's own; 500
-images train ten times faster at 0.01), `--mean` the mean image that is taken off: that of the training images, the
-program's own, leaves DP-SGD without a guarantee. `--keep` is the comparison's folder, gone on with where it is there.
+images at width 512, the table of docs/results.md (with --limit 90). `--only` takes settings by the beginning of their
+names, `--limit` each audit's time limit in seconds, `--rate` the learning rate (0: the program's own; 500
+images train ten times faster at 0.01), `--mean` the mean image that is subtracted: that of the training images, the
+default, leaves DP-SGD without a guarantee. `--keep` is the comparison's folder, resumed where it exists.
 Needs numpy.
 """
 import json
@@ -51,7 +51,7 @@ EXPERIMENTS = {
         setting("noise on the weights, twice", "release-noise", noise=2),
         setting("DP-SGD, epsilon 8", "dp-sgd", epsilon=8, steps=200),
         setting("random subset, 10 images", "random-subset", per_class=5),
-        setting("labels by lot", "random-labels"),
+        setting("random labels", "random-labels"),
         setting("KIP, 10 images", "kip", per_class=5),
         setting("KIP, half of the pixels noise", "kip", per_class=5, corruption=0.5),
         setting("RKIP, 10 images", "rkip", per_class=5),

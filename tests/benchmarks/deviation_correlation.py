@@ -1,5 +1,5 @@
-"""Does the deviation say how well the tangent attack sees? Trains networks over widths, step sizes and numbers of images,
-attacks each by the tangent search alone (what linear programmes find is exact whatever the kernel does), and prints
+"""Does the deviation predict how well the tangent attack reconstructs? Trains networks over widths, step sizes and numbers of images,
+attacks each by the tangent search alone (linear programmes are exact for any kernel), and prints
 Spearman's correlation of the mean distance with every figure of the deviation.
 
     python3 tests/benchmarks/deviation_correlation.py build/release/afterimage [--mnist DIR] [--widths 128,256,512,1024]

@@ -1,4 +1,4 @@
-"""How many images come back, over numbers of images, widths and seeds: a line for each whole audit.
+"""How many images are reconstructed, over numbers of images, widths and seeds: a line for each whole audit.
 
     python3 tests/benchmarks/grid.py build/release/afterimage [--mnist DIR] [--samples 20,50,100] [--widths 512,1024,2048]
         [--seeds 3] [--first 1] [--limit SECONDS] [--task TASK]

@@ -1,4 +1,4 @@
-"""What an audit says where it is hard to say anything: a line for each network, with what was found and what was not.
+"""Audits of networks on which conclusions are difficult: a line for each, with what was found and what was not.
 
     python3 tests/benchmarks/hard_cases.py build/release/afterimage [--mnist DIR] [--samples 20] [--width 512]
 
@@ -37,15 +37,15 @@ def main():
     line("logistic, full batch", program.train("logistic", samples, architecture, "--loss", "logistic", "--learning-rate",
                                                0.02, "--until-loss", 1e-2))
 
-    # The same images with labels by lot, and images that are nothing but noise.
+    # The same images with random labels, and images of noise.
     pixels, labels = pixels_of(plain)
     generator = numpy.random.default_rng(0)
     relabelled = program.write_npz("relabelled.npz", images=pixels, labels=generator.permutation(labels))
-    # A source that is trained on whole has no control images left: others of the same kind are named.
+    # A source that is trained on completely has no control images left: others of the same kind are given.
     others, other_labels = pixels_of(program.train("other", 60, architecture, "--seed", 1000, "--steps", 1))
     unseen = [i for i, image in enumerate(others) if abs(image - pixels).max(axis=(1, 2)).min() > 1e-3]
     control = program.write_npz("control.npz", images=others[unseen], labels=other_labels[unseen])
-    line("labels by lot", program.train("lot", samples, architecture, data=relabelled), "--control", control)
+    line("random labels", program.train("lot", samples, architecture, data=relabelled), "--control", control)
     noise = program.write_npz("noise.npz", images=generator.random((samples + 300, 28, 28), dtype=numpy.float32),
                               labels=numpy.arange(samples + 300) % 10)
     line("images of noise", program.train("noise", samples, architecture, data=noise))

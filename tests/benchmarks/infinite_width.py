@@ -1,4 +1,4 @@
-"""How many images, and dual coefficients, does a network of infinite width give up, and in what time?
+"""How many images and dual coefficients are recovered from a network of infinite width, and in what time?
 
 Prints a line for each number of images: reconstructed by the scoring rule, within relative L2 0.05, coefficients within
 5 %, counted control, seconds, peak memory. With --mnist the folder of MNIST's IDX files, else Fashion-MNIST.

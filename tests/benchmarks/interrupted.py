@@ -1,8 +1,8 @@
-"""An audit killed (kill -9) at ten random moments, each time gone on from with --resume: is the report the same?
+"""An audit killed (kill -9) at ten random moments and resumed each time: is the report the same?
 
     python3 tests/benchmarks/interrupted.py build/release/afterimage [--mnist DIR] [--samples 50] [--width 512] [--kills 10]
 
-All ten kills hit one audit, so that what is kept is gone on from again and again. Needs numpy.
+All ten kills hit one audit, so that its stored state is resumed again and again. Needs numpy.
 """
 import json
 import random

@@ -1,9 +1,9 @@
-"""How many training images do trained weights alone give up, after long training from a small first layer?
+"""How many training images are reconstructed from trained weights alone, after long training from a small first layer?
 
 For odd/even (logistic) and ten classes (cross-entropy) and each number of images: trains a network of two hidden layers
 to a loss of 1e-6, as Haim et al. (2022) do, and runs the kkt attack without the weights before training. Prints a line
 for each network and space: reconstructed by the scoring rule, the counted control, SSIM above 0.4 (the success that the
-paper counts), within relative L2 0.05, what the attack itself was sure of, the share of the first layer that was left
+paper counts), within relative L2 0.05, images that the attack confirmed, the share of the first layer that was left
 unexplained, and the seconds of training and attack. With --mnist the folder of MNIST's IDX files, else Fashion-MNIST.
 
     python3 tests/benchmarks/kkt.py build/release/afterimage [--mnist DIR] [--samples 20,50,100] [--width 1000]
@@ -37,7 +37,7 @@ def main():
 
 def line(program, run, task, samples, space, steps, training):
     out = program.folder / f"found-{run.name}-{space}"
-    more = ["--candidates", 2 * samples] if space == "pixels" else []  # as many as the paper's attacker is given
+    more = ["--candidates", 2 * samples] if space == "pixels" else []  # as many as in the paper
     start = time.monotonic()
     program.run("attack", "kkt", run, "--unknown-start", "--space", space, "--steps", steps, *more, "--out", out)
     seconds = time.monotonic() - start

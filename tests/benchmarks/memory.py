@@ -1,4 +1,4 @@
-"""What `audit --dry-run` says of memory against what attacks then take: a line for each network and attack.
+"""The memory that `audit --dry-run` estimates against the memory that attacks take: a line for each network and attack.
 
     python3 tests/benchmarks/memory.py build/release/afterimage [--mnist DIR] [--networks 20x512,50x2048,20x4096]
 

@@ -1,4 +1,4 @@
-"""What the scripts here share: networks that the program trains, and its audits of them, in a folder that goes away."""
+"""Shared by the scripts here: networks that the program trains, and its audits of them, in a temporary folder."""
 import argparse
 import json
 import os
@@ -64,7 +64,7 @@ class Program:
         return f"npz:{self.folder / name}"
 
     def swapped(self, run, other, name):
-        """The network of `run` with the training images of `other`, prepared as its own were: it never saw them."""
+        """The network of `run` with the training images of `other`, prepared as its own: it was not trained on them."""
         out = self.folder / name
         shutil.copytree(run, out)
         mine, theirs = numpy.load(run / "training-set.npz"), numpy.load(other / "training-set.npz")
@@ -75,7 +75,7 @@ class Program:
 
 
 def pixels_of(run):
-    """The training images of a run as they were before the mean was taken off, and their labels."""
+    """The training images of a run before the mean was subtracted, and their labels."""
     stored = numpy.load(run / "training-set.npz")
     return (stored["images"] + stored["mean"]).clip(0, 1).astype(numpy.float32), stored["labels"]
 

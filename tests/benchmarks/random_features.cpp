@@ -1,5 +1,5 @@
-// The random-feature distilled sets of Maalouf et al. (arXiv 2305.14113) on Fashion-MNIST: what is exact, what the
-// bounds are worth, what a network makes of the set, and what the set gives away.
+// The random-feature distilled sets of Maalouf et al. (arXiv 2305.14113) on Fashion-MNIST: how exact they are, how
+// tight the bounds, how well a network learns from the set, and what the set leaks.
 //
 //     build/release/benchmark_random_features [exactness] [bounds] [networks] [attack]
 //
@@ -29,7 +29,7 @@ double mean_squared(const Tensor& difference) {
   return number(difference.square().sum()) / static_cast<double>(difference.size(0));
 }
 
-// Training images and others, with the mean of the training images taken off both.
+// Training images and others, both less the mean of the training images.
 struct Data {
   Tensor images, targets, test_images, test_targets, mean;
 };
@@ -187,7 +187,7 @@ void networks(const LabelledImages& all) {
         Setting{"k-means++", "200", "1e-3", "0.2"}, Setting{"leverage", "200", "1e-3", "0.2"}}) {
     release = timed(random_features_defense(),
                     {{"points", points}, {"features", features}, {"ridge", ridge}, {"spread", spread}}, seconds);
-    // The draws of the defence again, for the predictor on other images.
+    // The same random draws as in the defence, for the predictor on other images.
     const auto& evidence = release.support.evidence;
     Generator own = seeded(5);
     if (evidence["points"] == "synthetic") {
@@ -200,7 +200,7 @@ void networks(const LabelledImages& all) {
   }
 }
 
-// What whoever holds the set and knows the frequencies can do: the weights are w = sum_i a_i phi(x_i), so minimise
+// An attacker with the set and the frequencies: the weights are w = sum_i a_i phi(x_i), so minimise
 // ||w - sum_j a_j phi(x_j)||^2 over images and coefficients, as for the drift of a trained network (docs/methods.md,
 // section 1).
 void attack(const LabelledImages& all) {

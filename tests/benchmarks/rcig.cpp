@@ -1,5 +1,5 @@
-// What images distilled by RCIG teach: test accuracy of fresh networks of the same body, trained on them, beside as
-// many images distilled by KIP and as many training images drawn by lot, evaluated alike; KIP's also by the kernel
+// The value of images distilled by RCIG: test accuracy of new networks of the same body that are trained on them,
+// beside as many images distilled by KIP and as many random training images, evaluated alike; KIP's also by the kernel
 // regression that they are distilled for.
 //
 //   benchmark_rcig TRAINING TEST SAMPLES MINUTES [option=value ...]
@@ -113,7 +113,7 @@ class Evaluation {
  private:
   static double l2(const Tensor& set) { return 5e-4 * static_cast<double>(set.size(0)); }
 
-  // Adam with a rate that falls to nothing along a cosine.
+  // Adam with a rate that falls to zero along a cosine.
   void fit(Tensor& parameters, const Tensor& images, const Tensor& targets) const {
     constexpr double rate = 1e-3, half_turn = 3.14159265358979323846;
     Adam adam(parameters);

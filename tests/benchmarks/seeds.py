@@ -1,7 +1,7 @@
-"""Do verdicts hold over seeds, and is an innocent network found innocent?
+"""Do verdicts agree over seeds, and does an audit against images that were not trained on find none?
 
 For each seed: trains a network on Fashion-MNIST (or MNIST, given its folder of IDX files), audits it under a policy, and audits
-it once more against images that it never saw, prepared as its own were. Prints a line a seed and the extremes.
+it once more against images that it was not trained on, prepared as its own. Prints a line a seed and the extremes.
 
     python3 tests/benchmarks/seeds.py build/release/afterimage [--mnist DIR] [--seeds 10] [--first 0] [--samples 20] [--width 512]
 

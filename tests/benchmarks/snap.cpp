@@ -26,7 +26,7 @@ struct Problem {
     pictures.set(all);
     images = pictures.coordinates();
     candidates = synthetic::noisy(images, off, random);
-    // Of the bounds that the pictures are at: where a programme has to go to come to them.
+    // Normals of the bounds that the pictures are at: the directions in which linear programmes reach them.
     const Tensor black = (all == 0).to(at::kDouble);
     normals = at::mm(-black, pictures.span.basis.t());
   }

@@ -1,5 +1,5 @@
-"""The report page in a real browser: every chart is drawn, no script fails, hostile strings are inert, nothing is fetched,
-nothing is wider than a phone, and text stands out from what is behind it.
+"""The report page in a real browser: every chart is drawn, no script fails, hostile strings are escaped, nothing is fetched,
+nothing is wider than a phone, and text has enough contrast.
 
     page_test.py PROGRAM [SCREENSHOT_FOLDER]          exits 77 where chromium is missing
 """

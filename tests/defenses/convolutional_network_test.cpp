@@ -75,8 +75,7 @@ TEST_CASE("the squared loss's gradient is autograd's, in the blocks and in the d
               torch::autograd::grad({loss}, {parameters})[0]) < 1e-12);
 }
 
-TEST_CASE(
-    "a pool's network lowers its loss on the set, is replaced after its lifetime, and comes back from its state") {
+TEST_CASE("a pool's network lowers its loss, is replaced after its lifetime, and is restored from its state") {
   const ConvolutionalNetwork network({8, 8}, 2, 1);
   Generator random = seeded(2);
   NetworkPool pool(network, 2, 1e-3, random);

@@ -431,7 +431,7 @@ TEST_CASE("the evidence holds: weights, gaps, bounds and accuracies are those of
   const Undefended undefended = small_subject(4, 90, 3);
   const SupportSet support =
       distilled(undefended, {{"features", "40"}, {"ridge", "1e-2"}, {"bandwidth", "2.5"}, {"spread", "0.3"}});
-  // The same draws again: noise first, then frequencies.
+  // The same random draws: noise first, then frequencies.
   Generator random = seeded(7);
   const Tensor noise = noise_images(undefended.space, 0.3, 41, random);
   const FourierFeatures phi(36, 40, 2.5, random);
@@ -495,7 +495,7 @@ TEST_CASE("release trains the recipe's network on the set and measures its agree
         Approx(loss_of(LossKind::squared, fitted, release.support.targets)).epsilon(1e-5));
   const Tensor outputs = undefended.network->evaluate(release.training.trained, undefended.images);
   CHECK(release.evidence["network"]["train_accuracy"].get<double>() == accuracy(outputs, undefended.targets));
-  // The draws of the defence again.
+  // The same random draws as in the defence.
   Generator again = seeded(7);
   static_cast<void>(noise_images(undefended.space, 0.2, 21, again));
   const FourierFeatures phi(36, 20, median_distance(undefended.images, again), again);

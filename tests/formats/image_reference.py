@@ -1,4 +1,4 @@
-"""Writes the pictures of image_test.cpp and sources_test.cpp, and what Pillow makes of them: needs Pillow and numpy.
+"""Writes the pictures of image_test.cpp and sources_test.cpp, and their pixels by Pillow: needs Pillow and numpy.
 
 Usage: image_reference.py FOLDER
 """

@@ -1,9 +1,9 @@
-"""Runs the libFuzzer targets, each for a share of SECONDS, from the files of the test suite and from good ones made here.
+"""Runs the libFuzzer targets, each for a share of SECONDS, starting from files of the test suite and valid ones made here.
 
     fuzz.py FOLDER-OF-TARGETS SECONDS [TARGET ...]
 
 Ten minutes each: fuzz.py build/release/tests/fuzz 4800, or 600 and one target at a time.
-Exits 77 (skipped) where they were not built. What a target fails on stays in FOLDER-OF-TARGETS.
+Exits 77 (skipped) where they were not built. Inputs on which a target fails are kept in FOLDER-OF-TARGETS.
 """
 import gzip
 import json

@@ -1,5 +1,5 @@
 """Writes tests/data/analytic-ntk.npz: kernels from the neural_tangents package (pip install jax neural-tangents), to
-which analytic_ntk_test.cpp holds ours. Run as: analytic_ntk_reference.py OUT.npz"""
+which analytic_ntk_test.cpp compares ours. Run as: analytic_ntk_reference.py OUT.npz"""
 
 import sys
 

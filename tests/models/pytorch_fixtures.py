@@ -1,8 +1,8 @@
-"""Writes tests/data/pytorch/VERSION/: files of the PyTorch that runs this, each with what it holds beside it as .npz.
+"""Writes tests/data/pytorch/VERSION/: files of the installed PyTorch, each with its arrays beside it as .npz.
 
     python3 tests/models/pytorch_fixtures.py
 
-The checked-in files are of Debian 12's PyTorch 1.13 and of 2.13. A file without an .npz is one to be refused.
+The checked-in files are of Debian 12's PyTorch 1.13 and of 2.13. A file without an .npz has to be refused.
 """
 import io
 import pathlib

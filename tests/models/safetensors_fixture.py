@@ -1,5 +1,5 @@
-"""Writes tests/data/package.safetensors, a file as the Python package writes it; tests/formats/roundtrip_test.cpp says what
-it holds.
+"""Writes tests/data/package.safetensors, a file as the Python package writes it; tests/formats/roundtrip_test.cpp checks
+its content.
 
     python3 tests/models/safetensors_fixture.py
 

@@ -32,7 +32,7 @@ def main():
     for name, tensors in weights.items():
         assert {key: tensor.shape for key, tensor in tensors.items()} == shapes, f"{name}: {tensors.keys()}"
         assert all(tensor.dtype == numpy.float32 and numpy.isfinite(tensor).all() for tensor in tensors.values())
-    # What was read is what training says: the network fits its training images.
+    # The tensors are those of training: the network fits its training images.
     data, model = numpy.load(own / "training-set.npz"), weights["trained"]
     below = data["images"].reshape(8, -1)
     for layer in (1, 2, 3):

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Writes the TorchScript archives in tests/data, and what PyTorch makes of some images, with PyTorch itself.
+"""Writes the TorchScript archives in tests/data, and their outputs on some images, with PyTorch.
 
     tests/models/torchscript_fixtures.py tests/data
 
@@ -55,7 +55,7 @@ class Residual(nn.Module):
 
 
 class Dense(nn.Module):
-    """Takes [n, 6] alone: pictures [n, 1, 2, 3] fail."""
+    """Takes only [n, 6]: pictures [n, 1, 2, 3] fail."""
 
     def __init__(self):
         super().__init__()

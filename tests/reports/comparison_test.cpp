@@ -87,8 +87,7 @@ TEST_CASE("each setting has one sentence with its cost and leakage beside those 
   CHECK(comparison.settings[0].sentence.find(", more than chance explains") != std::string::npos);
 }
 
-TEST_CASE(
-    "with one seed the accuracy's interval is that of the test images, and a failed run says why and is on no front") {
+TEST_CASE("with one seed the accuracy's interval is over test images, and a failed run has a reason and no front") {
   DefenseComparison comparison;
   comparison.settings.push_back(setting_of("one", "none", {run_of(1, 0.9, 10, 0)}));
   ComparisonRun failed;
@@ -109,9 +108,7 @@ TEST_CASE("a setting with inconclusive audits says that more may leak than was f
   CHECK(comparison.settings[0].sentence.find("1 of 2 audits ended inconclusive") != std::string::npos);
 }
 
-TEST_CASE(
-    "a setting whose audits were cut off beats none, but is beaten, and the page says that its count is a lower "
-    "bound") {
+TEST_CASE("a setting with unfinished audits dominates none, and the page says that its count is a lower bound") {
   DefenseComparison comparison = sample();
   const auto cut_off = [&](std::size_t setting) {
     comparison.settings[setting].runs[1].status = Status::inconclusive;

@@ -1,5 +1,5 @@
-"""Real and sample reports and policies are valid against reports/schema, ones that break the contract are not, and what
-`gate` writes for other programs can be read by them.
+"""Real and sample reports and policies are valid against reports/schema, invalid ones are not, and the SARIF and JUnit
+files of `gate` can be read.
 
     schema_test.py SOURCE_ROOT PROGRAM TEST_REPORTS          exits 77 where python3-jsonschema is missing
 """
