@@ -247,7 +247,8 @@ TrainingRecord read_training_record(const std::filesystem::path& path) {
   if (const auto samples = in["test_samples"]; !samples.is_null()) record.test_samples = samples.whole();
   if (const auto defense = in["defense"]; !defense.is_null()) {
     for (const char* part : {"distilled", "evidence"}) {
-      for (const auto& [name, value] : defense[part].object_or_empty().items()) record.defense[name] = value;
+      const Json measured = defense[part].object_or_empty();
+      for (const auto& [name, value] : measured.items()) record.defense[name] = value;
     }
   }
   return record;

@@ -4,8 +4,8 @@
 
 Commands are the lines of the fenced blocks that follow `<!-- test: run these -->`. They run in order, document after
 document, in one temporary folder. A comment on the line says which exit codes are right, as in `# exit 1: ...` or
-`# exit 0 or 3: ...`; without one it is 0. A block after `<!-- test: output -->` holds lines that the last command before
-it prints, in this order; numbers may differ, "…" is anything, and what follows `  # ` is a remark.
+`# exit 0 or 3: ...`; without one it is 0. A block after `<!-- test: output -->` holds lines that the last command
+before it prints, in this order; numbers may differ, "…" is anything, and what follows `  # ` is a remark.
 
 Names of checks after the program, as in `links tables`, choose some of them.
 """
@@ -146,11 +146,11 @@ def check_links(root, _program):
 
 def check_paths(root, _program):
     """Files of the repository that documents name."""
+    file = re.compile(rf"(?<![\w/.])(?:{'|'.join(CODE)}|docs)/[\w./-]+\.(?:h|cpp|py|md|json|png|sh)\b")
     for path in documents(root):
         if path.name == "CHANGELOG.md":
             continue
-        text = path.read_text()
-        for name in set(re.findall(rf"(?<![\w/.])(?:{'|'.join(CODE)}|docs)/[\w./-]+\.(?:h|cpp|py|md|json|png|sh)\b", text)):
+        for name in set(file.findall(path.read_text())):
             if "NAME" not in name and not (root / name).exists() and not (path.parent / name).exists():
                 yield f"{path.name}: names {name}, which is not there"
 
