@@ -26,8 +26,11 @@ FLAGS = ["-stdlib=libc++", "-include", "c10/util/Logging.h", "-Wno-unknown-warni
 
 
 def own_names(text):
-    """Names defined at the top level of the file's anonymous namespaces, and macros."""
-    names, inside = set(re.findall(r"^#define (\w+)", text, re.M)), False
+    """Macros, functions outside all namespaces, as main, and names at the top level of anonymous namespaces."""
+    names = set(re.findall(r"^(?:#define |(?:extern \"C\" )?int )(\w+)", text, re.M))
+    if "BENCHMARK_MAIN" in text:
+        names.add("main")
+    inside = False
     for line in text.splitlines():
         if line.startswith("namespace {"):
             inside = True

@@ -12,7 +12,7 @@ namespace {
 // Rounding in float32 training leaves noise some 1e-5 of a weight's size after 1e5 steps; a direction of the change
 // that is weaker than this may be either.
 constexpr double largest_noise = 1e-4;
-constexpr double least_gap = 10;
+constexpr double least_span_gap = 10;
 constexpr double linear = 1e-3;  // relative: float32 sums of outputs
 
 // The layer with its bias as one column more, [C, width (+ 1)] float64.
@@ -74,7 +74,7 @@ SpanSearch find_feature_span(const TrainedNetwork& released, const LastLayer& la
   const Tensor trained = joined(released.trained, layer);
   SpanSearch search = find_row_span(joined(released.initial, layer), trained);
   const double size = std::sqrt(trained.square().mean().item<double>());
-  if (!search.span || search.span->gap < least_gap || search.span->rounding > largest_noise * size) {
+  if (!search.span || search.span->gap < least_span_gap || search.span->rounding > largest_noise * size) {
     search.span.reset();
     search.evidence = fmt::format(
         "the last layer's change has no smaller rank than its {} output(s) allow, as with at least that many training "

@@ -167,14 +167,14 @@ TEST_CASE("every image and dual coefficient of a network of infinite width is fo
 
 TEST_CASE("two audits with one seed and number of threads give the same report but for timing") {
   const Folder folder;
-  const std::string first = small_run(folder, "a", "--seed 5"), second = small_run(folder, "b", "--seed 5");
+  const std::string first = trained_run(folder, "a", "--seed 5"), second = trained_run(folder, "b", "--seed 5");
   for (const char* file : {"initial.safetensors", "trained.safetensors", "training-set.npz"}) {
     CHECK(contents(first + "/" + file) == contents(second + "/" + file));
   }
   // Without vertices, so that finite-width has images left to find.
   const std::string audit =
       "audit " + first +
-      " --quiet --seed 5 --threads 2 --attacks span,finite-width,flow --steps 600 --flow-steps 40 --out ";
+      " --quiet --seed 5 --threads 2 --attacks span,finite-width,flow --steps 200 --flow-steps 10 --out ";
   REQUIRE(run(audit + (folder / "ra")).code == 0);
   REQUIRE(run(audit + (folder / "rb")).code == 0);
   const auto report = without_timing(folder / "ra/report.json");

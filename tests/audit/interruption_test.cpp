@@ -399,13 +399,13 @@ TEST_CASE("of two runs in one folder the second is refused, and continues once t
 TEST_CASE("an audit killed at any moment resumes to the same report") {
   const Folder folder;
   const std::string run_folder = small_run(folder);
-  const std::string options = " --quiet --rounds 1 --attacks span,finite-width --space pixels --steps 4000 --out ";
+  const std::string options = " --quiet --rounds 1 --attacks span,finite-width --space pixels --steps 3000 --out ";
   REQUIRE(run("audit " + run_folder + options + (folder / "whole")).code != 5);
   // At moments after the first finding; the search takes seconds.
-  for (const int milliseconds : {0, 600, 1300}) {
+  for (const int milliseconds : {0, 800}) {
     const std::string out = folder / ("killed-" + std::to_string(milliseconds));
     const pid_t child = start({"audit", run_folder, "--quiet", "--rounds", "1", "--attacks", "span,finite-width",
-                               "--space", "pixels", "--steps", "4000", "--out", out});
+                               "--space", "pixels", "--steps", "3000", "--out", out});
     REQUIRE(appears(out + "/span.partial.json", child));
     std::this_thread::sleep_for(std::chrono::milliseconds(milliseconds));
     ::kill(child, SIGKILL);

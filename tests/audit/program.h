@@ -55,13 +55,35 @@ inline Result run(const std::string& arguments) {
 }
 
 // A small trained network, good enough for every attack: a second of work.
-inline std::string small_run(const Folder& folder, const std::string& name = "run", const std::string& options = "") {
+inline std::string trained_run(const Folder& folder, const std::string& name, const std::string& options = "") {
   const std::string out = folder / name;
   const Result trained =
       run("train --quiet --data fashion-mnist --task odd-even --samples 8 --architecture mlp:128,128 --out " + out +
           " " + options);
   if (trained.code != 0) throw std::runtime_error("training failed: " + trained.err);
   return out;
+}
+
+// The same, trained once for all tests that use these options, and copied. TRAINED_RUNS is a folder of the build; the
+// program's date is part of a run's name, so that a new program trains anew.
+inline std::string small_run(const Folder& folder, const std::string& name = "run", const std::string& options = "") {
+  const std::string program = std::to_string(fs::last_write_time(PROGRAM).time_since_epoch().count());
+  const fs::path kept = fs::path(TRAINED_RUNS) / (program + "-" + std::to_string(std::hash<std::string>()(options)));
+  std::error_code ignored;
+  if (!fs::exists(kept)) {
+    fs::create_directories(TRAINED_RUNS);
+    for (const auto& old : fs::directory_iterator(TRAINED_RUNS)) {
+      if (!old.path().filename().string().starts_with(program)) fs::remove_all(old, ignored);
+    }
+    std::string fresh = kept.string() + ".XXXXXX";
+    if (::mkdtemp(fresh.data()) == nullptr) throw std::runtime_error("no folder can be made in " TRAINED_RUNS);
+    const Folder own;
+    fs::copy(trained_run(own, "run", options), fresh + "/run", fs::copy_options::recursive);
+    fs::rename(fresh, kept, ignored);  // another test may have been first
+    fs::remove_all(fresh, ignored);
+  }
+  fs::copy(kept / "run", folder / name, fs::copy_options::recursive);
+  return folder / name;
 }
 
 }  // namespace afterimage::test

@@ -1,3 +1,5 @@
+#include <ATen/Parallel.h>
+
 #include <catch2/catch.hpp>
 #include <filesystem>
 #include <set>

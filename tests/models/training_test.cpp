@@ -1,5 +1,8 @@
 #include "models/training.h"
 
+#include <torch/csrc/autograd/autograd.h>
+#include <torch/types.h>
+
 #include <catch2/catch.hpp>
 #include <set>
 #include <tuple>
