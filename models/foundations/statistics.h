@@ -25,9 +25,6 @@ struct MeanInterval {
 // Throws std::invalid_argument on fewer than two.
 MeanInterval mean_interval(const std::vector<double>& values);
 
-// A p-value below it is called more than chance.
-inline constexpr double significant = 0.05;
-
 // One-sided Fisher exact test: the probability that, with membership assigned at random, the members hold at least as
 // many of the (members + control) successes as they do. Throws std::invalid_argument on a rate of nothing.
 double fisher_p_value(const Rate& members, const Rate& control);
