@@ -3,7 +3,7 @@
 #include <cmath>
 #include <functional>
 
-#include "models/base/npz.h"
+#include "models/formats/npz.h"
 #include "models/tensor.h"
 #include "tests/audit/program.h"
 
