@@ -57,6 +57,7 @@ class Guarded final : public DenseNetwork {
   Parameters in_basis(const Parameters& parameters, const Tensor& basis) const override {
     return network_.in_basis(parameters, basis);
   }
+  using DenseNetwork::tangents_at;
   std::unique_ptr<TangentTarget> tangents_at(const std::vector<Parameters>& points, const Parameters& drift,
                                              const Tensor& basis) const override {
     return network_.tangents_at(points, drift, basis);
