@@ -183,7 +183,7 @@ void add_train(CLI::App& app, Context& context, Action& action) {
   command
       ->add_option("--freeze", recipe.frozen,
                    "parameters whose names begin so keep their initial values, as in conv1,layer1. (fine-tuning)")
-      ->type_name("PREFIX,...")
+      ->type_name("PREFIX")
       ->delimiter(',');
   command->add_option("--out", request.out, "new or empty folder")->type_name("FOLDER")->required();
   command->add_option("--parameterization", request.parameterization, "standard or ntk (default standard)")
