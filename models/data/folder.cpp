@@ -69,7 +69,7 @@ LabelledImages load_folder(const std::string& folder, const Preprocessing& prepr
   std::int64_t count = 0;
   for (const auto& entry : entries(folder, root)) {
     if (!fs::is_directory(entry)) {
-      throw InputError(entry.string() + ": is beside the folders of the classes; move it into one of them, or away");
+      throw InputError(entry.string() + ": is not in the folder of a class; move it into one, or away");
     }
     names.push_back(entry.filename().string());
     files.push_back(entries(entry, root));
