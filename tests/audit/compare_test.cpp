@@ -102,7 +102,7 @@ TEST_CASE("a comparison that cannot resume leaves an interrupted run and other f
   CHECK(contents(kept) == "of hours");
 }
 
-TEST_CASE("--resume refuses a folder in which no comparison began, and leaves it as it is") {
+TEST_CASE("a comparison with --resume refuses a folder in which no comparison began, and leaves it as it is") {
   const Folder folder;
   auto spec = small_spec();
   spec["data"] = "npz:/nowhere.npz";

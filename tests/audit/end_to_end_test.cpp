@@ -175,8 +175,9 @@ TEST_CASE("two audits with one seed and number of threads give the same report b
   const std::string audit =
       "audit " + first +
       " --quiet --seed 5 --threads 2 --attacks span,finite-width,flow --steps 200 --flow-steps 10 --out ";
-  REQUIRE(run(audit + (folder / "ra")).code == 0);
-  REQUIRE(run(audit + (folder / "rb")).code == 0);
+  const int code = run(audit + (folder / "ra")).code;
+  REQUIRE((code == 0 || code == 3));  // so few steps may not settle
+  REQUIRE(run(audit + (folder / "rb")).code == code);
   const auto report = without_timing(folder / "ra/report.json");
   CHECK(report == without_timing(folder / "rb/report.json"));
   CHECK(report["findings"][1]["iterations"] > 0);

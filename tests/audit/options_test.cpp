@@ -60,7 +60,7 @@ TEST_CASE("an attack takes a run or a network of infinite width, and refuses opt
   }
 }
 
-TEST_CASE("--task is refused beside a run, which has its own") {
+TEST_CASE("the option --task is refused beside a run, which has its own") {
   const Folder folder;
   const std::string run_folder = small_run(folder);
   for (const std::string command : {"audit ", "attack span ", "deviation "}) {
