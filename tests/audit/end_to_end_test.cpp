@@ -174,7 +174,7 @@ TEST_CASE("two audits with one seed and number of threads give the same report b
   // Without vertices, so that finite-width has images left to find.
   const std::string audit =
       "audit " + first +
-      " --quiet --seed 5 --threads 2 --attacks span,finite-width,flow --steps 200 --flow-steps 10 --out ";
+      " --quiet --seed 5 --threads 2 --attacks span,finite-width,flow --steps 600 --flow-steps 10 --out ";
   const int code = run(audit + (folder / "ra")).code;
   REQUIRE((code == 0 || code == 3));  // so few steps may not settle
   REQUIRE(run(audit + (folder / "rb")).code == code);
