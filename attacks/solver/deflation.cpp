@@ -6,7 +6,6 @@
 #include <numeric>
 
 #include "attacks/solver/fit.h"
-#include "models/eigen_maps.h"
 
 namespace afterimage {
 namespace {
@@ -44,15 +43,6 @@ constexpr std::int64_t most_fruitless_in_dimensions = 4000;
 constexpr std::int64_t most_fruitless = 48;  // candidates in a row that lead nowhere: those after them weigh even less
 constexpr double least_norm = 0.1;           // of the median candidate: shorter ones lead nowhere
 constexpr double least_contrast = 0.1;       // of the pixel range: a blank image lies in many spans and is no find
-
-// An orthonormal basis [k, r] of the span of rows [n, r]; k < n where some of them depend on others.
-Tensor basis_of(const Tensor& rows) {
-  const Tensor columns = rows.t().contiguous();
-  const Eigen::ColPivHouseholderQR<EigenMatrix> qr(eigen_map(columns));
-  const Tensor basis = at::empty({rows.size(1), qr.rank()}, rows.options());
-  eigen_map(basis) = qr.householderQ() * EigenMatrix::Identity(rows.size(1), qr.rank());
-  return basis.t();
-}
 
 }  // namespace
 
@@ -95,8 +85,8 @@ std::int64_t Deflation::sweep(std::int64_t most, Generator& random, Progress& pr
 Tensor Deflation::unknown_directions(std::int64_t count, Generator& random) const {
   Tensor any = at::randn({count, rank()}, random, at::kDouble);
   if (found() == 0) return any;
-  const Tensor known = basis_of(known_);
-  const Tensor unknown = any - at::mm(at::mm(any, known.t()), known);
+  const auto [q, r] = at::linalg_qr(known_.t());
+  const Tensor unknown = any - at::mm(at::mm(any, q), q.t());
   // With one or two dimensions unknown there are few such directions: a part of the known ones varies them.
   const Tensor part = at::rand({count, 1}, random, at::kDouble),
                other = at::randn({count, rank()}, random, at::kDouble);
