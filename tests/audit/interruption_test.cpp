@@ -385,7 +385,7 @@ TEST_CASE("of two runs in one folder the second is refused, and continues once t
     const FolderLock lock(out);
     const Result compared = run("compare " + spec + " --quiet --resume --out " + out);
     CHECK(compared.code == 2);
-    CHECK(compared.err.find("another run writes there now") != std::string::npos);
+    CHECK(compared.err.find("another run is writing there") != std::string::npos);
     CHECK(fs::is_empty(out));
   }
   auto ending = std::make_unique<FolderLock>(out);
