@@ -95,7 +95,7 @@ TEST_CASE("a folder that is no data set is refused with a remedy") {
   CHECK(with([](const Folder&) {}).empty());
   CHECK(says(with([](const Folder& folder) { put(folder, "b/1.png", "grey.png"); }), "--grey"));
   CHECK(says(with([](const Folder& folder) { folder.write("a/notes.txt", "x"); }), "notes.txt"));
-  CHECK(says(with([](const Folder& folder) { put(folder, "2.png", "colour.png"); }), "beside the folders of the classes"));
+  CHECK(says(with([](const Folder& folder) { put(folder, "2.png", "colour.png"); }), "not in the folder of a class"));
   CHECK(says(with([](const Folder& folder) { put(folder, "a/b/1.png", "colour.png"); }), "a/b: "));
   CHECK(says(with([](const Folder& folder) { fs::create_symlink("/etc/hostname", folder.at("a/2.png")); }), "link"));
   CHECK(says(with([](const Folder& folder) { fs::create_symlink("/tmp", folder.at("b")); }), "link"));
