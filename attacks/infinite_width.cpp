@@ -119,9 +119,9 @@ Reconstruction run(const FrankWolfePlan& plan, const Subject& subject, const Han
     if (!(narrow <= largest_gap && strayed <= largest_gap)) {
       result.status = Status::not_applicable;
       result.reason = fmt::format(
-          "the network is not close to one of infinite width: of the change by training, its finite width shifts the "
-          "outputs by {:.0f} %, and training left its tangent space by {:.0f} %",
-          100 * narrow, 100 * strayed);
+          "the network is not close to one of infinite width: its width gap is {:.2f} and its training gap {:.2f}, and "
+          "both have to be {} at most",
+          narrow, strayed, largest_gap);
       return result;
     }
     learned = std::make_shared<NetworkChange>(released.network, released.initial, released.trained);

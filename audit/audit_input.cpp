@@ -106,9 +106,11 @@ LabelledImages load_control(const ControlRequest& request, const std::string& so
 std::string known_preprocessing(const TrainingSet& training) {
   if (training.space.scale.defined())
     return "the mean and scale by which preprocessing normalises pixels, and the pixel range";
-  return training.space.mean.abs().max().item<double>() > 0
-             ? "the mean image that preprocessing subtracts, and the pixel range"
-             : "the pixel range of the inputs";
+  if (training.space.mean.abs().max().item<double>() == 0) return "the pixel range of the inputs";
+  constexpr double rounding = 1e-5;  // of float32, in a mean of pixels
+  const bool own = training.images.mean(0).abs().max().item<double>() < rounding;
+  return own ? "the mean of the training images, which preprocessing subtracts, and the pixel range"
+             : "the mean image that preprocessing subtracts, and the pixel range";
 }
 
 ThreatModel threat_model(const ModelDescription& model, bool initial_known, bool new_head,

@@ -78,7 +78,8 @@ void describe_dense(const TrainedNetwork& released, std::vector<std::string>& fi
   if (search.span) {
     findings.push_back(
         fmt::format("the first layer's change has rank {} (singular values fall {:.0f}-fold after it{}): so many "
-                    "independent training images; span, vertices, finite-width and flow apply",
+                    "independent training images, or one more where their own mean was subtracted; span, vertices, "
+                    "finite-width and flow apply",
                     search.span->rank, search.span->gap,
                     search.span->decay != 1 ? fmt::format(", with a weight decay by {:.6g}", search.span->decay) : ""));
   } else {

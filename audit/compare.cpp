@@ -100,10 +100,10 @@ void withdraw(const fs::path& out, const CompareSpec& spec, bool is_new) {
 }
 
 void read_training(ComparisonRun& run, const fs::path& file) {
-  const TrainingRecord record = read_training_record(file);
-  run.test_accuracy = record.facts.test_accuracy;
+  run.test_accuracy = read_training_record(file).facts.test_accuracy;
+  const DefenseRecord record = read_defense_record(file);
   run.test_samples = record.test_samples;
-  run.defense = record.defense;
+  run.defense = record.measured;
 }
 
 void read_findings(ComparisonRun& run, const Report& report) {

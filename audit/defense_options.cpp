@@ -15,7 +15,8 @@ ChosenDefense choose_defense(const std::string& name, const std::map<std::string
   const Defense& defense = defense_named(name);
   const auto& specs = defense.options;
   for (const auto& [option, value] : options) {
-    const bool known = std::any_of(specs.begin(), specs.end(), [&](const auto& spec) { return spec.name == option; });
+    const bool known =
+        std::any_of(specs.begin(), specs.end(), [&, &key = option](const auto& spec) { return spec.name == key; });
     if (known) continue;
     std::vector<std::string> names;
     for (const auto& spec : specs) names.push_back(spec.name);

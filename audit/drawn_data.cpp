@@ -2,11 +2,12 @@
 
 #include <fmt/format.h>
 
-#include <charconv>
+#include <algorithm>
 
 #include "audit/context.h"
 #include "models/data/split.h"
 #include "models/foundations/error.h"
+#include "models/foundations/text.h"
 
 namespace afterimage {
 namespace {
@@ -17,16 +18,14 @@ constexpr std::int64_t held_out_images = 2000;  // for the public mean, and as m
 Tensor constants(const std::string& option, std::string_view text, double low, double high,
                  const std::vector<std::int64_t>& shape) {
   std::vector<double> values;
-  bool numbers = !text.empty();
-  while (numbers && !text.empty()) {
-    double value = 0;
-    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-    numbers = error == std::errc() && value >= low && value <= high;
-    values.push_back(value);
-    text.remove_prefix(static_cast<std::size_t>(end - text.data()));
-    if (text.empty()) break;
-    numbers = numbers && text.front() == '/' && text.size() > 1;
-    text.remove_prefix(1);
+  bool numbers = true;
+  for (bool more = true; more && numbers;) {
+    const auto end = std::min(text.find('/'), text.size());
+    const auto value = number_in(text.substr(0, end));
+    numbers = value && *value >= low && *value <= high;
+    values.push_back(value.value_or(0));
+    more = end < text.size();
+    text.remove_prefix(more ? end + 1 : end);
   }
   const Tensor spread = numbers ? per_pixel(at::tensor(values, at::kDouble), shape) : Tensor();
   if (!spread.defined() || values.size() > 4) {

@@ -145,7 +145,7 @@ ModelDescription read_model(const std::filesystem::path& path, bool allow_torchs
     model.preprocessing = preprocessing_in(*preprocessing, model.input_shape);
   }
   try {
-    if (const auto loss = in["loss"]; !loss.is_null()) model.loss = parse_loss(loss.text());
+    if (const auto loss = in["loss"]; !loss.is_null()) model.loss = parse_loss(loss.text(), "loss");
     if (model.archive().empty()) static_cast<void>(model.network());  // an archive is loaded once, where it is needed
     static_cast<void>(Task::parse(model.task));
   } catch (const UsageError& error) {
@@ -210,7 +210,8 @@ TrainingSet training_set_of(const NamedArrays& arrays, const std::string& file, 
   const Array *images = find(arrays, "images"), *labels = find(arrays, "labels"), *mean = find(arrays, "mean"),
               *scale = find(arrays, "scale");
   if (images == nullptr || labels == nullptr) {
-    throw InputError(file + ": has no arrays named images and labels, which a training set needs");
+    throw InputError(fmt::format("{}: has no array named {}; a training set needs images and labels", file,
+                                 images == nullptr ? "images" : "labels"));
   }
   const std::int64_t d = model.inputs();
   if (images->shape.empty() || images->shape[0] < 1 || images->elements() != images->shape[0] * d) {
@@ -244,11 +245,19 @@ TrainingRecord read_training_record(const std::filesystem::path& path) {
   TrainingRecord record;
   json::read_figures(in, record.facts, training_figures);
   if (const auto source = in.find("data")) record.data_source = source->text();
+  return record;
+}
+
+DefenseRecord read_defense_record(const std::filesystem::path& path) {
+  const std::string file = path.string();
+  const Json document = parse_json(read_file(path, largest_json), file);
+  const json::Reader in(document, file);
+  DefenseRecord record;
   if (const auto samples = in["test_samples"]; !samples.is_null()) record.test_samples = samples.whole();
   if (const auto defense = in["defense"]; !defense.is_null()) {
     for (const char* part : {"distilled", "evidence"}) {
       const Json measured = defense[part].object_or_empty();
-      for (const auto& [name, value] : measured.items()) record.defense[name] = value;
+      for (const auto& [name, value] : measured.items()) record.measured[name] = value;
     }
   }
   return record;

@@ -68,10 +68,16 @@ TrainingSet training_set_of(const NamedArrays& arrays, const std::string& file, 
 struct TrainingRecord {
   std::optional<std::string> data_source;
   TrainingFacts facts;
-  std::int64_t test_samples = 0;
-  Json defense = Json::object();  // what the defence measured of itself
 };
-// Throws InputError where a field is of the wrong type.
+// Throws InputError where one of these fields is of the wrong type.
 TrainingRecord read_training_record(const std::filesystem::path& path);
+
+// What training.json says besides, for a comparison of defences.
+struct DefenseRecord {
+  std::int64_t test_samples = 0;
+  Json measured = Json::object();  // by the defence, of itself
+};
+// Likewise.
+DefenseRecord read_defense_record(const std::filesystem::path& path);
 
 }  // namespace afterimage

@@ -17,6 +17,8 @@ std::string text(const Number& value, const char* format = "{:.4g}") {
   return value ? fmt::format(fmt::runtime(format), *value) : "unknown";
 }
 
+std::string rate(const Number& value) { return value ? percent(*value) : "unknown"; }
+
 // A figure's name without its capital.
 std::string in_sentence(std::string name) {
   if (name.size() > 1 && std::islower(static_cast<unsigned char>(name[1])) != 0) {
@@ -63,8 +65,8 @@ void print_finding(const Finding& finding) {
   }
   if (finding.membership) {
     fmt::print("  membership: AUC {:.4f}, true positives {} at 1 % and {} at 0.1 % false positives\n",
-               finding.membership->auc, text(finding.membership->tpr_at_fpr_0_01),
-               text(finding.membership->tpr_at_fpr_0_001));
+               finding.membership->auc, rate(finding.membership->tpr_at_fpr_0_01),
+               rate(finding.membership->tpr_at_fpr_0_001));
   }
 }
 

@@ -3,7 +3,7 @@
 build_packages=(
   g++ cmake ninja-build pkg-config
   libtorch-dev libopenblas-dev
-  nlohmann-json3-dev libcli11-dev libfmt-dev libboost-math-dev coinor-libclp-dev
+  nlohmann-json3-dev libcli11-dev libfmt-dev libboost-math-dev libeigen3-dev coinor-libclp-dev
   libzip-dev zlib1g-dev libpng-dev libturbojpeg0-dev libssl-dev libstb-dev libkainjow-mustache-dev libjs-chart.js
   dataset-fashion-mnist
 )

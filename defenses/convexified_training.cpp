@@ -1,6 +1,10 @@
 #include "defenses/convexified_training.h"
 
+#include <Eigen/Cholesky>
 #include <cmath>
+#include <stdexcept>
+
+#include "models/eigen_maps.h"
 
 namespace afterimage {
 namespace {
@@ -28,6 +32,12 @@ OuterLoss outer_loss(const Tensor& outputs, const Tensor& targets, double scale)
 
 }  // namespace
 
+// Cholesky's.
+struct ConvexifiedTraining::Factor {
+  explicit Factor(const Tensor& kernel) : llt(eigen_map(kernel)) {}
+  Eigen::LLT<EigenMatrix> llt;
+};
+
 ConvexifiedTraining::ConvexifiedTraining(const ConvolutionalNetwork& network, const Tensor& parameters,
                                          const Tensor& images, const Tensor& targets, double ridge, Smoothing relu)
     : network_(network),
@@ -38,11 +48,18 @@ ConvexifiedTraining::ConvexifiedTraining(const ConvolutionalNetwork& network, co
   const Tensor features = set_.features().to(at::kDouble);
   Tensor kernel = at::mm(features, features.t());
   kernel.diagonal().add_(ridge);
-  factor_ = at::linalg_cholesky(kernel);
+  factor_ = std::make_unique<const Factor>(kernel);
+  if (factor_->llt.info() != Eigen::Success) {
+    throw std::runtime_error("the kernel of the distilled images is not positive definite: the ridge is too small");
+  }
 }
 
+ConvexifiedTraining::~ConvexifiedTraining() = default;
+
 Tensor ConvexifiedTraining::solve_dense(const Tensor& right) const {
-  return at::cholesky_solve(right.to(at::kDouble), factor_).to(right.scalar_type());
+  Tensor solution = right.to(at::kDouble, /*non_blocking=*/false, /*copy=*/true, at::MemoryFormat::Contiguous);
+  factor_->llt.solveInPlace(eigen_map(solution));
+  return solution.to(right.scalar_type());
 }
 
 Tensor ConvexifiedTraining::dual(const Tensor& moved) const { return solve_dense(targets_ - set_.pushforward(moved)); }

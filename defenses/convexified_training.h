@@ -10,6 +10,8 @@
 // whose Hessian J' A J + I is only ever multiplied with.
 #pragma once
 
+#include <memory>
+
 #include "defenses/convolutional_network.h"
 
 namespace afterimage {
@@ -30,9 +32,10 @@ struct MetaGradient {
 class ConvexifiedTraining {
  public:
   // On images [M, d] with targets [M, C], in the dtype of `parameters`; the solve is in float64. All have to stay
-  // unchanged while this lives.
+  // unchanged while this lives. Throws std::runtime_error where rounding leaves Phi Phi' + ridge I indefinite.
   ConvexifiedTraining(const ConvolutionalNetwork& network, const Tensor& parameters, const Tensor& images,
                       const Tensor& targets, double ridge, Smoothing relu);
+  ~ConvexifiedTraining();
 
   // At t [P].
   double loss(const Tensor& moved) const;
@@ -58,6 +61,7 @@ class ConvexifiedTraining {
                              double log_temperature, std::int64_t steps) const;
 
  private:
+  struct Factor;
   Tensor solve_dense(const Tensor& right) const;  // A `right`, [M, C]
   Tensor dual(const Tensor& moved) const;         // q
 
@@ -66,7 +70,7 @@ class ConvexifiedTraining {
   Smoothing relu_;
   Linearization set_;
   Tensor targets_;
-  Tensor factor_;  // Cholesky's, of Phi Phi' + ridge I, float64
+  std::unique_ptr<const Factor> factor_;  // of Phi Phi' + ridge I
 };
 
 }  // namespace afterimage

@@ -81,11 +81,11 @@ class Curve {
 
 }  // namespace
 
-LossKind parse_loss(const std::string& text) {
+LossKind parse_loss(const std::string& text, const std::string& where) {
   for (const auto kind : {LossKind::squared, LossKind::logistic, LossKind::cross_entropy}) {
     if (text == name_of(kind)) return kind;
   }
-  throw UsageError(fmt::format("--loss {}: has to be squared, logistic or cross-entropy", text));
+  throw UsageError(fmt::format("{} {}: has to be squared, logistic or cross-entropy", where, text));
 }
 
 Optimizer parse_optimizer(const std::string& text) {

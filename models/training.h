@@ -12,7 +12,8 @@ namespace afterimage {
 enum class LossKind { squared, logistic, cross_entropy };
 enum class Optimizer { sgd, adam };
 
-LossKind parse_loss(const std::string& text);        // "squared", "logistic", "cross-entropy"; throws UsageError
+// "squared", "logistic", "cross-entropy"; throws UsageError that begins with `where` it stood.
+LossKind parse_loss(const std::string& text, const std::string& where = "--loss");
 Optimizer parse_optimizer(const std::string& text);  // "sgd", "adam"; throws UsageError
 std::string name_of(LossKind loss);
 std::string name_of(Optimizer optimizer);

@@ -45,8 +45,8 @@ std::string in_plain_words(const Report& report) {
   std::string text;
   if (const Finding* best = best_reconstruction(report.findings)) {
     text = fmt::format(
-        "The attack \u201c{}\u201d reconstructed {} of {} training images from the weights alone; by the same measure "
-        "{}, which were not trained on, count as reconstructed. ",
+        "The attack \u201c{}\u201d reconstructed {} of {} training images; by the same measure {}, which were not "
+        "trained on, count as reconstructed. ",
         best->attack, best->reconstructed->count, best->reconstructed->of, control_text(*best));
   } else {
     text = "No attack made images that could be compared with the training set. ";
@@ -116,7 +116,9 @@ std::vector<data> figures_of(const Finding& finding) {
   add_known_rows(figures, finding, search_figures);
   if (finding.iterations > 0) figures.push_back(row("Steps", std::to_string(finding.iterations), "of the search"));
   for (const auto& [name, value] : finding.evidence.items()) {
-    if (!value.empty()) figures.push_back(row(as_words(name), evidence_text(value), "measured by the attack itself"));
+    if (!value.empty())
+      figures.push_back(
+          row(as_words(name), evidence_text(value), "evidence or setting of the attack (docs/report.md)"));
   }
   return figures;
 }

@@ -3,8 +3,8 @@
     tidy.py BUILD_FOLDER SOURCE_FILE...
 
 Sources with the same compiler flags are joined to one file, unless two of them use the same name in an
-anonymous namespace. If clang-tidy finds anything in a joined file, or it does not compile, its sources are read again
-one by one: what is printed is always about one source as it stands. Exits 1 if there is anything to print.
+anonymous namespace. If clang-tidy finds anything in a joined file, or it does not compile, its halves are read, and so
+on: what is printed is always about one source as it stands. Exits 1 if there is anything to print.
 """
 import collections
 import concurrent.futures
@@ -20,9 +20,9 @@ import time
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 MOST_LINES = 2500  # of one joined file; larger ones leave a core idle at the end
-# Clang's own standard library: with GCC's, Clang 14 does not read the headers of LibTorch 1.13 as C++20. LibTorch's
-# logging first, as where headers are precompiled: it defines CHECK too, and Catch's has to be the last.
-FLAGS = ["-stdlib=libc++", "-include", "c10/util/Logging.h", "-Wno-unknown-warning-option"]
+# With LibTorch, Clang's own standard library: with GCC's, Clang 14 does not read the headers of LibTorch 1.13 as C++20.
+# LibTorch's logging first, as where headers are precompiled: it defines CHECK too, and Catch's has to be the last.
+WITH_LIBTORCH = ["-stdlib=libc++", "-include", "c10/util/Logging.h"]
 
 
 def own_names(text):
@@ -37,9 +37,8 @@ def own_names(text):
         elif line.startswith("}"):
             inside = inside and not line.startswith("}  // namespace")
         elif inside and re.match(r"(?!namespace )[\w:]", line):
-            found = re.match(r"(?:struct|class|enum class|enum|using) (\w+)", line) or re.match(r".*?(\w+)\s*[({=\[]", line)
-            if found:
-                names.add(found.group(1))
+            found = re.match(r"(?:struct|class|enum class|enum|using) (\w+)", line)
+            names.update(found.groups() if found else re.findall(r"(\w+)\s*[({=\[]", line))
     return names
 
 
@@ -54,14 +53,20 @@ def batches(sources, commands):
         for source in sorted(alike):
             text = (ROOT / source).read_text()
             names, lines = own_names(text), text.count("\n")
+            types, words = {name for name in names if name[0].isupper()}, set(re.findall(r"\b[A-Z]\w+", text))
+            if "#define CATCH_CONFIG" in text:
+                lines = MOST_LINES  # alone: it has to come before Catch's header
             for batch in open_batches:
-                if not names & batch["names"] and batch["lines"] + lines <= MOST_LINES:
+                hides = names & batch["names"] or types & batch["words"] or words & batch["types"]
+                if not hides and batch["lines"] + lines <= MOST_LINES:
                     break
             else:
-                batch = {"sources": [], "names": set(), "lines": 0}
+                batch = {"sources": [], "names": set(), "types": set(), "words": set(), "lines": 0}
                 open_batches.append(batch)
             batch["sources"].append(source)
             batch["names"] |= names
+            batch["types"] |= types
+            batch["words"] |= words
             batch["lines"] += lines
         result += open_batches
     return [batch["sources"] for batch in sorted(result, key=lambda batch: -batch["lines"])]
@@ -83,7 +88,8 @@ def compile_commands(build):
 
 
 def tidy(file, flags):
-    done = subprocess.run(["clang-tidy", "-quiet", str(file), "--", *shlex.split(flags), *FLAGS], cwd=ROOT, check=False,
+    flags = [*shlex.split(flags), "-Wno-unknown-warning-option", *(WITH_LIBTORCH if "torch" in flags else [])]
+    done = subprocess.run(["clang-tidy", "-quiet", str(file), "--", *flags], cwd=ROOT, check=False,
                           stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     return "" if done.returncode == 0 and not done.stdout.strip() else done.stdout + done.stderr
 
@@ -95,24 +101,30 @@ def main():
     (joined / "tests").mkdir(parents=True)
     shutil.copy(ROOT / "tests" / ".clang-tidy", joined / "tests")  # it inherits from the root's
 
+    def faults_of(name, batch):
+        if len(batch) == 1:
+            return tidy(ROOT / batch[0], commands[batch[0]])
+        file = joined / ("tests" if batch[0].startswith("tests/") else "") / f"{name}.cpp"
+        file.write_text("".join((ROOT / source).read_text() for source in batch))
+        # One source's names may hide another's here; the compiler looks for what hides in each alone.
+        joint = tidy(file, commands[batch[0]] + " -Wno-shadow")
+        if not joint:
+            return ""
+        middle = len(batch) // 2
+        alone = faults_of(name + "a", batch[:middle]) + faults_of(name + "b", batch[middle:])
+        if not alone:
+            print(f"cannot be read together: {batch}\n{joint}", flush=True)
+        return alone
+
     def read(numbered):
         number, batch = numbered
-        begin = time.monotonic()
-        first = pathlib.Path(batch[0]).parent
-        file = joined / ("tests" if first.parts[0] == "tests" else "") / f"{'-'.join(first.parts)}-{number}.cpp"
-        file.write_text("".join((ROOT / source).read_text() for source in batch))
-        faults = tidy(file if len(batch) > 1 else ROOT / batch[0], commands[batch[0]])
-        if faults and len(batch) > 1:
-            faults = "".join(tidy(ROOT / source, commands[source]) for source in batch)
-            if not faults:
-                print(f"{file.name}: its sources are clean alone, but cannot be read together", flush=True)
-        print(f"{time.monotonic() - begin:6.1f} s  {first}: {len(batch)} sources", flush=True)
-        return faults
+        begin, folder = time.monotonic(), pathlib.Path(batch[0]).parent
+        faults = faults_of(f"{'-'.join(folder.parts)}-{number}", batch)
+        print(f"{faults}{time.monotonic() - begin:6.1f} s  {folder}: {len(batch)} sources", flush=True)
+        return bool(faults)
 
     with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
-        faults = "".join(pool.map(read, enumerate(batches(sources, commands))))
-    print(faults, end="")
-    return 1 if faults else 0
+        return 1 if any(list(pool.map(read, enumerate(batches(sources, commands))))) else 0
 
 
 sys.exit(main())

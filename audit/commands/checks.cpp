@@ -4,7 +4,6 @@
 #include <unistd.h>
 
 #include <cerrno>
-#include <charconv>
 #include <cmath>
 #include <cstdlib>
 #include <cstring>
@@ -32,9 +31,10 @@ CLI::Validator real_number(const std::string& right, const std::string& name, co
 
 CLI::Validator whole_number(const std::string& right, const std::string& name, std::int64_t low, std::int64_t high) {
   const auto check = [right, low, high](const std::string& text) {
-    std::int64_t value = 0;
-    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-    const bool fits = error == std::errc() && end == text.data() + text.size() && value >= low && value <= high;
+    char* end = nullptr;
+    errno = 0;
+    const std::int64_t value = std::strtoll(text.c_str(), &end, 0);  // as CLI11 reads it: +4 and 0x10 too
+    const bool fits = !text.empty() && *end == '\0' && errno == 0 && value >= low && value <= high;
     return fits ? "" : fmt::format("{} has to be {}", printable(text), right);
   };
   return {check, name};

@@ -16,11 +16,13 @@ Tensor checked_pixels(const Tensor& raw, const std::string& file) {
   Tensor images = raw.to(at::kFloat);
   if (!at::isfinite(images).all().item<bool>()) throw InputError(file + ": images hold NaN or infinity");
   const float low = images.min().item<float>(), high = images.max().item<float>();
-  if (low < 0 || high > 1) {
+  // Undoing a normalisation leaves as much.
+  constexpr float rounding = 1e-6F;
+  if (low < -rounding || high > 1 + rounding) {
     throw InputError(fmt::format("{}: pixels go from {:.3g} to {:.3g}; floating-point images have to lie in [0, 1]",
                                  file, low, high));
   }
-  return images;
+  return images.clamp(0, 1);
 }
 
 Tensor finite_floats(const Array& array, const char* name, const std::string& file) {
@@ -93,7 +95,8 @@ LabelledImages load_npz(const std::string& file) {
   const NamedArrays arrays = read_npz(file);
   const Array *images = find(arrays, "images"), *labels = find(arrays, "labels");
   if (images == nullptr || labels == nullptr) {
-    throw InputError(file + ": has no arrays named images and labels, which a data set needs");
+    throw InputError(fmt::format("{}: has no array named {}; a data set needs images and labels", file,
+                                 images == nullptr ? "images" : "labels"));
   }
   if (images->shape.size() < 2 || images->shape.size() > 4) {
     throw InputError(fmt::format("{}: images have rank {}; they have to be [n, h, w], [n, h, w, c] or [n, d]", file,

@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <charconv>
 #include <cmath>
 #include <cstring>
 #include <map>
@@ -91,15 +90,10 @@ class Lines {
   std::size_t number_ = 0;
 };
 
-std::optional<double> number_in(std::string_view text) {
+std::optional<double> number_in_field(std::string_view text) {
   text = trimmed(text);
   if (text.starts_with('+') && !text.starts_with("+-")) text.remove_prefix(1);
-  double value = 0;
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-  if (end != text.data() + text.size()) return std::nullopt;
-  if (error == std::errc::result_out_of_range) return HUGE_VAL;  // a number, but not finite
-  if (error != std::errc()) return std::nullopt;
-  return value;
+  return number_in(text);
 }
 
 // Where the label is, by the first line; and whether that is a header: it names a label, or its values are text with no
@@ -113,7 +107,7 @@ Layout layout_of(const std::vector<std::string>& first, const Lines& lines) {
   if (first.size() < 2) lines.fail("has one field; each line needs values and a label, separated by commas");
   const auto named = std::find(first.begin(), first.end(), "label"), values_end = first.end() - 1;
   const bool has_number =
-      std::any_of(first.begin(), values_end, [](const auto& field) { return number_in(field).has_value(); });
+      std::any_of(first.begin(), values_end, [](const auto& field) { return number_in_field(field).has_value(); });
   const bool has_text = std::any_of(first.begin(), values_end, [](const auto& field) { return !field.empty(); });
   Layout layout{first.size(), first.size() - 1, named != first.end() || (has_text && !has_number)};
   if (named == first.end()) return layout;
@@ -151,7 +145,7 @@ class Rows {
 
  private:
   float value_in(const std::string& field) const {
-    const auto value = number_in(field);
+    const auto value = number_in_field(field);
     if (!value || !std::isfinite(*value)) {
       lines_.fail(
           fmt::format("has \"{}\" in place of a number; encode text and gaps as numbers first", printable(field)));

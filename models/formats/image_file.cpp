@@ -11,6 +11,7 @@
 #include <memory>
 #include <new>
 
+#include "models/formats/deep_png.h"
 #include "models/foundations/error.h"
 #include "models/foundations/files.h"
 #include "models/foundations/text.h"
@@ -72,7 +73,7 @@ Array grey_or_colour(std::size_t height, std::size_t width, bool colour) {
 
 struct PngHeader {
   std::uint64_t height = 0, width = 0, bits = 0;  // bits: of a pixel
-  bool interlaced = false;
+  bool interlaced = false, deep = false;          // deep: 16 bits a sample
 
   std::uint64_t row_bytes(std::uint64_t columns) const { return 1 + (columns * bits + 7) / 8; }  // the filter's first
 };
@@ -88,7 +89,7 @@ PngHeader read_png_header(std::string_view bytes, const std::string& file) {
   check_size(height, width, file);
   constexpr std::array<std::uint64_t, 7> samples = {1, 0, 3, 1, 2, 0, 4};  // of a pixel, by colour type
   if (colour_type >= samples.size() || samples[colour_type] == 0) corrupt(file, "invalid PNG colour type");
-  const PngHeader header{height, width, depth * samples[colour_type], bytes[end - 1] != 0};
+  const PngHeader header{height, width, depth * samples[colour_type], bytes[end - 1] != 0, depth == 16};
   if (header.row_bytes(width) * height > most_inflated * bytes.size()) too_few_bytes(height, width, bytes.size(), file);
   return header;
 }
@@ -240,8 +241,12 @@ Array read_png(std::string bytes, const std::string& file) {
   png.format = (colour ? PNG_FORMAT_RGB : PNG_FORMAT_GRAY) | (alpha ? PNG_FORMAT_FLAG_ALPHA : 0);
   png.flags |= PNG_IMAGE_FLAG_16BIT_sRGB;  // else 16 bits are taken as linear light, and come out brighter
   Array image = grey_or_colour(header.height, header.width, colour);
-  image.bytes.resize(PNG_IMAGE_SIZE(png));
-  require(png_image_finish_read(&png, nullptr, image.bytes.data(), 0, nullptr));
+  if (header.deep && header.interlaced) {
+    image.bytes = deep_png_pixels(bytes, static_cast<int>(PNG_IMAGE_PIXEL_CHANNELS(png.format)), file);
+  } else {
+    image.bytes.resize(PNG_IMAGE_SIZE(png));
+    require(png_image_finish_read(&png, nullptr, image.bytes.data(), 0, nullptr));
+  }
   if (alpha) remove_opaque_alpha(image.bytes, PNG_IMAGE_PIXEL_CHANNELS(png.format), file);
   return image;
 }
@@ -285,6 +290,11 @@ std::pair<JpegFrame, bool> read_jpeg_header(std::string_view bytes, const std::s
     while (at + 1 < bytes.size() && bytes.substr(at, 2) == "\xff\xff") ++at;  // a marker may have them before it
     if (bytes.size() - at < 4) corrupt(file, "it ends early");
     const std::uint64_t marker = big_endian(bytes, at + 1, 1), length = big_endian(bytes, at + 2, 2);
+    const bool stands_alone = marker == 0x01 || (marker >= 0xd0 && marker <= 0xd7);  // TEM, RST: no length follows
+    if (bytes[at] == '\xff' && stands_alone) {
+      at += 2;
+      continue;
+    }
     if (bytes[at] != '\xff' || length < 2) corrupt(file, "invalid JPEG segment");
     if (length > bytes.size() - at - 2) corrupt(file, "it ends early");
     const std::string_view fields = bytes.substr(at + 4, length - 2);

@@ -2,6 +2,10 @@
 
 #include <fmt/format.h>
 
+#include <charconv>
+#include <cmath>
+#include <system_error>
+
 namespace afterimage {
 
 std::string printable(std::string_view text) {
@@ -30,6 +34,15 @@ std::string on_one_line(std::string_view text) {
     }
   }
   return safe;
+}
+
+std::optional<double> number_in(std::string_view text) {
+  double value = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  if (end != text.data() + text.size()) return std::nullopt;
+  if (error == std::errc::result_out_of_range) return HUGE_VAL;
+  if (error != std::errc()) return std::nullopt;
+  return value;
 }
 
 std::string percent(double fraction) { return fmt::format("{:.1f} %", 100 * fraction); }

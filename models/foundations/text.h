@@ -1,6 +1,7 @@
 // Text from files, made safe to print; and numbers as text.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -11,6 +12,9 @@ namespace afterimage {
 std::string printable(std::string_view text);
 // All of `text`, with only control characters as \xNN: for a reason from a report, which may be long and is UTF-8.
 std::string on_one_line(std::string_view text);
+
+// The number that `text` is as a whole, written as in 1.5e-3; infinite where it is too large. Nothing where it is none.
+std::optional<double> number_in(std::string_view text);
 
 // "12.5 %" of 0.125.
 std::string percent(double fraction);

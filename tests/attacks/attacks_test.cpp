@@ -149,9 +149,9 @@ TEST_CASE("an attack that is interrupted at any step resumes to the same result"
   const bool grey = GENERATE(false, true);
   const Trained trained = trained_network(squared_recipe(), 1, widths, grey);
   for (const std::map<std::string, std::string>& options :
-       {std::map<std::string, std::string>{{"steps", "60"}, {"rounds", "2"}},
-        {{"steps", "40"}, {"rounds", "0"}, {"restarts", "2"}},
-        {{"steps", "40"}, {"space", "pixels"}}}) {
+       {std::map<std::string, std::string>{{"steps", "30"}, {"rounds", "2"}},
+        {{"steps", "24"}, {"rounds", "0"}, {"restarts", "2"}},
+        {{"steps", "24"}, {"space", "pixels"}}}) {
     Recorder recorder;
     const Reconstruction whole = attack("finite-width", trained.subject, options, recorder);
     REQUIRE(recorder.states.size() > 20);
@@ -316,8 +316,8 @@ TEST_CASE("weight decay is corrected for in trained parameters and not in frozen
 
 TEST_CASE("more tangent points explain more of the change, and --space pixels searches in pixels") {
   const Trained trained = trained_network(squared_recipe());
-  const auto one = attack("finite-width", trained.subject, {{"tangents", "1"}, {"rounds", "0"}});
-  const auto two = attack("finite-width", trained.subject, {{"tangents", "0,1"}, {"rounds", "0"}});
+  const auto one = attack("finite-width", trained.subject, {{"tangents", "1"}, {"rounds", "0"}, {"steps", "400"}});
+  const auto two = attack("finite-width", trained.subject, {{"tangents", "0,1"}, {"rounds", "0"}, {"steps", "400"}});
   CHECK(*two.relative_loss < *one.relative_loss);
   CHECK(two.coefficients.size(1) == 2);
   CHECK(attack("finite-width", trained.subject, {{"space", "pixels"}, {"steps", "50"}}).evidence["space"] == "pixels");

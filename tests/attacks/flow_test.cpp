@@ -1,6 +1,7 @@
 #include "attacks/flow.h"
 
 #include <catch2/catch.hpp>
+#include <map>
 
 #include "attacks/recorder.h"
 #include "attacks/scoring/score.h"
@@ -42,6 +43,12 @@ struct Trained {
     subject.loss = LossKind::squared;
   }
 
+  // Trained once for all tests that change nothing in it.
+  static const Trained& once(std::int64_t outputs = 1) {
+    static std::map<std::int64_t, Trained> networks;
+    return networks.try_emplace(outputs, outputs).first->second;
+  }
+
   // Training images mixed with others, with this relative error.
   Tensor blurred(double share) const {
     const Tensor noise = others.slice(0, 0, images_count);
@@ -81,7 +88,7 @@ struct Trained {
 
 TEST_CASE("the flow attack brings candidates that are off by a quarter to their images, and confirms them") {
   const auto outputs = GENERATE(1, 3);
-  const Trained trained(outputs);
+  const Trained& trained = Trained::once(outputs);
   const Tensor candidates = trained.blurred(0.25);
   REQUIRE(trained.errors(candidates).min().item<double>() > 0.2);
   const Reconstruction found = trained.attack({{}, candidates});
@@ -95,7 +102,7 @@ TEST_CASE("the flow attack brings candidates that are off by a quarter to their 
 }
 
 TEST_CASE("exact images stay as they are while the others are polished") {
-  const Trained trained;
+  const Trained& trained = Trained::once();
   const Tensor exact = trained.training.slice(0, 0, 3), candidates = trained.blurred(0.25).slice(0, 3);
   const Reconstruction found = trained.attack({exact, candidates});
   CHECK(found.evidence["exact"] == 3);
@@ -105,7 +112,7 @@ TEST_CASE("exact images stay as they are while the others are polished") {
 }
 
 TEST_CASE("pictures that were never trained on are not confirmed, whatever polishing makes of them") {
-  const Trained trained;
+  const Trained& trained = Trained::once();
   const Tensor candidates = trained.fitting_others();
   REQUIRE(candidates.size(0) >= images_count);
   const Reconstruction found = trained.attack({{}, candidates});
@@ -116,7 +123,7 @@ TEST_CASE("pictures that were never trained on are not confirmed, whatever polis
 }
 
 TEST_CASE("with some wrong candidates, only right ones are confirmed") {
-  const Trained trained;
+  const Trained& trained = Trained::once();
   const Tensor candidates =
       at::cat({trained.blurred(0.2).slice(0, 0, images_count - 1), trained.others.slice(0, 10, 14)});
   const Reconstruction found = trained.attack({{}, candidates});
@@ -127,7 +134,7 @@ TEST_CASE("with some wrong candidates, only right ones are confirmed") {
 }
 
 TEST_CASE("a candidate that only follows the flow is polished again in each round") {
-  const Trained trained;
+  const Trained& trained = Trained::once();
   const Tensor candidate = trained.blurred(0.25).slice(0, 4, 5);
   const Reconstruction found = trained.attack({{}, candidate}, {{"flow-steps", "1"}, {"flow-rounds", "2"}});
   CHECK(found.iterations == 2);
@@ -136,7 +143,7 @@ TEST_CASE("a candidate that only follows the flow is polished again in each roun
 }
 
 TEST_CASE("polishing ends with a round in which the network fits none of the images") {
-  const Trained trained;
+  const Trained& trained = Trained::once();
   // Alone, it takes over the change by all images together: |f| becomes 1.6.
   const Tensor candidate = trained.blurred(0.25).slice(0, 3, 4);
   const Reconstruction found = trained.attack({{}, candidate}, {{"flow-steps", "12"}, {"flow-rounds", "3"}});
@@ -149,7 +156,7 @@ TEST_CASE("polishing ends with a round in which the network fits none of the ima
 }
 
 TEST_CASE("when only exact images are left, there is nothing to polish") {
-  const Trained trained;
+  const Trained& trained = Trained::once();
   const Tensor exact = trained.training.slice(0, 0, images_count - 1);
   // The flow has a lower loss without the picture that was not trained on.
   const Reconstruction found = trained.attack({exact, trained.fitting_others().slice(0, 0, 1)}, {{"flow-steps", "1"}});
@@ -182,7 +189,7 @@ TEST_CASE("where the flow diverges, the attack says so and leaves candidates as 
 }
 
 TEST_CASE("the same candidates are polished to the same images, bit for bit") {
-  const Trained trained;
+  const Trained& trained = Trained::once();
   const HandOver hand_over{trained.training.slice(0, 0, 2), trained.blurred(0.3).slice(0, 2)};
   const std::map<std::string, std::string> options{{"flow-steps", "20"}, {"flow-rounds", "2"}};
   const Reconstruction once = trained.attack(hand_over, options), again = trained.attack(hand_over, options);
@@ -192,7 +199,7 @@ TEST_CASE("the same candidates are polished to the same images, bit for bit") {
 }
 
 TEST_CASE("interrupted polishing resumes to the same result") {
-  const Trained trained;
+  const Trained& trained = Trained::once();
   const std::map<std::string, std::string> options{{"flow-steps", "20"}, {"flow-rounds", "2"}};
   const Tensor candidates = at::cat({trained.blurred(0.25), trained.blurred(0.9).slice(0, 0, 2)});
   Recorder recorder;

@@ -4,6 +4,7 @@
 #include <sys/wait.h>
 
 #include <algorithm>
+#include <chrono>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
@@ -45,14 +46,11 @@ struct Result {
   std::string out, err;
 };
 
-// `arguments` as typed into a shell.
-inline Result run(const std::string& arguments) {
-  const Folder folder;
-  const std::string command =
-      std::string(PROGRAM) + " " + arguments + " >" + (folder / "out") + " 2>" + (folder / "err");
-  const int status = std::system(command.c_str());
-  return {WIFEXITED(status) ? WEXITSTATUS(status) : -1, contents(folder / "out"), contents(folder / "err")};
-}
+// `arguments` as typed into a shell. The program runs in a copy of a process in which it is loaded already.
+Result run(const std::string& arguments);
+
+// Likewise, by a shell from its file, as users do.
+Result run_in_shell(const std::string& arguments);
 
 // A small trained network, good enough for every attack: a second of work.
 inline std::string trained_run(const Folder& folder, const std::string& name, const std::string& options = "") {
@@ -67,7 +65,8 @@ inline std::string trained_run(const Folder& folder, const std::string& name, co
 // The same, trained once for all tests that use these options, and copied. TRAINED_RUNS is a folder of the build; the
 // program's date is part of a run's name, so that a new program trains anew.
 inline std::string small_run(const Folder& folder, const std::string& name = "run", const std::string& options = "") {
-  const std::string program = std::to_string(fs::last_write_time(PROGRAM).time_since_epoch().count());
+  const auto written = fs::last_write_time(PROGRAM).time_since_epoch();
+  const std::string program = std::to_string(std::chrono::duration_cast<std::chrono::microseconds>(written).count());
   const fs::path kept = fs::path(TRAINED_RUNS) / (program + "-" + std::to_string(std::hash<std::string>()(options)));
   std::error_code ignored;
   if (!fs::exists(kept)) {

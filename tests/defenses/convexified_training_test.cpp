@@ -76,6 +76,13 @@ TEST_CASE("with the dense layer solved for, the loss, its gradient and its Hessi
   CHECK(error(training.hessian_times(direction), expected.detach()) < 1e-9);
 }
 
+TEST_CASE("training on a kernel that its ridge leaves indefinite is refused with the reason") {
+  Problem problem(3);
+  CHECK_THROWS_WITH(
+      ConvexifiedTraining(problem.network, problem.parameters, problem.images, problem.targets, -1e9, relu),
+      Catch::Contains("not positive definite"));
+}
+
 TEST_CASE("the minimum's outputs are kernel ridge regression in the tangent kernel of all parameters") {
   Problem problem(3);
   const ConvexifiedTraining training = problem.training();

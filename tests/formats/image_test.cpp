@@ -231,6 +231,63 @@ TEST_CASE("neither gamma, nor a colour profile, nor a background changes the pix
   }
 }
 
+TEST_CASE("an interlaced PNG file has the pixels of the same picture without interlacing, in 8 and 16 bits") {
+  const test::Folder folder;
+  constexpr int passes[8][8] = {{1, 6, 4, 6, 2, 6, 4, 6}, {7, 7, 7, 7, 7, 7, 7, 7}, {5, 6, 5, 6, 5, 6, 5, 6},
+                                {7, 7, 7, 7, 7, 7, 7, 7}, {3, 6, 4, 6, 3, 6, 4, 6}, {7, 7, 7, 7, 7, 7, 7, 7},
+                                {5, 6, 5, 6, 5, 6, 5, 6}, {7, 7, 7, 7, 7, 7, 7, 7}};
+  constexpr std::uint32_t height = 11, width = 13;
+  // Grey, RGB, grey with alpha, RGB with alpha: colour type and samples of a pixel.
+  for (const auto& [kind, samples] : std::vector<std::pair<char, std::size_t>>{{0, 1}, {2, 3}, {4, 2}, {6, 4}}) {
+    for (const std::size_t bytes : {1, 2}) {  // of a sample
+      CAPTURE(int{kind}, bytes);
+      const auto pixel = [&](std::uint32_t y, std::uint32_t x) {
+        std::string text;
+        for (std::size_t i = 0; i < samples * bytes; ++i) {
+          const bool alpha = kind >= 4 && i / bytes + 1 == samples;
+          text += static_cast<char>(alpha ? 255 : (y * 71 + x * 37 + i * 53) % 251);
+        }
+        return text;
+      };
+      std::string rows, interlaced;
+      for (std::uint32_t y = 0; y < height; ++y) {
+        rows += '\0';
+        for (std::uint32_t x = 0; x < width; ++x) rows += pixel(y, x);
+      }
+      for (int pass = 1; pass <= 7; ++pass) {
+        for (std::uint32_t y = 0; y < height; ++y) {
+          std::string row;
+          for (std::uint32_t x = 0; x < width; ++x) row += passes[y % 8][x % 8] == pass ? pixel(y, x) : "";
+          if (!row.empty()) interlaced += '\0' + row;
+        }
+      }
+      const auto depth = static_cast<char>(8 * bytes);
+      const Array plain = read_image(folder.write("plain.png", png(width, height, rows, depth, kind)));
+      const Array read = read_image(folder.write("passes.png", png(width, height, interlaced, depth, kind, "", 1)));
+      CHECK(plain.shape == read.shape);
+      CHECK(plain.bytes == read.bytes);
+      // The first sample of the first pixels, 16 bits rounded to 8.
+      for (std::uint32_t x = 0; x < 3; ++x) {
+        const std::string text = pixel(0, x);
+        const auto high = static_cast<unsigned char>(text[0]), low = static_cast<unsigned char>(text[bytes - 1]);
+        const unsigned wanted = bytes == 1 ? high : static_cast<unsigned>((256 * high + low) / 257.0 + 0.5);
+        const std::size_t kept = kind == 2 || kind == 6 ? 3 : 1;
+        CHECK(std::to_integer<unsigned>(read.bytes[x * kept]) == wanted);
+      }
+    }
+  }
+}
+
+TEST_CASE("markers of a JPEG file that have no length are skipped") {
+  const test::Folder folder;
+  const std::string jpeg = bytes_in_picture("grey.jpg");
+  const Array wanted = read_image(pictures / "grey.jpg");
+  for (const char* marker : {"\xff\x01", "\xff\xd0"}) {
+    const Array read = read_image(folder.write("a.jpg", jpeg.substr(0, 2) + marker + jpeg.substr(2)));
+    CHECK(read.bytes == wanted.bytes);
+  }
+}
+
 TEST_CASE("an interlaced PNG file of any size takes the rows of its passes, not a byte fewer or more") {
   const test::Folder folder;
   // The pass of each pixel in a square of eight by eight (PNG specification, 8.2).
