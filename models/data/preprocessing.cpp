@@ -72,7 +72,7 @@ Tensor prepared(const Tensor& picture, const Preprocessing& preprocessing, const
 Tensor per_pixel(const Tensor& values, const std::vector<std::int64_t>& image_shape) {
   const std::int64_t pixels =
       std::accumulate(image_shape.begin(), image_shape.end(), std::int64_t{1}, std::multiplies<>());
-  const Tensor flat = values.to(at::kFloat).reshape({-1});
+  Tensor flat = values.to(at::kFloat).reshape({-1});
   if (flat.numel() == pixels) return flat;
   if (flat.numel() == 1) return flat.expand({pixels}).contiguous();
   if (image_shape.size() == 3 && flat.numel() == image_shape[2]) return flat.repeat({pixels / flat.numel()});
