@@ -29,9 +29,9 @@ inline int code_of(pid_t child) {
   return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
 }
 
-// Whether the file appears while the child still runs, within two minutes.
+// Whether the file appears while the child still runs, within five minutes.
 inline bool appears(const std::string& file, pid_t child) {
-  const auto end = std::chrono::steady_clock::now() + std::chrono::minutes(2);
+  const auto end = std::chrono::steady_clock::now() + std::chrono::minutes(5);
   while (!std::filesystem::exists(file)) {
     siginfo_t ended{};
     // Not reaped here: code_of() still gets its exit code.
