@@ -100,8 +100,8 @@ void withdraw(const fs::path& out, const CompareSpec& spec, bool is_new) {
 }
 
 void read_training(ComparisonRun& run, const fs::path& file) {
-  run.test_accuracy = read_training_record(file).facts.test_accuracy;
   const DefenseRecord record = read_defense_record(file);
+  run.test_accuracy = record.training.facts.test_accuracy;
   run.test_samples = record.test_samples;
   run.defense = record.measured;
 }

@@ -238,21 +238,26 @@ TrainingSet training_set_of(const NamedArrays& arrays, const std::string& file, 
   return set;
 }
 
-TrainingRecord read_training_record(const std::filesystem::path& path) {
-  const std::string file = path.string();
-  const Json document = parse_json(read_file(path, largest_json), file);
-  const json::Reader in(document, file);
+namespace {
+
+TrainingRecord training_record_in(const json::Reader& in) {
   TrainingRecord record;
   json::read_figures(in, record.facts, training_figures);
   if (const auto source = in.find("data")) record.data_source = source->text();
   return record;
 }
 
-DefenseRecord read_defense_record(const std::filesystem::path& path) {
+// What `read` makes of the JSON file.
+template <class Read>
+auto read_from(const std::filesystem::path& path, const Read& read) {
   const std::string file = path.string();
   const Json document = parse_json(read_file(path, largest_json), file);
-  const json::Reader in(document, file);
+  return read(json::Reader(document, file));
+}
+
+DefenseRecord defense_record_in(const json::Reader& in) {
   DefenseRecord record;
+  record.training = training_record_in(in);
   if (const auto samples = in["test_samples"]; !samples.is_null()) record.test_samples = samples.whole();
   if (const auto defense = in["defense"]; !defense.is_null()) {
     for (const char* part : {"distilled", "evidence"}) {
@@ -262,5 +267,11 @@ DefenseRecord read_defense_record(const std::filesystem::path& path) {
   }
   return record;
 }
+
+}  // namespace
+
+TrainingRecord read_training_record(const std::filesystem::path& path) { return read_from(path, training_record_in); }
+
+DefenseRecord read_defense_record(const std::filesystem::path& path) { return read_from(path, defense_record_in); }
 
 }  // namespace afterimage

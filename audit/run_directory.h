@@ -72,8 +72,9 @@ struct TrainingRecord {
 // Throws InputError where one of these fields is of the wrong type.
 TrainingRecord read_training_record(const std::filesystem::path& path);
 
-// What training.json says besides, for a comparison of defences.
+// What a comparison of defences reads of training.json.
 struct DefenseRecord {
+  TrainingRecord training;
   std::int64_t test_samples = 0;
   Json measured = Json::object();  // by the defence, of itself
 };

@@ -2,7 +2,7 @@
 
     tidy.py [--analyze] BUILD_FOLDER SOURCE_FILE...
 
-Without --analyze the static analyzer's checks are left out: they take ten times as long as all others.
+Without --analyze the static analyzer's checks are left out, for the time they take.
 
 Sources with the same compiler flags are joined to one file, unless two of them use the same name in an
 anonymous namespace. If clang-tidy finds anything in a joined file, or it does not compile, its halves are read, and so

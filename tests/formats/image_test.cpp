@@ -34,6 +34,11 @@ std::string refusal(const fs::path& file) {
   return message;
 }
 
+// The pass of each pixel in a square of eight by eight (PNG specification, 8.2).
+constexpr int passes[8][8] = {{1, 6, 4, 6, 2, 6, 4, 6}, {7, 7, 7, 7, 7, 7, 7, 7}, {5, 6, 5, 6, 5, 6, 5, 6},
+                              {7, 7, 7, 7, 7, 7, 7, 7}, {3, 6, 4, 6, 3, 6, 4, 6}, {7, 7, 7, 7, 7, 7, 7, 7},
+                              {5, 6, 5, 6, 5, 6, 5, 6}, {7, 7, 7, 7, 7, 7, 7, 7}};
+
 // Where the marker's segment of a JPEG file begins.
 std::size_t segment(const std::string& jpeg, unsigned char marker) {
   return jpeg.find(std::string{'\xff', static_cast<char>(marker)});
@@ -233,9 +238,6 @@ TEST_CASE("neither gamma, nor a colour profile, nor a background changes the pix
 
 TEST_CASE("an interlaced PNG file has the pixels of the same picture without interlacing, in 8 and 16 bits") {
   const test::Folder folder;
-  constexpr int passes[8][8] = {{1, 6, 4, 6, 2, 6, 4, 6}, {7, 7, 7, 7, 7, 7, 7, 7}, {5, 6, 5, 6, 5, 6, 5, 6},
-                                {7, 7, 7, 7, 7, 7, 7, 7}, {3, 6, 4, 6, 3, 6, 4, 6}, {7, 7, 7, 7, 7, 7, 7, 7},
-                                {5, 6, 5, 6, 5, 6, 5, 6}, {7, 7, 7, 7, 7, 7, 7, 7}};
   constexpr std::uint32_t height = 11, width = 13;
   // Grey, RGB, grey with alpha, RGB with alpha: colour type and samples of a pixel.
   for (const auto& [kind, samples] : std::vector<std::pair<char, std::size_t>>{{0, 1}, {2, 3}, {4, 2}, {6, 4}}) {
@@ -290,10 +292,6 @@ TEST_CASE("markers of a JPEG file that have no length are skipped") {
 
 TEST_CASE("an interlaced PNG file of any size takes the rows of its passes, not a byte fewer or more") {
   const test::Folder folder;
-  // The pass of each pixel in a square of eight by eight (PNG specification, 8.2).
-  constexpr int passes[8][8] = {{1, 6, 4, 6, 2, 6, 4, 6}, {7, 7, 7, 7, 7, 7, 7, 7}, {5, 6, 5, 6, 5, 6, 5, 6},
-                                {7, 7, 7, 7, 7, 7, 7, 7}, {3, 6, 4, 6, 3, 6, 4, 6}, {7, 7, 7, 7, 7, 7, 7, 7},
-                                {5, 6, 5, 6, 5, 6, 5, 6}, {7, 7, 7, 7, 7, 7, 7, 7}};
   for (std::uint32_t height = 1; height <= 9; ++height) {
     for (std::uint32_t width = 1; width <= 9; ++width) {
       CAPTURE(height, width);
