@@ -135,6 +135,7 @@ ThreatModel threat_model(const ModelDescription& model, bool initial_known, bool
 
 std::vector<std::string> texts_of(const Tensor& labels) {
   std::vector<std::string> texts;
+  texts.reserve(static_cast<std::size_t>(labels.numel()));
   for (std::int64_t i = 0; i < labels.numel(); ++i) texts.push_back(std::to_string(labels[i].item<std::int64_t>()));
   return texts;
 }
@@ -158,8 +159,7 @@ fs::path weights_in(const fs::path& folder, const std::string& name) {
 std::vector<std::string> limitations(bool initial_known) {
   return {
       "A pass means that these attacks, with these settings, did not reconstruct more than the policy allows; it is a "
-      "measurement, "
-      "not a proof of privacy.",
+      "measurement, not a proof of privacy.",
       "A stronger attacker may know more, search longer or use a method that is not in this program.",
       initial_known
           ? "The attacks assume that the weights before training are known; a model whose initial weights are secret "

@@ -171,7 +171,7 @@ std::vector<SupportPicture> pictures_of(const fs::path& run) {
 
 std::vector<std::string> limitations() {
   return {
-      "Leakage is what these attacks, with these settings, reconstructed: a measured reduction, never a proof of "
+      "Leakage is what these attacks, with these settings, reconstructed: a measured reduction, not a proof of "
       "privacy.",
       "An attacker who knows which defence was used may do better than attacks that do not.",
       "Each count, and the control beside it, is that of the attack that did best on that network.",

@@ -3,8 +3,6 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
-#include <algorithm>
-
 #include "models/foundations/error.h"
 #include "models/foundations/text.h"
 
@@ -15,9 +13,7 @@ ChosenDefense choose_defense(const std::string& name, const std::map<std::string
   const Defense& defense = defense_named(name);
   const auto& specs = defense.options;
   for (const auto& [option, value] : options) {
-    const bool known =
-        std::any_of(specs.begin(), specs.end(), [&, &key = option](const auto& spec) { return spec.name == key; });
-    if (known) continue;
+    if (has_option(specs, option)) continue;
     std::vector<std::string> names;
     for (const auto& spec : specs) names.push_back(spec.name);
     throw UsageError(fmt::format("{}{}: {} has no such option; {}", typed, printable(option), name,

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <utility>
 
 #include "attacks/attack.h"
 #include "models/foundations/error.h"
@@ -189,7 +190,7 @@ class Judge {
       auto& list = measured.value || no_result ? results : without_value;
       list.push_back(judge(rule, finding, measured, *limit, policy_.hold_against_upper));
     }
-    if (results.empty()) results = without_value;
+    if (results.empty()) results = std::move(without_value);
     if (results.empty())
       results.push_back(
           {rule, std::nullopt, limit, Outcome::inconclusive, "no attack was run that this limit applies to"});

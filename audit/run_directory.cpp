@@ -207,12 +207,9 @@ TrainingSet read_training_set(const std::filesystem::path& path, const ModelDesc
 }
 
 TrainingSet training_set_of(const NamedArrays& arrays, const std::string& file, const ModelDescription& model) {
+  require_images_and_labels(arrays, "a training set", file);
   const Array *images = find(arrays, "images"), *labels = find(arrays, "labels"), *mean = find(arrays, "mean"),
               *scale = find(arrays, "scale");
-  if (images == nullptr || labels == nullptr) {
-    throw InputError(fmt::format("{}: has no array named {}; a training set needs images and labels", file,
-                                 images == nullptr ? "images" : "labels"));
-  }
   const std::int64_t d = model.inputs();
   if (images->shape.empty() || images->shape[0] < 1 || images->elements() != images->shape[0] * d) {
     throw InputError(fmt::format("{}: images are [{}] but the model takes inputs of [{}]", file,

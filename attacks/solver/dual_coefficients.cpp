@@ -6,7 +6,7 @@
 namespace afterimage {
 
 DualCoefficients::DualCoefficients(const Network& network, const Parameters& trained, const PixelBounds& bounds,
-                                   Tensor labels, const Feasibility& feasibility)
+                                   const Tensor& labels, const Feasibility& feasibility)
     : network_(network),
       trained_(trained),
       bounds_(bounds),

@@ -19,7 +19,7 @@ class DualCoefficients final : public Coefficients {
   };
   // `labels` [M] int64: 0 or 1 (for -1 and +1) with one output, else the class. `bounds` takes candidates to images.
   // All of them have to outlive this.
-  DualCoefficients(const Network& network, const Parameters& trained, const PixelBounds& bounds, Tensor labels,
+  DualCoefficients(const Network& network, const Parameters& trained, const PixelBounds& bounds, const Tensor& labels,
                    const Feasibility& feasibility);
 
   Tensor initial(const TangentTarget& target, const SearchPlan& plan, Generator& random) const override;

@@ -138,10 +138,7 @@ void require_used(const std::map<std::string, std::string>& given, const std::ve
   for (const auto& [option, value] : given) {
     std::vector<std::string> owners;
     for (const auto& attack : all_attacks()) {
-      const auto& specs = attack.options;
-      const bool own =
-          std::any_of(specs.begin(), specs.end(), [&, &name = option](const auto& spec) { return spec.name == name; });
-      if (own) owners.push_back(attack.name);
+      if (has_option(attack.options, option)) owners.push_back(attack.name);
     }
     if (std::find_first_of(owners.begin(), owners.end(), attacks.begin(), attacks.end()) != owners.end()) continue;
     throw UsageError(fmt::format("--{}: an option of {} but not of {}; leave it out", option,

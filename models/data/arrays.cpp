@@ -93,11 +93,8 @@ LabelledImages load_idx(const std::string& images_file, const std::string& label
 
 LabelledImages load_npz(const std::string& file) {
   const NamedArrays arrays = read_npz(file);
+  require_images_and_labels(arrays, "a data set", file);
   const Array *images = find(arrays, "images"), *labels = find(arrays, "labels");
-  if (images == nullptr || labels == nullptr) {
-    throw InputError(fmt::format("{}: has no array named {}; a data set needs images and labels", file,
-                                 images == nullptr ? "images" : "labels"));
-  }
   if (images->shape.size() < 2 || images->shape.size() > 4) {
     throw InputError(fmt::format("{}: images have rank {}; they have to be [n, h, w], [n, h, w, c] or [n, d]", file,
                                  images->shape.size()));

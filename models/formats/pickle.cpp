@@ -112,7 +112,8 @@ class PickleMachine {
     return index;
   }
   void count_items(std::size_t more) {
-    if ((items_ += more) > most_items) fail(fmt::format("has more than {} items", most_items));
+    items_ += more;
+    if (items_ > most_items) fail(fmt::format("has more than {} items", most_items));
   }
   void push(Index index) {
     if (stack_.size() == most_items) fail("has too high a stack");

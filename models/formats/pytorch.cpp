@@ -173,7 +173,8 @@ NamedArrays load(const PytorchArchive& archive, const std::vector<NamedView>& vi
   for (std::size_t i = 0; i < views.size(); ++i) {
     const StorageView& view = views[i].view;
     const auto bytes = *checked_bytes(view.shape, view.dtype);
-    if (bytes > most || (total += bytes) > most) {
+    total += std::min(bytes, most);
+    if (bytes > most || total > most) {
       throw InputError(
           fmt::format("{}: its tensors repeat their storages to more than {} times the file; save clones of "
                       "expanded tensors",

@@ -48,7 +48,7 @@ constexpr std::string_view magic_number("\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x1
 }
 
 // The path, when the file begins like a zip.
-const std::filesystem::path& zip_path(const std::filesystem::path& path) {
+std::filesystem::path zip_path(const std::filesystem::path& path) {
   const std::string start = first_bytes(path);
   if (start.starts_with("PK")) return path;
   if (start.size() == 512 && start.compare(257, 5, "ustar") == 0) {

@@ -1,7 +1,11 @@
 #include "models/foundations/array.h"
 
+#include <fmt/format.h>
+
 #include <cstring>
 #include <stdexcept>
+
+#include "models/foundations/error.h"
 
 namespace afterimage {
 
@@ -76,6 +80,14 @@ const Array* find(const NamedArrays& arrays, const std::string& name) {
     if (other == name) return &array;
   }
   return nullptr;
+}
+
+void require_images_and_labels(const NamedArrays& arrays, const std::string& set, const std::string& file) {
+  for (const char* name : {"images", "labels"}) {
+    if (find(arrays, name) == nullptr) {
+      throw InputError(fmt::format("{}: has no array named {}; {} needs images and labels", file, name, set));
+    }
+  }
 }
 
 namespace {

@@ -34,6 +34,10 @@ using NamedArrays = std::vector<std::pair<std::string, Array>>;
 // The array of that name, or nullptr.
 const Array* find(const NamedArrays& arrays, const std::string& name);
 
+// Throws InputError that names `file` and the first of images and labels that is missing. `set` is what needs both, as
+// "a training set".
+void require_images_and_labels(const NamedArrays& arrays, const std::string& set, const std::string& file);
+
 // [n, d] or whatever `shape` says, filled from `values`. Throws std::invalid_argument when the counts differ.
 Array array_of(std::vector<std::int64_t> shape, const std::vector<float>& values);
 Array array_of(std::vector<std::int64_t> shape, const std::vector<std::int64_t>& values);

@@ -58,6 +58,10 @@ std::string in_words(const std::string& type) {
 
 }  // namespace
 
+bool has_option(const std::vector<OptionSpec>& specs, const std::string& name) {
+  return std::any_of(specs.begin(), specs.end(), [&](const auto& spec) { return spec.name == name; });
+}
+
 std::string type_fault(const std::string& type, const std::string& text) {
   std::vector<std::string> words;
   for (const auto& alternative : split(type, '|')) {

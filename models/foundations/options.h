@@ -17,6 +17,8 @@ struct OptionSpec {
   std::string type = "TEXT";
 };
 
+bool has_option(const std::vector<OptionSpec>& specs, const std::string& name);
+
 // Why `text` is no value of `type`, as in "x has to be a number or auto"; empty where it is one. Ranges are checked by
 // the getters of OptionValues.
 std::string type_fault(const std::string& type, const std::string& text);

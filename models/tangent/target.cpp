@@ -14,7 +14,7 @@ struct Ridged {
 
 // Of a kernel with a ridge of `ridge` times its mean diagonal, multiplied by ten until there is a factor: rounding in
 // float32 makes a kernel of more rows than parameters, or of nearly equal images, indefinite.
-Ridged ridged(Tensor kernel, double ridge) {
+Ridged ridged(const Tensor& kernel, double ridge) {
   constexpr double smallest = 1e-12, largest = 0.1, step = 10;
   const double mean = kernel.diagonal().mean().item<double>();
   for (double before = 0; ridge < largest; before = std::exchange(ridge, std::max(ridge * step, smallest))) {

@@ -87,18 +87,18 @@ TEST_CASE("numbers that are not finite are refused with the name of the option")
 
 TEST_CASE("counts that are not positive whole numbers are refused before the data are read") {
   const Folder folder;
-  const std::string data = " --data fashion-mnist --task odd-even", out = folder / "out";
+  const std::string source = " --data fashion-mnist --task odd-even", out = folder / "out";
   for (const std::string samples : {"-3", "0", "2.5", "many", "99999999999999999999"}) {
     for (const std::string command :
          {"train --architecture mlp:16", "distill random-subset", "attack infinite-width"}) {
-      check_refused(command + data + " --samples " + samples, {"--samples", samples, "whole number"}, out);
+      check_refused(command + source + " --samples " + samples, {"--samples", samples, "whole number"}, out);
     }
   }
-  const std::string train = "train --architecture mlp:16 --samples 8" + data;
+  const std::string train = "train --architecture mlp:16 --samples 8" + source;
   for (const std::string option : {"--steps 0", "--steps 1.5", "--batch -1", "--patience -1", "--augment -1"}) {
     check_refused(train + " " + option, {option.substr(0, option.find(' ')), "whole number"}, out);
   }
-  check_refused("distill kip --samples 8 --per-class 1.5" + data, {"--per-class", "1.5", "whole number"}, out);
+  check_refused("distill kip --samples 8 --per-class 1.5" + source, {"--per-class", "1.5", "whole number"}, out);
   check_refused("audit nowhere --steps many", {"--steps", "many", "whole number"}, out);
   check_refused("audit nowhere --space here", {"--space", "here", "auto, pixels or span"}, out);
   check_refused("audit nowhere --control-samples 19", {"--control-samples", "19", "20 to 1000000"}, out);

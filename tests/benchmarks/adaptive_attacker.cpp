@@ -130,13 +130,13 @@ int main(int argc, char** argv) {
     return 2;
   }
   const std::string run = argv[1];
-  const std::int64_t steps = argc > 2 ? std::atoll(argv[2]) : 2000;
+  const std::int64_t steps = argc > 2 ? std::stoll(argv[2]) : 2000;
   const AuditInput input = load_audit_input(files_of_run(run), {}, 1);
   const AnalyticNtk ntk = input.subject.trained_network()->dense()->infinite_kernel();
   const LabelledImages stored = load_images("npz:" + run + "/support-set.npz");
   const ImageSpace space = input.subject.space.to(at::kDouble);
   const Distilled set{space.inputs(stored.images.flatten(1).to(at::kDouble)), stored.targets.to(at::kDouble)};
-  Tensor kernel = (ntk)(set.images, set.images);
+  Tensor kernel = ntk(set.images, set.images);
   kernel.diagonal().add_(1e-8 * kernel.diagonal().mean());
   const Tensor a = at::linalg_solve(kernel, set.labels);
   const std::int64_t count = input.truth.training.size(0);

@@ -246,7 +246,7 @@ void attack(const LabelledImages& all) {
       second.mul_(0.999).addcmul_(gradient, gradient, 0.001);
       const double rate = 0.02 * 0.5 * (1 + std::cos(M_PI * step / steps));
       images.sub_(rate * (first / (1 - std::pow(0.9, step))) /
-                  ((second / (1 - std::pow(0.999, step))).sqrt().add_(1e-12)));
+                  (second / (1 - std::pow(0.999, step))).sqrt().add_(1e-12));
       images = at::minimum(at::maximum(images, -data.mean.to(at::kDouble)), 1 - data.mean.to(at::kDouble));
     }
     const auto within = [&](const Tensor& others, double limit) {

@@ -376,7 +376,8 @@ TEST_CASE("k-means++ takes different rows, far ones first, and copies of chosen 
   // Three far clusters with ten different points each, and fifty copies of one point.
   Tensor images = at::zeros({80, 2}, at::kFloat);
   for (int i = 0; i < 30; ++i) {
-    images[i][0] = 100.0F * static_cast<float>(i / 10 + 1);
+    const int cluster = i / 10 + 1;
+    images[i][0] = 100.0F * static_cast<float>(cluster);
     images[i][1] = 0.01F * static_cast<float>(i);
   }
   int spread = 0;

@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <catch2/catch.hpp>
 #include <chrono>
+#include <cmath>
 #include <cstring>
 #include <filesystem>
 #include <fstream>
@@ -272,7 +273,7 @@ TEST_CASE("an interlaced PNG file has the pixels of the same picture without int
       for (std::uint32_t x = 0; x < 3; ++x) {
         const std::string text = pixel(0, x);
         const auto high = static_cast<unsigned char>(text[0]), low = static_cast<unsigned char>(text[bytes - 1]);
-        const unsigned wanted = bytes == 1 ? high : static_cast<unsigned>((256 * high + low) / 257.0 + 0.5);
+        const unsigned wanted = bytes == 1 ? high : static_cast<unsigned>(std::lround((256 * high + low) / 257.0));
         const std::size_t kept = kind == 2 || kind == 6 ? 3 : 1;
         CHECK(std::to_integer<unsigned>(read.bytes[x * kept]) == wanted);
       }
