@@ -7,6 +7,7 @@
 #include <array>
 #include <cmath>
 #include <limits>
+#include <utility>
 #include <vector>
 
 #include "attacks/solver/adam.h"
@@ -26,6 +27,7 @@ constexpr double smallest_rate = 0.02;     // of the first one
 constexpr double polished_rate = 1e-4;     // likewise, at the very end:
 constexpr std::int64_t most_polishes = 5;  // slides in float64 at most,
 constexpr double worth_polishing = 0.5;    // while each leaves less than this share of what the one before left;
+constexpr double slower_polish = 0.1;      // of the rate, once a slide leaves more than that
 constexpr double most_favoured = 10;       // and then images of little weight at so many times the others' rate
 constexpr double ageing = 0.6;             // of an image's rate, each round
 constexpr std::int64_t fewest_added = 30;  // at once; half of the support where that is more
@@ -282,6 +284,7 @@ class Solver {
     choose_ridge();
     result_.images = result_.images.to(at::kDouble);
     const auto slide_while_it_gains = [&] {
+      bool slower = false;
       for (std::int64_t slides = 0; slides < most_polishes && !job_.progress.out_of_time(); ++slides) {
         const double before = unexplained();
         const Tensor images = result_.images.clone();
@@ -291,7 +294,9 @@ class Solver {
           result_.images = images;
           solve();
         }
-        if (!(after <= worth_polishing * before)) break;
+        if (after <= worth_polishing * before) continue;
+        if (std::exchange(slower, true)) break;
+        rates_.mul_(slower_polish);
       }
     };
     slide_while_it_gains();
