@@ -4,6 +4,7 @@
 #include <c10/core/GradMode.h>
 
 #include <algorithm>
+#include <cmath>
 #include <limits>
 #include <map>
 #include <numeric>
@@ -86,10 +87,15 @@ struct Gap {
   Tensor absolute, relative;  // [n, M]
 };
 
-Gap gap_between(const Tensor& images, const Tensor& candidates) {
-  constexpr double blank = 1e-12;  // the norm of an image that is nothing but the mean
-  const Tensor absolute = distances(images, candidates);
-  return {absolute, absolute / images.to(at::kDouble).norm(2, {1}, true).clamp_min(blank)};
+// An image that is all but the mean has no norm to speak of: its distances are relative to that of its pixels, or to a
+// white image's where these are black.
+Gap gap_between(const Tensor& images, const Tensor& candidates, const Tensor& mean) {
+  constexpr double all_but_the_mean = 0.01;  // of the pixels' norm, or of a white image's
+  const Tensor absolute = distances(images, candidates), precise = images.to(at::kDouble);
+  const double white = std::sqrt(static_cast<double>(images.size(1)));
+  const Tensor pixels = (precise + mean.to(at::kDouble)).norm(2, {1}, true), less_mean = precise.norm(2, {1}, true);
+  const Tensor size = at::where(pixels > all_but_the_mean * white, pixels, at::full_like(pixels, white));
+  return {absolute, absolute / at::where(less_mean > all_but_the_mean * size, less_mean, size)};
 }
 
 Tensor nearest(const Tensor& gaps) { return std::get<0>(gaps.min(1)); }
@@ -146,20 +152,21 @@ std::vector<Match> match(const Gap& gap, const Tensor& counts, const Tensor& row
   return matches;
 }
 
+std::string bytes_of(const Tensor& images, std::size_t row) {
+  const Tensor image = images[static_cast<std::int64_t>(row)].contiguous();
+  return {static_cast<const char*>(image.data_ptr()), image.nbytes()};
+}
+
 // Copies of one training image share its partner: each of them is reconstructed.
 void share_between_copies(std::vector<Match>& matches, const Tensor& images) {
   std::map<std::string, std::size_t> found;
-  const auto bytes_of = [&](std::size_t k) {
-    const Tensor image = images[static_cast<std::int64_t>(k)].contiguous();
-    return std::string(static_cast<const char*>(image.data_ptr()), image.nbytes());
-  };
   for (std::size_t k = 0; k < matches.size(); ++k) {
-    if (matches[k].reconstructed) found.emplace(bytes_of(k), k);
+    if (matches[k].reconstructed) found.emplace(bytes_of(images, k), k);
   }
   if (found.empty()) return;
   for (std::size_t k = 0; k < matches.size(); ++k) {
     if (matches[k].reconstructed) continue;
-    if (const auto copy = found.find(bytes_of(k)); copy != found.end()) matches[k] = matches[copy->second];
+    if (const auto copy = found.find(bytes_of(images, k)); copy != found.end()) matches[k] = matches[copy->second];
   }
 }
 
@@ -176,10 +183,22 @@ void add_similarity(std::vector<Match>& matches, const Tensor& candidates, const
   for (std::size_t k = 0; k < images.size(); ++k) matches[static_cast<std::size_t>(images[k])].ssim = similarity[k];
 }
 
-void count(Score& result, std::int64_t found, std::int64_t images, std::int64_t control_found, std::int64_t control) {
-  result.reconstructed = rate_of(found, images);
+// Copies of one image are one trial: interval and p-value are those of different images.
+void count(Score& result, const Tensor& images, std::int64_t control_found, std::int64_t control) {
+  std::map<std::string, bool> different;
+  std::int64_t found = 0, different_found = 0;
+  for (std::size_t k = 0; k < static_cast<std::size_t>(images.size(0)); ++k) {
+    const bool reconstructed = k < result.matches.size() && result.matches[k].reconstructed;
+    const bool is_new = different.emplace(bytes_of(images, k), reconstructed).second;
+    found += reconstructed ? 1 : 0;
+    different_found += reconstructed && is_new ? 1 : 0;
+  }
+  result.reconstructed = rate_of(found, images.size(0));
   result.control = rate_of(control_found, control);
-  result.p_value = fisher_p_value(*result.reconstructed, *result.control);
+  const Rate once = rate_of(different_found, static_cast<std::int64_t>(different.size()));
+  result.reconstructed->ci95_low = once.ci95_low;
+  result.reconstructed->ci95_high = once.ci95_high;
+  result.p_value = fisher_p_value(once, *result.control);
 }
 
 Membership membership_by(const Tensor& training, const Tensor& control) {
@@ -198,9 +217,9 @@ Membership membership_by(const std::function<Tensor(const Tensor&)>& scorer, con
 void score_images(Score& result, const Truth& truth, const Halves& control, const Tensor& rows,
                   const Tensor& confirmed) {
   const Tensor candidates = result.clipped.index_select(0, rows);
-  const Gap training = gap_between(truth.training, candidates),
-            calibrating = gap_between(control.calibration, candidates),
-            counted = gap_between(control.counted, candidates);
+  const Gap training = gap_between(truth.training, candidates, truth.space.mean),
+            calibrating = gap_between(control.calibration, candidates, truth.space.mean),
+            counted = gap_between(control.counted, candidates, truth.space.mean);
   const Calibration calibration = calibrate(calibrating);
   const Tensor ours = calibration.counts(training), theirs = calibration.counts(counted).any(1);
 
@@ -208,9 +227,7 @@ void score_images(Score& result, const Truth& truth, const Halves& control, cons
   result.matches = match(training, ours, rows);
   share_between_copies(result.matches, truth.training);
   add_similarity(result.matches, result.clipped, truth);
-  const auto found =
-      std::count_if(result.matches.begin(), result.matches.end(), [](const Match& one) { return one.reconstructed; });
-  count(result, found, truth.training.size(0), theirs.sum().item<std::int64_t>(), theirs.size(0));
+  count(result, truth.training, theirs.sum().item<std::int64_t>(), theirs.size(0));
   result.mean_relative_distance = mean_of(result.matches, &Match::relative_distance);
   result.mean_ssim = mean_of(result.matches, &Match::ssim);
   result.member_distances = values_of(nearest(training.relative));
@@ -243,7 +260,7 @@ Score score(const Claim& claim, const Truth& truth, Generator& random) {
     else
       result.matches.resize(static_cast<std::size_t>(truth.training.size(0)));
     result.clipped = truth.space.over_scale(result.clipped);
-    if (claim.images.size(0) == 0) count(result, 0, truth.training.size(0), 0, control.counted.size(0));
+    if (claim.images.size(0) == 0) count(result, truth.training, 0, control.counted.size(0));
   }
   if (claim.membership) result.membership = membership_by(claim.membership, truth);
   return result;

@@ -1,6 +1,7 @@
 #include "attacks/scoring/score.h"
 
 #include <catch2/catch.hpp>
+#include <cmath>
 #include <limits>
 #include <stdexcept>
 
@@ -136,6 +137,18 @@ TEST_CASE("copies of one training image all count with the one reconstruction of
   const Score some = score_of(truth.training.narrow(0, 0, 3), truth);
   CHECK(some.reconstructed->count == 6);
   CHECK(some.matches[12].candidate == some.matches[2].candidate);
+}
+
+TEST_CASE("copies of one training image are one trial: interval and p-value are those of different images") {
+  Truth truth = noise_truth(4, 200, 1);
+  const Score once = score_of(truth.training.narrow(0, 0, 2), truth);
+  truth.training = truth.training.repeat({5, 1});
+  const Score copied = score_of(truth.training.narrow(0, 0, 2), truth);
+  CHECK(copied.reconstructed->count == 10);
+  CHECK(copied.reconstructed->of == 20);
+  CHECK(copied.p_value == once.p_value);
+  CHECK(copied.reconstructed->ci95_low == once.reconstructed->ci95_low);
+  CHECK(copied.reconstructed->ci95_high == once.reconstructed->ci95_high);
 }
 
 TEST_CASE("an exact copy is matched with its image even where another image would gain from it") {
@@ -315,11 +328,15 @@ TEST_CASE("colour images have a structural similarity and plain vectors have non
   CHECK(result.reconstructed->count == 3);
 }
 
-TEST_CASE("an image that equals the mean is matched only by itself") {
+TEST_CASE("an image that equals the mean is found by what is near in pixels, and its distances are of pixels") {
   Truth truth = noise_truth(2, 20, 29);
   truth.training[0].zero_();
   CHECK(score_of(truth.training, truth).reconstructed->count == 2);
-  CHECK(score_of(truth.training + 1e-3, truth).reconstructed->count == 1);
+  const Score near = score_of(truth.training + 1e-3, truth);
+  CHECK(near.reconstructed->count == 2);
+  const double pixels_norm = truth.space.mean.norm().item<double>();
+  CHECK(near.member_distances[0] == Approx(1e-3 * std::sqrt(static_cast<double>(pixels)) / pixels_norm).epsilon(0.01));
+  CHECK(score_of(truth.training + 0.5, truth).member_distances[0] < 10);
 }
 
 TEST_CASE("claims and truths of different shapes are refused") {
