@@ -101,6 +101,11 @@ void print_summary(const Report& report, const std::string& folder) {
     for (const auto& rule : report.gate->rules)
       fmt::print("rule {}: {} ({})\n", on_one_line(rule.rule), name_of(rule.outcome), on_one_line(rule.reason));
   }
+  if (const Finding* leak = found_leak(report.findings); leak != nullptr && !report.gate) {
+    fmt::print("leak: {} of {} training images reconstructed by {}{}\n", leak->reconstructed->count,
+               leak->reconstructed->of, on_one_line(leak->attack),
+               report.verdict == Verdict::inconclusive ? "; there may be more" : "");
+  }
   fmt::print("verdict: {}\n", name_of(report.verdict));
   if (!folder.empty()) fmt::print("{0}/report.html\n{0}/report.json\n", folder);
 }

@@ -19,19 +19,28 @@ using page::number, page::percent, page::rate_text, page::texts;
 constexpr std::size_t shown_pictures = 40;  // the others are folded
 
 struct Heading {
-  const char *icon, *text;
+  std::string icon, text, colour;  // the last a class of style.css
 };
 
-Heading heading_of(Verdict verdict) {
-  switch (verdict) {
+Heading heading_of(const Report& report) {
+  const std::string verdict = name_of(report.verdict);
+  const Finding* leak = report.gate ? nullptr : found_leak(report.findings);
+  if (leak != nullptr) {
+    const bool open = report.verdict == Verdict::inconclusive;
+    return {"!",
+            fmt::format("Leak: {} of {} training images reconstructed{}", leak->reconstructed->count,
+                        leak->reconstructed->of, open ? "; there may be more" : ""),
+            name_of(Verdict::fail)};
+  }
+  switch (report.verdict) {
     case Verdict::pass:
-      return {"\u2713", "Passed: the policy is satisfied"};
+      return {"\u2713", "Passed: the policy is satisfied", verdict};
     case Verdict::fail:
-      return {"\u2715", "Failed: the policy is violated"};
+      return {"\u2715", "Failed: the policy is violated", verdict};
     case Verdict::inconclusive:
-      return {"?", "Inconclusive: the audit gives no clear result"};
+      return {"?", "Inconclusive: the audit gives no clear result", verdict};
     case Verdict::not_gated:
-      return {"\u2022", "Measured, without a policy"};
+      return {"\u2022", "Measured, without a policy", verdict};
   }
   throw std::logic_error("unknown verdict");
 }
@@ -110,7 +119,8 @@ std::vector<data> figures_of(const Finding& finding) {
                           "images that the attack confirmed by itself, without the training set"));
   }
   if (finding.complete) {
-    figures.push_back(row("Complete", "yes", "as many images are confirmed as the weights show: no others are left"));
+    figures.push_back(
+        row("Complete", "yes", "the confirmed images alone explain the first layer's change: no others are left"));
   }
   if (finding.membership) add_rows(figures, *finding.membership, membership_figures);
   add_known_rows(figures, finding, search_figures);
@@ -140,7 +150,7 @@ data finding_data(const Finding& finding, std::size_t position) {
   data entry;
   entry.set("attack", finding.attack);
   entry.set("position", std::to_string(position));
-  entry.set("status", name_of(finding.status));
+  entry.set("status", leaks(finding) ? "leak" : name_of(finding.status));
   entry.set("reason", finding.reason);
   entry.set("has_reason", !finding.reason.empty());
   entry.set("plain", finding_in_plain_words(finding));
@@ -237,9 +247,9 @@ data inputs_data(const Report& report) {
 }  // namespace
 
 std::string render_html(const Report& report) {
-  const Heading heading = heading_of(report.verdict);
+  const Heading heading = heading_of(report);
   data view;
-  view.set("verdict", name_of(report.verdict));
+  view.set("verdict", heading.colour);
   view.set("headline", heading.text);
   view.set("icon", heading.icon);
   view.set("plain", in_plain_words(report));

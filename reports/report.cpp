@@ -209,6 +209,18 @@ const Finding* best_reconstruction(const std::vector<Finding>& findings) {
   return best;
 }
 
+bool leaks(const Finding& finding) {
+  return finding.reconstructed && finding.reconstructed->count > 0 && finding.p_value && *finding.p_value < significant;
+}
+
+const Finding* found_leak(const std::vector<Finding>& findings) {
+  const Finding* best = nullptr;
+  for (const auto& finding : findings) {
+    if (leaks(finding) && (best == nullptr || finding.reconstructed->rate > best->reconstructed->rate)) best = &finding;
+  }
+  return best;
+}
+
 Finding finding_from_json(const Json& document, const std::string& name) {
   return read_finding(Reader(document, name));
 }

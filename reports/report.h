@@ -135,7 +135,7 @@ struct Finding {
   Number loss_initial, loss_final, relative_loss;
   std::optional<Rate> reconstructed, control;
   std::optional<Confirmed> confirmed;
-  bool complete = false;  // as many images are confirmed as the weights show: none is left for other attacks
+  bool complete = false;  // the confirmed images alone explain the weights: none is left for other attacks
   std::optional<Membership> membership;
   Number p_value, mean_relative_distance, mean_ssim, threshold;
   // Relative L2 to the nearest reconstruction; of the control images, those of the half that is counted.
@@ -193,6 +193,11 @@ struct Report {
 // The finding that reconstructed the largest share of the training images, the first of equals; null when no attack
 // made images.
 const Finding* best_reconstruction(const std::vector<Finding>& findings);
+
+// Whether more was reconstructed than chance explains (p below `significant`), whatever the status.
+bool leaks(const Finding& finding);
+// The finding that leaks and reconstructed most; null where none leaks.
+const Finding* found_leak(const std::vector<Finding>& findings);
 
 // The finding with the largest membership AUC, the first of equals; null when no attack measured it.
 const Finding* best_membership(const std::vector<Finding>& findings);
