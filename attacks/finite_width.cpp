@@ -34,8 +34,9 @@ constexpr std::int64_t sampled_share = 4, fewest_sampled = 256, sampled_round_st
 constexpr std::int64_t sampled_steps_a_step = 2;
 constexpr double later_coefficient_rate = 1e-4, later_initial_coefficient = 0.15;
 constexpr std::int64_t most_fruitless = 2;
-constexpr double worth_more_rounds = 0.05;  // found by the search for the rest, of what was missing
-constexpr std::int64_t rest_steps = 1000;   // of all parameters, for what the rounds left, beside what is held
+constexpr double hidden_by_rounding = 1e-5;  // of the parameters' norm, a change of which float32 hides a percent
+constexpr double worth_more_rounds = 0.05;   // found by the search for the rest, of what was missing
+constexpr std::int64_t rest_steps = 1000;    // of all parameters, for what the rounds left, beside what is held
 constexpr std::int64_t most_directions = 400;
 // For estimates: seen over N = 20 to 200.
 constexpr double usual_rounds = 2, usual_rounds_an_image = 0.05, usual_vertices = 1.5;
@@ -291,10 +292,12 @@ class TangentSearch final : public Proposer {
       result.relative_loss.reset();
     } else if (result.relative_loss && !(*result.relative_loss < most_unexplained)) {
       result.status = Status::inconclusive;
+      const double change = std::sqrt(trained_.minus(initial_).squared_norm() / trained_.squared_norm());
       result.reason = fmt::format(
-          "the candidates leave {:.0f} % of the parameters' change unexplained: training went too far "
-          "from the tangent space for this attack, or its images are too many",
-          100 * *result.relative_loss);
+          "the candidates leave {:.0f} % of the parameters' change unexplained: {}", 100 * *result.relative_loss,
+          change < hidden_by_rounding
+              ? fmt::format("it is {:.1g} of the parameters, of which this attack's float32 holds 1e-7", change)
+              : "training went too far from the tangent space for this attack, or its images are too many");
     } else if (history().best && !history().best->settled) {
       result.status = Status::inconclusive;
       result.reason =

@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "attacks/solver/adam.h"
+#include "attacks/solver/combination.h"
 #include "attacks/solver/cost.h"
 #include "attacks/solver/deflation.h"
 #include "attacks/solver/fit.h"
@@ -71,7 +72,7 @@ class Polish {
         bounds_(subject.space, basis_, pixel_penalty),
         size_(subject.space, span ? span->basis : Tensor()),
         job_(job) {
-    if (span) most_ = span->rank + 1;
+    if (span) most_ = most_images(released, *span);
     if (span && span->rank <= largest_rank) deflation_.emplace(subject, *span);
   }
 
@@ -266,20 +267,26 @@ class Polish {
     return !is_near_any(images.slice(0, 0, row), images[row]) && !is_near_any(images.slice(0, row + 1), images[row]);
   }
 
+  // Of the images that follow, the most necessary first, as many as there may be; no combination of those before it.
+  void confirm_necessary(const Tensor& claimed, Tensor& confirmed) const {
+    const Tensor order = at::argsort(at::tensor(necessity_, at::kDouble), 0, /*descending=*/true);
+    for (std::int64_t i = 0; i < order.numel(); ++i) {
+      const auto at = order[i].item<std::int64_t>(), row = exact_ + at;
+      const Tensor sure = claimed.index_select(0, at::nonzero(confirmed).squeeze(1)).to(at::kDouble);
+      if (necessity_[static_cast<std::size_t>(at)] <= necessary || sure.size(0) >= most_) break;
+      confirmed[row] = stands_alone(claimed, row) && !is_combination(sure, claimed[row].to(at::kDouble));
+    }
+  }
+
   Reconstruction conclude() {
     const Tensor claimed = at::cat({images_, snapped_});
     result_.claim.images = bounds_.to_images(claimed);
     Tensor confirmed = at::zeros({result_.claim.images.size(0)}, at::kBool);
     confirmed.slice(0, 0, exact_).fill_(true);
     confirmed.slice(0, images_.size(0)).fill_(true);
-    if (mismatch_ < trusted_mismatch) {
-      for (std::size_t i = 0; i < necessity_.size(); ++i) {
-        const auto row = exact_ + static_cast<std::int64_t>(i);
-        confirmed[row] = necessity_[i] > necessary && stands_alone(claimed, row);
-      }
-    }
+    if (mismatch_ < trusted_mismatch) confirm_necessary(claimed, confirmed);
     result_.claim.confirmed = confirmed;
-    result_.complete = confirmed.sum().item<std::int64_t>() >= most_;
+    result_.complete = deflation_ && deflation_->complete();
     result_.evidence["segments"] = settings_.plan.segments;
     result_.evidence["exact"] = exact_;
     result_.evidence["followed"] = following_;
@@ -340,6 +347,9 @@ Estimate estimate(const Settings& settings, const Subject& subject, std::int64_t
 }
 
 Reconstruction run(const Settings& settings, const Subject& subject, const HandOver& hand_over, Job& job) {
+  if (!subject.loss) {
+    return not_applicable("the flow is that of the squared loss, and the loss is not known; give it in --model");
+  }
   if (subject.loss != LossKind::squared) {
     return not_applicable("the flow is that of the squared loss, and the model was trained on another");
   }
@@ -349,8 +359,8 @@ Reconstruction run(const Settings& settings, const Subject& subject, const HandO
   }
   if (released.some_unchanged()) {
     return not_applicable(
-        "some parameters are as they were before training, frozen or of unknown initial value: the flow moves all of "
-        "them");
+        "some parameters did not change (frozen, of unknown initial value, or biases that the network does not have): "
+        "the flow moves all of them");
   }
   if (hand_over.complete) {
     return not_applicable("every image that the row space counts is confirmed already: nothing is left to find");

@@ -51,7 +51,7 @@ Reconstruction run(const Settings& settings, const Subject& subject, const HandO
   deflation.sweep(settings.directions, job.random, job.progress);
 
   result.claim = deflation.claim(at::zeros({0, released.network->inputs()}, at::kFloat));
-  result.complete = deflation.missing() == 0;
+  result.complete = deflation.complete();
   result.evidence["slack"] = deflation.polytope().slack();
   result.evidence["fewest_active_bounds"] = deflation.fewest_active();
   if (result.claim.images.size(0) > 0) return result;

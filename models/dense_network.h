@@ -17,6 +17,11 @@ class DenseNetwork : public Network {
  public:
   // The name of the first layer's weight, [n_1, d].
   virtual std::string first_weight() const = 0;
+  // That of its bias [n_1], and s_b / s_1: what the bias is scaled by over what the weight is.
+  virtual std::string first_bias() const = 0;
+  virtual double first_bias_scale() const = 0;
+  // What the first layer's neurons get of images [n, d], z_1: [n, n_1].
+  virtual Tensor first_layer_inputs(const Parameters& parameters, const Tensor& images) const = 0;
 
   // The tangent kernel of one output in the limit of infinitely wide hidden layers, with initial weights as
   // draw_initial() draws them; between outputs it is zero.

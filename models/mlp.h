@@ -21,6 +21,11 @@ class Mlp final : public DenseNetwork {
   Mlp(std::int64_t inputs, std::vector<std::int64_t> widths, std::int64_t outputs, Parameterization parameterization);
 
   std::string first_weight() const override { return weight_name(0); }
+  std::string first_bias() const override { return bias_name(0); }
+  double first_bias_scale() const override { return 1 / weight_scale(0); }
+  Tensor first_layer_inputs(const Parameters& parameters, const Tensor& images) const override {
+    return affine(parameters, 0, images);
+  }
 
   AnalyticNtk infinite_kernel() const override;
   // Never null.

@@ -5,6 +5,7 @@
 #include <limits>
 #include <numeric>
 
+#include "attacks/solver/combination.h"
 #include "attacks/solver/fit.h"
 
 namespace afterimage {
@@ -14,7 +15,7 @@ constexpr double fit_tolerance = 0.08;  // of |f| from its target: vertices on a
 // Relative distance within which two finds are the same image: beside an image there are often vertices that pass for
 // it, 0.1 to 0.3 away; two training images of MNIST or Fashion-MNIST are 0.34 apart at the least (N up to 500).
 constexpr double same_image = 0.3;
-constexpr double explained = 0.5;  // a candidate this near to a known image leads to it
+constexpr double leads_to_known = 0.5;  // a candidate this near to a known image leads to it
 // Where two images are missing, a point between them can have bounds that agree as well as an image's, but determine it
 // a thousand times less firmly in some direction (N = 20: 8e-5 where images have 0.28; N = 100: 1e-3 to 0.1, all
 // images).
@@ -42,7 +43,18 @@ constexpr std::int64_t sweep_batch = 40, smallest_sweep_batch = 8, offer_batch =
 constexpr std::int64_t most_fruitless_in_dimensions = 4000;
 constexpr std::int64_t most_fruitless = 48;  // candidates in a row that lead nowhere: those after them weigh even less
 constexpr double least_norm = 0.1;           // of the median candidate: shorter ones lead nowhere
-constexpr double least_contrast = 0.1;       // of the pixel range: a blank image lies in many spans and is no find
+// Of the condition that the bias sets, 1 at training images: -1 at the negative of one, which lies in the range as well
+// where that is symmetric about the mean.
+constexpr double least_by_bias = 0.25, most_from_usual = 0.25;
+constexpr std::int64_t fewest_for_a_median = 3;
+// Of the weights' root mean square: training in float32 leaves 1e-7 to 3e-6, float16 2e-4, bfloat16 2e-3.
+constexpr double of_training_in_float32 = 3e-5;
+// Of a known image in another one: in bright images of which no mean was subtracted, near ones have a tenth or more.
+constexpr double rounded_decay = 1e-4;  // from 1: rounded weights alone fit it so
+constexpr double largest_part = 0.5, largest_rounded_part = 0.15;
+constexpr double same_direction = 0.9;     // cosine
+constexpr double two_valued_share = 0.98;  // of the pixels that the span moves
+constexpr double least_contrast = 0.1;     // of the pixel range: a blank image lies in many spans and is no find
 
 }  // namespace
 
@@ -56,8 +68,15 @@ Deflation::Deflation(const Subject& subject, const RowSpan& span, double leverag
       known_leverage_(at::zeros({0}, at::kDouble)),
       known_firmness_(at::zeros({0}, at::kDouble)),
       known_active_(at::zeros({0}, at::kLong)),
+      known_directions_(at::zeros({0, 1}, at::kDouble)),
       doubtful_(at::zeros({0, span.rank}, at::kDouble)),
-      unfitted_(at::zeros({0, span.rank}, at::kDouble)) {}
+      unfitted_(at::zeros({0, span.rank}, at::kDouble)) {
+  const TrainedNetwork* released = subject.trained_network();
+  if (released == nullptr || released->dense() == nullptr || !released->knows_initial()) return;
+  bias_ = bias_condition_of(*released, span);
+  gates_.emplace(*released, span, bias_);
+  known_directions_ = gates_->missing_directions(known_);
+}
 
 Tensor Deflation::known_images() const { return at::mm(known_, polytope_->basis()).to(at::kFloat); }
 
@@ -155,6 +174,7 @@ void Deflation::add(const Tensor& coordinates, const Vertex& fit) {
   known_leverage_ = at::cat({known_leverage_, at::full({1}, fit.leverage, at::kDouble)});
   known_firmness_ = at::cat({known_firmness_, at::full({1}, fit.firmness, at::kDouble)});
   known_active_ = at::cat({known_active_, at::full({1}, fit.active, at::kLong)});
+  known_directions_ = at::cat({known_directions_, missing_direction(coordinates).unsqueeze(0)});
 }
 
 void Deflation::retain(const Tensor& which) {
@@ -163,6 +183,7 @@ void Deflation::retain(const Tensor& which) {
   known_leverage_ = known_leverage_.index_select(0, kept);
   known_firmness_ = known_firmness_.index_select(0, kept);
   known_active_ = known_active_.index_select(0, kept);
+  known_directions_ = known_directions_.index_select(0, kept);
 }
 
 std::int64_t Deflation::fewest_active() const { return found() == 0 ? 0 : known_active_.min().item<std::int64_t>(); }
@@ -188,17 +209,23 @@ std::int64_t Deflation::take(const std::vector<Vertex>& vertices) {
     const Tensor pixels = subject_.space.pixels(at::mv(polytope_->basis().t(), vertex.coordinates));
     const double contrast = (pixels.max() - pixels.min()).item<double>();
     if (contrast < least_contrast * (subject_.space.high - subject_.space.low)) continue;
-    if (vertex.firmness < least_firmness()) continue;
+    if (vertex.firmness < least_firmness() || !meets_bias(vertex.coordinates)) continue;
     if (fits.defined() && !fits[static_cast<std::int64_t>(i)].item<bool>()) {
       if (found() == 0) keep(unfitted_, vertex.coordinates);
       continue;
     }
-    if (vertex.misfit > most_misfit(vertex.leverage)) {
+    // Outputs are no evidence then, and bounds agree at sums of images too: of 10 confirmed 4 were right.
+    const bool refuted = !fits.defined() && gates_ && gates_->refutes(vertex.coordinates);
+    const bool unproven =
+        refuted || ((is_two_valued(vertex) || has_rounded_weights()) && !is_proven_by_gates(vertex.coordinates));
+    if (unproven || vertex.misfit > most_misfit(vertex.leverage)) {
       keep(doubtful_, vertex.coordinates);
       continue;
     }
     if (is_known(vertex.coordinates, same_image)) {
       improve(vertex);
+    } else if (is_combination_of_known(vertex.coordinates) || has_part_of_known(vertex.coordinates)) {
+      keep(doubtful_, vertex.coordinates);
     } else if (missing() > 0) {
       add(vertex.coordinates, vertex);
     }
@@ -206,7 +233,71 @@ std::int64_t Deflation::take(const std::vector<Vertex>& vertices) {
   // Of the first few some may have been taken before there were others to compare them with.
   const Tensor stays = (known_firmness_ >= least_firmness()).logical_or(known_leverage_ > leverage_);
   retain(stays);
-  return stays.slice(0, before).sum().item<std::int64_t>();
+  drop_mixtures();
+  return found() - before;
+}
+
+bool Deflation::meets_bias(const Tensor& coordinates) const {
+  if (!bias_.holds) return true;
+  const double value = at::dot(bias_.normal, coordinates).item<double>();
+  if (found() < fewest_for_a_median) return value > least_by_bias;
+  // The bias may have had a learning rate of its own.
+  const double usual = at::mv(known_, bias_.normal).median().item<double>();
+  return std::abs(value - usual) < most_from_usual * std::abs(usual);
+}
+
+bool Deflation::is_combination_of_known(const Tensor& coordinates) const {
+  // With rank images known, the last one is a combination of them where the mean of all was subtracted.
+  return found() < rank() && is_combination(known_, coordinates);
+}
+
+bool Deflation::is_two_valued(const Vertex& vertex) const {
+  return static_cast<double>(vertex.active) > two_valued_share * static_cast<double>(polytope_->live_pixels());
+}
+
+bool Deflation::has_rounded_weights() const { return gates_ && span_.relative_rounding > of_training_in_float32; }
+
+Tensor Deflation::missing_direction(const Tensor& coordinates) const {
+  return gates_ ? gates_->missing_directions(coordinates.unsqueeze(0)).squeeze(0) : at::zeros({1}, at::kDouble);
+}
+
+bool Deflation::is_proven_by_gates(const Tensor& coordinates) const {
+  const Tensor direction = missing_direction(coordinates);
+  if (direction.count_nonzero().item<std::int64_t>() == 0) return false;
+  // One for each training image, unless the vertex is to take the known one's place.
+  const Tensor alike = at::mv(known_directions_, direction).abs() > same_direction;
+  return at::logical_or(~alike, distances(coordinates) < same_image).all().item<bool>();
+}
+
+// [K, n], of each known image that passes the test of silent neurons in each of `coordinates` [n, r], as a share of
+// what it has in itself; zero for the others.
+Tensor Deflation::parts_of_known(const Tensor& coordinates) const {
+  const Tensor passed = known_directions_.norm(2, 1) > 0;
+  // With weight decay it is not known whether biases decayed too.
+  const bool knows_bias = bias_.holds || std::abs(span_.decay - 1) < rounded_decay;
+  if (!knows_bias || !passed.any().item<bool>()) return at::zeros({found(), coordinates.size(0)}, at::kDouble);
+  const Tensor own = gates_->contributions(known_directions_, known_).diagonal().unsqueeze(1);
+  return (gates_->contributions(known_directions_, coordinates) / own).abs_().masked_fill_(~passed.unsqueeze(1), 0);
+}
+
+double Deflation::most_of_another() const { return has_rounded_weights() ? largest_rounded_part : largest_part; }
+
+bool Deflation::complete() const {
+  if (missing() > 0 || !gates_ || !gates_->are_all(known_)) return false;
+  return (parts_of_known(known_).fill_diagonal_(0) < largest_rounded_part).all().item<bool>();
+}
+
+bool Deflation::has_part_of_known(const Tensor& coordinates) const {
+  return (parts_of_known(coordinates.unsqueeze(0)) > most_of_another()).any().item<bool>();
+}
+
+void Deflation::drop_mixtures() {
+  const Tensor parts = parts_of_known(known_).fill_diagonal_(0);
+  const Tensor mixed = (parts > most_of_another()).any(0);
+  for (std::int64_t i = 0; i < mixed.numel(); ++i) {
+    if (mixed[i].item<bool>()) keep(doubtful_, known_[i]);
+  }
+  retain(~mixed);
 }
 
 double Deflation::least_firmness() const {
@@ -236,7 +327,7 @@ std::int64_t Deflation::offer(const Tensor& candidates, Progress& progress, Stat
   while (next < candidates.size(0) && fruitless < most_fruitless && missing() > 0 && !progress.out_of_time()) {
     std::vector<Tensor> worth;
     for (; next < candidates.size(0) && static_cast<std::int64_t>(worth.size()) < offer_batch; ++next) {
-      if (norms[next].item<double>() > least && !is_known(candidates[next], explained))
+      if (norms[next].item<double>() > least && !is_known(candidates[next], leads_to_known))
         worth.push_back(candidates[next]);
     }
     if (worth.empty()) break;
@@ -254,6 +345,7 @@ void Deflation::restore(const State& state) {
   doubtful_ = state.tensor("doubtful");
   unfitted_ = state.tensor("unfitted");
   known_active_ = state.tensor("known_active");
+  known_directions_ = gates_ ? gates_->missing_directions(known_) : at::zeros({found(), 1}, at::kDouble);
   if (state.whole("wide") != 0) widen();
 }
 

@@ -4,9 +4,11 @@
 
 #include <algorithm>
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include "attacks/scoring/claim.h"
+#include "attacks/solver/gates.h"
 #include "attacks/solver/image_size.h"
 #include "attacks/solver/pixel_polytope.h"
 #include "models/state.h"
@@ -24,10 +26,13 @@ class Deflation {
   Deflation(const Subject& subject, const RowSpan& span, double leverage = largest_leverage);
 
   std::int64_t rank() const { return span_.rank; }
-  // Images that may be missing yet, not below zero. There are rank + 1 where the mean of the training set itself was
-  // subtracted, and rank where it was not; the attacker takes the larger.
-  std::int64_t missing() const { return std::max<std::int64_t>(rank() + 1 - found(), 0); }
+  // Images that may be missing yet, not below zero: of rank where the bias's change is that of rank images, of rank + 1
+  // where it is not (the mean of the training set itself was subtracted), or where no bias was trained.
+  std::int64_t missing() const { return std::max<std::int64_t>(rank() + (bias_.holds ? 0 : 1) - found(), 0); }
   std::int64_t found() const { return known_.size(0); }
+  // Whether the known images are all that there are. Their number alone does not say so: rows of a table may be more
+  // than the rank.
+  bool complete() const;
   const Tensor& known() const { return known_; }  // [K, r] coordinates, float64
   Tensor known_images() const;                    // [K, d] float32
   // [D, d] float32: vertices whose bounds agree, but on slack so coarse, or widened, that this proves nothing; none
@@ -84,6 +89,23 @@ class Deflation {
   bool is_known(const Tensor& coordinates, double within) const;
   // The least of a vertex that is confirmed, compared with the known images.
   double least_firmness() const;
+  // Whether the image at these coordinates [r] meets the condition that the bias's change sets, as the known ones do.
+  bool meets_bias(const Tensor& coordinates) const;
+  bool is_combination_of_known(const Tensor& coordinates) const;
+  // Whether it is one image with a part of a known one in it, by what silent neurons say.
+  Tensor parts_of_known(const Tensor& coordinates) const;
+  double most_of_another() const;
+  bool has_part_of_known(const Tensor& coordinates) const;
+  void drop_mixtures();
+  // Whether bounds that agree prove nothing at this vertex: where all pixels are at a bound, as in pictures of two
+  // values and one-hot rows, they also agree at sums of images.
+  bool is_two_valued(const Vertex& vertex) const;
+  // Whether the weights were rounded after training, as to float16: bounds that agree within such slack prove nothing.
+  // Not told where the start is unknown: what lies outside the span then is the start.
+  bool has_rounded_weights() const;
+  // By the test of silent neurons, zero without.
+  Tensor missing_direction(const Tensor& coordinates) const;
+  bool is_proven_by_gates(const Tensor& coordinates) const;
   // As known, at these coordinates [r]; `fit` is the fit to its bounds.
   void add(const Tensor& coordinates, const Vertex& fit);
   // Puts the vertex in the place of the known one that it resembles, if its bounds agree better.
@@ -100,10 +122,13 @@ class Deflation {
   RowSpan span_;
   std::unique_ptr<PixelPolytope> polytope_;
   ImageSize size_;
+  BiasCondition bias_;
+  std::optional<GateTest> gates_;  // null where the network's start is not known
   bool wide_ = false;
   double leverage_;
   Tensor known_, known_leverage_, known_firmness_, known_active_;  // [K, r], [K], [K], [K]
-  Tensor doubtful_, unfitted_;                                     // [D, r]: on coarse slack; by the trained network
+  Tensor known_directions_;     // [K, k] that silent neurons lack; [K, 1] without the test
+  Tensor doubtful_, unfitted_;  // [D, r]: on coarse slack; by the trained network
 };
 
 }  // namespace afterimage

@@ -45,8 +45,9 @@ class PixelPolytope {
   ~PixelPolytope();
 
   std::int64_t rank() const { return basis_.size(0); }
-  const Tensor& basis() const { return basis_; }  // [r, d] float64
-  double slack() const { return slack_; }         // in units of the images
+  const Tensor& basis() const { return basis_; }              // [r, d] float64
+  double slack() const { return slack_; }                     // in units of the images
+  std::int64_t live_pixels() const { return live_.numel(); }  // that the span moves
   // The vertex that each candidate [n, r] leads to, refitted: the furthest one along the outward normals of the bounds
   // that the candidate's pixels are near, then along those of that vertex, and so on until its bounds agree or it stays
   // (linearizations of a convex function that is largest where pixels are at a bound). The sum of a point's active

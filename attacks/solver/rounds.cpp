@@ -93,7 +93,7 @@ void Rounds::claim(const Tensor& searched, Reconstruction& result) const {
   result.iterations = history_.iterations;
   result.loss_initial = history_.loss_initial;
   if (deflation_) {
-    result.complete = deflation_->missing() == 0;
+    result.complete = deflation_->complete();
     result.claim = deflation_->claim(searched);
   } else {
     result.claim.images = searched;

@@ -104,11 +104,12 @@ SpanSearch find_row_span(const Tensor& initial, const Tensor& trained) {
                     found.values.size(), found.values.front(), found.values.back(), found.fall.gap),
         found.values, over_all_pixels(found.spectrum.rows)};
   }
-  RowSpan span{found.decay, found.values, found.fall.rank, found.fall.gap, 0, {}};
+  RowSpan span{found.decay, found.values, found.fall.rank, found.fall.gap, 0, 0, {}};
   double noise = 0;
   for (auto k = static_cast<std::size_t>(span.rank); k < found.values.size(); ++k)
     noise += found.values[k] * found.values[k];
   span.rounding = std::sqrt(noise / static_cast<double>(initial.size(0) * (live.numel() - span.rank)));
+  span.relative_rounding = span.rounding / live_trained.square().mean().sqrt().item<double>();
   span.basis = over_all_pixels(found.spectrum.rows.narrow(0, 0, span.rank));
   return {span, "", found.values, {}};
 }

@@ -21,6 +21,7 @@ struct RowSpan {
   std::int64_t rank = 0;                // how many are large: the number of independent training images
   double gap = 1;                       // the ratio of the last large singular value to the next
   double rounding = 0;                  // standard deviation of the noise of one weight's change, from the small ones
+  double relative_rounding = 0;         // the same, of the root mean square of the trained weights
   Tensor basis;                         // [rank, d] orthonormal rows, float64
 };
 

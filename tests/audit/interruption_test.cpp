@@ -27,6 +27,11 @@ class Guarded final : public DenseNetwork {
       : DenseNetwork(network.signature()), network_(network), first_weight_(std::move(first_weight)) {}
 
   std::string first_weight() const override { return first_weight_(); }
+  std::string first_bias() const override { return network_.first_bias(); }
+  double first_bias_scale() const override { return network_.first_bias_scale(); }
+  Tensor first_layer_inputs(const Parameters& parameters, const Tensor& images) const override {
+    return network_.first_layer_inputs(parameters, images);
+  }
   AnalyticNtk infinite_kernel() const override { return network_.infinite_kernel(); }
   std::optional<Parameters> draw_initial(Generator& random) const override { return network_.draw_initial(random); }
   Parameters arranged(const Parameters& parameters, const std::string& file) const override {

@@ -1,0 +1,79 @@
+// What the first layer's change says of one image, beside the span that it lies in.
+//
+// The change is dW = s sum_i delta_i x_i^T, and that of the bias db = s_b sum_i delta_i with the same delta_i [n_1]. So
+// (x_i, s_b / s) lies in the row space of [dW | db], whatever the loss; and where a neuron never fires for x_i, its
+// delta_i is zero: of the rows of neurons that x_i leaves alone, x_i has no part. (The sparsity of ReLU gradients, as
+// in Dimitrov et al. 2024, arXiv 2403.03945, for one gradient; here for the sum of all steps of training.)
+#pragma once
+
+#include <vector>
+
+#include "attacks/solver/row_span.h"
+
+namespace afterimage {
+
+// A linear condition that all training images meet.
+struct BiasCondition {
+  // db lies in the column space of dW: at most rank images, each with normal . x = 1. It does not where the mean of the
+  // training set itself was subtracted (rank + 1 images), and is not known where no bias was trained.
+  bool holds = false;
+  Tensor normal;  // [r] in the span's basis, float64; undefined unless it holds
+};
+BiasCondition bias_condition_of(const TrainedNetwork& released, const RowSpan& span);
+
+// Independent training images at most: the rank, or one more where the bias condition does not hold.
+std::int64_t most_images(const TrainedNetwork& released, const RowSpan& span);
+
+// Whether the change of the neurons that an image leaves alone lacks one direction of the span, as it does for a
+// training image that they never fired for. An image that lies near a training image passes as that does: this tells
+// which images took part, not how exact they are. Sums of several training images do not pass.
+class GateTest {
+ public:
+  // The network has to be dense, its initial weights known.
+  GateTest(const TrainedNetwork& released, const RowSpan& span, const BiasCondition& bias);
+
+  // Whether noise leaves room for the test.
+  bool applies() const { return largest_ratio_ > 0; }
+  // Of images by their coordinates in the basis [m, r], float64: the direction that the neurons which an image leaves
+  // alone lack, [m, k], k the rank of [dW | db], of length 1; zero where the image fails. Two that pass with the same
+  // direction stand for one training image. A training image may fail: where neurons fired for it in between alone, or
+  // too few never did.
+  Tensor missing_directions(const Tensor& coordinates) const;
+  Tensor passes(const Tensor& coordinates) const { return missing_directions(coordinates).norm(2, 1) > 0; }  // [m] bool
+
+  // What each of the training images that such directions [m, k] stand for contributes to images [n, r]: [m, n], zero
+  // at the other training images. A missing direction is dual to its image in the row space of [dW | db].
+  Tensor contributions(const Tensor& directions, const Tensor& coordinates) const;
+
+  // Of one image [r]: whether its silent neurons lack no direction by far. Sums of images have 0.1 to 0.8 where
+  // training images have 0.001 or less, and where a few neurons fired in between, seldom more than 0.1.
+  bool refutes(const Tensor& coordinates) const;
+
+  // Whether these images [K, r] are all that were trained on. With as many independent images as [dW | db] has rank,
+  // the sum of delta of each follows; if there were others, which then are combinations of these, or if these were
+  // combinations of others, it would be as large for neurons that the image leaves alone as for the rest. False as well
+  // where that cannot be told. A rank alone does not tell: rows of tables are often linearly dependent.
+  bool are_all(const Tensor& coordinates) const;
+
+ private:
+  struct Inputs {
+    Tensor before, after;  // [n, n_1], of the first layer's neurons
+  };
+  Inputs inputs_of(const Tensor& coordinates) const;
+  Tensor extended(const Tensor& coordinates) const;  // [n, k]: with the bias's, where it has one of its own
+  struct Missing {
+    double ratio = 1;  // of the smallest singular value to the next
+    Tensor direction;  // undefined where the silent neurons tell nothing
+  };
+  Missing missing(const Tensor& before, const Tensor& after) const;
+
+  const TrainedNetwork& released_;
+  Tensor basis_;       // [r, d]
+  Tensor rows_;        // [n_1, k]: dW in the basis, and db unless it follows from dW
+  double bias_ = 1;    // the last coordinate of every image, where k = r + 1
+  Tensor to_dual_;     // [k, k], from a direction to the dual vector
+  Tensor directions_;  // [n_1, k]: the left singular vectors of rows_; undefined where noise hides the smallest
+  double largest_ratio_ = 0;
+};
+
+}  // namespace afterimage
