@@ -6,6 +6,7 @@
 #include <filesystem>
 
 #include "audit/context.h"
+#include "audit/plausibility.h"
 #include "models/data/split.h"
 #include "models/formats/npz.h"
 #include "models/formats/pytorch.h"
@@ -91,6 +92,7 @@ LabelledImages load_control(const ControlRequest& request, const std::string& so
     throw InputError(
         fmt::format("{}: control images have {} pixels but the model takes {}", all.source, dimension, model.inputs()));
   }
+  require_layout(all.image_shape(), model.input_shape, all.source);
   const Tensor pixels = training.pixels();
   if (given) {  // named by the user as not trained on: an overlap is a mistake and must not be skipped silently
     require_disjoint(pixels, all.images.flatten(1), request.data);
@@ -191,6 +193,26 @@ SubjectFiles files_of_run(const std::string& run, bool initial_known) {
   return files;
 }
 
+namespace {
+
+// No function has two values at one image, and a network of infinite width that is trained to the end fits all of them.
+void require_one_target_each(const Tensor& images, const Tensor& targets, const std::string& source) {
+  for (std::int64_t i = 0; i < images.size(0); ++i) {
+    const Tensor rest = images.slice(0, i + 1);
+    const Tensor equal = at::nonzero((rest == images[i]).all(1)).squeeze(1);
+    for (std::int64_t k = 0; k < equal.numel(); ++k) {
+      const std::int64_t other = i + 1 + equal[k].item<std::int64_t>();
+      if (at::equal(targets[i], targets[other])) continue;
+      throw InputError(fmt::format(
+          "{}: of the images drawn, numbers {} and {} are equal and have different targets, which no function has; "
+          "leave one out",
+          source, i + 1, other + 1));
+    }
+  }
+}
+
+}  // namespace
+
 AuditInput load_audit_input(const SubjectFiles& files, const ControlRequest& request, std::int64_t seed) {
   AuditInput result;
   if (!files.model.empty()) result.model = read_model(files.model, files.allow_torchscript);
@@ -245,6 +267,8 @@ AuditInput load_audit_input(const SubjectFiles& files, const ControlRequest& req
   result.targets = task.targets(training.labels, result.model.outputs);
   facts.training->train_accuracy = accuracy(outputs, result.targets);
   if (result.model.loss) facts.training->final_loss = loss_of(*result.model.loss, outputs, result.targets);
+  // A defence may train on something else.
+  if (!record.defended) result.doubt = implausible(released, result.model.loss, training.images, result.targets);
   facts.limitations = limitations(released.knows_initial());
   return result;
 }
@@ -252,6 +276,7 @@ AuditInput load_audit_input(const SubjectFiles& files, const ControlRequest& req
 InfiniteInput infinite_input(const InfiniteRequest& request, std::int64_t control_samples, std::int64_t seed) {
   const Task task = Task::parse(request.task);
   const DrawnData data = draw_data(request.data, task, request.samples, request.inputs, seed);
+  require_one_target_each(data.training.images, data.targets, request.data);
   const auto kernel = AnalyticNtk::uniform(request.depth, request.weight_variance, request.bias_variance);
   const auto learned = std::make_shared<KernelRegression>(kernel, data.training.images, data.targets);
   InfiniteInput result;

@@ -39,6 +39,9 @@ struct AuditInput {
   std::vector<std::string> labels;  // of the training images
   Tensor targets;                   // [N, C], what they were trained towards
   Report facts;                     // inputs, model, data, threat model, training
+  // Why the network does not look trained on this training set, as described; empty where it does. No result is relied
+  // on then.
+  std::string doubt;
 };
 
 // A network of infinite width trained to the end on images drawn from DATA: there are no weights to load.

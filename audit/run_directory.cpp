@@ -62,6 +62,18 @@ Preprocessing preprocessing_in(const json::Reader& in, const std::vector<std::in
   return preprocessing;
 }
 
+constexpr std::int64_t rgb = 3;
+
+// [1, h, w] and [h, w, 1] are [h, w].
+std::vector<std::int64_t> without_single_channel(std::vector<std::int64_t> shape) {
+  if (shape.size() == 3 && shape[2] == 1) {
+    shape.pop_back();
+  } else if (shape.size() == 3 && shape[0] == 1) {
+    shape.erase(shape.begin());
+  }
+  return shape;
+}
+
 std::vector<std::int64_t> input_shape_in(const json::Reader& in) {
   constexpr const char* example = "has to be a list of one to three sizes, as in [28, 28]";
   if (!in.raw().is_array() || in.raw().empty() || in.raw().size() > 3) in.fail(example);
@@ -136,7 +148,12 @@ ModelDescription read_model(const std::filesystem::path& path, bool allow_torchs
   ModelDescription model;
   model.folder = path.parent_path();
   model.allow_torchscript = allow_torchscript;
+  in.require_keys_among({"schema", "architecture", "parameterization", "activation", "input_shape", "outputs", "task",
+                         "loss", "preprocessing"});
   model.architecture = in["architecture"].text();
+  if (const auto activation = in.find("activation"); activation && activation->text() != "relu") {
+    activation->fail("has to be relu, which mlp has; export networks with another as TorchScript");
+  }
   if (const auto parameterization = in.find("parameterization")) model.parameterization = parameterization->text();
   model.task = in["task"].text();
   model.input_shape = input_shape_in(in["input_shape"]);
@@ -174,7 +191,15 @@ ModelDescription infer_model(const Parameters& trained, const std::string& train
   if (images == nullptr || images->shape.size() < 2) {
     throw InputError(training_set_file + ": has no array images [n, ...], which a training set needs");
   }
-  model.input_shape.assign(images->shape.begin() + 1, images->shape.end());
+  model.input_shape = without_single_channel({images->shape.begin() + 1, images->shape.end()});
+  const auto& shape = model.input_shape;
+  if (shape.size() == 3 && shape[2] != rgb && (shape[0] == rgb || shape[0] == 1)) {
+    throw InputError(
+        fmt::format("{}: images are [n, {}], channels before height and width; describe the network with --model, and "
+                    "give images as "
+                    "rows [n, {}] in the order of its inputs",
+                    training_set_file, fmt::join(shape, ", "), model.inputs()));
+  }
   if (model.inputs() != dense->sizes.front()) {
     throw InputError(fmt::format("{}: its first layer takes {} numbers, but the images of {} have {}", trained_file,
                                  dense->sizes.front(), training_set_file, model.inputs()));
@@ -206,6 +231,15 @@ TrainingSet read_training_set(const std::filesystem::path& path, const ModelDesc
   return training_set_of(read_npz(path), path.string(), model);
 }
 
+void require_layout(const std::vector<std::int64_t>& images, const std::vector<std::int64_t>& inputs,
+                    const std::string& file) {
+  if (images.size() == 1 || without_single_channel(images) == without_single_channel(inputs)) return;
+  throw InputError(fmt::format(
+      "{}: images are [n, {}] but the model takes [{}]: the order of the numbers would be another; write them in the "
+      "model's shape",
+      file, fmt::join(images, ", "), fmt::join(inputs, ", ")));
+}
+
 TrainingSet training_set_of(const NamedArrays& arrays, const std::string& file, const ModelDescription& model) {
   require_images_and_labels(arrays, "a training set", file);
   const Array *images = find(arrays, "images"), *labels = find(arrays, "labels"), *mean = find(arrays, "mean"),
@@ -215,6 +249,7 @@ TrainingSet training_set_of(const NamedArrays& arrays, const std::string& file, 
     throw InputError(fmt::format("{}: images are [{}] but the model takes inputs of [{}]", file,
                                  fmt::join(images->shape, ", "), fmt::join(model.input_shape, ", ")));
   }
+  require_layout({images->shape.begin() + 1, images->shape.end()}, model.input_shape, file);
   TrainingSet set;
   set.images = finite(to_tensor(*images), "images", file).reshape({-1, d});
   set.space.shape = model.input_shape;
@@ -241,6 +276,8 @@ TrainingRecord training_record_in(const json::Reader& in) {
   TrainingRecord record;
   json::read_figures(in, record.facts, training_figures);
   if (const auto source = in.find("data")) record.data_source = source->text();
+  const Json& defense = in["defense"].raw();
+  record.defended = defense.is_object() && defense.value("name", Json("none")) != "none";
   return record;
 }
 

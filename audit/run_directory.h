@@ -62,12 +62,17 @@ void write_training_set(const std::filesystem::path& path, const TrainingSet& se
 // pixel; a mean that is missing is zero.
 TrainingSet read_training_set(const std::filesystem::path& path, const ModelDescription& model);
 // Of the arrays that `file` holds.
+// Throws InputError unless images of shape `images` are numbers in the order of `inputs`: the same shape but for a
+// single channel, or rows of numbers.
+void require_layout(const std::vector<std::int64_t>& images, const std::vector<std::int64_t>& inputs,
+                    const std::string& file);
 TrainingSet training_set_of(const NamedArrays& arrays, const std::string& file, const ModelDescription& model);
 
 // training.json: where the data came from and how training went. Fields that are missing or null are empty.
 struct TrainingRecord {
   std::optional<std::string> data_source;
   TrainingFacts facts;
+  bool defended = false;  // a defence was trained, which may be on something else than the training set
 };
 // Throws InputError where one of these fields is of the wrong type.
 TrainingRecord read_training_record(const std::filesystem::path& path);

@@ -156,6 +156,10 @@ Scored scored_attack(const ChosenAttack& chosen, const AuditInput& input, const 
     finding.status = Status::inconclusive;
     finding.reason = *reason;
   }
+  if (finding.status == Status::ok && !input.doubt.empty()) {
+    finding.status = Status::inconclusive;
+    finding.reason = input.doubt;
+  }
   if (finding.reason.empty()) {
     finding.reason = unresolved_rates(finding, input.truth.control.size(0)).value_or("");
   }

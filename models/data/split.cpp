@@ -1,7 +1,9 @@
 #include "models/data/split.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
+#include <algorithm>
 #include <map>
 #include <unordered_set>
 #include <vector>
@@ -13,6 +15,7 @@ namespace {
 
 constexpr double near_copy = 0.05;  // relative L2
 constexpr std::int64_t images_at_once = 4096;
+constexpr std::size_t most_named = 10;
 
 std::unordered_set<std::string> hashes_of(const Tensor& images) {
   std::unordered_set<std::string> hashes;
@@ -86,15 +89,17 @@ void require_disjoint(const Tensor& training, const Tensor& control, const std::
   if (control.size(0) == 0) return;
   const auto hashes = hashes_of(training);
   const Tensor near = near_copies(control, training);
-  std::int64_t shared = 0;
+  std::vector<std::int64_t> shared;
   for (std::int64_t i = 0; i < control.size(0); ++i) {
-    shared += near[i].item<bool>() || hashes.count(pixel_hash(control[i])) > 0 ? 1 : 0;
+    if (near[i].item<bool>() || hashes.count(pixel_hash(control[i])) > 0) shared.push_back(i);
   }
-  if (shared > 0) {
+  if (!shared.empty()) {
+    const std::vector<std::int64_t> first(shared.begin(), shared.begin() + std::min(shared.size(), most_named));
     throw InputError(
-        fmt::format("{}: {} of its {} images are training images or near copies of them; a control set has to be "
-                    "images that were never trained on",
-                    control_name, shared, control.size(0)));
+        fmt::format("{}: {} of its {} images are training images or near copies of them (rows {}{}, the first is 0); a "
+                    "control set has to be images that were never trained on: leave them out",
+                    control_name, shared.size(), control.size(0), fmt::join(first, ", "),
+                    shared.size() > most_named ? ", ..." : ""));
   }
 }
 

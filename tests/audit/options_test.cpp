@@ -166,6 +166,7 @@ TEST_CASE("a result that cannot be written to a full disk is a failure") {
   }
 }
 
+#ifndef __SANITIZE_ADDRESS__  // whose shadow memory the limit forbids
 TEST_CASE("an allocation that fails inside LibTorch is reported as out of memory") {
   const Folder folder;
   // The second of these layers' weights would take 4 TiB.
@@ -177,6 +178,7 @@ TEST_CASE("an allocation that fails inside LibTorch is reported as out of memory
   CHECK(contents(folder / "err") == "afterimage: out of memory; use fewer images or a smaller network\n");
   CHECK_FALSE(fs::exists(folder / "out"));
 }
+#endif
 
 TEST_CASE("an unknown command is named, whatever options precede it") {
   check_refused("--threads 1 frobnicate", {"frobnicate: no such command"});

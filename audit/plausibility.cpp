@@ -1,0 +1,42 @@
+#include "audit/plausibility.h"
+
+#include <fmt/format.h>
+
+#include "attacks/solver/row_span.h"
+
+namespace afterimage {
+namespace {
+
+constexpr double hardly_lower = 0.9;
+constexpr double outside = 0.2;  // of an image's norm: rounding to bfloat16 leaves less than a tenth
+
+constexpr const char* causes =
+    "the weights before and after training may be swapped or another network's, or the labels, the order of pixels, "
+    "the "
+    "normalisation or the description of the network other than in training";
+
+}  // namespace
+
+std::string implausible(const TrainedNetwork& released, std::optional<LossKind> loss, const Tensor& images,
+                        const Tensor& targets) {
+  if (!released.knows_initial()) return "";
+  const LossKind kind = loss.value_or(targets.size(1) == 1 ? LossKind::logistic : LossKind::cross_entropy);
+  const double before = loss_of(kind, released.network->evaluate(released.initial, images), targets),
+               after = loss_of(kind, released.network->evaluate(released.trained, images), targets);
+  if (!(after < hardly_lower * before)) {
+    return fmt::format(
+        "on the training set the loss is {:.3g} before training and {:.3g} after it, as if the network had not been "
+        "trained on it: {}",
+        before, after, causes);
+  }
+  const SpanSearch search = row_span_of(released);
+  if (!search.span) return "";
+  const double distance = distance_to_span(*search.span, images).median().item<double>();
+  if (distance < outside) return "";
+  return fmt::format(
+      "the first layer's change has rank {}, but half of the training set lies {:.0f} % or more of its norm outside "
+      "its row space, where training images lie in it: {}, or a low-rank adapter was merged",
+      search.span->rank, 100 * distance, causes);
+}
+
+}  // namespace afterimage
