@@ -1,0 +1,143 @@
+"""What attacks confirm, over networks and data on which it is easily wrong: a line for each audit, then the sums.
+
+    python3 tests/benchmarks/claims.py build/release/afterimage [--mnist DIR] [--seeds 2] [--width 256] [--seconds 30]
+
+Each of the kinds below is trained with 10 and 20 images (tables with 30 and 100 rows) and audited with span, vertices,
+finite-width and flow, for so many seconds at most. Exits 1 if fewer than 99 % of the confirmed images of a kind are
+right, or an attack says that none is left to find and one is. Needs numpy.
+"""
+import json
+import shutil
+import sys
+
+import numpy
+from program import Program, arguments, findings, pixels_of
+
+ATTACKS = ["vertices", "finite-width", "flow"]
+
+
+def rounded(run, kind, out):
+    """The run with its trained weights as float16 or bfloat16, or on a grid of 8 bits for each row."""
+    shutil.copytree(run, out)
+    raw = (run / "trained.safetensors").read_bytes()
+    size = int.from_bytes(raw[:8], "little")
+    header, data = json.loads(raw[8:8 + size]), raw[8 + size:]
+    new, body = {}, b""
+    for name, entry in header.items():
+        if name == "__metadata__":
+            continue
+        begin, end = entry["data_offsets"]
+        values = numpy.frombuffer(data[begin:end], "<f4").reshape(entry["shape"])
+        if kind == "float16":
+            dtype, stored = "F16", values.astype("<f2").tobytes()
+        elif kind == "bfloat16":
+            bits = values.view("<u4")
+            dtype, stored = "BF16", ((bits + 0x7fff + ((bits >> 16) & 1)) >> 16).astype("<u2").tobytes()
+        else:
+            step = numpy.abs(values).max(axis=-1, keepdims=True) / 127
+            dtype, stored = "F32", (numpy.round(values / step) * step).astype("<f4").tobytes()
+        new[name] = {"dtype": dtype, "shape": entry["shape"], "data_offsets": [len(body), len(body) + len(stored)]}
+        body += stored
+    text = json.dumps(new).encode()
+    text += b" " * (-len(text) % 8)
+    (out / "trained.safetensors").write_bytes(len(text).to_bytes(8, "little") + text + body)
+    return out
+
+
+def one_hot(generator, rows):
+    """Twelve columns of five levels, unevenly likely."""
+    columns = []
+    for _ in range(12):
+        likely = generator.dirichlet(numpy.ones(5))
+        columns.append(numpy.eye(5, dtype=numpy.float32)[generator.choice(5, rows, p=likely)])
+    return numpy.concatenate(columns, 1)
+
+
+def main():
+    options = arguments(seeds=2, width=256, seconds=30)
+    program = Program(options.program, options.mnist)
+    architecture = f"mlp:{options.width},{options.width}"
+    pixels, labels = pixels_of(program.train("source", 700, "mlp:16", "--steps", 1))
+    generator = numpy.random.default_rng(0)
+    where = numpy.arange(700)[:, None, None] % 4 == (numpy.arange(28)[None, :, None] // 14 * 2 +
+                                                     numpy.arange(28)[None, None, :] // 14)
+    still = numpy.where(generator.random((28, 28)) < 0.3, numpy.float32(0.5), pixels)
+    table = one_hot(generator, 700)
+    table_labels = (table @ generator.normal(size=60) > 0).astype(int)
+    kinds = {  # images, and options of training
+        "pixels": (pixels, []),
+        "between -1 and 1": (pixels, ["--normalize", "0.5,0.5"]),
+        "no mean": (pixels, ["--mean", "none"]),
+        "drawings on white": (1 - pixels, ["--mean", "none"]),
+        "pixels of 0 and 1": ((pixels > 0.5).astype(numpy.float32), ["--mean", "none"]),
+        "constant pixels": (still, []),
+        "a quarter each": (pixels * where, ["--mean", "none"]),
+        "logistic": (pixels, ["--loss", "logistic", "--learning-rate", "0.02", "--until-loss", "0.01"]),
+        "cross-entropy": (pixels, ["--loss", "cross-entropy", "--learning-rate", "0.02", "--until-loss", "0.01"]),
+        "large steps": (pixels, ["--learning-rate", "0.1", "--momentum", "0"]),
+        "duplicates": (pixels, []),
+        "float16": (pixels, []),
+        "bfloat16": (pixels, []),
+        "8 bits": (pixels, []),
+        "one-hot": (table, ["--mean", "none", "--steps", "3000"]),
+    }
+    sums, failed = {}, False
+    for kind, (images, training) in kinds.items():
+        for samples in (30, 100) if kind == "one-hot" else (10, 20):
+            for seed in range(options.seeds):
+                name = f"{kind}-{samples}-{seed}".replace(" ", "-")
+                count = samples // 2 if kind == "duplicates" else samples
+                order = numpy.random.default_rng(seed).permutation(700)
+                kept = labels if images is not table else table_labels
+                # As many of each side, so that all of them are drawn.
+                odd, even = order[kept[order] % 2 == 1], order[kept[order] % 2 == 0]
+                rows = numpy.concatenate([odd[:count // 2], even[:count - count // 2]])
+                if kind == "duplicates":
+                    rows = numpy.concatenate([rows, rows])
+                rest = numpy.concatenate([odd[count // 2:], even[count - count // 2:]])
+                rest = rest[[not (images[i] == images[rows]).reshape(len(rows), -1).all(1).any() for i in rest]]
+                data = program.write_npz(f"{name}.npz", images=images[rows], labels=kept[rows])
+                control = program.write_npz(f"{name}-control.npz", images=images[rest], labels=kept[rest])
+                task = "odd-even"
+                if kind == "cross-entropy":
+                    task = "multiclass"
+                run = program.train(name, samples, architecture, *training, "--seed", seed, data=data, task=task)
+                if run is None:
+                    print(f"{name:26} training failed", flush=True)
+                    continue
+                if kind in ("float16", "bfloat16", "8 bits"):
+                    run = rounded(run, kind, program.folder / f"{name}-rounded")
+                _, report = program.audit(run, "--control", control, "--attacks", ",".join(["span", *ATTACKS]),
+                                          "--time-limit", options.seconds)
+                line = []
+                for attack in ATTACKS:
+                    finding = findings(report)[attack]
+                    made, sure = finding["reconstructed"], finding["confirmed"]
+                    if not made:
+                        line.append(f"{attack} {finding['status']}")
+                        continue
+                    of, right = (sure["count"], sure["right"]) if sure else (0, 0)
+                    wrong_end = finding.get("complete") and made["count"] < made["of"]
+                    failed |= bool(wrong_end)
+                    total = sums.setdefault(kind, {}).setdefault(attack, [0, 0, 0, 0])
+                    for i, value in enumerate((made["count"], made["of"], of, right)):
+                        total[i] += value
+                    line.append(f"{attack} {made['count']}/{made['of']} confirmed {of} right {right}"
+                                f"{' complete, WRONGLY' if wrong_end else ' complete' if finding.get('complete') else ''}")
+                print(f"{name:26} {'; '.join(line)}", flush=True)
+    print(f"\n{'':20}" + "".join(f"{attack:>34}" for attack in ATTACKS))
+    for kind, by_attack in sums.items():
+        cells = []
+        for attack in ATTACKS:
+            if attack not in by_attack:
+                cells.append(f"{'not applicable':>34}")
+                continue
+            found, images, of, right = by_attack[attack]
+            failed |= right < 0.99 * of
+            cells.append(f"{f'{found} of {images}, {right} of {of} right':>34}")
+        print(f"{kind:20}" + "".join(cells))
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
