@@ -248,7 +248,7 @@ void write_npz(const std::filesystem::path& path, const NamedArrays& arrays) {
       zip_source_free(source);
       fail_write(path, zip.get());
     }
-    static_cast<void>(zip_file_set_mtime(zip.get(), static_cast<zip_uint64_t>(index), epoch, 0));
+    if (zip_file_set_mtime(zip.get(), static_cast<zip_uint64_t>(index), epoch, 0) != 0) fail_write(path, zip.get());
   }
   if (zip_close(zip.get()) != 0) fail_write(path, zip.get());
   static_cast<void>(zip.release());  // closed

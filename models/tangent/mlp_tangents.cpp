@@ -460,7 +460,7 @@ void MlpTangents::hold(const Tensor& images) {
     kernel.add_(
         at::mm(from, from.t()).mul_(layers_[l].weights).add_(layers_[l].biases).mul_(at::mm(signal, signal.t())));
   }
-  held.cholesky = held_factor(std::move(kernel));
+  held.cholesky = held_factor(kernel);
   held.inner_rest = at::empty_like(held.inner);
   held_ = std::move(held);
   count_ = 0;

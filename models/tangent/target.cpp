@@ -13,7 +13,7 @@ struct Ridged {
 };
 
 // Of a kernel with a ridge of `ridge` times its mean diagonal, multiplied by ten until there is a factor: rounding in
-// float32 makes a kernel of more rows than parameters, or of nearly equal images, indefinite.
+// float32 makes a kernel of more rows than parameters, or of nearly equal images, indefinite. Changes the kernel.
 Ridged ridged(const Tensor& kernel, double ridge) {
   constexpr double smallest = 1e-12, largest = 0.1, step = 10;
   const double mean = kernel.diagonal().mean().item<double>();
@@ -40,15 +40,15 @@ void activate(const Tensor& z, Smoothing relu, Tensor h, Tensor slope) {
 
 void TangentTarget::hold(const Tensor&) { throw std::logic_error("this target cannot hold images"); }
 
-Tensor held_factor(Tensor kernel) {
+Tensor held_factor(const Tensor& kernel) {
   constexpr double held_ridge = 1e-6;
-  return ridged(std::move(kernel), held_ridge).factor;
+  return ridged(kernel, held_ridge).factor;
 }
 
 Projection project(TangentTarget& target, const Tensor& images, Smoothing relu, double ridge) {
-  Tensor kernel = target.gram(images, relu).to(at::kDouble);
+  const Tensor kernel = target.gram(images, relu).to(at::kDouble);
   const Tensor b = target.inner(images, relu).to(at::kDouble).reshape({-1, 1});
-  const auto [factor, added] = ridged(std::move(kernel), ridge);
+  const auto [factor, added] = ridged(kernel, ridge);
   const Tensor a = at::cholesky_solve(b, factor);
   // a^T (2 b - K a), with K a = b - ridge a.
   const double explained = (a * b).sum().item<double>() + added * a.square().sum().item<double>();

@@ -59,7 +59,7 @@ class TangentTarget {
 
 // The Cholesky factor of the kernel of held images, float64, with a ridge of 1e-6 times its mean diagonal, so that
 // coefficients exist for images that are nearly equal.
-Tensor held_factor(Tensor kernel);
+Tensor held_factor(const Tensor& kernel);
 
 // The best coefficients for fixed images, K a = b, solved in float64 with a ridge of `ridge` times the mean diagonal
 // (variable projection, docs/methods.md, section 1). Where the kernel, a matrix of float32 sums, then has no Cholesky
