@@ -12,8 +12,7 @@ constexpr double outside = 0.2;  // of an image's norm: rounding to bfloat16 lea
 
 constexpr const char* causes =
     "the weights before and after training may be swapped or another network's, or the labels, the order of pixels, "
-    "the "
-    "normalisation or the description of the network other than in training";
+    "the normalisation or the description of the network other than in training";
 
 }  // namespace
 

@@ -193,11 +193,10 @@ ModelDescription infer_model(const Parameters& trained, const std::string& train
   }
   model.input_shape = without_single_channel({images->shape.begin() + 1, images->shape.end()});
   const auto& shape = model.input_shape;
-  if (shape.size() == 3 && shape[2] != rgb && (shape[0] == rgb || shape[0] == 1)) {
+  if (shape.size() == 3 && shape[2] != rgb && shape[0] == rgb) {
     throw InputError(
         fmt::format("{}: images are [n, {}], channels before height and width; describe the network with --model, and "
-                    "give images as "
-                    "rows [n, {}] in the order of its inputs",
+                    "give images as rows [n, {}] in the order of its inputs",
                     training_set_file, fmt::join(shape, ", "), model.inputs()));
   }
   if (model.inputs() != dense->sizes.front()) {

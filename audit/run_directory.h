@@ -61,11 +61,11 @@ void write_training_set(const std::filesystem::path& path, const TrainingSet& se
 // (checked_labels), pixels outside of [0, 1]. Mean and scale may be one number, one for each channel or one for each
 // pixel; a mean that is missing is zero.
 TrainingSet read_training_set(const std::filesystem::path& path, const ModelDescription& model);
-// Of the arrays that `file` holds.
 // Throws InputError unless images of shape `images` are numbers in the order of `inputs`: the same shape but for a
 // single channel, or rows of numbers.
 void require_layout(const std::vector<std::int64_t>& images, const std::vector<std::int64_t>& inputs,
                     const std::string& file);
+// Of the arrays that `file` holds.
 TrainingSet training_set_of(const NamedArrays& arrays, const std::string& file, const ModelDescription& model);
 
 // training.json: where the data came from and how training went. Fields that are missing or null are empty.
