@@ -22,6 +22,7 @@ constexpr double still_column = 1.5;           // of a column of noise, whose no
 // Beyond the rank there is only rounding, of weights stored in bfloat16 too. Where one direction dominates, as the mean
 // of bright images of which no mean was subtracted, the values fall once after it as well, to a tenth or so.
 constexpr double largest_rest = 0.03;
+constexpr double smallest_spacing = 1e-300;
 constexpr double rounding = 1e-7;  // of float32, relative to the largest singular value
 
 struct Spectrum {
@@ -49,6 +50,49 @@ Fall largest_fall(const std::vector<double>& values) {
     if (gap > fall.gap && values[k] < largest_rest * values.front()) fall = {k, gap};
   }
   return fall;
+}
+
+// How weights are stored where that is coarser than float32, and the mean square of the rounding; "" where it is not.
+struct Storage {
+  std::string name;
+  double mean_square = 0;
+};
+
+Storage storage_of(const Tensor& weights) {
+  constexpr double levels = 127, on_grid = 1e-3, of_uniform = 1.0 / 12;  // variance of a uniform number in [0, 1)
+  const Tensor single = weights.to(at::kFloat);
+  const auto keeps = [&](at::ScalarType dtype) { return at::equal(single.to(dtype).to(at::kFloat), single); };
+  const auto of_float = [&](const char* name, int mantissa_bits) {
+    const Tensor sizes = weights.abs();
+    const Tensor spacing = at::where(sizes > 0, at::exp2(at::floor(at::log2(sizes)) - mantissa_bits), sizes);
+    return Storage{name, of_uniform * spacing.square().mean().item<double>()};
+  };
+  if (weights.count_nonzero().item<std::int64_t>() == 0) return {};
+  if (keeps(at::kHalf)) return of_float("float16", 10);
+  if (keeps(at::kBFloat16)) return of_float("bfloat16", 7);
+  const auto in_8_bits = [&](const char* name, const Tensor& largest) {
+    const Tensor step = (largest / levels).clamp_min(smallest_spacing), steps = weights / step;
+    const bool whole = (steps - steps.round()).abs().max().item<double>() < on_grid;
+    return whole ? Storage{name, of_uniform * step.square().mean().item<double>()} : Storage{};
+  };
+  const Storage by_row = in_8_bits("8 bits with a scale for each row", weights.abs().amax(1, /*keepdim=*/true));
+  return by_row.name.empty() ? in_8_bits("8 bits with one scale", weights.abs().max()) : by_row;
+}
+
+// Why a spectrum of a change does not fall: rounding, where the files show it and it is as large as what is there.
+std::string cause_of_full_rank(const std::vector<double>& values, const Tensor& initial, const Tensor& trained) {
+  constexpr double near = 3;
+  const Storage before = storage_of(initial), after = storage_of(trained);
+  const double noise = std::sqrt(before.mean_square + after.mean_square);
+  const double largest_noise =
+      noise * (std::sqrt(static_cast<double>(trained.size(0))) + std::sqrt(static_cast<double>(trained.size(1))));
+  if (values[values.size() / 2] > near * largest_noise) {
+    return "so it has full rank, as under Adam or with as many images as pixels";
+  }
+  return fmt::format(
+      "which the rounding of the weights hides: they are stored as {}, whose noise has singular values "
+      "up to {:.3g}",
+      after.name.empty() ? before.name : after.name, largest_noise);
 }
 
 struct Decomposition {
@@ -99,9 +143,9 @@ SpanSearch find_row_span(const Tensor& initial, const Tensor& trained) {
     return {
         std::nullopt,
         fmt::format("the spectrum of the first layer's change has no fall: its {} singular values go from {:.3g} to "
-                    "{:.3g} and fall nowhere to what could be rounding by more than {:.2f}, so it has full rank, as "
-                    "under Adam or with as many images as pixels",
-                    found.values.size(), found.values.front(), found.values.back(), found.fall.gap),
+                    "{:.3g} and fall nowhere to what could be rounding by more than {:.2f}, {}",
+                    found.values.size(), found.values.front(), found.values.back(), found.fall.gap,
+                    cause_of_full_rank(found.values, live_initial, live_trained)),
         found.values, over_all_pixels(found.spectrum.rows)};
   }
   RowSpan span{found.decay, found.values, found.fall.rank, found.fall.gap, 0, 0, {}};
