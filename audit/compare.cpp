@@ -99,11 +99,13 @@ void withdraw(const fs::path& out, const CompareSpec& spec, bool is_new) {
   if (is_new) fs::remove(out);
 }
 
-void read_training(ComparisonRun& run, const fs::path& file) {
+// Returns how training diverged; empty where it did not.
+std::string read_training(ComparisonRun& run, const fs::path& file) {
   const DefenseRecord record = read_defense_record(file);
   run.test_accuracy = record.training.facts.test_accuracy;
   run.test_samples = record.test_samples;
   run.defense = record.measured;
+  return record.diverged;
 }
 
 void read_findings(ComparisonRun& run, const Report& report) {
@@ -143,10 +145,15 @@ ComparisonRun run_at(const Place& place, const fs::path& out, const std::string&
     run.reason = failure;
     return run;
   }
-  read_training(run, out / place.folder / "run" / "training.json");
+  const std::string diverged = read_training(run, out / place.folder / "run" / "training.json");
   const Report report = read_report((out / place.folder / "report" / "report.json").string());
   read_findings(run, report);
   data = report.data;
+  if (!diverged.empty()) {
+    run.diverged = true;
+    run.status = Status::inconclusive;
+    run.reason = fmt::format("training diverged: {}; give the defence other options", diverged);
+  }
   return run;
 }
 

@@ -288,9 +288,18 @@ auto read_from(const std::filesystem::path& path, const Read& read) {
   return read(json::Reader(document, file));
 }
 
+std::string divergence_in(const json::Reader& in, const Number& final_loss) {
+  const auto curve = in["loss_curve"].list_or_empty();
+  if (!final_loss || !(curve.begin() != curve.end())) return "";
+  const double first = (*curve.begin()).two().second;
+  if (*final_loss <= first) return "";
+  return fmt::format("the training loss was {:.3g} at the start and {:.3g} at the end", first, *final_loss);
+}
+
 DefenseRecord defense_record_in(const json::Reader& in) {
   DefenseRecord record;
   record.training = training_record_in(in);
+  record.diverged = divergence_in(in, record.training.facts.final_loss);
   if (const auto samples = in["test_samples"]; !samples.is_null()) record.test_samples = samples.whole();
   if (const auto defense = in["defense"]; !defense.is_null()) {
     for (const char* part : {"distilled", "evidence"}) {

@@ -82,6 +82,8 @@ struct DefenseRecord {
   TrainingRecord training;
   std::int64_t test_samples = 0;
   Json measured = Json::object();  // by the defence, of itself
+  // Where the loss on what was trained on ended higher than it began: both in words; else empty.
+  std::string diverged;
 };
 // Likewise.
 DefenseRecord read_defense_record(const std::filesystem::path& path);

@@ -76,8 +76,14 @@ void summarize_membership(ComparisonSetting& setting) {
 
 double leakage(const ComparisonSetting& setting) { return setting.reconstructed->rate; }
 
-// Without an attack that made images the leakage is not known.
-bool is_measured(const ComparisonSetting& setting) { return setting.test_accuracy && setting.reconstructed; }
+bool some_diverged(const ComparisonSetting& setting) {
+  return std::any_of(setting.runs.begin(), setting.runs.end(), [](const ComparisonRun& run) { return run.diverged; });
+}
+
+// Without an attack that made images the leakage is not known, and of a network that did not learn it means nothing.
+bool is_measured(const ComparisonSetting& setting) {
+  return setting.test_accuracy && setting.reconstructed && !some_diverged(setting);
+}
 
 bool dominates(const ComparisonSetting& a, const ComparisonSetting& b) {
   if (!settled(a)) return false;
@@ -116,6 +122,10 @@ std::string in_words(const ComparisonSetting& setting, const ComparisonSetting* 
     return setting.runs.empty() ? "No run of this setting exists."
                                 : fmt::format("Not measured: {}", setting.runs.front().reason);
   }
+  if (some_diverged(setting)) {
+    const auto run = std::find_if(setting.runs.begin(), setting.runs.end(), [](const auto& r) { return r.diverged; });
+    return fmt::format("Not measured, seed {}: {}.", run->seed, run->reason);
+  }
   std::string text = setting.test_accuracy ? fmt::format("Test accuracy {}", percent(*setting.test_accuracy))
                                            : std::string("The test accuracy was not measured");
   if (undefended != nullptr && undefended != &setting && undefended->test_accuracy && setting.test_accuracy) {
@@ -137,8 +147,11 @@ Json to_json(const BestMembership& membership) {
 }
 
 Json to_json(const ComparisonRun& run) {
-  Json document = {
-      {"seed", run.seed}, {"folder", run.folder}, {"status", name_of(run.status)}, {"reason", json::utf8(run.reason)}};
+  Json document = {{"seed", run.seed},
+                   {"folder", run.folder},
+                   {"status", name_of(run.status)},
+                   {"reason", json::utf8(run.reason)},
+                   {"diverged", run.diverged}};
   json::add_figures(document, run, run_utility_figures);
   document["test_samples"] = run.test_samples;
   document["attack"] = run.attack;
@@ -188,6 +201,7 @@ ComparisonRun read_run(const json::Reader& in) {
   run.folder = in["folder"].text();
   run.status = in["status"].one_of(status_names);
   run.reason = in["reason"].text_or_empty();
+  if (const auto diverged = in.find("diverged")) run.diverged = diverged->boolean();
   json::read_figures(in, run, run_utility_figures);
   run.test_samples = in["test_samples"].whole();
   run.attack = in["attack"].text_or_empty();

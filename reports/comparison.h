@@ -27,7 +27,8 @@ struct ComparisonRun {
   std::int64_t seed = 0;
   std::string folder;  // relative to the comparison's; holds run/ and report/
   Status status = Status::ok;
-  std::string reason;                    // why it failed, or is inconclusive
+  std::string reason;     // why it failed, or is inconclusive
+  bool diverged = false;  // the training loss ended higher than it began: the network says nothing of the defence
   Number train_accuracy, test_accuracy;  // on the original training images; on images that were not trained on
   std::int64_t test_samples = 0;
   std::string attack;  // the one that reconstructed most
@@ -73,7 +74,8 @@ struct ComparisonSetting {
   Number membership_auc;  // mean
   Number membership_p_value;
   // On the Pareto front: no other setting is at least as accurate, leaks no more, and is better in one of the two. A
-  // setting with an inconclusive audit dominates none: its leakage is only known from below.
+  // setting with an inconclusive audit dominates none: its leakage is only known from below. One whose training
+  // diverged is on no front.
   bool on_front = false;
   std::string sentence;  // the result in plain words
 };

@@ -128,6 +128,28 @@ TEST_CASE("a comparison with --resume refuses a folder in which no comparison be
   CHECK(resumed(killed).code == 4);
 }
 
+TEST_CASE("a setting whose training diverged is said to have, and is on no front") {
+  const Folder folder;
+  auto spec = small_spec();
+  spec["seeds"] = {1};
+  spec["settings"] = {{{"defense", "none"}},
+                      {{"name", "too much noise"},
+                       {"defense", "dp-sgd"},
+                       {"options", {{"epsilon", 0.5}, {"steps", 200}, {"learning-rate", 5e-4}}}}};
+  spec["audit"] = {{"attacks", "span,vertices"}, {"control-samples", 400}};
+  const std::string out = folder / "out";
+  CHECK(run("compare " + written(folder, spec) + " --quiet --out " + out).code == 0);
+  const auto comparison = json_in(out + "/comparison.json");
+  const auto& diverged = comparison["settings"][1];
+  CHECK(diverged["runs"][0]["diverged"] == true);
+  CHECK(diverged["on_front"] == false);
+  CHECK(diverged["sentence"].get<std::string>().find("training diverged: the training loss was") != std::string::npos);
+  CHECK(comparison["settings"][0]["runs"][0]["diverged"] == false);
+  CHECK(comparison["settings"][0]["on_front"] == true);
+  CHECK(run("render " + out + "/comparison.json --out " + (folder / "again.html")).code == 0);
+  CHECK(contents(folder / "again.html") == contents(out + "/comparison.html"));
+}
+
 TEST_CASE("a comparison without a conclusive audit is inconclusive") {
   const Folder folder;
   auto spec = small_spec();
