@@ -14,6 +14,13 @@
 
 namespace afterimage {
 
+Reconstruction not_begun() {
+  Reconstruction result;
+  result.status = Status::inconclusive;
+  result.reason = out_of_time_text;
+  return result;
+}
+
 Reconstruction not_applicable(std::string reason) {
   Reconstruction result;
   result.status = Status::not_applicable;

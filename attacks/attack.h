@@ -39,13 +39,16 @@ struct Reconstruction {
 };
 
 Reconstruction not_applicable(std::string reason);
+// Of an attack that applies, but whose time was up before it began.
+Reconstruction not_begun();
 
 // An attack with its settings.
 struct ConfiguredAttack {
   // For a subject that was trained on so many images, on the supposition that the attack applies to it.
   std::function<Estimate(const Subject&, std::int64_t images)> estimate;
   // The same subject, hand-over, settings and generator state give the same result, and so does a run that continues
-  // from the state that an interrupted one kept. Throws Interrupted, and std::bad_variant_access where the attack
+  // from the state that an interrupted one kept. Whether the attack applies is decided first, whatever time is left
+  // (Job::progress). Throws Interrupted, OutOfTime, and std::bad_variant_access where the attack
   // needs weights and the subject has none.
   std::function<Reconstruction(const Subject&, const HandOver&, Job&)> run;
 };

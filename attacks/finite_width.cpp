@@ -34,9 +34,8 @@ constexpr std::int64_t sampled_share = 4, fewest_sampled = 256, sampled_round_st
 constexpr std::int64_t sampled_steps_a_step = 2;
 constexpr double later_coefficient_rate = 1e-4, later_initial_coefficient = 0.15;
 constexpr std::int64_t most_fruitless = 2;
-constexpr double hidden_by_rounding = 1e-5;  // of the parameters' norm, a change of which float32 hides a percent
-constexpr double worth_more_rounds = 0.05;   // found by the search for the rest, of what was missing
-constexpr std::int64_t rest_steps = 1000;    // of all parameters, for what the rounds left, beside what is held
+constexpr double worth_more_rounds = 0.05;  // found by the search for the rest, of what was missing
+constexpr std::int64_t rest_steps = 1000;   // of all parameters, for what the rounds left, beside what is held
 constexpr std::int64_t most_directions = 400;
 // For estimates: seen over N = 20 to 200.
 constexpr double usual_rounds = 2, usual_rounds_an_image = 0.05, usual_vertices = 1.5;
@@ -113,6 +112,20 @@ Parameters decayed(const TrainedNetwork& released, double factor) {
   return Parameters(std::move(entries));
 }
 
+// theta_f - factor theta_0, subtracted in the wider dtype of the weights' own and `dtype`.
+Parameters change_of(const TrainedNetwork& released, double factor, at::ScalarType dtype) {
+  const auto wide = at::promote_types(released.trained[0].scalar_type(), dtype);
+  return released.trained.to(wide).minus(decayed(released, factor).to(wide));
+}
+
+// Rates and initial coefficients of the search are those of changes that float32 holds; a smaller one, of weights in
+// float64, is scaled up to them: a change that is small to first order has coefficients in proportion.
+double gain_of(const TrainedNetwork& released) {
+  constexpr double usual_change = 1e-2;  // of the parameters' norm
+  if (released.trained[0].scalar_type() != at::kDouble || released.hidden_by_float32().empty()) return 1;
+  return usual_change / released.relative_change();
+}
+
 // The search of one subject.
 class TangentSearch final : public Proposer {
  public:
@@ -124,6 +137,8 @@ class TangentSearch final : public Proposer {
         rounds_("finite-width", subject, settings.search, span, job),
         initial_(decayed(released_, span ? span->decay : 1).to(settings.dtype)),
         trained_(released_.trained.to(settings.dtype)),
+        gain_(gain_of(released_)),
+        drift_(change_of(released_, span ? span->decay : 1, settings.dtype).times(gain_).to(settings.dtype)),
         points_(points_between(initial_, trained_, settings.points)),
         plan_(settings.search.plan) {
     if (rounds_.deflation() != nullptr) {
@@ -135,8 +150,7 @@ class TangentSearch final : public Proposer {
     const double smoothness = rounds_.in_span() ? 0 : smoothness_of(subject, released_, settings);
     if (smoothness > 0) {
       plan_.image_rate = smooth_image_rate;
-      bounds_ =
-          std::make_unique<SmoothBounds>(space, pixel_penalty, smoothness, trained_.minus(initial_).squared_norm());
+      bounds_ = std::make_unique<SmoothBounds>(space, pixel_penalty, smoothness, drift_.squared_norm());
     } else {
       bounds_ = std::make_unique<PixelBounds>(space, rounds_.basis(), pixel_penalty);
     }
@@ -160,9 +174,8 @@ class TangentSearch final : public Proposer {
 
   // The tangent features at the present points, in the span's coordinates where the search is in the span.
   std::unique_ptr<TangentTarget> tangents() const {
-    const Parameters drift = trained_.minus(initial_);
-    return rounds_.in_span() ? released_.dense()->tangents_at(points_, drift, rounds_.basis())
-                             : released_.network->tangents_at(points_, drift);
+    return rounds_.in_span() ? released_.dense()->tangents_at(points_, drift_, rounds_.basis())
+                             : released_.network->tangents_at(points_, drift_);
   }
 
   // The same, with what is known held.
@@ -173,8 +186,8 @@ class TangentSearch final : public Proposer {
     if (neurons_ == 0) return target();
     // Each round's draws have seeds of their own (a search of many thousand steps may reach those of the next).
     const auto seed = seed_of_samples_ + static_cast<std::uint64_t>(history().rounds() * sampled_round_steps);
-    return holding_known(std::make_unique<SampledTangents>(*released_.dense(), points_, trained_.minus(initial_),
-                                                           rounds_.basis(), neurons_, seed));
+    return holding_known(
+        std::make_unique<SampledTangents>(*released_.dense(), points_, drift_, rounds_.basis(), neurons_, seed));
   }
 
   std::unique_ptr<TangentTarget> holding_known(std::unique_ptr<TangentTarget> tangents) const {
@@ -262,7 +275,7 @@ class TangentSearch final : public Proposer {
 
   Reconstruction conclude() {
     Reconstruction result;
-    const double norm = trained_.minus(initial_).squared_norm();
+    const double norm = drift_.squared_norm();
     if (history().best) {
       result.loss_final = history().best->loss_final;
     } else if (holds_known()) {
@@ -281,6 +294,10 @@ class TangentSearch final : public Proposer {
       result.evidence["slack"] = rounds_.deflation()->polytope().slack();
     }
     judge(result);
+    for (auto* loss : {&result.loss_initial, &result.loss_final}) {
+      if (*loss) **loss /= gain_ * gain_;
+    }
+    if (result.coefficients.defined()) result.coefficients = result.coefficients / gain_;
     return result;
   }
 
@@ -292,12 +309,12 @@ class TangentSearch final : public Proposer {
       result.relative_loss.reset();
     } else if (result.relative_loss && !(*result.relative_loss < most_unexplained)) {
       result.status = Status::inconclusive;
-      const double change = std::sqrt(trained_.minus(initial_).squared_norm() / trained_.squared_norm());
+      const bool in_float32 = released_.trained[0].scalar_type() != at::kDouble;
+      const std::string hidden = in_float32 ? released_.hidden_by_float32() : "";
       result.reason = fmt::format(
           "the candidates leave {:.0f} % of the parameters' change unexplained: {}", 100 * *result.relative_loss,
-          change < hidden_by_rounding
-              ? fmt::format("it is {:.1g} of the parameters, of which this attack's float32 holds 1e-7", change)
-              : "training went too far from the tangent space for this attack, or its images are too many");
+          hidden.empty() ? "training went too far from the tangent space for this attack, or its images are too many"
+                         : hidden);
     } else if (history().best && !history().best->settled) {
       result.status = Status::inconclusive;
       result.reason =
@@ -313,8 +330,7 @@ class TangentSearch final : public Proposer {
     rounds_.claim(searched, result);
     if (rounds_.deflation() == nullptr) result.evidence["confirmation"] = nothing_to_confirm_by;
     if (result.claim.images.size(0) == 0) return;
-    const auto tangents =
-        released_.network->tangents_at(points_between(initial_, trained_, settings_.points), trained_.minus(initial_));
+    const auto tangents = released_.network->tangents_at(points_between(initial_, trained_, settings_.points), drift_);
     if (result.claim.images.size(0) * tangents->features_per_image() <= largest_projection) {
       result.coefficients = project(*tangents, result.claim.images.to(settings_.dtype), {}).coefficients.to(at::kFloat);
     }
@@ -326,6 +342,8 @@ class TangentSearch final : public Proposer {
   Job& job_;
   Rounds rounds_;
   Parameters initial_, trained_;
+  double gain_;       // that the search sees the change of the parameters with
+  Parameters drift_;  // gain_ times that change, before it is rounded to their dtype
   std::vector<Parameters> points_;
   SearchPlan plan_;
   std::unique_ptr<PixelBounds> bounds_;
@@ -387,6 +405,7 @@ Reconstruction run(const Settings& settings, const Subject& subject, const HandO
     return not_applicable(
         "--space span: the first layer's change has no row space smaller than the pixels; use --space pixels");
   }
+  if (job.progress.out_of_time()) return not_begun();
   Reconstruction found = TangentSearch(subject, settings, span, job).run(hand_over);
   found.evidence["images_that_parameters_determine"] = std::floor(capacity.images());
   return found;

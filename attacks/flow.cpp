@@ -108,7 +108,8 @@ class Polish {
 
  private:
   Parameters acting(const Parameters& parameters) const {
-    return basis_.defined() ? network_.in_basis(parameters, basis_) : parameters;
+    const Parameters single = parameters.to(at::kFloat);
+    return basis_.defined() ? network_.in_basis(single, basis_) : single;
   }
   std::int64_t followers() const { return exact_ + following_; }
   std::int64_t free() const { return images_.size(0) - followers(); }
@@ -362,9 +363,11 @@ Reconstruction run(const Settings& settings, const Subject& subject, const HandO
         "some parameters did not change (frozen, of unknown initial value, or biases that the network does not have): "
         "the flow moves all of them");
   }
+  if (const std::string hidden = released.hidden_by_float32(); !hidden.empty()) return not_applicable(hidden);
   if (hand_over.complete) {
     return not_applicable("every image that the row space counts is confirmed already: nothing is left to find");
   }
+  if (job.progress.out_of_time()) return not_begun();
   if (!hand_over.candidates.defined() || hand_over.candidates.size(0) == 0) {
     return not_applicable("there are no candidates from an attack before it; run it after finite-width");
   }

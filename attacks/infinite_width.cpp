@@ -126,6 +126,7 @@ Reconstruction run(const FrankWolfePlan& plan, const Subject& subject, const Han
     }
     learned = std::make_shared<NetworkChange>(released.network, released.initial, released.trained);
   }
+  if (job.progress.out_of_time()) return not_begun();
   const Measure found = frank_wolfe(*learned, *kernel, subject.space, hand_over.confirmed, plan, job);
   if (!std::isfinite(found.residuals.back())) return not_applicable(nothing_learned);
   result.iterations = found.iterations;

@@ -226,6 +226,7 @@ Reconstruction run(const Settings& settings, const Subject& subject, const HandO
         "--space span: the first layer has no row space that stands out from the weights it began with; use --space "
         "pixels");
   }
+  if (job.progress.out_of_time()) return not_begun();
   return KktSearch(subject, settings, span, job).run();
 }
 

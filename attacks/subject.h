@@ -21,6 +21,10 @@ struct TrainedNetwork {
   // Whether some parameter is the same before and after training: it was frozen, or its start is not known and taken to
   // be its end.
   bool some_unchanged() const;
+  double relative_change() const;  // ||theta_f - theta_0|| / ||theta_f||
+  // Why an attack in float32 sees little of training: its change is so small a part of the parameters. Empty where it
+  // sees enough, or the weights before training are not known.
+  std::string hidden_by_float32() const;
   // The network as a dense one; null where it is none.
   const DenseNetwork* dense() const { return as_dense(*network); }
 };

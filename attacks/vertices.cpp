@@ -40,6 +40,7 @@ Reconstruction run(const Settings& settings, const Subject& subject, const HandO
                                 search.span->rank, largest_rank);
     return result;
   }
+  if (job.progress.out_of_time()) return not_begun();
   Deflation deflation(subject, *search.span);
   deflation.accept(hand_over.confirmed);
   job.progress.stage(fmt::format("vertices: linear programmes in {} dimensions", deflation.rank()));

@@ -60,12 +60,17 @@ bool complete_head(Parameters& initial, const Parameters& trained, const Network
 // The base model is often a plain state dict and the tuned model a checkpoint: a key that the base model lacks is then
 // the trained file's.
 Parameters read_initial(const std::string& file, const std::string& key) {
-  if (key.empty()) return read_parameters(file);
+  if (key.empty()) return read_parameters(file, "", at::kDouble);
   try {
-    return read_parameters(file, key);
+    return read_parameters(file, key, at::kDouble);
   } catch (const UsageError&) {
-    return read_parameters(file);
+    return read_parameters(file, "", at::kDouble);
   }
+}
+
+bool holds_double(const Parameters& parameters) {
+  return std::any_of(parameters.entries().begin(), parameters.entries().end(),
+                     [](const auto& entry) { return entry.second.scalar_type() == at::kDouble; });
 }
 
 // Returns whether the last layer's initial weights are unknown.
@@ -78,6 +83,11 @@ bool load_weights(TrainedNetwork& released, const Parameters& trained, const Sub
     released.initial = released.network->arranged(initial, files.initial);
   }
   released.trained = released.network->arranged(trained, files.trained);
+  // Differences of weights in float64 would be lost in float32.
+  if (holds_double(released.initial) || holds_double(released.trained)) {
+    released.initial = released.initial.to(at::kDouble);
+    released.trained = released.trained.to(at::kDouble);
+  }
   if (released.knows_initial()) require_change(released.initial, released.trained, files);
   return new_head;
 }
@@ -158,20 +168,26 @@ fs::path weights_in(const fs::path& folder, const std::string& name) {
   return folder / (name + ".safetensors");
 }
 
-std::vector<std::string> limitations(bool initial_known) {
-  return {
+std::vector<std::string> limitations(bool initial_known, bool pictures) {
+  std::vector<std::string> lines = {
       "A pass means that these attacks, with these settings, did not reconstruct more than the policy allows; it is a "
       "measurement, not a proof of privacy.",
       "A stronger attacker may know more, search longer or use a method that is not in this program.",
       initial_known
           ? "The attacks assume that the weights before training are known; a model whose initial weights are secret "
-            "is "
-            "harder to attack."
+            "is harder to attack."
           : "The attacks assume that the weights before training are secret; an attacker who learns them, or the seed "
             "that they were drawn with, can do more.",
       "Rates are measured on this training set and this control set; other data may leak more or less.",
       "The report itself holds training images and has to be kept as carefully as the data.",
   };
+  if (!pictures) {
+    lines.emplace_back(
+        "The inputs are rows of numbers: that neighbouring pixels are alike is not used, and SSIM is not measured. If "
+        "they are pictures, say their height and width, as \"input_shape\" of the model or as the shape of the "
+        "images.");
+  }
+  return lines;
 }
 
 }  // namespace
@@ -219,7 +235,7 @@ AuditInput load_audit_input(const SubjectFiles& files, const ControlRequest& req
   require_keys(files.initial.empty() ? std::vector<fs::path>{files.trained}
                                      : std::vector<fs::path>{files.initial, files.trained},
                files.key);
-  const Parameters trained = read_parameters(files.trained, files.key);
+  const Parameters trained = read_parameters(files.trained, files.key, at::kDouble);
   const NamedArrays training_arrays = read_npz(files.training_set);
   if (files.model.empty()) {
     result.model = infer_model(trained, files.trained, training_arrays, files.training_set, files.task);
@@ -269,7 +285,7 @@ AuditInput load_audit_input(const SubjectFiles& files, const ControlRequest& req
   if (result.model.loss) facts.training->final_loss = loss_of(*result.model.loss, outputs, result.targets);
   // A defence may train on something else.
   if (!record.defended) result.doubt = implausible(released, result.model.loss, training.images, result.targets);
-  facts.limitations = limitations(released.knows_initial());
+  facts.limitations = limitations(released.knows_initial(), is_picture(result.model.input_shape));
   return result;
 }
 

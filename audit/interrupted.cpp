@@ -112,6 +112,18 @@ void Leftovers::take_over() const {
   clear_half_written();
 }
 
+void Leftovers::require_same_inputs(const std::vector<InputFile>& inputs) const {
+  if (!fs::exists(folder_ / report_file)) return;
+  const Report finished = read_report((folder_ / report_file).string());
+  for (const InputFile& input : inputs) {
+    const auto same = [&](const InputFile& other) { return other.role == input.role && other.sha256 == input.sha256; };
+    if (std::any_of(finished.inputs.begin(), finished.inputs.end(), same)) continue;
+    throw UsageError(
+        fmt::format("--resume: {} holds a finished report of other inputs ({} is another there); name a new folder",
+                    folder_.string(), input.role));
+  }
+}
+
 void Leftovers::clear() const {
   for (const auto& attack : all_attacks()) {
     fs::remove(finding_file(attack.name));

@@ -29,6 +29,9 @@ class Leftovers {
   // Prepares the folder for an audit: deletes half-written files of a program that was killed. Throws UsageError, and
   // deletes nothing, where the folder holds files that no audit writes, log files aside.
   void take_over() const;
+  // Throws UsageError where the folder holds a finished report of other inputs: it is not this audit that was
+  // interrupted there.
+  void require_same_inputs(const std::vector<InputFile>& inputs) const;
   void keep_finding(const Finding& finding, const std::string& fingerprint) const;
   // The kept finding of an attack on `images` training images. Throws InputError where it is damaged, or has samples
   // outside these images.

@@ -1,27 +1,50 @@
 #include "audit/progress.h"
 
 #include <fmt/format.h>
+#include <semaphore.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <atomic>
 #include <chrono>
 #include <csignal>
 #include <string>
+#include <thread>
 
+#include "audit/context.h"
 #include "models/foundations/error.h"
 
 namespace afterimage {
 namespace {
 
+// A single operation, as the decomposition of a large matrix, may take longer than a user waits.
+constexpr auto longest_unheard = std::chrono::milliseconds(1500);
+
 volatile std::sig_atomic_t interrupt_seen = 0;
+std::atomic<bool> is_stopping = false;
+sem_t seen;
 
 extern "C" void on_interrupt(int signal) {
   interrupt_seen = 1;
+  ::sem_post(&seen);
   std::signal(signal, SIG_DFL);  // a second one ends the program
 }
 
 void stop_if_interrupted() {
-  if (interrupt_seen != 0) throw Interrupted();
+  if (interrupt_seen == 0) return;
+  is_stopping = true;
+  throw Interrupted();
+}
+
+// Ends the program where the work does not soon notice the interruption: files are renamed when they are whole, so what
+// is finished is kept then too.
+void end_if_unheard() {
+  while (::sem_wait(&seen) != 0) {
+  }
+  std::this_thread::sleep_for(longest_unheard);
+  if (is_stopping) return;
+  fmt::print(stderr, "afterimage: {}\n", interrupted_text);
+  ::_exit(interrupted);
 }
 
 class Lines final : public Progress {
@@ -32,6 +55,10 @@ class Lines final : public Progress {
     if (!quiet_) fmt::print(stderr, "{}\n", name);
   }
   void step(std::int64_t, std::int64_t, std::string_view) override { stop_if_interrupted(); }
+  void heed() const override {
+    stop_if_interrupted();
+    Progress::heed();
+  }
 
  private:
   bool quiet_;
@@ -62,6 +89,10 @@ class Bar final : public Progress {
                std::string(width - filled, '.'), 100 * share, left, detail);
     shown_ = true;
   }
+  void heed() const override {
+    stop_if_interrupted();
+    Progress::heed();
+  }
 
  private:
   void clear() {
@@ -81,6 +112,7 @@ std::unique_ptr<Progress> make_progress(bool quiet) {
 }
 
 void catch_interrupts() {
+  if (::sem_init(&seen, 0, 0) == 0) std::thread(end_if_unheard).detach();
   std::signal(SIGINT, on_interrupt);
   std::signal(SIGTERM, on_interrupt);
 }

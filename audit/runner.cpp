@@ -24,7 +24,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr const char* out_of_time = "--time-limit was reached before the attack was done; give more time";
+constexpr const char* no_time = "--time-limit was reached";
 
 class Stopwatch {
  public:
@@ -70,15 +70,38 @@ MeasuredDeviation measured_deviation(const AuditInput& input) {
     return nothing;
   }
   const auto& released = std::get<TrainedNetwork>(input.subject.released);
-  return measure_deviation(*released.network, released.initial, released.trained, input.truth.training,
-                           input.truth.control);
+  MeasuredDeviation measured;
+  try {
+    measure_deviation(*released.network, released.initial, released.trained, input.truth.training, input.truth.control,
+                      measured);
+  } catch (const OutOfTime&) {  // what was measured by then is kept
+    measured.figures.reason = no_time;
+  } catch (const FatalError&) {
+    throw;
+  } catch (const std::exception& error) {  // an operator without the derivatives that some figure needs
+    throw_translated(error);
+    measured.figures.reason = reason_of(error);
+  }
+  return measured;
+}
+
+std::optional<Exposure> measured_exposure(const AuditInput& input, const Tensor& coefficients,
+                                          const std::vector<Finding>& findings) {
+  try {
+    return exposure_of(input, coefficients, findings);
+  } catch (const OutOfTime&) {
+    Exposure nothing;
+    nothing.attack = best_reconstruction(findings)->attack;
+    nothing.reason = no_time;
+    return nothing;
+  }
 }
 
 Finding without_result(const std::string& attack, Status status, const std::string& reason) {
   Finding finding;
   finding.attack = attack;
   finding.status = status;
-  finding.reason = reason.substr(0, reason.find('\n'));  // below LibTorch's errors there are stack traces
+  finding.reason = reason;
   return finding;
 }
 
@@ -141,7 +164,7 @@ Scored scored_attack(const ChosenAttack& chosen, const AuditInput& input, const 
   finding.evidence = found.evidence;
   if (found.status != Status::not_applicable && !found.complete && context.progress->out_of_time()) {
     finding.status = Status::inconclusive;
-    finding.reason = out_of_time;
+    finding.reason = out_of_time_text;
   }
   StoredClaim claim{found.claim.images, found.claim.confirmed, found.coefficients, {}, {}};
   if (found.claim.membership) {
@@ -209,11 +232,9 @@ class Attacks {
       write_claim(claim_file(name), scored.claim);
       return std::move(scored.finding);
     };
-    const auto not_begun = [&](const std::string& reason) {
-      return written({without_result(name, Status::inconclusive, reason), {}});
-    };
-    if (context_.progress->out_of_time()) return not_begun(out_of_time);
-    if (const auto reason = too_large(forecasts_, name, request_.memory_limit)) return not_begun(*reason);
+    if (const auto reason = too_large(forecasts_, name, request_.memory_limit)) {
+      return written({without_result(name, Status::inconclusive, *reason), {}});
+    }
     FileStateStore store(leftovers_.state_file(name), fingerprint, request_.resume);
     Finding finding = written(attempt(chosen, store));
     // With --resume an attack that failed or was cut short is run again.
@@ -228,10 +249,12 @@ class Attacks {
       return with_own_errors([&] { return scored_attack(chosen, input_, hand_over_, context_, store); });
     } catch (const FatalError&) {
       throw;
+    } catch (const OutOfTime& error) {
+      return {without_result(chosen.attack.name, Status::inconclusive, error.what()), {}};
     } catch (const NotApplicable& error) {
       return {without_result(chosen.attack.name, Status::not_applicable, error.what()), {}};
     } catch (const std::exception& error) {
-      return {without_result(chosen.attack.name, Status::failed, error.what()), {}};
+      return {without_result(chosen.attack.name, Status::failed, reason_of(error)), {}};
     }
   }
 
@@ -313,6 +336,7 @@ Report run_audit(const AuditInput& input, const AuditRequest& request, const Con
   const OutputFolder folder(request.out, request.resume, longest_step);
   const Leftovers leftovers(request.out);
   leftovers.take_over();
+  leftovers.require_same_inputs(input.facts.inputs);
 
   if (request.time_limit) context.progress->end_after(std::chrono::duration<double>(*request.time_limit));
   Report report = input.facts;
@@ -326,7 +350,7 @@ Report run_audit(const AuditInput& input, const AuditRequest& request, const Con
   context.progress->stage("deviation from the tangent kernel");
   const MeasuredDeviation deviation = measured_deviation(input);
   report.deviation = deviation.figures;
-  report.exposure = exposure_of(input, deviation.coefficients, report.findings);
+  report.exposure = measured_exposure(input, deviation.coefficients, report.findings);
   if (request.policy) {
     report.gate = apply(*request.policy, report);
     report.verdict = verdict_of(*request.policy, *report.gate);

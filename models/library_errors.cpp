@@ -8,6 +8,7 @@
 
 #include "models/foundations/error.h"
 #include "models/foundations/files.h"
+#include "models/foundations/text.h"
 
 namespace afterimage {
 namespace {
@@ -19,6 +20,18 @@ bool is_failed_allocation(const std::exception& error) {
 }
 
 }  // namespace
+
+std::string reason_of(const std::exception& error) {
+  const auto* from_torch = dynamic_cast<const c10::Error*>(&error);
+  const std::string text = from_torch != nullptr ? from_torch->what_without_backtrace() : error.what();
+  // The interpreter of TorchScript puts the cause last, after the lines of code that led to it.
+  constexpr std::string_view cause = "Error: ";
+  const auto interpreted = text.find("failed in the TorchScript interpreter");
+  const auto last = interpreted == std::string::npos ? interpreted : text.rfind(cause);
+  const std::string_view rest =
+      last == std::string::npos ? std::string_view(text) : std::string_view(text).substr(last + cause.size());
+  return printable(rest.substr(0, rest.find('\n')));
+}
 
 void throw_translated(const std::exception& error) {
   if (const auto* file_system = dynamic_cast<const std::filesystem::filesystem_error*>(&error)) {

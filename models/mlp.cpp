@@ -87,8 +87,9 @@ std::optional<Parameters> Mlp::renamed(const Parameters& parameters) const {
   for (std::int64_t l = 0; l < layers(); ++l) {
     const auto i = static_cast<std::size_t>(l);
     entries.emplace_back(weight_name(l), parameters.at(dense->weights[i]));
-    entries.emplace_back(bias_name(l),
-                         dense->biases[i].empty() ? at::zeros({sizes_[i + 1]}) : parameters.at(dense->biases[i]));
+    entries.emplace_back(bias_name(l), dense->biases[i].empty()
+                                           ? at::zeros({sizes_[i + 1]}, parameters.at(dense->weights[i]).options())
+                                           : parameters.at(dense->biases[i]));
   }
   return Parameters(std::move(entries));
 }
@@ -137,7 +138,7 @@ Tensor Mlp::affine(const Parameters& parameters, std::int64_t layer, const Tenso
 
 Tensor Mlp::evaluate(const Parameters& parameters, const Tensor& images) const {
   require_inputs(images);
-  Tensor h = images;
+  Tensor h = images.to(parameters[0].scalar_type());
   for (std::int64_t l = 0; l < layers(); ++l) {
     h = affine(parameters, l, h);
     if (l + 1 < layers()) h.relu_();
@@ -147,7 +148,7 @@ Tensor Mlp::evaluate(const Parameters& parameters, const Tensor& images) const {
 
 std::vector<Tensor> Mlp::activations(const Parameters& parameters, const Tensor& images) const {
   require_inputs(images);
-  std::vector<Tensor> h = {images};
+  std::vector<Tensor> h = {images.to(parameters[0].scalar_type())};
   for (std::int64_t l = 0; l < layers(); ++l) {
     h.push_back(affine(parameters, l, h.back()));
     if (l + 1 < layers()) h.back().relu_();
@@ -162,7 +163,7 @@ Tensor Mlp::below(const Parameters& parameters, std::int64_t layer, const Tensor
 Network::Sloped Mlp::input_gradient(const Parameters& parameters, const Tensor& images,
                                     const Tensor& cotangents) const {
   const std::vector<Tensor> h = activations(parameters, images);
-  Tensor delta = cotangents;
+  Tensor delta = cotangents.to(h.back().scalar_type());
   for (std::int64_t l = layers() - 1; l > 0; --l) delta = below(parameters, l, delta).mul_(h[l] > 0);
   return {h.back(), below(parameters, 0, delta)};
 }
@@ -195,7 +196,7 @@ Parameters Mlp::clipped_pullback(const Parameters& parameters, const Tensor& ima
     if (trained[2 * l + 1]) norms.add_(signal);
     if (l > 0) delta[l - 1] = below(parameters, l, delta[l]).mul_(h[l] > 0);
   }
-  const Tensor kept = norms.sqrt_().reciprocal_().mul_(clip).clamp_max_(1).to(images.scalar_type()).unsqueeze(1);
+  const Tensor kept = norms.sqrt_().reciprocal_().mul_(clip).clamp_max_(1).to(h.back().scalar_type()).unsqueeze(1);
   std::vector<Parameters::Entry> entries(2 * layers());
   for (std::int64_t l = 0; l < layers(); ++l) {
     delta[l] = delta[l] * kept;  // not in place: the cotangents belong to the caller
@@ -208,7 +209,7 @@ Parameters Mlp::clipped_pullback(const Parameters& parameters, const Tensor& ima
 
 Tensor Mlp::pushforward(const Parameters& parameters, const Parameters& direction, const Tensor& images) const {
   require_inputs(images);
-  Tensor h = images, change;
+  Tensor h = images.to(parameters[0].scalar_type()), change;
   for (std::int64_t l = 0; l < layers(); ++l) {
     Tensor z_change = affine(direction, l, h);
     if (change.defined()) z_change.addmm_(change, parameters[2 * l].t(), 1, weight_scale(l));

@@ -44,7 +44,8 @@ class Network {
   // InputError, naming the file, where a name or shape is not this network's.
   virtual Parameters arranged(const Parameters& parameters, const std::string& file) const = 0;
 
-  // f(x; theta), images [n, d] -> [n, C], in the dtype of the parameters, float32 or float64; ReLUs are not smoothed.
+  // f(x; theta), images [n, d] -> [n, C]. Here and below images are cast to the dtype of the parameters, float32 or
+  // float64, in which results are; ReLUs are not smoothed.
   virtual Tensor evaluate(const Parameters& parameters, const Tensor& images) const = 0;
   // The same outputs, and the gradient of sum_nc cotangents_nc f_c(x_n; theta) by the images, [n, d].
   struct Sloped {

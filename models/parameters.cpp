@@ -140,7 +140,7 @@ NamedArrays read_arrays(const std::filesystem::path& path, const std::string& ke
 
 }  // namespace
 
-Parameters read_parameters(const std::filesystem::path& path, const std::string& key) {
+Parameters read_parameters(const std::filesystem::path& path, const std::string& key, at::ScalarType widest) {
   std::vector<Parameters::Entry> entries;
   for (const auto& [name, array] : read_arrays(path, key)) {
     Tensor tensor = to_tensor(array);
@@ -149,7 +149,7 @@ Parameters read_parameters(const std::filesystem::path& path, const std::string&
       throw InputError(fmt::format("{}: tensor \"{}\" is {}; weights have to be floating point", path.string(),
                                    printable(name), name_of(array.dtype)));
     }
-    tensor = tensor.to(at::kFloat);
+    tensor = tensor.to(tensor.scalar_type() == at::kDouble ? widest : at::kFloat);
     if (!at::isfinite(tensor).all().item<bool>()) {
       throw InputError(fmt::format("{}: tensor \"{}\" holds NaN or infinity; the training that wrote it had diverged",
                                    path.string(), printable(name)));

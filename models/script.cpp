@@ -14,6 +14,7 @@
 
 #include "models/foundations/error.h"
 #include "models/foundations/text.h"
+#include "models/library_errors.h"
 #include "models/tangent/target.h"
 
 namespace afterimage {
@@ -30,12 +31,6 @@ const std::set<std::string> with_a_kink = {"hardtanh",    "hardtanh_",  "relu6",
                                            "leaky_relu_", "prelu",      "rrelu",       "threshold",   "threshold_",
                                            "hardswish",   "hardswish_", "hardsigmoid", "hardsigmoid_"};
 
-// The first line of an error of LibTorch, without the backtrace below it.
-std::string first_line(const std::exception& error) {
-  const std::string text = error.what();
-  return printable(std::string_view(text).substr(0, text.find('\n')));
-}
-
 Module load(const std::string& file) {
   if (!std::filesystem::exists(file)) throw InputError(file + ": no such file; name a TorchScript archive");
   try {
@@ -45,7 +40,7 @@ Module load(const std::string& file) {
   } catch (const std::exception& error) {
     throw InputError(
         fmt::format("{}: no TorchScript archive that LibTorch {} loads ({}); write one with torch.jit.save", file,
-                    TORCH_VERSION, first_line(error)));
+                    TORCH_VERSION, reason_of(error)));
   }
 }
 
@@ -277,7 +272,7 @@ Tensor Script::run(const std::vector<Tensor>& parameters, const Tensor& input, S
     throw;
   } catch (const std::exception& error) {
     throw InputError(
-        fmt::format("{}: its code fails on images [{}]: {}", file_, fmt::join(input.sizes(), ", "), first_line(error)));
+        fmt::format("{}: its code fails on images [{}]: {}", file_, fmt::join(input.sizes(), ", "), reason_of(error)));
   }
   if (stack.size() != 1 || !stack.front().isTensor()) {
     throw InputError(file_ + ": its code does not return one tensor; write a module that returns the outputs");

@@ -49,7 +49,8 @@ Estimate cost_of_search(const Sizes& sizes, double candidates, double points, do
 Estimate cost_of_search_by_autograd(const Subject& subject, const std::vector<double>& points, std::int64_t candidates,
                                     double steps, std::int64_t largest_kernel) {
   const auto& released = std::get<TrainedNetwork>(subject.released);
-  const auto target = released.network->tangents(released.initial, released.trained, points);
+  const auto target =
+      released.network->tangents(released.initial.to(at::kFloat), released.trained.to(at::kFloat), points);
   Generator random = seeded(0);
   const auto step = [&](std::int64_t count) {
     const Tensor images = at::rand({count, target->dimension()}, random, at::kFloat) - subject.space.mean;

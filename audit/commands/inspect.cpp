@@ -108,7 +108,7 @@ std::string change_text(const TensorChange& change) {
 int compare(const std::string& first, const std::string& second, const std::string& key) {
   require_keys({first, second}, key);
   const CheckpointDifference difference =
-      difference_of(read_parameters(first, key), first, read_parameters(second, key), second);
+      difference_of(read_parameters(first, key, at::kDouble), first, read_parameters(second, key, at::kDouble), second);
   fmt::print("from {}\nto   {}\n", first, second);
   for (const auto& change : difference.tensors) {
     fmt::print("  {:<24} [{}]  {}\n", printable(change.name), fmt::join(change.shape, ", "), change_text(change));

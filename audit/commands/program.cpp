@@ -15,6 +15,7 @@
 #include "models/compute.h"
 #include "models/foundations/error.h"
 #include "models/foundations/files.h"
+#include "models/foundations/stop.h"
 #include "models/foundations/text.h"
 #include "models/library_errors.h"
 
@@ -82,8 +83,7 @@ int guarded(const Action& action) {
   } catch (const InputError& error) {
     return fail(bad_input, error.what());
   } catch (const Interrupted&) {
-    return fail(interrupted,
-                "interrupted; what is finished is kept, and the same command with --resume goes on from there");
+    return fail(interrupted, interrupted_text);
   } catch (const FileSystemError& error) {
     return fail_at_path(error);
   } catch (const std::exception& error) {
@@ -134,6 +134,7 @@ int run_program(int argc, char** argv) {
   context.command = command_line(argc, argv);
   context.progress = make_progress(context.quiet);
   catch_interrupts();
+  const StopScope scope([&] { context.progress->heed(); });
   return guarded([&] {
     context.threads = set_up_compute(context.threads);
     describe_compute(context);

@@ -4,9 +4,18 @@
 #include <chrono>
 #include <cstdint>
 #include <optional>
+#include <stdexcept>
 #include <string_view>
 
 namespace afterimage {
+
+inline constexpr const char* out_of_time_text = "--time-limit was reached before the attack was done; give more time";
+
+// The time was up, and the work went on for longer than it may.
+class OutOfTime : public std::runtime_error {
+ public:
+  OutOfTime() : std::runtime_error(out_of_time_text) {}
+};
 
 class Progress {
  public:
@@ -21,9 +30,15 @@ class Progress {
   void end_after(std::chrono::duration<double> limit) {
     deadline_ = std::chrono::steady_clock::now() + std::chrono::duration_cast<std::chrono::nanoseconds>(limit);
   }
+  // For places in long operations that have no steps to report: throws Interrupted when the user asked to stop, and
+  // OutOfTime where the time was up some seconds ago.
+  virtual void heed() const {
+    if (deadline_ && std::chrono::steady_clock::now() >= *deadline_ + patience) throw OutOfTime();
+  }
   bool out_of_time() const { return deadline_ && std::chrono::steady_clock::now() >= *deadline_; }
 
  private:
+  static constexpr std::chrono::seconds patience{4};  // to end in order and with results
   std::optional<std::chrono::steady_clock::time_point> deadline_;
 };
 

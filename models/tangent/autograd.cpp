@@ -6,6 +6,8 @@
 
 #include <algorithm>
 
+#include "models/foundations/stop.h"
+
 namespace afterimage {
 namespace {
 
@@ -47,7 +49,10 @@ Differentiated::Differentiated(Recorded outputs, const Parameters& parameters, c
   }
 }
 
-Tensor Differentiated::outputs(const Tensor& images, Smoothing relu) const { return outputs_(all_, images, relu); }
+Tensor Differentiated::outputs(const Tensor& images, Smoothing relu) const {
+  stop_point();
+  return outputs_(all_, images, relu);
+}
 
 std::vector<Tensor> Differentiated::combined(const Tensor& images, const Tensor& coefficients, Smoothing relu,
                                              bool graph) const {

@@ -35,10 +35,9 @@ double kernel_distance(const Tensor& a, const Tensor& b) {
   return 1 - ((a * b).sum() / (a.norm() * b.norm())).item<double>();
 }
 
-MeasuredDeviation measure_deviation(const Network& network, const Parameters& initial, const Parameters& trained,
-                                    const Tensor& training, const Tensor& control) {
+void measure_deviation(const Network& network, const Parameters& initial, const Parameters& trained,
+                       const Tensor& training, const Tensor& control, MeasuredDeviation& measured) {
   const Parameters drift = trained.minus(initial);
-  MeasuredDeviation measured;
   Deviation& result = measured.figures;
   result.linearization_error = linearization_error(network, initial, drift, trained, training);
   result.linearization_error_control = linearization_error(network, initial, drift, trained, control);
@@ -50,7 +49,7 @@ MeasuredDeviation measure_deviation(const Network& network, const Parameters& in
   if (2 * rows > largest_kernel) {
     result.reason = fmt::format("kernels and residuals: {} rows are more than the {} that are held in memory", 2 * rows,
                                 largest_kernel);
-    return measured;
+    return;
   }
   const Tensor images = training.narrow(0, 0, count).to(at::kDouble);
   const Parameters start = initial.to(at::kDouble), end = trained.to(at::kDouble);
@@ -69,13 +68,12 @@ MeasuredDeviation measure_deviation(const Network& network, const Parameters& in
     result.reason += fmt::format(
         "; kernel_distance is that of {} images, as many as {} parameters allow, and residuals need all of them", count,
         initial.count());
-    return measured;
+    return;
   }
   const Projection projection = project(*network.tangents(start, end, {0.0, 1.0}), images, {});
   result.residual_at_truth = projection.relative_residual;
   measured.coefficients = projection.coefficients;
   result.residual_at_truth_final = project(*at_end, images, {}).relative_residual;
-  return measured;
 }
 
 }  // namespace afterimage

@@ -11,9 +11,16 @@ struct MeasuredDeviation {
   Tensor coefficients;  // [N, F], the best ones with tangents at both ends; undefined where their residual is missing
 };
 
-// `training` [N, d] and `control` [K, d] as the network sees them. Kernels in float64.
-MeasuredDeviation measure_deviation(const Network& network, const Parameters& initial, const Parameters& trained,
-                                    const Tensor& training, const Tensor& control);
+// `training` [N, d] and `control` [K, d] as the network sees them. Kernels in float64. Fills `measured` one figure
+// after the other, so that those before an exception (OutOfTime, Interrupted) are known.
+void measure_deviation(const Network& network, const Parameters& initial, const Parameters& trained,
+                       const Tensor& training, const Tensor& control, MeasuredDeviation& measured);
+inline MeasuredDeviation measure_deviation(const Network& network, const Parameters& initial, const Parameters& trained,
+                                           const Tensor& training, const Tensor& control) {
+  MeasuredDeviation measured;
+  measure_deviation(network, initial, trained, training, control, measured);
+  return measured;
+}
 
 // 1 - <A, B>_F / (||A||_F ||B||_F).
 double kernel_distance(const Tensor& a, const Tensor& b);
