@@ -1,9 +1,9 @@
 """What attacks confirm, over networks and data on which it is easily wrong: a line for each audit, then the sums.
 
     python3 tests/benchmarks/claims.py build/release/afterimage [--mnist DIR] [--seeds 2] [--width 256] [--seconds 30]
-        [--kinds "logistic,one-hot"]
+        [--kinds "logistic,one-hot"] [--samples "10,20"]
 
-Each of the kinds below is trained with 10 and 20 images (tables with 30 and 100 rows) and audited with span, vertices,
+Each of the kinds below is trained with so many images (tables with 30 and 100 rows) and audited with span, vertices,
 finite-width and flow, for so many seconds at most. Exits 1 if fewer than 99 % of the confirmed images of a kind are
 right, or an attack says that none is left to find and one is. Needs numpy.
 """
@@ -55,7 +55,7 @@ def one_hot(generator, rows):
 
 
 def main():
-    options = arguments(seeds=2, width=256, seconds=30, kinds="")
+    options = arguments(seeds=2, width=256, seconds=30, kinds="", samples="10,20")
     program = Program(options.program, options.mnist)
     architecture = f"mlp:{options.width},{options.width}"
     pixels, labels = pixels_of(program.train("source", 700, "mlp:16", "--steps", 1))
@@ -86,7 +86,7 @@ def main():
     for kind, (images, training) in kinds.items():
         if options.kinds and kind not in options.kinds.split(","):
             continue
-        for samples in (30, 100) if kind == "one-hot" else (10, 20):
+        for samples in (30, 100) if kind == "one-hot" else map(int, options.samples.split(",")):
             for seed in range(options.seeds):
                 name = f"{kind}-{samples}-{seed}".replace(" ", "-")
                 count = samples // 2 if kind == "duplicates" else samples
