@@ -347,6 +347,14 @@ Estimate estimate(const Settings& settings, const Subject& subject, std::int64_t
   return {3 * there.products * sweeps, seconds_of_snaps(count, count), there.bytes};
 }
 
+// Whether all that training did not change is zero, as are the biases of a network that has none.
+bool lacks_biases(const TrainedNetwork& released) {
+  for (std::size_t i = 0; i < released.initial.size(); ++i) {
+    if (at::equal(released.initial[i], released.trained[i]) && released.trained[i].any().item<bool>()) return false;
+  }
+  return true;
+}
+
 Reconstruction run(const Settings& settings, const Subject& subject, const HandOver& hand_over, Job& job) {
   if (!subject.loss) {
     return not_applicable("the flow is that of the squared loss, and the loss is not known; give it in --model");
@@ -359,9 +367,10 @@ Reconstruction run(const Settings& settings, const Subject& subject, const HandO
     return not_applicable("only for fully connected networks: training is followed in closed form");
   }
   if (released.some_unchanged()) {
-    return not_applicable(
-        "some parameters did not change (frozen, of unknown initial value, or biases that the network does not have): "
-        "the flow moves all of them");
+    return not_applicable(lacks_biases(released)
+                              ? "the network has no biases, or training did not move them from zero: the flow moves all"
+                              : "some parameters did not change (frozen, or of unknown initial value): the flow moves "
+                                "all of them");
   }
   if (const std::string hidden = released.hidden_by_float32(); !hidden.empty()) return not_applicable(hidden);
   if (hand_over.complete) {

@@ -229,6 +229,19 @@ TEST_CASE("the flow attack gives the reason where it has nothing to do") {
   CHECK_THAT(reason({trained.training, {}}), Catch::Contains("after finite-width"));
   CHECK_THAT(reason({trained.training, candidates, true}), Catch::Contains("nothing is left to find"));
   CHECK_THAT(reason({{}, at::zeros_like(candidates)}), Catch::Contains("fits none"));
+  const Parameters kept = released(trained.subject).trained;
+  const auto with_bias = [&](const Tensor& before, const Tensor& after) {
+    for (auto [all, bias] :
+         {std::pair{&released(trained.subject).initial, before}, {&released(trained.subject).trained, after}}) {
+      auto entries = all->entries();
+      entries[1].second = bias;
+      *all = Parameters(entries);
+    }
+    return reason({{}, candidates});
+  };
+  const Tensor none = at::zeros_like(kept[1]);
+  CHECK_THAT(with_bias(none, none), Catch::Contains("has no biases") && !Catch::Contains("frozen"));
+  CHECK_THAT(with_bias(none + 1, none + 1), Catch::Contains("frozen") && !Catch::Contains("has no biases"));
   trained.subject.loss = LossKind::logistic;
   CHECK_THAT(reason({{}, candidates}), Catch::Contains("squared loss"));
 }
