@@ -1,154 +1,18 @@
-// Audits that end early, are killed or not begun, and audits in which an attack fails.
-#include <fmt/format.h>
+// Audits that are interrupted or killed, and what is left of them.
 #include <signal.h>
 
 #include <catch2/catch.hpp>
 #include <chrono>
-#include <functional>
-#include <memory>
-#include <new>
 #include <thread>
 
 #include "audit/interrupted.h"
-#include "audit/runner.h"
 #include "audit/stored.h"
-#include "models/formats/npz.h"
 #include "models/foundations/error.h"
-#include "models/foundations/files.h"
 #include "models/foundations/folder_lock.h"
 #include "tests/audit/background.h"
 #include "tests/audit/program.h"
 
 namespace afterimage::test {
-namespace {
-
-// Another network, except that `first_weight` gives the name of its first weight or throws.
-class Guarded final : public DenseNetwork {
- public:
-  Guarded(const DenseNetwork& network, std::function<std::string()> first_weight)
-      : DenseNetwork(network.signature()), network_(network), first_weight_(std::move(first_weight)) {}
-
-  std::string first_weight() const override { return first_weight_(); }
-  std::string first_bias() const override { return network_.first_bias(); }
-  double first_bias_scale() const override { return network_.first_bias_scale(); }
-  Tensor first_layer_inputs(const Parameters& parameters, const Tensor& images) const override {
-    return network_.first_layer_inputs(parameters, images);
-  }
-  AnalyticNtk infinite_kernel() const override { return network_.infinite_kernel(); }
-  std::optional<Parameters> draw_initial(Generator& random) const override { return network_.draw_initial(random); }
-  Parameters arranged(const Parameters& parameters, const std::string& file) const override {
-    return network_.arranged(parameters, file);
-  }
-  Tensor evaluate(const Parameters& parameters, const Tensor& images) const override {
-    return network_.evaluate(parameters, images);
-  }
-  Sloped input_gradient(const Parameters& parameters, const Tensor& images, const Tensor& cotangents) const override {
-    return network_.input_gradient(parameters, images, cotangents);
-  }
-  Parameters pullback(const Parameters& parameters, const Tensor& images,
-                      const std::function<Tensor(const Tensor&)>& cotangents) const override {
-    return network_.pullback(parameters, images, cotangents);
-  }
-  Parameters clipped_pullback(const Parameters& parameters, const Tensor& images,
-                              const std::function<Tensor(const Tensor&)>& cotangents, double clip,
-                              const std::vector<bool>& trained) const override {
-    return network_.clipped_pullback(parameters, images, cotangents, clip, trained);
-  }
-  Tensor pushforward(const Parameters& parameters, const Parameters& direction, const Tensor& images) const override {
-    return network_.pushforward(parameters, direction, images);
-  }
-  std::unique_ptr<TangentFeatures> features_at(const Parameters& parameters, const Tensor& images,
-                                               Smoothing relu) const override {
-    return network_.features_at(parameters, images, relu);
-  }
-  Parameters in_basis(const Parameters& parameters, const Tensor& basis) const override {
-    return network_.in_basis(parameters, basis);
-  }
-  using DenseNetwork::tangents_at;
-  std::unique_ptr<TangentTarget> tangents_at(const std::vector<Parameters>& points, const Parameters& drift,
-                                             const Tensor& basis) const override {
-    return network_.tangents_at(points, drift, basis);
-  }
-  HiddenLayer last_hidden_layer() const override { return network_.last_hidden_layer(); }
-  std::unique_ptr<TangentTarget> tangents_of_neurons(const Tensor& neurons, const std::vector<Parameters>& points,
-                                                     const Parameters& drift, const Tensor& basis) const override {
-    return network_.tangents_of_neurons(neurons, points, drift, basis);
-  }
-
- private:
-  const DenseNetwork& network_;
-  std::function<std::string()> first_weight_;
-};
-
-// An audit in which the first attack throws what `fault` throws, and the second succeeds.
-Report audit_with(const std::function<void()>& fault, const std::string& run_folder, const std::string& out) {
-  AuditInput input = load_audit_input(files_of_run(run_folder), {}, 0);
-  auto& released = std::get<TrainedNetwork>(input.subject.released);
-  const auto network = released.network;
-  const DenseNetwork& dense = *as_dense(*network);
-  bool is_first = true;
-  released.network = std::make_shared<Guarded>(dense, [&] {
-    if (std::exchange(is_first, false)) fault();
-    return dense.first_weight();
-  });
-  AuditRequest request;
-  request.attacks = {"span", "vertices"};
-  request.out = out;
-  Context context;
-  context.threads = 1;
-  context.progress = std::make_unique<Silent>();
-  return run_audit(input, request, context);
-}
-
-}  // namespace
-
-TEST_CASE("an audit that runs out of time ends soon and reports the results so far as inconclusive") {
-  const Folder folder;
-  const std::string run_folder = small_run(folder);
-  const std::string audit = "audit " + run_folder + " --quiet --time-limit ";
-  CHECK(run(audit + "0.001 --out " + (folder / "none")).code == 3);
-  const auto report = json_in(folder / "none/report.json");
-  for (const auto& finding : report["findings"]) {
-    CAPTURE(finding["attack"]);
-    if (finding["attack"] == "span") continue;  // done at once
-    // Whether an attack applies does not hang on the time.
-    if (finding["attack"] == "kkt" || finding["attack"] == "infinite-width") {
-      CHECK(finding["status"] == "not-applicable");
-      continue;
-    }
-    CHECK(finding["status"] == "inconclusive");
-    CHECK(finding["reason"].get<std::string>().find("--time-limit") != std::string::npos);
-  }
-  CHECK(run("verify " + (folder / "none/report.json")).code == 3);
-  // Long enough: the same as without a limit.
-  CHECK(run(audit + "250 --out " + (folder / "all")).code == 0);
-  CHECK(run("audit " + run_folder + " --quiet --out " + (folder / "unlimited")).code == 0);
-  auto all = json_in(folder / "all/report.json"), unlimited = json_in(folder / "unlimited/report.json");
-  CHECK(all["findings"] == unlimited["findings"]);
-  CHECK(run(audit + "0 --out " + (folder / "wrong")).code == 2);
-}
-
-TEST_CASE("a dry run estimates time and memory and writes nothing, and attacks over a memory limit are not begun") {
-  const Folder folder;
-  const std::string run_folder = small_run(folder);
-  const std::string out = folder / "r";
-  const Result dry = run("audit " + run_folder + " --quiet --dry-run --out " + out);
-  CHECK(dry.code == 0);
-  for (const char* attack : {"span", "vertices", "finite-width", "flow", "kkt", "infinite-width"}) {
-    CHECK(dry.out.find(attack) != std::string::npos);
-  }
-  CHECK_FALSE(fs::exists(out));
-  CHECK(run("audit " + run_folder + " --quiet --memory-limit 1MiB --out " + out).code == 3);
-  const auto limited = json_in(out + "/report.json");
-  for (const auto& finding : limited["findings"]) {
-    CHECK(finding["status"] == "inconclusive");
-    CHECK(finding["reason"].get<std::string>().find("--memory-limit is 1 MiB") != std::string::npos);
-  }
-  CHECK(run("audit " + run_folder + " --quiet --memory-limit 100GiB --out " + (folder / "free")).code == 0);
-  const Result wrong = run("audit " + run_folder + " --quiet --memory-limit much --out " + (folder / "none"));
-  CHECK(wrong.code == 2);
-  CHECK(wrong.err.find("--memory-limit much: has to be a size") != std::string::npos);
-}
 
 TEST_CASE("Ctrl-C exits 130, and with --resume the audit continues to the same report") {
   const Folder folder;
@@ -208,33 +72,6 @@ TEST_CASE("Ctrl-C exits 130, and with --resume the audit continues to the same r
   CHECK(report["findings"][0]["iterations"] == 12345);
   report["findings"][0]["iterations"] = whole["findings"][0]["iterations"];
   CHECK(report == whole);
-}
-
-TEST_CASE("a signal during one long operation ends the program within two seconds") {
-  const Folder folder;
-  constexpr std::int64_t size = 5000;  // whose decomposition takes a minute
-  Generator random = seeded(1);
-  const Parameters initial({{"0.weight", at::randn({size, size}, random, at::kFloat)},
-                            {"0.bias", at::zeros({size})},
-                            {"2.weight", at::randn({1, size}, random, at::kFloat)},
-                            {"2.bias", at::zeros({1})}});
-  write_parameters(folder / "initial.safetensors", initial);
-  write_parameters(folder / "trained.safetensors", initial.times(0.9));
-  write_npz(folder / "training.npz",
-            {{"images", to_array(at::rand({2, size}, random, at::kFloat))}, {"labels", to_array(at::arange(2))}});
-  write_npz(folder / "control.npz",
-            {{"images", to_array(at::rand({20, size}, random, at::kFloat))}, {"labels", to_array(at::arange(20) % 2)}});
-  for (const int signal : {SIGINT, SIGTERM}) {
-    const std::string out = folder / fmt::format("r{}", signal);
-    const pid_t child = start({"audit", "--quiet", "--initial", folder / "initial.safetensors", "--trained",
-                               folder / "trained.safetensors", "--training-set", folder / "training.npz", "--control",
-                               "npz:" + (folder / "control.npz"), "--task", "classes:0,1", "--out", out});
-    std::this_thread::sleep_for(std::chrono::seconds(5));
-    const auto sent = std::chrono::steady_clock::now();
-    REQUIRE(::kill(child, signal) == 0);
-    CHECK(code_of(child) == 130);
-    CHECK(std::chrono::steady_clock::now() - sent < std::chrono::seconds(2));
-  }
 }
 
 TEST_CASE("one attack alone resumes to the same result") {
@@ -383,40 +220,6 @@ TEST_CASE("a damaged stored finding is refused by the name of its file") {
   Finding another;
   another.attack = "../vertices";
   CHECK_THROWS_AS(read(Json{{"fingerprint", "print"}, {"finding", to_json(another)}}.dump()), InputError);
-}
-
-TEST_CASE("an attack that fails or does not apply is a finding with a one-line reason, and the others continue") {
-  const Folder folder;
-  const std::string run_folder = small_run(folder);
-  const auto check = [&](const char* name, const std::function<void()>& fault, Status status, Verdict verdict,
-                         int code) {
-    CAPTURE(name);
-    const std::string out = folder / name;
-    const Report report = audit_with(fault, run_folder, out);
-    REQUIRE(report.findings.size() == 2);
-    CHECK(report.findings[0].status == status);
-    CHECK(report.findings[0].reason == "the first line");
-    CHECK(report.findings[1].status == Status::ok);
-    CHECK(report.verdict == verdict);
-    CHECK(run("verify " + out + "/report.json").code == code);
-  };
-  const auto fails = [] { throw std::runtime_error("the first line\nthe second"); };
-  const auto does_not_apply = [] { throw NotApplicable("the first line"); };
-  check("failed", fails, Status::failed, Verdict::inconclusive, 3);
-  check("no-case", does_not_apply, Status::not_applicable, Verdict::not_gated, 0);
-  const auto ended_by = [&](const std::function<void()>& fault) {
-    fs::remove_all(folder / "ended");
-    audit_with(fault, run_folder, folder / "ended");
-  };
-  CHECK_THROWS_AS(ended_by([] { throw UsageError("an option"); }), UsageError);
-  CHECK_THROWS_AS(ended_by([] { throw InputError("a file"); }), InputError);
-  CHECK_THROWS_AS(ended_by([] { throw Interrupted(); }), Interrupted);
-  CHECK_THROWS_AS(ended_by([] { throw WriteError("a full disk"); }), WriteError);
-  CHECK_THROWS_AS(ended_by([] { throw std::bad_alloc(); }), OutOfMemory);
-#ifndef __SANITIZE_ADDRESS__  // whose allocator ends the program instead
-  CHECK_THROWS_AS(ended_by([] { at::empty({std::int64_t{1} << 60}); }), OutOfMemory);
-#endif
-  CHECK_THROWS_AS(ended_by([] { fs::create_directories("/proc/self/none"); }), FileSystemError);
 }
 
 TEST_CASE("what is wrong in a kept state is told with the file that it is in") {
