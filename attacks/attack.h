@@ -48,8 +48,8 @@ struct ConfiguredAttack {
   std::function<Estimate(const Subject&, std::int64_t images)> estimate;
   // The same subject, hand-over, settings and generator state give the same result, and so does a run that continues
   // from the state that an interrupted one kept. Whether the attack applies is decided first, whatever time is left
-  // (Job::progress). Throws Interrupted, OutOfTime, and std::bad_variant_access where the attack
-  // needs weights and the subject has none.
+  // (Job::progress). Throws Interrupted, OutOfTime, and std::bad_variant_access where the attack needs weights and the
+  // subject has none.
   std::function<Reconstruction(const Subject&, const HandOver&, Job&)> run;
 };
 

@@ -114,7 +114,7 @@ Parameters decayed(const TrainedNetwork& released, double factor) {
 
 // theta_f - factor theta_0, subtracted in the wider dtype of the weights' own and `dtype`.
 Parameters change_of(const TrainedNetwork& released, double factor, at::ScalarType dtype) {
-  const auto wide = at::promote_types(released.trained[0].scalar_type(), dtype);
+  const auto wide = at::promote_types(released.trained.dtype(), dtype);
   return released.trained.to(wide).minus(decayed(released, factor).to(wide));
 }
 
@@ -122,7 +122,7 @@ Parameters change_of(const TrainedNetwork& released, double factor, at::ScalarTy
 // float64, is scaled up to them: a change that is small to first order has coefficients in proportion.
 double gain_of(const TrainedNetwork& released) {
   constexpr double usual_change = 1e-2;  // of the parameters' norm
-  if (released.trained[0].scalar_type() != at::kDouble || released.hidden_by_float32().empty()) return 1;
+  if (released.trained.dtype() != at::kDouble || released.hidden_by_float32().empty()) return 1;
   return usual_change / released.relative_change();
 }
 
@@ -309,8 +309,7 @@ class TangentSearch final : public Proposer {
       result.relative_loss.reset();
     } else if (result.relative_loss && !(*result.relative_loss < most_unexplained)) {
       result.status = Status::inconclusive;
-      const bool in_float32 = released_.trained[0].scalar_type() != at::kDouble;
-      const std::string hidden = in_float32 ? released_.hidden_by_float32() : "";
+      const std::string hidden = gain_ == 1 ? released_.hidden_by_float32() : "";
       result.reason = fmt::format(
           "the candidates leave {:.0f} % of the parameters' change unexplained: {}", 100 * *result.relative_loss,
           hidden.empty() ? "training went too far from the tangent space for this attack, or its images are too many"

@@ -47,7 +47,15 @@ void end_if_unheard() {
   ::_exit(interrupted);
 }
 
-class Lines final : public Progress {
+class Interruptible : public Progress {
+ public:
+  void heed() const final {
+    stop_if_interrupted();
+    Progress::heed();
+  }
+};
+
+class Lines final : public Interruptible {
  public:
   explicit Lines(bool quiet) : quiet_(quiet) {}
   void stage(std::string_view name) override {
@@ -55,16 +63,12 @@ class Lines final : public Progress {
     if (!quiet_) fmt::print(stderr, "{}\n", name);
   }
   void step(std::int64_t, std::int64_t, std::string_view) override { stop_if_interrupted(); }
-  void heed() const override {
-    stop_if_interrupted();
-    Progress::heed();
-  }
 
  private:
   bool quiet_;
 };
 
-class Bar final : public Progress {
+class Bar final : public Interruptible {
  public:
   ~Bar() override { clear(); }
   void stage(std::string_view name) override {
@@ -88,10 +92,6 @@ class Bar final : public Progress {
     fmt::print(stderr, "\r\033[K  {}{} {:3.0f} %  at most {:.0f} s left  {}", std::string(filled, '#'),
                std::string(width - filled, '.'), 100 * share, left, detail);
     shown_ = true;
-  }
-  void heed() const override {
-    stop_if_interrupted();
-    Progress::heed();
   }
 
  private:

@@ -290,8 +290,8 @@ auto read_from(const std::filesystem::path& path, const Read& read) {
 
 std::string divergence_in(const json::Reader& in, const Number& final_loss) {
   const auto curve = in["loss_curve"].list_or_empty();
-  if (!final_loss || !(curve.begin() != curve.end())) return "";
-  const double first = (*curve.begin()).two().second;
+  if (!final_loss || curve.size() == 0) return "";
+  const double first = curve[0].two().second;
   if (*final_loss <= first) return "";
   return fmt::format("the training loss was {:.3g} at the start and {:.3g} at the end", first, *final_loss);
 }

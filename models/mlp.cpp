@@ -138,7 +138,7 @@ Tensor Mlp::affine(const Parameters& parameters, std::int64_t layer, const Tenso
 
 Tensor Mlp::evaluate(const Parameters& parameters, const Tensor& images) const {
   require_inputs(images);
-  Tensor h = images.to(parameters[0].scalar_type());
+  Tensor h = images.to(parameters.dtype());
   for (std::int64_t l = 0; l < layers(); ++l) {
     h = affine(parameters, l, h);
     if (l + 1 < layers()) h.relu_();
@@ -148,7 +148,7 @@ Tensor Mlp::evaluate(const Parameters& parameters, const Tensor& images) const {
 
 std::vector<Tensor> Mlp::activations(const Parameters& parameters, const Tensor& images) const {
   require_inputs(images);
-  std::vector<Tensor> h = {images.to(parameters[0].scalar_type())};
+  std::vector<Tensor> h = {images.to(parameters.dtype())};
   for (std::int64_t l = 0; l < layers(); ++l) {
     h.push_back(affine(parameters, l, h.back()));
     if (l + 1 < layers()) h.back().relu_();
@@ -209,7 +209,7 @@ Parameters Mlp::clipped_pullback(const Parameters& parameters, const Tensor& ima
 
 Tensor Mlp::pushforward(const Parameters& parameters, const Parameters& direction, const Tensor& images) const {
   require_inputs(images);
-  Tensor h = images.to(parameters[0].scalar_type()), change;
+  Tensor h = images.to(parameters.dtype()), change;
   for (std::int64_t l = 0; l < layers(); ++l) {
     Tensor z_change = affine(direction, l, h);
     if (change.defined()) z_change.addmm_(change, parameters[2 * l].t(), 1, weight_scale(l));
@@ -236,7 +236,7 @@ std::unique_ptr<TangentFeatures> Mlp::features_at(const Parameters& parameters, 
 
 Parameters Mlp::in_basis(const Parameters& parameters, const Tensor& basis) const {
   std::vector<Parameters::Entry> entries = parameters.entries();
-  entries.front().second = at::mm(parameters[0], basis.to(parameters[0].scalar_type()).t());
+  entries.front().second = at::mm(parameters[0], basis.to(parameters.dtype()).t());
   return Parameters(std::move(entries));
 }
 

@@ -24,7 +24,7 @@ class Mlp final : public DenseNetwork {
   std::string first_bias() const override { return bias_name(0); }
   double first_bias_scale() const override { return 1 / weight_scale(0); }
   Tensor first_layer_inputs(const Parameters& parameters, const Tensor& images) const override {
-    return affine(parameters, 0, images.to(parameters[0].scalar_type()));
+    return affine(parameters, 0, images.to(parameters.dtype()));
   }
 
   AnalyticNtk infinite_kernel() const override;

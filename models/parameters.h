@@ -27,6 +27,8 @@ class Parameters {
   const Tensor* find(const std::string& name, at::IntArrayRef sizes) const;
 
   std::int64_t count() const;  // P, the number of scalars
+  // That of the first tensor; parameters of a network have one dtype.
+  at::ScalarType dtype() const { return entries_.front().second.scalar_type(); }
 
   Parameters clone() const;
   Parameters to(at::ScalarType dtype) const;

@@ -121,7 +121,7 @@ Parameters ScriptedNetwork::arranged(const Parameters& parameters, const std::st
 
 Tensor ScriptedNetwork::evaluate(const Parameters& parameters, const Tensor& given) const {
   const c10::NoGradGuard no_gradients;
-  const Tensor images = given.to(parameters[0].scalar_type());
+  const Tensor images = given.to(parameters.dtype());
   const Differentiated network(recorded(), parameters);
   std::vector<Tensor> outputs{at::empty({0, this->outputs()}, images.options())};
   for (const Range& range : ranges(images.size(0), chunk_)) {
@@ -133,7 +133,7 @@ Tensor ScriptedNetwork::evaluate(const Parameters& parameters, const Tensor& giv
 Network::Sloped ScriptedNetwork::input_gradient(const Parameters& parameters, const Tensor& given,
                                                 const Tensor& given_cotangents) const {
   const at::AutoGradMode record(true);
-  const auto dtype = parameters[0].scalar_type();
+  const auto dtype = parameters.dtype();
   const Tensor images = given.to(dtype), cotangents = given_cotangents.to(dtype);
   const Differentiated network(recorded(), parameters, std::vector<bool>(parameters.size(), false));
   Sloped all{at::empty({images.size(0), outputs()}, images.options()), at::zeros_like(images)};
@@ -151,7 +151,7 @@ Network::Sloped ScriptedNetwork::input_gradient(const Parameters& parameters, co
 
 Parameters ScriptedNetwork::pullback(const Parameters& parameters, const Tensor& given,
                                      const std::function<Tensor(const Tensor&)>& cotangents) const {
-  const Tensor images = given.to(parameters[0].scalar_type());
+  const Tensor images = given.to(parameters.dtype());
   const Differentiated network(recorded(), parameters);
   std::vector<Tensor> sum(parameters.size());
   const auto add = [&](const std::vector<Tensor>& gradients) {
@@ -183,7 +183,7 @@ Parameters ScriptedNetwork::pullback(const Parameters& parameters, const Tensor&
 
 Tensor ScriptedNetwork::pushforward(const Parameters& parameters, const Parameters& direction,
                                     const Tensor& given) const {
-  const Tensor images = given.to(parameters[0].scalar_type());
+  const Tensor images = given.to(parameters.dtype());
   const Differentiated network(recorded(), parameters);
   std::vector<Tensor> along;
   for (const auto& [name, tensor] : direction.entries()) along.push_back(tensor);

@@ -76,13 +76,17 @@ void summarize_membership(ComparisonSetting& setting) {
 
 double leakage(const ComparisonSetting& setting) { return setting.reconstructed->rate; }
 
-bool some_diverged(const ComparisonSetting& setting) {
-  return std::any_of(setting.runs.begin(), setting.runs.end(), [](const ComparisonRun& run) { return run.diverged; });
+// The first run whose training diverged; null where none did.
+const ComparisonRun* diverged_run(const ComparisonSetting& setting) {
+  for (const auto& run : setting.runs) {
+    if (run.diverged) return &run;
+  }
+  return nullptr;
 }
 
 // Without an attack that made images the leakage is not known, and of a network that did not learn it means nothing.
 bool is_measured(const ComparisonSetting& setting) {
-  return setting.test_accuracy && setting.reconstructed && !some_diverged(setting);
+  return setting.test_accuracy && setting.reconstructed && diverged_run(setting) == nullptr;
 }
 
 bool dominates(const ComparisonSetting& a, const ComparisonSetting& b) {
@@ -122,8 +126,7 @@ std::string in_words(const ComparisonSetting& setting, const ComparisonSetting* 
     return setting.runs.empty() ? "No run of this setting exists."
                                 : fmt::format("Not measured: {}", setting.runs.front().reason);
   }
-  if (some_diverged(setting)) {
-    const auto run = std::find_if(setting.runs.begin(), setting.runs.end(), [](const auto& r) { return r.diverged; });
+  if (const ComparisonRun* run = diverged_run(setting)) {
     return fmt::format("Not measured, seed {}: {}.", run->seed, run->reason);
   }
   std::string text = setting.test_accuracy ? fmt::format("Test accuracy {}", percent(*setting.test_accuracy))

@@ -26,16 +26,16 @@ class Progress {
   // Throws Interrupted when the user asked to stop.
   virtual void step(std::int64_t done, std::int64_t total, std::string_view detail) = 0;
 
-  // Whether the time is up: the work is then to end soon with the results that it has, which is not an error.
   void end_after(std::chrono::duration<double> limit) {
     deadline_ = std::chrono::steady_clock::now() + std::chrono::duration_cast<std::chrono::nanoseconds>(limit);
   }
+  // Whether the time is up: the work is then to end soon with the results that it has, which is not an error.
+  bool out_of_time() const { return deadline_ && std::chrono::steady_clock::now() >= *deadline_; }
   // For places in long operations that have no steps to report: throws Interrupted when the user asked to stop, and
   // OutOfTime where the time was up some seconds ago.
   virtual void heed() const {
     if (deadline_ && std::chrono::steady_clock::now() >= *deadline_ + patience) throw OutOfTime();
   }
-  bool out_of_time() const { return deadline_ && std::chrono::steady_clock::now() >= *deadline_; }
 
  private:
   static constexpr std::chrono::seconds patience{4};  // to end in order and with results

@@ -4,10 +4,10 @@
         [--attacks span,vertices]
 
 Three networks that leak (squared loss, cross-entropy over ten classes, Adam with the logistic loss) are audited with
-each of the mistakes below, under a policy that allows no reconstructed image. A mistake counts as a
-false pass where the audit exits 0. Then --innocent networks of many recipes, defences among them, are audited with
-their own inputs: a false alarm is an audit that takes these for wrong. The same networks are audited with images that they
-were not trained on as the training set: no leak may be claimed. Exits 1 on any of these. Needs numpy.
+each of the mistakes below, under a policy that allows no reconstructed image. A mistake counts as a false pass where
+the audit exits 0. Then --innocent networks of many recipes, defences among them, are audited with their own inputs: a
+false alarm is an audit that takes these for wrong. The same networks are audited with images that they were not trained
+on as the training set: no leak may be claimed. Exits 1 on any of these. Needs numpy.
 """
 import json
 import shutil
@@ -19,22 +19,26 @@ from program import Program, arguments, findings
 SUSPECTED = ("as if the network had not been trained on it", "of its norm outside its row space")
 
 
-def change(run, name, how):
+def changed(run, how):
+    """The arrays of the training set as `how` changes them."""
     with numpy.load(run / "training-set.npz") as file:
         arrays = dict(file)
-    arrays[name] = how(arrays[name])
+    how(arrays)
     numpy.savez(run / "training-set.npz", **arrays)
+
+
+def change(run, name, how):
+    changed(run, lambda arrays: arrays.update({name: how(arrays[name])}))
 
 
 def pixels(run, how, keep_mean=False):
     """Pixels in [0, 1] changed, and the mean subtracted from them again or none at all."""
-    with numpy.load(run / "training-set.npz") as file:
-        arrays = dict(file)
-    changed = how((arrays["images"] + arrays["mean"]).clip(0, 1)).astype(numpy.float32)
-    if not keep_mean:
-        arrays["mean"] = numpy.zeros_like(arrays["mean"])
-    arrays["images"] = (changed - arrays["mean"]).astype(numpy.float32)
-    numpy.savez(run / "training-set.npz", **arrays)
+    def replace(arrays):
+        values = how((arrays["images"] + arrays["mean"]).clip(0, 1)).astype(numpy.float32)
+        if not keep_mean:
+            arrays["mean"] = numpy.zeros_like(arrays["mean"])
+        arrays["images"] = (values - arrays["mean"]).astype(numpy.float32)
+    changed(run, replace)
 
 
 def model(run, **keys):
@@ -56,7 +60,7 @@ def shuffled(values):
     return values[numpy.random.default_rng(1).permutation(len(values))]
 
 
-def half_of_other(run, other):
+def mostly_other(run, other):
     theirs = numpy.load(other / "training-set.npz")
     whole = (theirs["images"] + theirs["mean"]).clip(0, 1)
 
@@ -70,11 +74,11 @@ def half_of_other(run, other):
 
 def mean_of_other(run, other):
     mean = numpy.load(other / "training-set.npz")["mean"] * 0.3
-    with numpy.load(run / "training-set.npz") as file:
-        arrays = dict(file)
-    arrays["images"] = (arrays["images"] + arrays["mean"] - mean).astype(numpy.float32)
-    arrays["mean"] = mean.astype(numpy.float32)
-    numpy.savez(run / "training-set.npz", **arrays)
+
+    def replace(arrays):
+        arrays["images"] = (arrays["images"] + arrays["mean"] - mean).astype(numpy.float32)
+        arrays["mean"] = mean.astype(numpy.float32)
+    changed(run, replace)
 
 
 PIXELS = numpy.random.default_rng(3).permutation(784)
@@ -83,7 +87,7 @@ MISTAKES = {
     "another start": from_other("initial.safetensors"),
     "another network's weights": from_other("trained.safetensors"),
     "another training set": from_other("training-set.npz"),
-    "three quarters of another training set": half_of_other,
+    "three quarters of another training set": mostly_other,
     "labels reversed": lambda run, other: change(run, "labels", lambda labels: 9 - labels),
     "labels shuffled": lambda run, other: change(run, "labels", shuffled),
     "labels off by one": lambda run, other: change(run, "labels", lambda labels: (labels + 1) % 10),
@@ -104,8 +108,8 @@ MISTAKES = {
     "thresholded": lambda run, other: pixels(run, lambda x: x > 0.5, True),
     "blurred": lambda run, other: pixels(run, lambda x: sum(numpy.roll(x, k, axis=a) for k in (-2, -1, 0, 1, 2)
                                                             for a in (1, 2)) / 10, True),
-    "flat": lambda run, other: (pixels(run, lambda x: x.swapaxes(1, 2).reshape(len(x), 28, 28), True),
-                                change(run, "images", lambda x: x.reshape(len(x), -1))),
+    "on their side, in rows": lambda run, other: (pixels(run, lambda x: x.swapaxes(1, 2), True),
+                                                  change(run, "images", lambda x: x.reshape(len(x), -1))),
     "another task": lambda run, other: model(run, task="classes:0-4,5-9"),
     "another width": lambda run, other: model(run, architecture="mlp:128,256"),
 }
@@ -139,8 +143,8 @@ def main():
 
     def audit(run):
         out = program.folder / f"report-{len(list(program.folder.iterdir()))}"
-        result = program.run("audit", run, "--attacks", options.attacks, "--time-limit", options.seconds, "--policy", policy,
-                             "--out", out)
+        result = program.run("audit", run, "--attacks", options.attacks, "--time-limit", options.seconds, "--policy",
+                             policy, "--out", out)
         report = json.loads((out / "report.json").read_text()) if (out / "report.json").exists() else None
         return result.returncode, report, result.stderr
 
