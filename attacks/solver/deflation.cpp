@@ -49,10 +49,9 @@ constexpr double least_by_bias = 0.25, most_from_usual = 0.25;
 constexpr std::int64_t fewest_for_a_median = 3;
 // Of the weights' root mean square: training in float32 leaves 1e-7 to 3e-6, float16 2e-4, bfloat16 2e-3.
 constexpr double of_training_in_float32 = 3e-5;
-// Of a known image in another one: in bright images of which no mean was subtracted, near ones have a tenth or more.
 constexpr double rounded_decay = 1e-4;  // from 1: rounded weights alone fit it so
-constexpr double largest_part = 0.5, largest_rounded_part = 0.15;
-constexpr double same_direction = 0.9;     // cosine
+constexpr double largest_part = 0.15;   // of a known image in another one
+constexpr double same_direction = 0.9;  // cosine
 constexpr double two_valued_share = 0.98;  // of the pixels that the span moves
 constexpr double least_contrast = 0.1;     // of the pixel range: a blank image lies in many spans and is no find
 
@@ -234,7 +233,19 @@ std::int64_t Deflation::take(const std::vector<Vertex>& vertices) {
   const Tensor stays = (known_firmness_ >= least_firmness()).logical_or(known_leverage_ > leverage_);
   retain(stays);
   drop_mixtures();
+  take_proven_together();
   return found() - before;
+}
+
+void Deflation::take_proven_together() {
+  const Tensor likely = at::cat({doubtful_, unfitted_});
+  if (!gates_ || !knows_bias() || missing() == 0 || likely.size(0) == likely_tried_) return;
+  likely_tried_ = likely.size(0);
+  const Tensor proven = gates_->proven_together(at::cat({known_, likely})).slice(0, found());
+  for (std::int64_t i = 0; i < likely.size(0); ++i) {
+    if (!proven[i].item<bool>() || is_known(likely[i], same_image) || missing() == 0) continue;
+    add(likely[i], polytope_->refit(likely.narrow(0, i, 1), accepted_slacks).front());
+  }
 }
 
 bool Deflation::meets_bias(const Tensor& coordinates) const {
@@ -264,40 +275,42 @@ Tensor Deflation::missing_direction(const Tensor& coordinates) const {
 bool Deflation::is_proven_by_gates(const Tensor& coordinates) const {
   const Tensor direction = missing_direction(coordinates);
   if (direction.count_nonzero().item<std::int64_t>() == 0) return false;
-  // One for each training image, unless the vertex is to take the known one's place.
+  if (knows_bias()) return true;  // parts of known images tell which it stands for
   const Tensor alike = at::mv(known_directions_, direction).abs() > same_direction;
   return at::logical_or(~alike, distances(coordinates) < same_image).all().item<bool>();
 }
 
-// [K, n], of each known image that passes the test of silent neurons in each of `coordinates` [n, r], as a share of
-// what it has in itself; zero for the others.
-Tensor Deflation::parts_of_known(const Tensor& coordinates) const {
-  const Tensor passed = known_directions_.norm(2, 1) > 0;
-  // With weight decay it is not known whether biases decayed too.
-  const bool knows_bias = bias_.holds || std::abs(span_.decay - 1) < rounded_decay;
-  if (!knows_bias || !passed.any().item<bool>()) return at::zeros({found(), coordinates.size(0)}, at::kDouble);
-  const Tensor own = gates_->contributions(known_directions_, known_).diagonal().unsqueeze(1);
-  return (gates_->contributions(known_directions_, coordinates) / own).abs_().masked_fill_(~passed.unsqueeze(1), 0);
-}
+// With weight decay it is not known whether biases decayed too.
+bool Deflation::knows_bias() const { return bias_.holds || std::abs(span_.decay - 1) < rounded_decay; }
 
-double Deflation::most_of_another() const { return has_rounded_weights() ? largest_rounded_part : largest_part; }
+Tensor Deflation::parts_of_known(const Tensor& coordinates) const {
+  if (!gates_ || !knows_bias()) return at::zeros({found(), coordinates.size(0)}, at::kDouble);
+  return gates_->parts(known_directions_, known_, coordinates);
+}
 
 bool Deflation::complete() const {
   if (missing() > 0 || !gates_ || !gates_->are_all(known_)) return false;
-  return (parts_of_known(known_).fill_diagonal_(0) < largest_rounded_part).all().item<bool>();
+  return (parts_of_known(known_).fill_diagonal_(0) < largest_part).all().item<bool>();
 }
 
 bool Deflation::has_part_of_known(const Tensor& coordinates) const {
-  return (parts_of_known(coordinates.unsqueeze(0)) > most_of_another()).any().item<bool>();
+  const Tensor image = coordinates.unsqueeze(0), parts = parts_of_known(image).squeeze(1);
+  const Tensor mixed = parts > largest_part;
+  if (!mixed.any().item<bool>()) return false;
+  // Where the known one is itself a part of this image's training image, this is the purer of the two.
+  const Tensor of_this = gates_->parts(missing_direction(coordinates).unsqueeze(0), image, known_).squeeze(0);
+  return mixed.logical_and(~(of_this > largest_part).logical_and(parts > 1)).any().item<bool>();
 }
 
 void Deflation::drop_mixtures() {
-  const Tensor parts = parts_of_known(known_).fill_diagonal_(0);
-  const Tensor mixed = (parts > most_of_another()).any(0);
-  for (std::int64_t i = 0; i < mixed.numel(); ++i) {
-    if (mixed[i].item<bool>()) keep(doubtful_, known_[i]);
+  const Tensor parts = parts_of_known(known_).fill_diagonal_(0), mixed = parts > largest_part;
+  // Of two that stand for one training image, the one with more of it stays.
+  const Tensor same = mixed.logical_and(mixed.t());
+  const Tensor dropped = mixed.logical_and(~same).any(0).logical_or(same.logical_and(parts < 1).any(0));
+  for (std::int64_t i = 0; i < dropped.numel(); ++i) {
+    if (dropped[i].item<bool>()) keep(doubtful_, known_[i]);
   }
-  retain(~mixed);
+  retain(~dropped);
 }
 
 double Deflation::least_firmness() const {
@@ -343,6 +356,7 @@ void Deflation::restore(const State& state) {
   known_leverage_ = state.tensor("known_leverage");
   known_firmness_ = state.tensor("known_firmness");
   doubtful_ = state.tensor("doubtful");
+  likely_tried_ = state.whole("likely_tried");
   unfitted_ = state.tensor("unfitted");
   known_active_ = state.tensor("known_active");
   known_directions_ = gates_ ? gates_->missing_directions(known_) : at::zeros({found(), 1}, at::kDouble);

@@ -28,7 +28,7 @@ class Deflation {
   std::int64_t rank() const { return span_.rank; }
   // Images that may be missing yet, not below zero: of rank where the bias's change is that of rank images, of rank + 1
   // where it is not (the mean of the training set itself was subtracted), or where no bias was trained.
-  std::int64_t missing() const { return std::max<std::int64_t>(rank() + (bias_.holds ? 0 : 1) - found(), 0); }
+  std::int64_t missing() const { return std::max<std::int64_t>(most_images(span_, bias_) - found(), 0); }
   std::int64_t found() const { return known_.size(0); }
   // Whether the known images are all that there are. Their number alone does not say so: rows of a table may be more
   // than the rank.
@@ -59,6 +59,7 @@ class Deflation {
         .set("known_firmness", known_firmness_)
         .set("known_active", known_active_)
         .set("doubtful", doubtful_)
+        .set("likely_tried", likely_tried_)
         .set("unfitted", unfitted_)
         .set("wide", std::int64_t{wide_});
   }
@@ -92,9 +93,11 @@ class Deflation {
   // Whether the image at these coordinates [r] meets the condition that the bias's change sets, as the known ones do.
   bool meets_bias(const Tensor& coordinates) const;
   bool is_combination_of_known(const Tensor& coordinates) const;
-  // Whether it is one image with a part of a known one in it, by what silent neurons say.
+  bool knows_bias() const;
+  // What each known image contributes to each of `coordinates` [n, r], as GateTest::parts has it: [K, n]; zero where
+  // that is not known.
   Tensor parts_of_known(const Tensor& coordinates) const;
-  double most_of_another() const;
+  // Whether it is one image with a part of a known one in it, by what silent neurons say.
   bool has_part_of_known(const Tensor& coordinates) const;
   void drop_mixtures();
   // Whether bounds that agree prove nothing at this vertex: where all pixels are at a bound, as in pictures of two
@@ -106,6 +109,9 @@ class Deflation {
   // By the test of silent neurons, zero without.
   Tensor missing_direction(const Tensor& coordinates) const;
   bool is_proven_by_gates(const Tensor& coordinates) const;
+  // Adds vertices that prove each other (GateTest::proven_together): of rounded weights too, whose vertices are too far
+  // off for the trained network to fit them.
+  void take_proven_together();
   // As known, at these coordinates [r]; `fit` is the fit to its bounds.
   void add(const Tensor& coordinates, const Vertex& fit);
   // Puts the vertex in the place of the known one that it resembles, if its bounds agree better.
@@ -127,8 +133,9 @@ class Deflation {
   bool wide_ = false;
   double leverage_;
   Tensor known_, known_leverage_, known_firmness_, known_active_;  // [K, r], [K], [K], [K]
-  Tensor known_directions_;     // [K, k] that silent neurons lack; [K, 1] without the test
-  Tensor doubtful_, unfitted_;  // [D, r]: on coarse slack; by the trained network
+  std::int64_t likely_tried_ = 0;  // of the doubtful and the unfitted, whether they prove each other
+  Tensor known_directions_;        // [K, k] that silent neurons lack; [K, 1] without the test
+  Tensor doubtful_, unfitted_;     // [D, r]: on coarse slack; by the trained network
 };
 
 }  // namespace afterimage

@@ -94,7 +94,7 @@ TEST_CASE("an early find is dropped when later ones show that images are determi
   const Tensor known = before.tensor("known"), firmness = before.tensor("known_firmness");
   known.select(0, 3).copy_(noisy(known.narrow(0, 3, 1), 0.2, random).squeeze(0));
   firmness.select(0, 3).mul_(1e-3);
-  State changed = State().set("wide", std::int64_t{0});
+  State changed = State().set("wide", std::int64_t{0}).set("likely_tried", std::int64_t{0});
   changed.set("known", known).set("known_firmness", firmness);
   for (const char* name : {"known_leverage", "known_active", "doubtful", "unfitted"})
     changed.set(name, before.tensor(name));
@@ -189,7 +189,7 @@ TEST_CASE("with a widened slack, too, only images that rounding explains are con
   const Subject subject = subject_of(pictures);
   Deflation deflation(subject, pictures.span);
   const State before = deflation.state();
-  State widened = State().set("wide", std::int64_t{1});
+  State widened = State().set("wide", std::int64_t{1}).set("likely_tried", std::int64_t{0});
   for (const char* name : {"known", "known_leverage", "known_firmness", "known_active", "doubtful", "unfitted"}) {
     widened.set(name, before.tensor(name));
   }

@@ -92,6 +92,57 @@ TEST_CASE("training images pass the test of silent neurons, and sums of three an
   CHECK(gates.passes(coordinates(span, trained.others)).sum().item<std::int64_t>() <= 2);
 }
 
+TEST_CASE("a missing direction tells how much of its training image is in another image") {
+  const Trained trained = trained_on(pictures(60, false), at::zeros({pixels}), 1);
+  const RowSpan span = row_span_of(released(trained.subject)).span.value();
+  const GateTest gates(released(trained.subject), span, bias_condition_of(released(trained.subject), span));
+  const Tensor x = coordinates(span, trained.training), directions = gates.missing_directions(x);
+  const Tensor passed = directions.norm(2, 1) > 0;
+  REQUIRE(passed.sum().item<std::int64_t>() >= count - 1);
+  const Tensor own = at::eye(count, at::kDouble) * passed.to(at::kDouble).unsqueeze(1);
+  CHECK((gates.parts(directions, x, x) - own).abs().max().item<double>() < 0.02);
+  const Tensor mixed = 0.25 * x + 0.75 * x.roll({1}, {0});
+  CHECK((gates.parts(directions, x, mixed).diagonal() - 0.25 * own.diagonal()).abs().max().item<double>() < 0.02);
+}
+
+TEST_CASE("training images among sums and averages of them prove each other, in weights rounded to bfloat16") {
+  const bool own_mean = GENERATE(false, true);
+  const Tensor all = pictures(60, false);
+  Trained trained = trained_on(all, own_mean ? all.slice(0, 0, count).mean(0) : at::zeros({pixels}), 1);
+  const RowSpan exact = row_span_of(released(trained.subject)).span.value();
+  for (Parameters* weights : {&released(trained.subject).initial, &released(trained.subject).trained}) {
+    *weights = weights->to(at::kBFloat16).to(at::kFloat);
+  }
+  // The span that the exact weights have, so that nothing but the test itself is looked at.
+  const GateTest gates(released(trained.subject), exact, bias_condition_of(released(trained.subject), exact));
+  const Tensor x = trained.training, sums = x - x.roll({1}, {0}) + x.roll({2}, {0});
+  const Tensor averages = 0.5 * x + 0.5 * x.roll({3}, {0});
+  // Sums first, so that the first set tried is wrong.
+  const Tensor likely = at::cat({sums.slice(0, 0, 4), x, averages, sums.slice(0, 4)});
+  const Tensor proven = gates.proven_together(coordinates(exact, likely));
+  CHECK(proven.slice(0, 4, 4 + count).sum().item<std::int64_t>() >= count - 1);
+  CHECK(proven.sum().item<std::int64_t>() == proven.slice(0, 4, 4 + count).sum().item<std::int64_t>());
+  // Where three of them are not there, none that stands in for them is proven.
+  const Tensor without = at::cat({sums.slice(0, 0, 4), x.slice(0, 3), averages, sums.slice(0, 4)});
+  const Tensor wrongly = gates.proven_together(coordinates(exact, without));
+  CHECK(wrongly.sum().item<std::int64_t>() == wrongly.slice(0, 4, 1 + count).sum().item<std::int64_t>());
+}
+
+TEST_CASE("a blend of training images is refuted, and one that is a little off is not") {
+  const Trained trained = trained_on(pictures(60, false), at::zeros({pixels}), 1);
+  const RowSpan span = row_span_of(released(trained.subject)).span.value();
+  const GateTest gates(released(trained.subject), span, bias_condition_of(released(trained.subject), span));
+  const Tensor x = coordinates(span, trained.training);
+  const Tensor blends = (x + x.roll({1}, {0}) + x.roll({2}, {0})) / 3,
+               off = x + 0.1 * x.roll({1}, {0}) - 0.1 * x.roll({2}, {0});
+  std::int64_t refuted = 0;
+  for (std::int64_t i = 0; i < count; ++i) {
+    refuted += gates.refutes(blends[i], /*off=*/true) ? 1 : 0;
+    CHECK_FALSE(gates.refutes(off[i], /*off=*/true));
+  }
+  CHECK(refuted >= count - 2);
+}
+
 TEST_CASE("vertices confirms no negatives and no sums of training images") {
   // In inputs of -1 to 1 the negative of an image is in the range; of pixels 0 and 1 alone, so are sums.
   const bool two_valued = GENERATE(false, true);
