@@ -49,9 +49,9 @@ constexpr double least_by_bias = 0.25, most_from_usual = 0.25;
 constexpr std::int64_t fewest_for_a_median = 3;
 // Of the weights' root mean square: training in float32 leaves 1e-7 to 3e-6, float16 2e-4, bfloat16 2e-3.
 constexpr double of_training_in_float32 = 3e-5;
-constexpr double rounded_decay = 1e-4;  // from 1: rounded weights alone fit it so
-constexpr double largest_part = 0.15;   // of a known image in another one
-constexpr double same_direction = 0.9;  // cosine
+constexpr double rounded_decay = 1e-4;     // from 1: rounded weights alone fit it so
+constexpr double largest_part = 0.15;      // of a known image in another one
+constexpr double same_direction = 0.9;     // cosine
 constexpr double two_valued_share = 0.98;  // of the pixels that the span moves
 constexpr double least_contrast = 0.1;     // of the pixel range: a blank image lies in many spans and is no find
 
