@@ -7,6 +7,7 @@
 #include <limits>
 #include <utility>
 
+#include "attacks/flow_of_rows.h"
 #include "attacks/solver/adam.h"
 #include "attacks/solver/combination.h"
 #include "attacks/solver/cost.h"
@@ -343,7 +344,7 @@ class Polish {
   Job& job_;
   State kept_;  // of an interrupted run, until it is taken up
   std::optional<Deflation> deflation_;
-  std::optional<GateTest> gates_;  // with a span
+  std::optional<GateTest> gates_;                                 // with a span
   std::int64_t most_ = std::numeric_limits<std::int64_t>::max();  // images that there may be
   Tensor images_;                                                 // exact ones, those that follow the flow, free ones
   std::int64_t exact_ = 0, following_ = 0;
@@ -405,7 +406,10 @@ Reconstruction run(const Settings& settings, const Subject& subject, const HandO
                     sure, released.network->outputs(), largest_kernel));
   }
   job.progress.stage("flow: row space of the first layer's change");
-  return Polish(subject, released, settings, row_span_of(released).span, job).run(hand_over);
+  const auto span = row_span_of(released).span;
+  Reconstruction polished = Polish(subject, released, settings, span, job).run(hand_over);
+  if (subject.space.one_hot.empty()) return polished;
+  return flow_of_rows(subject, span, hand_over.confirmed, std::move(polished), 2 * settings.rounds, job);
 }
 
 }  // namespace

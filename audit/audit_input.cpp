@@ -135,6 +135,9 @@ ThreatModel threat_model(const ModelDescription& model, bool initial_known, bool
   threat.knows.push_back("the architecture " + model.architecture + " (" + model.parameterization +
                          " parameterization)");
   threat.knows.push_back(known_preprocessing(training));
+  if (const auto groups = training.space.one_hot.size(); groups > 0) {
+    threat.knows.push_back(fmt::format("which columns are levels of one value: {} groups", groups));
+  }
   if (new_head) threat.does_not_know.emplace_back("the last layer's initial weights");
   if (model.loss) threat.knows.push_back("the loss that was trained on (" + name_of(*model.loss) + ")");
   for (const char* unknown :
@@ -244,7 +247,7 @@ AuditInput load_audit_input(const SubjectFiles& files, const ControlRequest& req
   released.network = result.model.network();
   result.subject.loss = result.model.loss;
   const bool new_head = load_weights(released, trained, files);
-  const TrainingSet training = training_set_of(training_arrays, files.training_set, result.model);
+  TrainingSet training = training_set_of(training_arrays, files.training_set, result.model);
   const TrainingRecord record =
       files.training_record.empty() ? TrainingRecord{} : read_training_record(files.training_record);
   if (request.data.empty() && !record.data_source) {
@@ -257,6 +260,8 @@ AuditInput load_audit_input(const SubjectFiles& files, const ControlRequest& req
   const LabelledImages control =
       load_control(request, record.data_source.value_or(""), task, training, result.model, random);
 
+  training.space.one_hot =
+      result.model.one_hot.empty() ? one_hot_groups(control.images.flatten(1)) : result.model.one_hot;
   set_data(result, training, control);
 
   Report& facts = result.facts;

@@ -99,6 +99,9 @@ void withdraw(const fs::path& out, const CompareSpec& spec, bool is_new) {
   if (is_new) fs::remove(out);
 }
 
+// Whether a run failed because its training diverged: that is the setting's own result, and others may go on.
+bool is_divergence(const std::string& failure) { return failure.find(training_diverged) != std::string::npos; }
+
 // Returns how training diverged; empty where it did not.
 std::string read_training(ComparisonRun& run, const fs::path& file) {
   const DefenseRecord record = read_defense_record(file);
@@ -141,7 +144,8 @@ ComparisonRun run_at(const Place& place, const fs::path& out, const std::string&
   run.seed = place.seed;
   run.folder = place.folder;
   if (!failure.empty()) {
-    run.status = Status::failed;
+    run.diverged = is_divergence(failure);
+    run.status = run.diverged ? Status::inconclusive : Status::failed;
     run.reason = failure;
     return run;
   }
@@ -152,7 +156,7 @@ ComparisonRun run_at(const Place& place, const fs::path& out, const std::string&
   if (!diverged.empty()) {
     run.diverged = true;
     run.status = Status::inconclusive;
-    run.reason = fmt::format("training diverged: {}; give the defence other options", diverged);
+    run.reason = fmt::format("{}: {}; give the defence other options", training_diverged, diverged);
   }
   return run;
 }
@@ -204,7 +208,7 @@ std::vector<std::string> run_missing(const CompareRequest& request, const std::v
   std::vector<std::string> failures(places.size());
   run_jobs(missing, at_once, *context.progress, [&](std::size_t index, const ProcessResult& result) {
     const std::string message = fmt::format("{}: {}", missing[index].name, result.message);
-    if (result.exit_code == bad_usage) throw UsageError(message);
+    if (result.exit_code == bad_usage && !is_divergence(result.message)) throw UsageError(message);
     if (result.exit_code == bad_input) throw InputError(message);
     failures[place_of_job[index]] = result.message;
   });

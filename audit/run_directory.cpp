@@ -82,6 +82,22 @@ std::vector<std::int64_t> input_shape_in(const json::Reader& in) {
   return shape;
 }
 
+std::vector<std::int64_t> one_hot_in(const json::Reader& in, std::int64_t inputs) {
+  std::vector<std::int64_t> groups;
+  std::int64_t columns = 0;
+  for (const auto& size : in.list()) {
+    groups.push_back(size.whole(1, inputs));
+    columns += groups.back();
+  }
+  if (columns != inputs) {
+    in.fail(
+        fmt::format("has groups of {} columns together, but the model takes {} numbers; list the size of each group "
+                    "of columns of which exactly one is 1, in order",
+                    columns, inputs));
+  }
+  return groups;
+}
+
 // Spread over the pixels.
 Tensor constant_in(const Array& array, const char* name, const ModelDescription& model, const std::string& file) {
   const Tensor values = finite(to_tensor(array), name, file), spread = per_pixel(values, model.input_shape);
@@ -127,6 +143,7 @@ Json to_json(const ModelDescription& model) {
                    {"outputs", model.outputs},
                    {"task", model.task},
                    {"loss", model.loss ? Json(name_of(*model.loss)) : Json(nullptr)}};
+  if (!model.one_hot.empty()) document["one_hot"] = model.one_hot;
   const Preprocessing& preprocessing = model.preprocessing;
   if (preprocessing.grey) document["preprocessing"]["grey"] = true;
   if (preprocessing.size) document["preprocessing"]["resize"] = {preprocessing.size->first, preprocessing.size->second};
@@ -149,7 +166,7 @@ ModelDescription read_model(const std::filesystem::path& path, bool allow_torchs
   model.folder = path.parent_path();
   model.allow_torchscript = allow_torchscript;
   in.require_keys_among({"schema", "architecture", "parameterization", "activation", "input_shape", "outputs", "task",
-                         "loss", "preprocessing"});
+                         "loss", "preprocessing", "one_hot"});
   model.architecture = in["architecture"].text();
   if (const auto activation = in.find("activation"); activation && activation->text() != "relu") {
     activation->fail("has to be relu, which mlp has; export networks with another as TorchScript");
@@ -158,6 +175,7 @@ ModelDescription read_model(const std::filesystem::path& path, bool allow_torchs
   model.task = in["task"].text();
   model.input_shape = input_shape_in(in["input_shape"]);
   model.outputs = in["outputs"].whole(1, most_outputs);
+  if (const auto one_hot = in.find("one_hot")) model.one_hot = one_hot_in(*one_hot, model.inputs());
   if (const auto preprocessing = in.find("preprocessing")) {
     model.preprocessing = preprocessing_in(*preprocessing, model.input_shape);
   }
@@ -216,7 +234,7 @@ ModelDescription infer_model(const Parameters& trained, const std::string& train
 }
 
 void write_training_set(const std::filesystem::path& path, const TrainingSet& set) {
-  const auto& [shape, mean, low, high, scale] = set.space;
+  const auto& [shape, mean, low, high, scale, one_hot] = set.space;
   std::vector<std::int64_t> with_count = {set.images.size(0)};
   with_count.insert(with_count.end(), shape.begin(), shape.end());
   NamedArrays arrays = {{"images", to_array(set.images.reshape(with_count))},

@@ -21,9 +21,10 @@ struct ModelDescription {
   std::int64_t outputs = 1;
   std::string task;
   std::optional<LossKind> loss;
-  Preprocessing preprocessing = {};  // of pictures, before the training set's mean and scale
-  std::filesystem::path folder;      // that the file of "torchscript:FILE" lies in
-  bool allow_torchscript = false;    // whether the code in that file may run
+  Preprocessing preprocessing = {};        // of pictures, before the training set's mean and scale
+  std::filesystem::path folder;            // that the file of "torchscript:FILE" lies in
+  bool allow_torchscript = false;          // whether the code in that file may run
+  std::vector<std::int64_t> one_hot = {};  // ImageSpace::one_hot, where it is stated
 
   std::int64_t inputs() const;
   // The file of "torchscript:FILE"; empty for other architectures.

@@ -93,8 +93,8 @@ class Watch {
     const Tensor outputs = undefended_.network->evaluate(parameters, undefended_.images);
     losses_.push_back(loss_of(undefended_.recipe.loss, outputs, undefended_.targets));
     if (std::isfinite(latest()) && latest() <= 1e4 * std::max(losses_.front(), 1.0)) return;
-    throw UsageError(fmt::format("--learning-rate {}: training diverged by step {} (loss {:.3g}); use a smaller one",
-                                 learning_rate_, step, latest()));
+    throw UsageError(fmt::format("--learning-rate {}: {} by step {} (loss {:.3g}); use a smaller one", learning_rate_,
+                                 training_diverged, step, latest()));
   }
   const std::vector<double>& losses() const { return losses_; }
   void restore(std::vector<double> losses) { losses_ = std::move(losses); }

@@ -8,6 +8,21 @@ bool is_picture(const std::vector<std::int64_t>& shape) {
 
 bool ImageSpace::is_picture() const { return afterimage::is_picture(shape); }
 
+std::vector<std::int64_t> one_hot_groups(const Tensor& rows) {
+  std::vector<std::int64_t> groups;
+  if (!rows.eq(0).logical_or(rows.eq(1)).all().item<bool>()) return groups;
+  for (std::int64_t first = 0, end = 0; first < rows.size(1); first = end) {
+    Tensor sum = at::zeros({rows.size(0)}, rows.options());
+    while (end < rows.size(1) && !sum.eq(1).all().item<bool>()) {
+      sum += rows.select(1, end++);
+      if (sum.gt(1).any().item<bool>()) return {};
+    }
+    if (!sum.eq(1).all().item<bool>()) return {};
+    groups.push_back(end - first);
+  }
+  return groups;
+}
+
 Tensor ImageSpace::times_scale(const Tensor& differences) const {
   return scale.defined() ? differences * scale.to(differences.scalar_type()) : differences;
 }

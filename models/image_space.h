@@ -15,6 +15,9 @@ struct ImageSpace {
   Tensor mean;                      // [d]
   double low = 0, high = 1;
   Tensor scale = {};  // [d], above zero; undefined: nothing was divided
+  // Sizes of groups of columns, one after another, of which exactly one is `high` and the others `low` in every row;
+  // they sum to d. Empty: not known, or not so.
+  std::vector<std::int64_t> one_hot = {};
 
   std::int64_t dimension() const { return mean.numel(); }  // d
   // Whether inputs are pictures: [h, w], [h, w, 1] or [h, w, 3].
@@ -37,8 +40,12 @@ struct ImageSpace {
   // From black to white in an input, likewise.
   double range() const { return (high - low) * width(); }
   // With the mean in this dtype. The scale keeps its own: it is converted where it is used.
-  ImageSpace to(at::ScalarType dtype) const { return {shape, mean.to(dtype), low, high, scale}; }
+  ImageSpace to(at::ScalarType dtype) const { return {shape, mean.to(dtype), low, high, scale, one_hot}; }
 };
+
+// Sizes of groups of columns as in ImageSpace::one_hot that all rows [n, d] of zeros and ones fit, the shortest first;
+// empty where there are none.
+std::vector<std::int64_t> one_hot_groups(const Tensor& rows);
 
 // Whether a shape is that of a picture.
 bool is_picture(const std::vector<std::int64_t>& shape);

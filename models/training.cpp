@@ -216,8 +216,8 @@ Training train(const Network& network, const Parameters& initial, const Tensor& 
                                   [&](const Tensor& outputs) { return mean_cotangents(recipe.loss, outputs, wanted); });
     }
     if (!std::isfinite(loss) || loss > 1e4 * std::max(first_loss, 1.0)) {
-      throw UsageError(fmt::format("--learning-rate {}: training diverged at step {} (loss {:.3g}); use a smaller one",
-                                   recipe.learning_rate, step, loss));
+      throw UsageError(fmt::format("--learning-rate {}: {} at step {} (loss {:.3g}); use a smaller one",
+                                   recipe.learning_rate, training_diverged, step, loss));
     }
     curve.add(step, loss);
     progress.step(step, recipe.max_steps, fmt::format("loss {:.3g}", loss));

@@ -18,6 +18,9 @@ Optimizer parse_optimizer(const std::string& text);  // "sgd", "adam"; throws Us
 std::string name_of(LossKind loss);
 std::string name_of(Optimizer optimizer);
 
+// In every error that says so: other options of the same command may do better.
+inline constexpr const char* training_diverged = "training diverged";
+
 struct Recipe {
   LossKind loss = LossKind::squared;
   Optimizer optimizer = Optimizer::sgd;

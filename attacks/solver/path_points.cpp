@@ -19,12 +19,17 @@ std::int64_t held_points(const TrainedNetwork& released, std::int64_t known) {
 }
 
 std::vector<Parameters> path_points(const Subject& subject, const Parameters& initial, const Parameters& trained,
-                                    const Tensor& known) {
+                                    const Tensor& known, const std::vector<std::size_t>& segments) {
   const auto& released = std::get<TrainedNetwork>(subject.released);
   if (held_points(released, known.size(0)) < points_of_path) return {initial};
   const Parameters drift = trained.minus(initial);
   const auto straight = [&] {
-    return std::vector<Parameters>{initial, initial.plus(drift, 1.0 / 3), initial.plus(drift, 2.0 / 3), trained};
+    std::vector<Parameters> even{initial};
+    const auto parts = static_cast<double>(segments.size() + 1);
+    for (std::size_t i = 1; i <= segments.size(); ++i)
+      even.push_back(initial.plus(drift, static_cast<double>(i) / parts));
+    even.push_back(trained);
+    return even;
   };
   if (subject.loss != LossKind::squared || released.some_unchanged()) return straight();
   std::vector<Parameters> path;
@@ -38,7 +43,7 @@ std::vector<Parameters> path_points(const Subject& subject, const Parameters& in
   const double length = followed.squared_norm();
   if (!(length > 0)) return straight();
   std::vector<Parameters> points{initial};
-  for (const std::size_t k : {2, 4}) {
+  for (const std::size_t k : segments) {
     points.push_back(path[k].plus(missed, path[k].minus(initial).inner(followed) / length));
   }
   points.push_back(trained);

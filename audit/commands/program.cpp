@@ -87,7 +87,7 @@ int guarded(const Action& action) {
   } catch (const FileSystemError& error) {
     return fail_at_path(error);
   } catch (const std::exception& error) {
-    return fail(internal, error.what());
+    return fail(internal, reason_of(error));
   }
 }
 

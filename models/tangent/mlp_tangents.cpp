@@ -416,26 +416,33 @@ std::vector<std::vector<Tensor>> MlpTangents::unit_signals() {
   return delta;
 }
 
-Tensor MlpTangents::gram(const Tensor& images, Smoothing relu) {
+Tensor MlpTangents::gram_of_first(std::int64_t first, const Tensor& images, Smoothing relu) {
   const std::int64_t count = images.size(0), points = point_count(), classes = outputs();
   reserve(count, 1);
   images_ = images;
   forward(chunks_.front(), relu);
   const auto delta = unit_signals();
-  const std::int64_t rows = points * count;
+  const std::int64_t rows = points * count, first_rows = points * first;
+  // Of rows that are point-major, those of the first images.
+  const auto of_first = [&](const Tensor& all) {
+    if (first == count) return all;
+    return all.view({points, count, -1}).narrow(1, 0, first).reshape({first_rows, -1});
+  };
   const Tensor tiled = images.repeat({points, 1});
-  Tensor kernel = at::zeros({rows, classes, rows, classes}, images.options());
+  Tensor kernel = at::zeros({first_rows, classes, rows, classes}, images.options());
   for (std::size_t l = 0; l < layers_.size(); ++l) {
     const Tensor& from = l == 0 ? tiled : rows_[l - 1].h;
-    const Tensor activations = at::mm(from, from.t()).mul_(layers_[l].weights).add_(layers_[l].biases);
-    const Tensor signal = at::stack(delta[l], 1).reshape({rows * classes, -1});
-    kernel.add_(at::mm(signal, signal.t()).view({rows, classes, rows, classes}) * activations.view({rows, 1, rows, 1}));
+    const Tensor activations = at::mm(of_first(from), from.t()).mul_(layers_[l].weights).add_(layers_[l].biases);
+    const Tensor signal = at::stack(delta[l], 1).reshape({rows, -1});  // [rows, C n_l]
+    kernel.add_(at::mm(of_first(signal).reshape({first_rows * classes, -1}), signal.view({rows * classes, -1}).t())
+                    .view({first_rows, classes, rows, classes}) *
+                activations.view({first_rows, 1, rows, 1}));
   }
   images_ = Tensor();
   // From point-major rows to image-major ones.
-  return kernel.view({points, count, classes, points, count, classes})
+  return kernel.view({points, first, classes, points, count, classes})
       .permute({1, 0, 2, 4, 3, 5})
-      .reshape({count * features_per_image(), count * features_per_image()});
+      .reshape({first * features_per_image(), count * features_per_image()});
 }
 
 void MlpTangents::hold(const Tensor& images) {

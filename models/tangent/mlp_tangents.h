@@ -46,7 +46,8 @@ class MlpTangents final : public TangentTarget {
   at::ScalarType dtype() const override { return layers_.front().drift.scalar_type(); }
   double squared_norm() const override { return squared_norm_; }
   Tensor inner(const Tensor& images, Smoothing relu) override;
-  Tensor gram(const Tensor& images, Smoothing relu) override;
+  Tensor gram(const Tensor& images, Smoothing relu) override { return gram_of_first(images.size(0), images, relu); }
+  Tensor gram_of_first(std::int64_t first, const Tensor& images, Smoothing relu) override;
   void hold(const Tensor& images) override;
   const Loss& loss(const Tensor& images, const Tensor& coefficients, Smoothing relu) override;
 

@@ -40,6 +40,10 @@ class TangentTarget {
   virtual Tensor inner(const Tensor& images, Smoothing relu) = 0;
   // Images [M, d] -> <phi_f(x_i), phi_g(x_j)>, [M F, M F], image-major.
   virtual Tensor gram(const Tensor& images, Smoothing relu) = 0;
+  // Its first rows, those of `count` images: [count F, M F].
+  virtual Tensor gram_of_first(std::int64_t count, const Tensor& images, Smoothing relu) {
+    return gram(images, relu).narrow(0, 0, count * features_per_image());
+  }
 
   // ||h - sum_jf a_jf phi_f(x_j)||^2 and its gradients. The tensors live in the target and are overwritten by the next
   // call.

@@ -150,6 +150,27 @@ TEST_CASE("a setting whose training diverged is said to have, and is on no front
   CHECK(contents(folder / "again.html") == contents(out + "/comparison.html"));
 }
 
+TEST_CASE("a setting whose training ends itself because it diverges does not end the comparison") {
+  const Folder folder;
+  auto spec = small_spec();
+  spec["seeds"] = {1};
+  spec["settings"] = {{{"defense", "none"}},
+                      {{"name", "rate too large"},
+                       {"defense", "dp-sgd"},
+                       {"options", {{"epsilon", 50}, {"steps", 200}, {"learning-rate", 100}}}}};
+  spec["audit"] = {{"attacks", "span,vertices"}, {"control-samples", 400}};
+  const std::string out = folder / "out";
+  const Result compared = run("compare " + written(folder, spec) + " --quiet --out " + out);
+  INFO(compared.err);
+  REQUIRE(fs::exists(out + "/comparison.json"));
+  const auto comparison = json_in(out + "/comparison.json");
+  const auto& diverged = comparison["settings"][1];
+  CHECK(diverged["runs"][0]["diverged"] == true);
+  CHECK(diverged["runs"][0]["reason"].get<std::string>().find("training diverged") != std::string::npos);
+  CHECK(diverged["on_front"] == false);
+  CHECK(comparison["settings"][0]["on_front"] == true);
+}
+
 TEST_CASE("a comparison without a conclusive audit is inconclusive") {
   const Folder folder;
   auto spec = small_spec();

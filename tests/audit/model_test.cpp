@@ -176,6 +176,21 @@ TEST_CASE("pictures are resized to the height and width that the network takes, 
   }
 }
 
+TEST_CASE("groups of one-hot columns have to fill the input, or model.json is refused") {
+  const Folder folder;
+  const std::string file = folder / "model.json";
+  const auto groups_in = [&](const std::string& groups) {
+    write(file, R"({"architecture": "mlp:4", "outputs": 1, "task": "odd-even", "input_shape": [10], "one_hot": )" +
+                    groups + "}");
+    return read_model(file).one_hot;
+  };
+  CHECK(groups_in("[5, 3, 2]") == std::vector<std::int64_t>{5, 3, 2});
+  for (const char* wrong : {"[5, 3]", "[5, 6]", "[0, 10]", "[11]", "[-1, 11]", "[2.5, 7.5]", "5", "[\"a\"]", "[]"}) {
+    CAPTURE(wrong);
+    CHECK_THROWS_AS(groups_in(wrong), InputError);
+  }
+}
+
 TEST_CASE("labels of a training set are classes or one-hot rows of any dtype, and others are refused") {
   ModelDescription model;
   model.input_shape = {4};

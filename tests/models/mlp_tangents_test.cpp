@@ -91,6 +91,8 @@ TEST_CASE("weights and biases that training did not change have no part in loss,
   const Tensor features =
       reference::features(problem.initial, problem.trained, problem.scales, problem.points, some, {});
   CHECK(relative_error(target->gram(some, {}), at::mm(features, features.t())) < 1e-10);
+  const std::int64_t two = 2 * target->features_per_image();
+  CHECK(relative_error(target->gram_of_first(2, some, {}), at::mm(features.narrow(0, 0, two), features.t())) < 1e-10);
 
   // Only held images are projected out, by least squares with the ridge.
   target->hold(some);

@@ -1,0 +1,276 @@
+#include "attacks/solver/row_exchange.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "attacks/solver/path_points.h"
+
+namespace afterimage {
+namespace {
+
+constexpr double ridge_share = 1e-5;  // of the kernel's mean diagonal
+constexpr std::int64_t sweeps_of_round = 2, best_alone = 10;
+constexpr double worth_two = 1e-4;  // of its gain, by an exchange of two groups at once
+constexpr std::int64_t most_moves = 12;
+// At the start: of ||h||^2, that a row explains beside those taken before it. (Rows that are wrong in the end have half
+// of this to twice as much.)
+constexpr double least_gain = 5e-4;
+constexpr std::int64_t most_rows = 150, most_rows_at_many_points = 80;
+
+// The first of equal rows.
+Tensor each_once(const Tensor& rows) {
+  std::vector<Tensor> kept{rows.slice(0, 0, 1)};
+  for (std::int64_t i = 1; i < rows.size(0); ++i) {
+    const bool is_copy = (at::cdist(rows.narrow(0, 0, i), rows.narrow(0, i, 1)) < 1e-6).any().item<bool>();
+    if (!is_copy) kept.push_back(rows.narrow(0, i, 1));
+  }
+  return at::cat(kept);
+}
+
+}  // namespace
+
+RowExchange::RowExchange(const Subject& subject, const Parameters& initial, const Parameters& trained, Job& job)
+    : subject_(subject),
+      job_(job),
+      initial_(initial.to(at::kFloat)),
+      trained_(trained.to(at::kFloat)),
+      drift_(trained.minus(initial).to(at::kFloat)),
+      norm2_(drift_.squared_norm()) {}
+
+Tensor RowExchange::nearest_rows(const ImageSpace& space, const Tensor& inputs) {
+  const Tensor pixels = space.pixels(inputs.to(at::kDouble)), rows = at::full_like(pixels, space.low);
+  std::int64_t first = 0;
+  for (const std::int64_t levels : space.one_hot) {
+    const Tensor largest = pixels.narrow(1, first, levels).argmax(1, /*keepdim=*/true);
+    rows.narrow(1, first, levels).scatter_(1, largest, space.high);
+    first += levels;
+  }
+  return space.inputs(rows);
+}
+
+Tensor RowExchange::neighbours(const Tensor& row) const {
+  const ImageSpace& space = subject_.space;
+  const Tensor pixels = space.pixels(row);
+  std::vector<Tensor> near{pixels};
+  std::int64_t first = 0;
+  for (const std::int64_t levels : space.one_hot) {
+    const auto now = pixels.narrow(0, first, levels).argmax().item<std::int64_t>();
+    for (std::int64_t level = 0; level < levels; ++level) {
+      if (level == now) continue;
+      near.push_back(pixels.clone());
+      near.back()[first + now] = space.low;
+      near.back()[first + level] = space.high;
+    }
+    first += levels;
+  }
+  return space.inputs(at::stack(near));
+}
+
+Tensor RowExchange::double_neighbours(const Tensor& near, const Tensor& gains) const {
+  const std::int64_t count = std::min(best_alone, near.size(0) - 1);
+  const Tensor best = std::get<1>(gains.slice(0, 1).topk(count)) + 1;
+  std::vector<Tensor> twice{near[0]};
+  for (std::int64_t i = 0; i < count; ++i) {
+    const Tensor one = near[best[i].item<std::int64_t>()] - near[0];
+    for (std::int64_t j = 0; j < i; ++j) {
+      const Tensor other = near[best[j].item<std::int64_t>()] - near[0];
+      // Two levels of one group do not go together.
+      if (one.mul(other).any().item<bool>()) continue;
+      twice.push_back(near[0] + one + other);
+    }
+  }
+  return at::stack(twice);
+}
+
+Tensor RowExchange::random_row() {
+  return nearest_rows(subject_.space, at::rand({1, rows_.size(1)}, job_.random, at::kDouble)).squeeze(0);
+}
+
+// Forward selection: the row that explains most beside those taken is next.
+void RowExchange::begin(const Tensor& sure, const Tensor& likely) {
+  const Tensor first = each_once(sure);
+  sure_ = first.size(0);
+  rows_ = each_once(at::cat({first, likely}));
+  std::vector<Parameters> points;
+  for (std::int64_t i = 0; i < points_of_path; ++i) {
+    points.push_back(initial_.plus(drift_, static_cast<double>(i) / (points_of_path - 1)));
+  }
+  set_points(points);
+  const std::int64_t f = features(), count = rows_.size(0);
+  Tensor kernel = kernel_.clone(), inner = inner_.clone();
+  std::vector<std::int64_t> taken;
+  Tensor left = at::ones({count}, at::kBool);
+  const auto take = [&](std::int64_t row) {
+    const Tensor columns = kernel.narrow(1, row * f, f).clone();
+    const Tensor solved = at::linalg_solve(columns.narrow(0, row * f, f), columns.t());  // [F, m F]
+    inner = inner - at::mv(solved.t(), inner.narrow(0, row * f, f));
+    kernel = kernel - at::mm(columns, solved);
+    left[row] = false;
+    taken.push_back(row);
+  };
+  for (std::int64_t row = 0; row < sure_; ++row) take(row);
+  while (static_cast<std::int64_t>(taken.size()) < std::min(count, most_rows) && !job_.progress.out_of_time()) {
+    const Tensor rest = at::nonzero(left).squeeze(1), right = inner.view({count, f}).index_select(0, rest);
+    const Tensor own = kernel.view({count, f, count, f}).diagonal(0, 0, 2).permute({2, 0, 1}).index_select(0, rest);
+    const Tensor gains = (right * at::linalg_solve(own, right.unsqueeze(2)).squeeze(2)).sum(1);
+    const auto best = gains.argmax().item<std::int64_t>();
+    if (gains[best].item<double>() < least_gain * norm2_) break;
+    take(rest[best].item<std::int64_t>());
+  }
+  rows_ = rows_.index_select(0, at::tensor(taken, at::kLong));
+}
+
+// At more points more rows come back, and each step takes as much longer. (12 columns of 5 levels, N = 30, of which 27
+// are known at the start and none is held: 26 at 4 points, 29 at 5 and at 8, after 4 rounds and after 1.)
+std::vector<Parameters> RowExchange::path() const {
+  const std::vector<std::size_t> few{1, 3, 5}, many{1, 2, 3, 4, 6, 8};
+  return path_points(subject_, initial_, trained_, rows_.to(at::kFloat),
+                     rows_.size(0) > most_rows_at_many_points ? few : many);
+}
+
+void RowExchange::set_points(const std::vector<Parameters>& points) {
+  target_ = std::get<TrainedNetwork>(subject_.released).dense()->tangents_at(points, drift_);
+  compute_kernel();
+}
+
+void RowExchange::compute_kernel() {
+  kernel_ = target_->gram(rows_.to(at::kFloat), {}).to(at::kDouble);
+  inner_ = target_->inner(rows_.to(at::kFloat), {}).flatten().to(at::kDouble);
+  ridge_ = ridge_share * kernel_.diagonal().mean().item<double>();
+  kernel_.diagonal().add_(ridge_);
+  inverse_ = at::cholesky_inverse(at::linalg_cholesky(kernel_));
+}
+
+double RowExchange::unexplained() const {
+  return 1 - at::dot(inner_, at::mv(inverse_, inner_)).item<double>() / norm2_;
+}
+
+RowExchange::Rest RowExchange::without(std::int64_t row) const {
+  const std::int64_t first = row * features();
+  const Tensor columns = inverse_.narrow(1, first, features());
+  Rest rest;
+  rest.inverse = inverse_ - at::mm(columns, at::linalg_solve(columns.narrow(0, first, features()), columns.t()));
+  rest.coefficients = at::mv(rest.inverse, inner_);
+  return rest;
+}
+
+RowExchange::Tried RowExchange::tried(const Tensor& candidates, const Rest& rest) const {
+  const std::int64_t count = candidates.size(0), f = features(), all = rows_.size(0) * f;
+  const Tensor images = at::cat({candidates, rows_}).to(at::kFloat);
+  const Tensor gram = target_->gram_of_first(count, images, {}).to(at::kDouble);
+  Tried tried;
+  tried.inner = target_->inner(images.slice(0, 0, count), {}).to(at::kDouble);
+  tried.kernel = gram.narrow(1, count * f, all).reshape({count, f, all});
+  tried.within =
+      gram.narrow(1, 0, count * f).reshape({count, f, count, f}).diagonal(0, 0, 2).permute({2, 0, 1}).contiguous();
+  tried.within.diagonal(0, 1, 2).add_(ridge_);
+  const Tensor flat = tried.kernel.view({count * f, all});
+  const Tensor left = tried.inner - at::mv(flat, rest.coefficients).view({count, f});
+  const Tensor explained = at::mm(flat, rest.inverse).view({count, f, all}).bmm(tried.kernel.transpose(1, 2));
+  const Tensor solved = at::linalg_solve(tried.within - explained, left.unsqueeze(2)).squeeze(2);
+  tried.gain = (left * solved).sum(1);
+  return tried;
+}
+
+void RowExchange::replace(std::int64_t row, const Tensor& by, const Rest& rest, const Tried& tried,
+                          std::int64_t which) {
+  const std::int64_t f = features(), first = row * f;
+  rows_[row].copy_(by);
+  inner_.narrow(0, first, f).copy_(tried.inner[which]);
+  Tensor kernel = tried.kernel[which].clone();  // [F, m F]
+  kernel.narrow(1, first, f).copy_(tried.within[which]);
+  kernel_.narrow(0, first, f).copy_(kernel);
+  kernel_.narrow(1, first, f).copy_(kernel.t());
+  // The inverse by blocks: that of the other rows, which is zero at this one, and the Schur complement.
+  const Tensor by_rest = at::mm(rest.inverse, kernel.t());  // [m F, F]
+  const Tensor within = at::linalg_inv(tried.within[which] - at::mm(kernel, by_rest));
+  inverse_ = rest.inverse + at::mm(at::mm(by_rest, within), by_rest.t());
+  const Tensor off = at::mm(by_rest, within).neg_();
+  inverse_.narrow(1, first, f).copy_(off);
+  inverse_.narrow(0, first, f).copy_(off.t());
+  inverse_.narrow(0, first, f).narrow(1, first, f).copy_(within);
+}
+
+RowExchange::Ascent RowExchange::ascend(const Tensor& start, const Rest& rest) const {
+  Ascent ascent;
+  ascent.row = start;
+  while (ascent.moves < most_moves) {
+    Tensor near = neighbours(ascent.row);
+    ascent.tried = tried(near, rest);
+    ascent.which = ascent.tried.gain.argmax().item<std::int64_t>();
+    ascent.gain = ascent.tried.gain[ascent.which].item<double>();
+    if (ascent.which == 0) {
+      near = double_neighbours(near, ascent.tried.gain);
+      const Tried twice = tried(near, rest);
+      const auto best = twice.gain.argmax().item<std::int64_t>();
+      if (twice.gain[best].item<double>() <= (1 + worth_two) * ascent.gain) break;
+      ascent.tried = twice;
+      ascent.which = best;
+    }
+    ascent.row = near[ascent.which];
+    ++ascent.moves;
+  }
+  return ascent;
+}
+
+bool RowExchange::improve(std::int64_t row) {
+  const Rest rest = without(row);
+  const Ascent best = ascend(rows_[row].clone(), rest);
+  if (best.moves == 0) return false;
+  replace(row, best.row, rest, best.tried, best.which);
+  return true;
+}
+
+void RowExchange::redraw_copies() {
+  for (std::int64_t i = std::max<std::int64_t>(sure_, 1); i < rows_.size(0); ++i) {
+    const bool is_copy = (at::cdist(rows_.narrow(0, 0, i), rows_.narrow(0, i, 1)) < 1e-6).any().item<bool>();
+    if (is_copy) rows_[i].copy_(random_row());
+  }
+}
+
+RowExchange::Result RowExchange::run(const Tensor& sure, const Tensor& likely, std::int64_t rounds) {
+  begin(nearest_rows(subject_.space, sure), nearest_rows(subject_.space, likely));
+  const std::int64_t moving = rows_.size(0) - sure_;
+  for (std::int64_t round = 0; round < rounds && moving > 0 && !job_.progress.out_of_time(); ++round) {
+    redraw_copies();
+    set_points(path());
+    std::int64_t exchanged = 0;
+    for (std::int64_t sweep = 0; sweep < sweeps_of_round; ++sweep) {
+      job_.progress.stage(fmt::format("flow: exchange of levels, round {}, sweep {}", round + 1, sweep + 1));
+      const Tensor order = at::randperm(moving, job_.random, at::kLong) + sure_;
+      for (std::int64_t i = 0; i < moving && !job_.progress.out_of_time(); ++i) {
+        exchanged += improve(order[i].item<std::int64_t>()) ? 1 : 0;
+        job_.progress.step(i + 1, moving, fmt::format("{:.1f} % unexplained", 100 * unexplained()));
+      }
+      compute_kernel();  // free of what rounding the updates left
+    }
+    exchanges_ += exchanged;
+    if (exchanged == 0) break;
+  }
+  return conclude();
+}
+
+RowExchange::Result RowExchange::conclude() {
+  set_points(path());
+  const std::int64_t count = rows_.size(0);
+  Result result;
+  result.sure = sure_;
+  result.exchanges = exchanges_;
+  result.unexplained = unexplained();
+  const Tensor gain = at::zeros({count}, at::kDouble), second = at::ones({count}, at::kDouble);
+  job_.progress.stage("flow: with and without each row");
+  for (std::int64_t i = 0; i < count && !job_.progress.out_of_time(); ++i) {
+    const Tensor gains = tried(neighbours(rows_[i]), without(i)).gain;
+    gain[i] = gains[0] / norm2_;
+    second[i] = gains.slice(0, 1).max() / gains[0];
+    job_.progress.step(i + 1, count, "");
+  }
+  const Tensor order = at::cat({at::arange(sure_), at::argsort(gain.slice(0, sure_), 0, /*descending=*/true) + sure_});
+  result.rows = rows_.index_select(0, order);
+  result.gain = gain.index_select(0, order);
+  result.second = second.index_select(0, order);
+  return result;
+}
+
+}  // namespace afterimage

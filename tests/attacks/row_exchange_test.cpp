@@ -1,0 +1,136 @@
+// Rows of one-hot columns by exchange of levels, and the flow attack that begins and ends with it.
+#include "attacks/solver/row_exchange.h"
+
+#include <catch2/catch.hpp>
+
+#include "attacks/attack.h"
+#include "models/mlp.h"
+#include "tests/attacks/released.h"
+
+namespace afterimage {
+namespace {
+
+constexpr std::int64_t groups = 8, levels = 3, count = 12, columns = groups * levels;
+
+Tensor rows_of(const Tensor& values) {
+  return at::one_hot(values, levels).view({values.size(0), columns}).to(at::kFloat);
+}
+
+Tensor random_values(std::int64_t rows, std::uint64_t seed) {
+  Generator random = seeded(seed);
+  return at::randint(levels, {rows, groups}, random, at::kLong);
+}
+
+// A network trained on the rows of `values` [count, groups].
+Subject trained_on(const Tensor& values) {
+  Subject subject;
+  Generator random = seeded(5);
+  const auto network =
+      std::make_shared<Mlp>(columns, std::vector<std::int64_t>{128, 128}, 1, Parameterization::standard);
+  released(subject).network = network;
+  released(subject).initial = network->draw_initial(random).value();
+  Recipe recipe;
+  recipe.learning_rate = 5e-3;
+  recipe.max_steps = 3000;
+  const Tensor targets = (at::arange(count).remainder(2) * 2 - 1).to(at::kFloat).unsqueeze(1);
+  Silent silent;
+  released(subject).trained =
+      train(*network, released(subject).initial, rows_of(values), targets, recipe, random, silent).trained;
+  subject.space = {{columns}, at::zeros({columns})};
+  subject.space.one_hot.assign(groups, levels);
+  subject.loss = LossKind::squared;
+  return subject;
+}
+
+// The same rows with three of eight values changed.
+Tensor changed(const Tensor& values) {
+  Generator random = seeded(6);
+  const Tensor moved = values.clone();
+  for (std::int64_t row = 0; row < values.size(0); ++row) {
+    const Tensor which = at::randperm(groups, random, at::kLong).slice(0, 0, 3);
+    moved[row].index_put_({which}, (values[row].index_select(0, which) + 1).remainder(levels));
+  }
+  return moved;
+}
+
+std::int64_t exact(const Tensor& rows, const Tensor& training) {
+  return (at::cdist(rows.to(at::kDouble), training.to(at::kDouble)) < 1e-4).any(1).sum().item<std::int64_t>();
+}
+
+Reconstruction flow_from(const Subject& subject, const Tensor& candidates) {
+  Generator random = seeded(7);
+  Silent silent;
+  NullStore no_store;
+  Job job{random, silent, no_store};
+  HandOver hand_over;
+  hand_over.candidates = candidates;
+  // A few gradient steps, so that the exchange has the work to do.
+  return attack_named("flow")
+      .configured({{"flow-steps", "5"}, {"flow-rounds", "2"}, {"segments", "4"}})
+      .run(subject, hand_over, job);
+}
+
+Tensor sure_of(const Reconstruction& found) {
+  return found.claim.images.index_select(0, at::nonzero(found.claim.confirmed).squeeze(1));
+}
+
+}  // namespace
+
+TEST_CASE("rows with three of eight values wrong come back exactly, and those confirmed are right") {
+  const Tensor values = random_values(count, 1), rows = rows_of(values);
+  const Subject subject = trained_on(values);
+  // The wrong ones are no training rows, nor any row of another table.
+  const Tensor start = rows_of(changed(values));
+  REQUIRE(exact(start, rows) == 0);
+  const Reconstruction found = flow_from(subject, start);
+  CHECK(found.status == Status::ok);
+  CHECK(exact(found.claim.images, rows) >= count - 2);
+  const Tensor sure = sure_of(found);
+  CHECK(sure.size(0) >= count / 2);
+  CHECK(exact(sure, rows) == sure.size(0));
+}
+
+TEST_CASE("a row that the network was not trained on is not confirmed, whatever candidates are given") {
+  const Tensor values = random_values(count, 1), others = random_values(count, 2), rows = rows_of(values);
+  const Subject subject = trained_on(values);
+  const Tensor sure = sure_of(flow_from(subject, rows_of(others)));
+  CHECK(exact(sure, rows) == sure.size(0));
+}
+
+TEST_CASE("rows that are sure stay as they are") {
+  const Tensor values = random_values(count, 1), rows = rows_of(values);
+  const Subject subject = trained_on(values);
+  Generator random = seeded(7);
+  Silent silent;
+  NullStore no_store;
+  Job job{random, silent, no_store};
+  RowExchange exchange(subject, released(subject).initial, released(subject).trained, job);
+  const Tensor wrong = rows_of(random_values(2, 3));
+  const auto result = exchange.run(wrong, rows_of(changed(values)), 2);
+  REQUIRE(result.sure == 2);
+  CHECK((result.rows.slice(0, 0, 2) - wrong.to(at::kDouble)).abs().max().item<double>() < 1e-6);
+  CHECK(exact(result.rows.slice(0, 2), rows) >= count / 2);
+}
+
+TEST_CASE("inputs are taken as the row of the largest level of each group, in pixels") {
+  ImageSpace space{{5}, at::tensor({0.5, 0.5, 0.5, 0.5, 0.5})};
+  space.one_hot = {2, 3};
+  const Tensor inputs = at::tensor({0.1, 0.2, -0.4, 0.3, 0.2}).unsqueeze(0);
+  const Tensor expected = at::tensor({-0.5, 0.5, -0.5, 0.5, -0.5}).to(at::kDouble);
+  CHECK((RowExchange::nearest_rows(space, inputs)[0] - expected).abs().max().item<double>() < 1e-6);
+}
+
+TEST_CASE("groups of one-hot columns are seen where every row has exactly one level of each") {
+  const Tensor rows = rows_of(random_values(60, 4));
+  CHECK(one_hot_groups(rows) == std::vector<std::int64_t>(groups, levels));
+  const Tensor counts = rows.clone();
+  counts[3][0] = 2;
+  CHECK(one_hot_groups(counts).empty());
+  const Tensor two = rows.clone();
+  two[3].slice(0, 0, 2).fill_(1);
+  CHECK(one_hot_groups(two).empty());
+  CHECK(one_hot_groups(rows.slice(1, 0, columns - 1)).empty());
+  CHECK(one_hot_groups(at::rand({60, 6})).empty());
+}
+
+}  // namespace afterimage
