@@ -100,7 +100,7 @@ GateTest::GateTest(const TrainedNetwork& released, const RowSpan& span, const Bi
   to_dual_ = at::div(vh, s.unsqueeze(1));
 }
 
-GateTest::Missing GateTest::missing(const Tensor& before, const Tensor& after, double informative) const {
+GateTest::Missing GateTest::missing(const Tensor& before, const Tensor& after, double least_next) const {
   const double deviation = before.std().item<double>();
   Missing least;
   for (const double margin : margins) {
@@ -110,7 +110,7 @@ GateTest::Missing GateTest::missing(const Tensor& before, const Tensor& after, d
     const Tensor rows = directions_.index_select(0, alone);
     if (rows.size(1) < 2) continue;
     const auto [squares, vectors] = at::linalg_eigh(at::mm(rows.t(), rows));
-    if (squares[1].item<double>() < informative * informative) continue;
+    if (squares[1].item<double>() < least_next * least_next) continue;
     const double ratio = std::sqrt((squares[0].clamp_min(0) / squares[1]).item<double>());
     if (ratio < least.ratio || !least.direction.defined()) least = {ratio, vectors.select(1, 0)};
   }

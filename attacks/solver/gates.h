@@ -82,8 +82,8 @@ class GateTest {
     double ratio = 1;  // of the smallest singular value to the next
     Tensor direction;  // undefined where the silent neurons tell nothing
   };
-  // Over the margins at which the next singular value is `informative` at least.
-  Missing missing(const Tensor& before, const Tensor& after, double informative) const;
+  // Over the margins at which the next singular value is `least_next` at least.
+  Missing missing(const Tensor& before, const Tensor& after, double least_next) const;
 
   const TrainedNetwork& released_;
   Tensor basis_;       // [r, d]
