@@ -4,7 +4,6 @@
 #include <utility>
 
 #include "attacks/solver/limits.h"
-#include "attacks/solver/path_points.h"
 #include "attacks/solver/row_exchange.h"
 
 namespace afterimage {
@@ -17,6 +16,26 @@ namespace {
 constexpr double largest_second = 0.85;
 constexpr double least_of_unexplained = 0.05, least_of_all = 3e-3;
 
+constexpr std::int64_t most_rows = 150, most_points = 8, parameters_a_feature = 4;
+constexpr std::int64_t largest_kernel = 8000;  // features of all that is tried for one row, and of all rows
+constexpr double equal_rows = 1e-6;
+constexpr double same_row = 0.02;  // of an image's norm, from the row that it is nearest to
+
+// [n] bool, of images [n, d].
+Tensor is_row(const ImageSpace& space, const Tensor& images) {
+  const Tensor inputs = images.to(at::kDouble), off = RowExchange::nearest_rows(space, inputs) - inputs;
+  return off.norm(2, 1) < same_row * inputs.norm(2, 1);
+}
+
+// Parameters that training changed.
+std::int64_t trained_count(const TrainedNetwork& released) {
+  std::int64_t count = 0;
+  for (std::size_t i = 0; i < released.trained.size(); ++i) {
+    if (!at::equal(released.trained[i], released.initial[i])) count += released.trained[i].numel();
+  }
+  return count;
+}
+
 }  // namespace
 
 Reconstruction flow_of_rows(const Subject& subject, const std::optional<RowSpan>& span, const Tensor& sure,
@@ -24,17 +43,31 @@ Reconstruction flow_of_rows(const Subject& subject, const std::optional<RowSpan>
   const auto& released = std::get<TrainedNetwork>(subject.released);
   Claim& claim = polished.claim;
   if (!claim.images.defined() || job.progress.out_of_time()) return polished;
-  const Tensor confirmed = claim.images.index_select(0, at::nonzero(claim.confirmed).squeeze(1));
-  const Tensor certain = sure.defined() ? at::cat({sure, confirmed}) : confirmed;
-  if (held_points(released, certain.size(0) + 1) == 0) return polished;  // the kernel would not fit into memory
-  RowExchange exchange(subject, span ? released.initial.times(span->decay) : released.initial, released.trained, job);
+  const std::int64_t columns = subject.space.dimension(), features = most_points * released.network->outputs();
+  // Of more features than a part of the parameters that were trained, any explain much of their change.
+  const std::int64_t most = std::min(most_rows, trained_count(released) / (parameters_a_feature * features));
+  if ((columns + most) * features > largest_kernel) return polished;
+  // Those that are rows already.
+  const Tensor of_rows = is_row(subject.space, claim.images).logical_and(claim.confirmed);
+  Tensor certain = claim.images.index_select(0, at::nonzero(of_rows).squeeze(1));
+  if (sure.defined()) {
+    certain = at::cat({sure.index_select(0, at::nonzero(is_row(subject.space, sure)).squeeze(1)), certain});
+  }
+  if (certain.size(0) >= most) return polished;
+  RowExchange exchange(subject, span ? released.initial.times(span->decay) : released.initial, released.trained, most,
+                       job);
   const RowExchange::Result found = exchange.run(certain, claim.images, rounds);
+  if (found.rows.size(0) == 0) return polished;
   const double least_gain = std::max(least_of_unexplained * found.unexplained, least_of_all);
   const Tensor proven = (found.second < largest_second).logical_and(found.gain > least_gain);
-  claim.confirmed = at::cat(
-      {(at::arange(found.rows.size(0)) < found.sure).logical_or(proven), at::zeros({claim.images.size(0)}, at::kBool)});
+  const Tensor right = (at::arange(found.rows.size(0)) < found.sure).logical_or(proven);
+  // One claim for each row.
+  const Tensor rows = found.rows.index_select(0, at::nonzero(right).squeeze(1));
+  const Tensor again =
+      (at::cdist(RowExchange::nearest_rows(subject.space, claim.images), rows) < equal_rows).any(1).logical_or(of_rows);
+  claim.confirmed = at::cat({right, claim.confirmed.logical_and(~again)});
   claim.images = at::cat({found.rows.to(at::kFloat), claim.images});
-  if (polished.status == Status::inconclusive && found.unexplained < most_unexplained) {
+  if (polished.status == Status::inconclusive && found.unexplained < most_unexplained && proven.any().item<bool>()) {
     polished.status = Status::ok;  // the polished images were too far off, the rows are not
     polished.reason.clear();
   }

@@ -89,6 +89,9 @@ std::vector<std::int64_t> one_hot_in(const json::Reader& in, std::int64_t inputs
     groups.push_back(size.whole(1, inputs));
     columns += groups.back();
   }
+  if (std::all_of(groups.begin(), groups.end(), [](std::int64_t size) { return size == 1; })) {
+    in.fail("has no group of several columns; list the size of each group of columns of which exactly one is 1");
+  }
   if (columns != inputs) {
     in.fail(
         fmt::format("has groups of {} columns together, but the model takes {} numbers; list the size of each group "

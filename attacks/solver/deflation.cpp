@@ -49,7 +49,6 @@ constexpr double least_by_bias = 0.25, most_from_usual = 0.25;
 constexpr std::int64_t fewest_for_a_median = 3;
 // Of the weights' root mean square: training in float32 leaves 1e-7 to 3e-6, float16 2e-4, bfloat16 2e-3.
 constexpr double of_training_in_float32 = 3e-5;
-constexpr double rounded_decay = 1e-4;     // from 1: rounded weights alone fit it so
 constexpr double largest_part = 0.15;      // of a known image in another one
 constexpr double same_direction = 0.9;     // cosine
 constexpr double two_valued_share = 0.98;  // of the pixels that the span moves
@@ -233,19 +232,20 @@ std::int64_t Deflation::take(const std::vector<Vertex>& vertices) {
   const Tensor stays = (known_firmness_ >= least_firmness()).logical_or(known_leverage_ > leverage_);
   retain(stays);
   drop_mixtures();
-  take_proven_together();
   return found() - before;
 }
 
-void Deflation::take_proven_together() {
+std::int64_t Deflation::take_proven_together(Progress& progress) {
   const Tensor likely = at::cat({doubtful_, unfitted_});
-  if (!gates_ || !knows_bias() || missing() == 0 || likely.size(0) == likely_tried_) return;
-  likely_tried_ = likely.size(0);
-  const Tensor proven = gates_->proven_together(at::cat({known_, likely})).slice(0, found());
+  const std::int64_t before = found(), all = before + likely.size(0);
+  if (!gates_ || !gates_->knows_bias() || missing() == 0 || all == likely_tried_) return 0;
+  likely_tried_ = all;
+  const Tensor proven = gates_->proven_together(at::cat({known_, likely}), progress).slice(0, before);
   for (std::int64_t i = 0; i < likely.size(0); ++i) {
     if (!proven[i].item<bool>() || is_known(likely[i], same_image) || missing() == 0) continue;
     add(likely[i], polytope_->refit(likely.narrow(0, i, 1), accepted_slacks).front());
   }
+  return found() - before;
 }
 
 bool Deflation::meets_bias(const Tensor& coordinates) const {
@@ -275,16 +275,13 @@ Tensor Deflation::missing_direction(const Tensor& coordinates) const {
 bool Deflation::is_proven_by_gates(const Tensor& coordinates) const {
   const Tensor direction = missing_direction(coordinates);
   if (direction.count_nonzero().item<std::int64_t>() == 0) return false;
-  if (knows_bias()) return true;  // parts of known images tell which it stands for
+  if (gates_->knows_bias()) return true;  // parts of known images tell which it stands for
   const Tensor alike = at::mv(known_directions_, direction).abs() > same_direction;
   return at::logical_or(~alike, distances(coordinates) < same_image).all().item<bool>();
 }
 
-// With weight decay it is not known whether biases decayed too.
-bool Deflation::knows_bias() const { return bias_.holds || std::abs(span_.decay - 1) < rounded_decay; }
-
 Tensor Deflation::parts_of_known(const Tensor& coordinates) const {
-  if (!gates_ || !knows_bias()) return at::zeros({found(), coordinates.size(0)}, at::kDouble);
+  if (!gates_) return at::zeros({found(), coordinates.size(0)}, at::kDouble);
   return gates_->parts(known_directions_, known_, coordinates);
 }
 
@@ -325,6 +322,7 @@ void Deflation::improve(const Vertex& vertex) {
   known_leverage_[nearest] = vertex.leverage;
   known_firmness_[nearest] = vertex.firmness;
   known_active_[nearest] = vertex.active;
+  known_directions_.select(0, nearest).copy_(missing_direction(vertex.coordinates));
 }
 
 std::int64_t Deflation::offer(const Tensor& candidates, Progress& progress, StateStore& store) {
@@ -364,8 +362,8 @@ void Deflation::restore(const State& state) {
 }
 
 std::int64_t Deflation::take_all(const std::vector<Vertex>& vertices, Progress& progress) {
-  const std::int64_t taken = take(vertices);
-  return taken + take_last(progress);
+  const std::int64_t taken = take(vertices), proven = take_proven_together(progress);
+  return taken + proven + take_last(progress);
 }
 
 std::int64_t Deflation::take_last(Progress& progress) {

@@ -93,7 +93,6 @@ class Deflation {
   // Whether the image at these coordinates [r] meets the condition that the bias's change sets, as the known ones do.
   bool meets_bias(const Tensor& coordinates) const;
   bool is_combination_of_known(const Tensor& coordinates) const;
-  bool knows_bias() const;
   // What each known image contributes to each of `coordinates` [n, r], as GateTest::parts has it: [K, n]; zero where
   // that is not known.
   Tensor parts_of_known(const Tensor& coordinates) const;
@@ -110,8 +109,8 @@ class Deflation {
   Tensor missing_direction(const Tensor& coordinates) const;
   bool is_proven_by_gates(const Tensor& coordinates) const;
   // Adds vertices that prove each other (GateTest::proven_together): of rounded weights too, whose vertices are too far
-  // off for the trained network to fit them.
-  void take_proven_together();
+  // off for the trained network to fit them. Returns how many.
+  std::int64_t take_proven_together(Progress& progress);
   // As known, at these coordinates [r]; `fit` is the fit to its bounds.
   void add(const Tensor& coordinates, const Vertex& fit);
   // Puts the vertex in the place of the known one that it resembles, if its bounds agree better.
@@ -133,7 +132,7 @@ class Deflation {
   bool wide_ = false;
   double leverage_;
   Tensor known_, known_leverage_, known_firmness_, known_active_;  // [K, r], [K], [K], [K]
-  std::int64_t likely_tried_ = 0;  // of the doubtful and the unfitted, whether they prove each other
+  std::int64_t likely_tried_ = 0;  // known, doubtful and unfitted, whether they prove each other
   Tensor known_directions_;        // [K, k] that silent neurons lack; [K, 1] without the test
   Tensor doubtful_, unfitted_;     // [D, r]: on coarse slack; by the trained network
 };

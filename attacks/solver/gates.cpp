@@ -90,6 +90,8 @@ GateTest::GateTest(const TrainedNetwork& released, const RowSpan& span, const Bi
     rows_ = at::cat({rows_, by_bias}, 1);
     bias_ = dense.first_bias_scale();
   }
+  constexpr double rounded_decay = 1e-4;  // from 1: rounded weights alone fit it so
+  knows_bias_ = bias.holds || std::abs(span.decay - 1) < rounded_decay;
   if (static_cast<double>(rows_.size(0)) < 2 * fewest_neurons * static_cast<double>(rows_.size(1))) return;
   const auto [u, s, vh] = at::linalg_svd(rows_, /*full_matrices=*/false);
   const double noise = span.rounding * std::sqrt(static_cast<double>(rows_.size(0))) / s[-1].item<double>();
@@ -140,7 +142,8 @@ Tensor GateTest::extended(const Tensor& coordinates) const {
 
 Tensor GateTest::parts(const Tensor& directions, const Tensor& known, const Tensor& coordinates) const {
   const Tensor passed = directions.norm(2, 1) > 0;
-  if (!passed.any().item<bool>()) return at::zeros({directions.size(0), coordinates.size(0)}, at::kDouble);
+  if (!knows_bias_ || !passed.any().item<bool>())
+    return at::zeros({directions.size(0), coordinates.size(0)}, at::kDouble);
   const Tensor duals = at::mm(directions, to_dual_);
   const Tensor own = (duals * extended(known)).sum(1, /*keepdim=*/true);
   return (at::mm(duals, extended(coordinates).t()) / own).abs_().masked_fill_(~passed.unsqueeze(1), 0);
@@ -162,9 +165,11 @@ Tensor GateTest::alone(const Tensor& coordinates) const {
 Tensor GateTest::sums(const Tensor& extended) const { return at::linalg_solve(extended.t(), rows_.t()); }
 
 Tensor GateTest::shares(const Tensor& sums, const Tensor& alone) {
-  const Tensor squares = sums.square(), of_alone = (squares * alone).sum(1), count = alone.sum(1);
-  const Tensor of_rest = squares.sum(1) - of_alone;
-  return of_alone * (sums.size(1) - count).clamp_min(1) / (of_rest * count.clamp_min(1));
+  const Tensor some = 1 - alone.amin(0);  // [n_1]: neurons that not all images leave alone
+  const Tensor squares = sums.square(), of_alone = (squares * alone).sum(1), of_rest = squares.sum(1) - of_alone;
+  const Tensor count = (alone * some).sum(1), rest = (some.sum() - count).clamp_min(1);
+  const Tensor shares = of_alone * rest / (of_rest * count.clamp_min(1));
+  return shares.masked_fill(count < static_cast<double>(sums.size(0)), 1);
 }
 
 bool GateTest::are_all(const Tensor& coordinates) const {
@@ -182,13 +187,15 @@ struct GateTest::Chosen {
   static double penalty_of(const Tensor& shares) { return shares.clamp_max(1).sum().item<double>(); }
 };
 
-bool GateTest::exchange_best(Chosen& chosen, const Tensor& images, const Tensor& alone, std::int64_t& tries) const {
+bool GateTest::exchange_best(Chosen& chosen, const Tensor& images, const Tensor& alone, std::int64_t& tries,
+                             Progress& progress) const {
   const Tensor taken = images.index_select(0, at::tensor(chosen.images, at::kLong));
   const Tensor combined = at::linalg_solve(taken.t(), images.t());  // [k, m]: each image as a sum of those taken
   double least = (1 - least_gain) * chosen.penalty();
   std::optional<std::pair<std::int64_t, std::int64_t>> best;
   for (std::int64_t row = 0; row < taken.size(0); ++row) {
     if (chosen.shares[row].item<double>() < largest_proven_share) continue;
+    if (progress.out_of_time()) return false;
     for (std::int64_t other = 0; other < images.size(0) && tries > 0; ++other) {
       const Tensor parts = combined.select(1, other);
       const auto part = parts[row].item<double>();
@@ -220,14 +227,15 @@ void GateTest::choose(Chosen& chosen, const Tensor& images, const Tensor& alone)
   chosen.shares = shares(chosen.sums, chosen.alone);
 }
 
-Tensor GateTest::proven_together(const Tensor& coordinates) const {
+Tensor GateTest::proven_together(const Tensor& coordinates, Progress& progress) const {
   const Tensor proven = at::zeros({coordinates.size(0)}, at::kBool), images = extended(coordinates);
   Chosen chosen{independent_rows(images), {}, {}, {}};
   if (static_cast<std::int64_t>(chosen.images.size()) < rows_.size(1)) return proven;
   const Tensor silent = alone(coordinates);
   choose(chosen, images, silent);
   // A wrong one takes those that it is a sum of with it: replacing it makes all of them right.
-  for (std::int64_t tries = most_exchanges_tried; tries > 0 && exchange_best(chosen, images, silent, tries);) continue;
+  for (std::int64_t tries = most_exchanges_tried; tries > 0 && exchange_best(chosen, images, silent, tries, progress);)
+    continue;
   const Tensor right = chosen.shares < largest_proven_share;
   // Of a set that is mostly wrong a share may be small by chance (2 confirmed, 1 right).
   if (right.sum().item<double>() < least_proven * static_cast<double>(right.size(0))) return proven;

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "attacks/solver/row_span.h"
+#include "models/foundations/progress.h"
 
 namespace afterimage {
 
@@ -41,9 +42,9 @@ class GateTest {
   Tensor passes(const Tensor& coordinates) const { return missing_directions(coordinates).norm(2, 1) > 0; }  // [m] bool
 
   // Of the training images that the missing directions [m, k] of `known` [m, r] stand for, what each contributes to
-  // images [n, r], as a share of what it contributes to its known image: [m, n], zero where a direction is. A missing
-  // direction is dual to its image in the row space of [dW | db]: another training image has nothing of it (below 0.005
-  // in 24 networks of MNIST, N = 10 and 20), a sum has its coefficient.
+  // images [n, r], as a share of what it contributes to its known image: [m, n], zero where a direction is, or where
+  // the change of biases is not known. A missing direction is dual to its image in the row space of [dW | db]: another
+  // training image has nothing of it (below 0.005 in 24 networks of MNIST, N = 10 and 20), a sum has its coefficient.
   Tensor parts(const Tensor& directions, const Tensor& known, const Tensor& coordinates) const;
 
   // Of one image [r]: whether its silent neurons lack no direction by far. Sums of images have 0.1 to 0.8 where
@@ -58,7 +59,9 @@ class GateTest {
   // are training images, whose shares are small. It stands more noise than the test of one image: the images are better
   // conditioned than the change (bfloat16, 20 images of MNIST, width 512: shares up to 0.004; with one of them replaced
   // by a sum, 0.25 to 1 at those that the sum is of).
-  Tensor proven_together(const Tensor& coordinates) const;
+  Tensor proven_together(const Tensor& coordinates, Progress& progress) const;
+  // Whether the change of biases is known: with weight decay it is not known whether they decayed too.
+  bool knows_bias() const { return knows_bias_; }
 
  private:
   struct Inputs {
@@ -69,7 +72,8 @@ class GateTest {
   // With as many independent images as [dW | db] has rank, given extended [k, k], the sum of delta of each follows:
   // [k, n_1]. Its mean square over the neurons that the image leaves alone (`alone` [k, n_1], 0 or 1), over that over
   // the others, is its share [k]: zero at training images, if these are all; if there are others, which then are
-  // combinations of these, or these are combinations of others, about 1.
+  // combinations of these, or these are combinations of others, about 1. Neurons that all images leave alone say
+  // nothing and are left out; where too few are left, the share is 1.
   Tensor sums(const Tensor& extended) const;
   static Tensor shares(const Tensor& sums, const Tensor& alone);
   Tensor alone(const Tensor& coordinates) const;  // [n, n_1], float64
@@ -77,7 +81,8 @@ class GateTest {
   void choose(Chosen& chosen, const Tensor& images, const Tensor& alone) const;
   // Replaces one image with a large share by the one of all `images` [m, k] that lessens the sum of shares most. False
   // where none does. Takes what was tried from `tries`.
-  bool exchange_best(Chosen& chosen, const Tensor& images, const Tensor& alone, std::int64_t& tries) const;
+  bool exchange_best(Chosen& chosen, const Tensor& images, const Tensor& alone, std::int64_t& tries,
+                     Progress& progress) const;
   struct Missing {
     double ratio = 1;  // of the smallest singular value to the next
     Tensor direction;  // undefined where the silent neurons tell nothing
@@ -92,6 +97,7 @@ class GateTest {
   Tensor to_dual_;     // [k, k], from a direction to the dual vector
   Tensor directions_;  // [n_1, k]: the left singular vectors of rows_; undefined where noise hides the smallest
   double largest_ratio_ = 0;
+  bool knows_bias_ = true;
 };
 
 }  // namespace afterimage

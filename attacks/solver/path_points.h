@@ -8,7 +8,7 @@
 
 namespace afterimage {
 
-inline constexpr std::int64_t points_of_path = 4;  // that the path is followed to
+inline constexpr std::int64_t points_of_path = 4;  // where no other segments are asked for
 
 // Points at which the tangent features of so many known images may be held; 0: there are too many outputs, and none is
 // held.

@@ -16,7 +16,8 @@ constexpr std::int64_t most_moves = 12;
 // At the start: of ||h||^2, that a row explains beside those taken before it. (Rows that are wrong in the end have half
 // of this to twice as much.)
 constexpr double least_gain = 5e-4;
-constexpr std::int64_t most_rows = 150, most_rows_at_many_points = 80;
+constexpr std::int64_t most_rows_at_many_points = 80;
+constexpr std::int64_t largest_start = 3000;  // features of all rows that the first are chosen from
 
 // The first of equal rows.
 Tensor each_once(const Tensor& rows) {
@@ -30,12 +31,14 @@ Tensor each_once(const Tensor& rows) {
 
 }  // namespace
 
-RowExchange::RowExchange(const Subject& subject, const Parameters& initial, const Parameters& trained, Job& job)
+RowExchange::RowExchange(const Subject& subject, const Parameters& initial, const Parameters& trained,
+                         std::int64_t most, Job& job)
     : subject_(subject),
       job_(job),
-      initial_(initial.to(at::kFloat)),
-      trained_(trained.to(at::kFloat)),
-      drift_(trained.minus(initial).to(at::kFloat)),
+      most_(most),
+      initial_(initial.to(at::kDouble)),
+      trained_(trained.to(at::kDouble)),
+      drift_(trained_.minus(initial_)),
       norm2_(drift_.squared_norm()) {}
 
 Tensor RowExchange::nearest_rows(const ImageSpace& space, const Tensor& inputs) {
@@ -84,14 +87,15 @@ Tensor RowExchange::double_neighbours(const Tensor& near, const Tensor& gains) c
 }
 
 Tensor RowExchange::random_row() {
-  return nearest_rows(subject_.space, at::rand({1, rows_.size(1)}, job_.random, at::kDouble)).squeeze(0);
+  const Tensor pixels = at::rand({1, rows_.size(1)}, job_.random, at::kDouble);
+  return nearest_rows(subject_.space, subject_.space.inputs(pixels)).squeeze(0);
 }
 
 // Forward selection: the row that explains most beside those taken is next.
 void RowExchange::begin(const Tensor& sure, const Tensor& likely) {
   const Tensor first = each_once(sure);
   sure_ = first.size(0);
-  rows_ = each_once(at::cat({first, likely}));
+  rows_ = each_once(at::cat({first, likely})).slice(0, 0, most_rows_at_the_start(first.size(0)));
   std::vector<Parameters> points;
   for (std::int64_t i = 0; i < points_of_path; ++i) {
     points.push_back(initial_.plus(drift_, static_cast<double>(i) / (points_of_path - 1)));
@@ -110,7 +114,7 @@ void RowExchange::begin(const Tensor& sure, const Tensor& likely) {
     taken.push_back(row);
   };
   for (std::int64_t row = 0; row < sure_; ++row) take(row);
-  while (static_cast<std::int64_t>(taken.size()) < std::min(count, most_rows) && !job_.progress.out_of_time()) {
+  while (static_cast<std::int64_t>(taken.size()) < std::min(count, most_) && !job_.progress.out_of_time()) {
     const Tensor rest = at::nonzero(left).squeeze(1), right = inner.view({count, f}).index_select(0, rest);
     const Tensor own = kernel.view({count, f, count, f}).diagonal(0, 0, 2).permute({2, 0, 1}).index_select(0, rest);
     const Tensor gains = (right * at::linalg_solve(own, right.unsqueeze(2)).squeeze(2)).sum(1);
@@ -121,12 +125,17 @@ void RowExchange::begin(const Tensor& sure, const Tensor& likely) {
   rows_ = rows_.index_select(0, at::tensor(taken, at::kLong));
 }
 
+// Of all that there are, by the size of their kernel; at least the sure ones and one more.
+std::int64_t RowExchange::most_rows_at_the_start(std::int64_t sure) const {
+  const std::int64_t features = points_of_path * std::get<TrainedNetwork>(subject_.released).network->outputs();
+  return std::max(largest_start / features, sure + 1);
+}
+
 // At more points more rows come back, and each step takes as much longer. (12 columns of 5 levels, N = 30, of which 27
 // are known at the start and none is held: 26 at 4 points, 29 at 5 and at 8, after 4 rounds and after 1.)
 std::vector<Parameters> RowExchange::path() const {
   const std::vector<std::size_t> few{1, 3, 5}, many{1, 2, 3, 4, 6, 8};
-  return path_points(subject_, initial_, trained_, rows_.to(at::kFloat),
-                     rows_.size(0) > most_rows_at_many_points ? few : many);
+  return path_points(subject_, initial_, trained_, rows_, rows_.size(0) > most_rows_at_many_points ? few : many);
 }
 
 void RowExchange::set_points(const std::vector<Parameters>& points) {
@@ -135,12 +144,16 @@ void RowExchange::set_points(const std::vector<Parameters>& points) {
 }
 
 void RowExchange::compute_kernel() {
-  kernel_ = target_->gram(rows_.to(at::kFloat), {}).to(at::kDouble);
-  inner_ = target_->inner(rows_.to(at::kFloat), {}).flatten().to(at::kDouble);
+  kernel_ = target_->gram(rows_, {});
+  inner_ = target_->inner(rows_, {}).flatten();
   ridge_ = ridge_share * kernel_.diagonal().mean().item<double>();
   kernel_.diagonal().add_(ridge_);
-  inverse_ = at::cholesky_inverse(at::linalg_cholesky(kernel_));
+  invert();
 }
+
+// Anew after each exchange: updates by blocks lose all digits within a sweep, for features of neighbouring points are
+// nearly parallel.
+void RowExchange::invert() { inverse_ = at::cholesky_inverse(at::linalg_cholesky(kernel_)); }
 
 double RowExchange::unexplained() const {
   return 1 - at::dot(inner_, at::mv(inverse_, inner_)).item<double>() / norm2_;
@@ -151,16 +164,17 @@ RowExchange::Rest RowExchange::without(std::int64_t row) const {
   const Tensor columns = inverse_.narrow(1, first, features());
   Rest rest;
   rest.inverse = inverse_ - at::mm(columns, at::linalg_solve(columns.narrow(0, first, features()), columns.t()));
+  rest.inverse.narrow(0, first, features()).zero_();  // but for rounding
+  rest.inverse.narrow(1, first, features()).zero_();
   rest.coefficients = at::mv(rest.inverse, inner_);
   return rest;
 }
 
 RowExchange::Tried RowExchange::tried(const Tensor& candidates, const Rest& rest) const {
   const std::int64_t count = candidates.size(0), f = features(), all = rows_.size(0) * f;
-  const Tensor images = at::cat({candidates, rows_}).to(at::kFloat);
-  const Tensor gram = target_->gram_of_first(count, images, {}).to(at::kDouble);
+  const Tensor gram = target_->gram_of_first(count, at::cat({candidates, rows_}), {});
   Tried tried;
-  tried.inner = target_->inner(images.slice(0, 0, count), {}).to(at::kDouble);
+  tried.inner = target_->inner(candidates, {});
   tried.kernel = gram.narrow(1, count * f, all).reshape({count, f, all});
   tried.within =
       gram.narrow(1, 0, count * f).reshape({count, f, count, f}).diagonal(0, 0, 2).permute({2, 0, 1}).contiguous();
@@ -173,23 +187,15 @@ RowExchange::Tried RowExchange::tried(const Tensor& candidates, const Rest& rest
   return tried;
 }
 
-void RowExchange::replace(std::int64_t row, const Tensor& by, const Rest& rest, const Tried& tried,
-                          std::int64_t which) {
+void RowExchange::replace(std::int64_t row, const Ascent& by) {
   const std::int64_t f = features(), first = row * f;
-  rows_[row].copy_(by);
-  inner_.narrow(0, first, f).copy_(tried.inner[which]);
-  Tensor kernel = tried.kernel[which].clone();  // [F, m F]
-  kernel.narrow(1, first, f).copy_(tried.within[which]);
+  rows_[row].copy_(by.row);
+  inner_.narrow(0, first, f).copy_(by.tried.inner[by.which]);
+  Tensor kernel = by.tried.kernel[by.which].clone();  // [F, m F]
+  kernel.narrow(1, first, f).copy_(by.tried.within[by.which]);
   kernel_.narrow(0, first, f).copy_(kernel);
   kernel_.narrow(1, first, f).copy_(kernel.t());
-  // The inverse by blocks: that of the other rows, which is zero at this one, and the Schur complement.
-  const Tensor by_rest = at::mm(rest.inverse, kernel.t());  // [m F, F]
-  const Tensor within = at::linalg_inv(tried.within[which] - at::mm(kernel, by_rest));
-  inverse_ = rest.inverse + at::mm(at::mm(by_rest, within), by_rest.t());
-  const Tensor off = at::mm(by_rest, within).neg_();
-  inverse_.narrow(1, first, f).copy_(off);
-  inverse_.narrow(0, first, f).copy_(off.t());
-  inverse_.narrow(0, first, f).narrow(1, first, f).copy_(within);
+  invert();
 }
 
 RowExchange::Ascent RowExchange::ascend(const Tensor& start, const Rest& rest) const {
@@ -215,10 +221,9 @@ RowExchange::Ascent RowExchange::ascend(const Tensor& start, const Rest& rest) c
 }
 
 bool RowExchange::improve(std::int64_t row) {
-  const Rest rest = without(row);
-  const Ascent best = ascend(rows_[row].clone(), rest);
+  const Ascent best = ascend(rows_[row].clone(), without(row));
   if (best.moves == 0) return false;
-  replace(row, best.row, rest, best.tried, best.which);
+  replace(row, best);
   return true;
 }
 
@@ -230,7 +235,9 @@ void RowExchange::redraw_copies() {
 }
 
 RowExchange::Result RowExchange::run(const Tensor& sure, const Tensor& likely, std::int64_t rounds) {
+  job_.progress.stage("flow: rows that explain most");
   begin(nearest_rows(subject_.space, sure), nearest_rows(subject_.space, likely));
+  if (rows_.size(0) == 0) return {rows_, at::zeros({0}, at::kDouble), at::zeros({0}, at::kDouble)};
   const std::int64_t moving = rows_.size(0) - sure_;
   for (std::int64_t round = 0; round < rounds && moving > 0 && !job_.progress.out_of_time(); ++round) {
     redraw_copies();
@@ -243,7 +250,6 @@ RowExchange::Result RowExchange::run(const Tensor& sure, const Tensor& likely, s
         exchanged += improve(order[i].item<std::int64_t>()) ? 1 : 0;
         job_.progress.step(i + 1, moving, fmt::format("{:.1f} % unexplained", 100 * unexplained()));
       }
-      compute_kernel();  // free of what rounding the updates left
     }
     exchanges_ += exchanged;
     if (exchanged == 0) break;
@@ -252,7 +258,7 @@ RowExchange::Result RowExchange::run(const Tensor& sure, const Tensor& likely, s
 }
 
 RowExchange::Result RowExchange::conclude() {
-  set_points(path());
+  if (!job_.progress.out_of_time()) set_points(path());
   const std::int64_t count = rows_.size(0);
   Result result;
   result.sure = sure_;

@@ -16,13 +16,13 @@ namespace afterimage {
 
 class RowExchange {
  public:
-  // The network has to be dense and the columns' groups known (ImageSpace::one_hot). Features are in float32, their
-  // kernels solved in float64. `subject` and
-  // `job` have to outlive this.
-  RowExchange(const Subject& subject, const Parameters& initial, const Parameters& trained, Job& job);
+  // The network has to be dense and the columns' groups known (ImageSpace::one_hot). At most `most` rows are looked
+  // for. All in float64. `subject` and `job` have to outlive this.
+  RowExchange(const Subject& subject, const Parameters& initial, const Parameters& trained, std::int64_t most,
+              Job& job);
 
   struct Result {
-    Tensor rows;             // [m, d] inputs, float64, each once, the most necessary first
+    Tensor rows;             // [m, d] inputs, float64: the sure ones, then the most necessary first
     Tensor gain;             // [m] of ||h||^2, that is explained with a row and not without it
     Tensor second;           // [m] the same of the best other level of one group in its place, over `gain`
     double unexplained = 1;  // of ||h||^2
@@ -43,6 +43,7 @@ class RowExchange {
   Tensor double_neighbours(const Tensor& near, const Tensor& gains) const;
   Tensor random_row();
   void begin(const Tensor& sure, const Tensor& likely);
+  std::int64_t most_rows_at_the_start(std::int64_t sure) const;
   std::vector<Parameters> path() const;
   void set_points(const std::vector<Parameters>& points);
   void compute_kernel();
@@ -54,7 +55,7 @@ class RowExchange {
     Tensor gain, kernel, within, inner;  // [n], [n, F, m F], [n, F, F], [n, F]
   };
   Tried tried(const Tensor& candidates, const Rest& rest) const;
-  void replace(std::int64_t row, const Tensor& by, const Rest& rest, const Tried& tried, std::int64_t which);
+  void invert();
   struct Ascent {
     Tensor row;
     double gain = 0;  // of ||h||^2 over all other rows, not as a share
@@ -63,6 +64,7 @@ class RowExchange {
   };
   // As long as a neighbour explains more.
   Ascent ascend(const Tensor& start, const Rest& rest) const;
+  void replace(std::int64_t row, const Ascent& by);
   // The row that this one leads to, in its place. Returns whether it is another.
   bool improve(std::int64_t row);
   void redraw_copies();
@@ -72,6 +74,7 @@ class RowExchange {
 
   const Subject& subject_;
   Job& job_;
+  std::int64_t most_;
   Parameters initial_, trained_, drift_;
   std::unique_ptr<TangentTarget> target_;
   Tensor rows_;                      // [m, d] inputs

@@ -119,12 +119,13 @@ TEST_CASE("training images among sums and averages of them prove each other, in 
   const Tensor averages = 0.5 * x + 0.5 * x.roll({3}, {0});
   // Sums first, so that the first set tried is wrong.
   const Tensor likely = at::cat({sums.slice(0, 0, 4), x, averages, sums.slice(0, 4)});
-  const Tensor proven = gates.proven_together(coordinates(exact, likely));
+  Silent silent;
+  const Tensor proven = gates.proven_together(coordinates(exact, likely), silent);
   CHECK(proven.slice(0, 4, 4 + count).sum().item<std::int64_t>() >= count - 1);
   CHECK(proven.sum().item<std::int64_t>() == proven.slice(0, 4, 4 + count).sum().item<std::int64_t>());
   // Where three of them are not there, none that stands in for them is proven.
   const Tensor without = at::cat({sums.slice(0, 0, 4), x.slice(0, 3), averages, sums.slice(0, 4)});
-  const Tensor wrongly = gates.proven_together(coordinates(exact, without));
+  const Tensor wrongly = gates.proven_together(coordinates(exact, without), silent);
   CHECK(wrongly.sum().item<std::int64_t>() == wrongly.slice(0, 4, 1 + count).sum().item<std::int64_t>());
 }
 

@@ -104,7 +104,7 @@ TEST_CASE("rows that are sure stay as they are") {
   Silent silent;
   NullStore no_store;
   Job job{random, silent, no_store};
-  RowExchange exchange(subject, released(subject).initial, released(subject).trained, job);
+  RowExchange exchange(subject, released(subject).initial, released(subject).trained, 50, job);
   const Tensor wrong = rows_of(random_values(2, 3));
   const auto result = exchange.run(wrong, rows_of(changed(values)), 2);
   REQUIRE(result.sure == 2);

@@ -185,7 +185,8 @@ TEST_CASE("groups of one-hot columns have to fill the input, or model.json is re
     return read_model(file).one_hot;
   };
   CHECK(groups_in("[5, 3, 2]") == std::vector<std::int64_t>{5, 3, 2});
-  for (const char* wrong : {"[5, 3]", "[5, 6]", "[0, 10]", "[11]", "[-1, 11]", "[2.5, 7.5]", "5", "[\"a\"]", "[]"}) {
+  for (const char* wrong : {"[5, 3]", "[5, 6]", "[0, 10]", "[11]", "[1, 1, 1, 1, 1, 1, 1, 1, 1, 1]", "[-1, 11]",
+                            "[2.5, 7.5]", "5", "[\"a\"]", "[]"}) {
     CAPTURE(wrong);
     CHECK_THROWS_AS(groups_in(wrong), InputError);
   }

@@ -3,9 +3,10 @@
 PyTorch makes the network (11 million parameters, batch norm in inference mode), the program fine-tunes it by a few steps
 and attacks it twice, with few and with more steps; the time of a step is their difference. A line for each size.
 
-    python3 tests/benchmarks/resnet18.py build/release/afterimage [--sizes 32x4,32x64,224x4]
+    python3 tests/benchmarks/resnet18.py build/release/afterimage [--sizes 32x4,32x64,224x4] [--limit 15]
 
-A size is pixels a side x candidates. Needs torch and numpy.
+A size is pixels a side x candidates. With --limit, whole audits instead, all attacks and the deviation, under that
+--time-limit: the seconds that each took. Needs torch and numpy.
 """
 import sys
 
@@ -55,9 +56,9 @@ def taken(program, *options):
 
 
 def main():
-    options = arguments(sizes="32x4,32x64,224x4")
+    options = arguments(sizes="32x4,32x64,224x4", limit=0)
     program = Program(options.program)
-    print("pixels  candidates  seconds a step  peak MiB")
+    print("pixels  seconds of an audit" if options.limit else "pixels  candidates  seconds a step  peak MiB")
     for size in options.sizes.split(","):
         side, candidates = map(int, size.split("x"))
         model = program.folder / f"{size}.pt"
@@ -67,6 +68,11 @@ def main():
                             data=program.write_npz(f"{size}.npz", images=pixels, labels=numpy.arange(24) % 2), task="groups:0|1")
         if run is None:
             sys.exit("training failed")
+        if options.limit:
+            seconds, _ = taken(program, "audit", run, "--allow-torchscript", "--time-limit", options.limit,
+                               "--control-samples", 20, "--out", program.folder / f"{size}-audit")
+            print(f"{side:6}  {seconds:19.1f}", flush=True)
+            continue
         attack = ["attack", "finite-width", run, "--allow-torchscript", "--candidates", candidates]
         short, _ = taken(program, *attack, "--steps", FEW, "--out", program.folder / f"{size}-few")
         long, peak = taken(program, *attack, "--steps", MORE, "--out", program.folder / f"{size}-more")
