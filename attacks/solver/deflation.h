@@ -40,7 +40,7 @@ class Deflation {
   Tensor doubtful_images() const;
   // The known images, which are confirmed, then the doubtful ones and `others` [n, d] float32, which are not. Where the
   // network fits none of the images whose bounds agree, its outputs are no evidence (it was trained towards other
-  // targets, or not to the end): all of these are doubtful then.
+  // targets, or not to the end): these are doubtful then, unless they prove each other.
   Claim claim(const Tensor& others) const;
   const PixelPolytope& polytope() const { return *polytope_; }
   // Fewest bounds active at a known image; 0 while there is none.

@@ -225,7 +225,8 @@ TEST_CASE("a diverged restart does not prevent later ones") {
   CHECK(history.best->loss_final == 1);
 }
 
-TEST_CASE("where the network fits no image, images at consistent bounds are claimed and none is confirmed") {
+TEST_CASE(
+    "where the network fits no image, images at consistent bounds are claimed, and confirmed by each other alone") {
   Recipe recipe = squared_recipe();
   recipe.until_loss = 0.35;
   const Trained trained = trained_network(recipe);
@@ -236,7 +237,8 @@ TEST_CASE("where the network fits no image, images at consistent bounds are clai
   CHECK(found.status == Status::ok);
   const Score score = scored(found, trained.truth);
   CHECK(score.reconstructed->count >= images_count - 1);
-  CHECK(score.confirmed == 0);
+  CHECK(score.confirmed.value() == images_count);
+  CHECK(score.confirmed_right.value() == images_count);
 }
 
 TEST_CASE("a network with a singular kernel is not treated as one of infinite width, and the attack does not fail") {
