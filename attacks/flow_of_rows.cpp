@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "attacks/solver/capacity.h"
 #include "attacks/solver/limits.h"
 #include "attacks/solver/row_exchange.h"
 
@@ -18,22 +19,12 @@ constexpr double least_of_unexplained = 0.05, least_of_all = 3e-3;
 
 constexpr std::int64_t most_rows = 150, most_points = 8, parameters_a_feature = 4;
 constexpr std::int64_t largest_kernel = 8000;  // features of all that is tried for one row, and of all rows
-constexpr double equal_rows = 1e-6;
-constexpr double same_row = 0.02;  // of an image's norm, from the row that it is nearest to
+constexpr double same_row = 0.02;              // of an image's norm, from the row that it is nearest to
 
 // [n] bool, of images [n, d].
 Tensor is_row(const ImageSpace& space, const Tensor& images) {
   const Tensor inputs = images.to(at::kDouble), off = RowExchange::nearest_rows(space, inputs) - inputs;
   return off.norm(2, 1) < same_row * inputs.norm(2, 1);
-}
-
-// Parameters that training changed.
-std::int64_t trained_count(const TrainedNetwork& released) {
-  std::int64_t count = 0;
-  for (std::size_t i = 0; i < released.trained.size(); ++i) {
-    if (!at::equal(released.trained[i], released.initial[i])) count += released.trained[i].numel();
-  }
-  return count;
 }
 
 }  // namespace
@@ -45,7 +36,7 @@ Reconstruction flow_of_rows(const Subject& subject, const std::optional<RowSpan>
   if (!claim.images.defined() || job.progress.out_of_time()) return polished;
   const std::int64_t columns = subject.space.dimension(), features = most_points * released.network->outputs();
   // Of more features than a part of the parameters that were trained, any explain much of their change.
-  const std::int64_t most = std::min(most_rows, trained_count(released) / (parameters_a_feature * features));
+  const std::int64_t most = std::min(most_rows, capacity_of(released).equations / (parameters_a_feature * features));
   if ((columns + most) * features > largest_kernel) return polished;
   // Those that are rows already.
   const Tensor of_rows = is_row(subject.space, claim.images).logical_and(claim.confirmed);
@@ -57,14 +48,14 @@ Reconstruction flow_of_rows(const Subject& subject, const std::optional<RowSpan>
   RowExchange exchange(subject, span ? released.initial.times(span->decay) : released.initial, released.trained, most,
                        job);
   const RowExchange::Result found = exchange.run(certain, claim.images, rounds);
-  if (found.rows.size(0) == 0) return polished;
+  if (!found.rows.defined()) return polished;
   const double least_gain = std::max(least_of_unexplained * found.unexplained, least_of_all);
   const Tensor proven = (found.second < largest_second).logical_and(found.gain > least_gain);
   const Tensor right = (at::arange(found.rows.size(0)) < found.sure).logical_or(proven);
   // One claim for each row.
   const Tensor rows = found.rows.index_select(0, at::nonzero(right).squeeze(1));
   const Tensor again =
-      (at::cdist(RowExchange::nearest_rows(subject.space, claim.images), rows) < equal_rows).any(1).logical_or(of_rows);
+      RowExchange::are_equal(RowExchange::nearest_rows(subject.space, claim.images), rows).any(1).logical_or(of_rows);
   claim.confirmed = at::cat({right, claim.confirmed.logical_and(~again)});
   claim.images = at::cat({found.rows.to(at::kFloat), claim.images});
   if (polished.status == Status::inconclusive && found.unexplained < most_unexplained && proven.any().item<bool>()) {

@@ -20,7 +20,8 @@ std::vector<std::int64_t> one_hot_groups(const Tensor& rows) {
     if (!sum.eq(1).all().item<bool>()) return {};
     groups.push_back(end - first);
   }
-  return groups;
+  // Columns that are all ones are no levels.
+  return static_cast<std::int64_t>(groups.size()) < rows.size(1) ? groups : std::vector<std::int64_t>();
 }
 
 Tensor ImageSpace::times_scale(const Tensor& differences) const {

@@ -22,14 +22,11 @@ std::vector<Parameters> path_points(const Subject& subject, const Parameters& in
                                     const Tensor& known, const std::vector<std::size_t>& segments) {
   const auto& released = std::get<TrainedNetwork>(subject.released);
   if (held_points(released, known.size(0)) < points_of_path) return {initial};
-  const Parameters drift = trained.minus(initial);
   const auto straight = [&] {
-    std::vector<Parameters> even{initial};
-    const auto parts = static_cast<double>(segments.size() + 1);
-    for (std::size_t i = 1; i <= segments.size(); ++i)
-      even.push_back(initial.plus(drift, static_cast<double>(i) / parts));
-    even.push_back(trained);
-    return even;
+    std::vector<double> along;
+    const std::size_t parts = segments.size() + 1;
+    for (std::size_t i = 0; i <= parts; ++i) along.push_back(static_cast<double>(i) / static_cast<double>(parts));
+    return points_between(initial, trained, along);
   };
   if (subject.loss != LossKind::squared || released.some_unchanged()) return straight();
   std::vector<Parameters> path;

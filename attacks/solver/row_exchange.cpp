@@ -19,12 +19,16 @@ constexpr double least_gain = 5e-4;
 constexpr std::int64_t most_rows_at_many_points = 80;
 constexpr std::int64_t largest_start = 3000;  // features of all rows that the first are chosen from
 
+// Whether a row before row `at` equals it.
+bool is_copy(const Tensor& rows, std::int64_t at) {
+  return RowExchange::are_equal(rows.narrow(0, 0, at), rows.narrow(0, at, 1)).any().item<bool>();
+}
+
 // The first of equal rows.
 Tensor each_once(const Tensor& rows) {
   std::vector<Tensor> kept{rows.slice(0, 0, 1)};
   for (std::int64_t i = 1; i < rows.size(0); ++i) {
-    const bool is_copy = (at::cdist(rows.narrow(0, 0, i), rows.narrow(0, i, 1)) < 1e-6).any().item<bool>();
-    if (!is_copy) kept.push_back(rows.narrow(0, i, 1));
+    if (!is_copy(rows, i)) kept.push_back(rows.narrow(0, i, 1));
   }
   return at::cat(kept);
 }
@@ -50,6 +54,11 @@ Tensor RowExchange::nearest_rows(const ImageSpace& space, const Tensor& inputs) 
     first += levels;
   }
   return space.inputs(rows);
+}
+
+Tensor RowExchange::are_equal(const Tensor& rows, const Tensor& others) {
+  constexpr double rounding = 1e-6;
+  return at::cdist(rows, others) < rounding;
 }
 
 Tensor RowExchange::neighbours(const Tensor& row) const {
@@ -96,13 +105,9 @@ void RowExchange::begin(const Tensor& sure, const Tensor& likely) {
   const Tensor first = each_once(sure);
   sure_ = first.size(0);
   rows_ = each_once(at::cat({first, likely})).slice(0, 0, most_rows_at_the_start(first.size(0)));
-  std::vector<Parameters> points;
-  for (std::int64_t i = 0; i < points_of_path; ++i) {
-    points.push_back(initial_.plus(drift_, static_cast<double>(i) / (points_of_path - 1)));
-  }
-  set_points(points);
+  set_points(points_between(initial_, trained_, {0, 1.0 / 3, 2.0 / 3, 1}));
   const std::int64_t f = features(), count = rows_.size(0);
-  Tensor kernel = kernel_.clone(), inner = inner_.clone();
+  Tensor kernel = kernel_, inner = inner_;
   std::vector<std::int64_t> taken;
   Tensor left = at::ones({count}, at::kBool);
   const auto take = [&](std::int64_t row) {
@@ -140,15 +145,10 @@ std::vector<Parameters> RowExchange::path() const {
 
 void RowExchange::set_points(const std::vector<Parameters>& points) {
   target_ = std::get<TrainedNetwork>(subject_.released).dense()->tangents_at(points, drift_);
-  compute_kernel();
-}
-
-void RowExchange::compute_kernel() {
   kernel_ = target_->gram(rows_, {});
   inner_ = target_->inner(rows_, {}).flatten();
   ridge_ = ridge_share * kernel_.diagonal().mean().item<double>();
   kernel_.diagonal().add_(ridge_);
-  invert();
 }
 
 // Anew after each exchange: updates by blocks lose all digits within a sweep, for features of neighbouring points are
@@ -205,12 +205,12 @@ RowExchange::Ascent RowExchange::ascend(const Tensor& start, const Rest& rest) c
     Tensor near = neighbours(ascent.row);
     ascent.tried = tried(near, rest);
     ascent.which = ascent.tried.gain.argmax().item<std::int64_t>();
-    ascent.gain = ascent.tried.gain[ascent.which].item<double>();
     if (ascent.which == 0) {
+      const double gain = ascent.tried.gain[0].item<double>();
       near = double_neighbours(near, ascent.tried.gain);
       const Tried twice = tried(near, rest);
       const auto best = twice.gain.argmax().item<std::int64_t>();
-      if (twice.gain[best].item<double>() <= (1 + worth_two) * ascent.gain) break;
+      if (twice.gain[best].item<double>() <= (1 + worth_two) * gain) break;
       ascent.tried = twice;
       ascent.which = best;
     }
@@ -229,19 +229,20 @@ bool RowExchange::improve(std::int64_t row) {
 
 void RowExchange::redraw_copies() {
   for (std::int64_t i = std::max<std::int64_t>(sure_, 1); i < rows_.size(0); ++i) {
-    const bool is_copy = (at::cdist(rows_.narrow(0, 0, i), rows_.narrow(0, i, 1)) < 1e-6).any().item<bool>();
-    if (is_copy) rows_[i].copy_(random_row());
+    if (is_copy(rows_, i)) rows_[i].copy_(random_row());
   }
 }
 
 RowExchange::Result RowExchange::run(const Tensor& sure, const Tensor& likely, std::int64_t rounds) {
   job_.progress.stage("flow: rows that explain most");
   begin(nearest_rows(subject_.space, sure), nearest_rows(subject_.space, likely));
-  if (rows_.size(0) == 0) return {rows_, at::zeros({0}, at::kDouble), at::zeros({0}, at::kDouble)};
+  // Where time is up, nothing is known of the rows that were chosen.
+  if (rows_.size(0) == 0 || job_.progress.out_of_time()) return {};
   const std::int64_t moving = rows_.size(0) - sure_;
   for (std::int64_t round = 0; round < rounds && moving > 0 && !job_.progress.out_of_time(); ++round) {
     redraw_copies();
     set_points(path());
+    invert();
     std::int64_t exchanged = 0;
     for (std::int64_t sweep = 0; sweep < sweeps_of_round; ++sweep) {
       job_.progress.stage(fmt::format("flow: exchange of levels, round {}, sweep {}", round + 1, sweep + 1));
@@ -258,7 +259,10 @@ RowExchange::Result RowExchange::run(const Tensor& sure, const Tensor& likely, s
 }
 
 RowExchange::Result RowExchange::conclude() {
-  if (!job_.progress.out_of_time()) set_points(path());
+  if (!job_.progress.out_of_time() || !inverse_.defined()) {
+    set_points(path());
+    invert();
+  }
   const std::int64_t count = rows_.size(0);
   Result result;
   result.sure = sure_;

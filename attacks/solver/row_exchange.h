@@ -30,11 +30,13 @@ class RowExchange {
     std::int64_t exchanges = 0;
   };
   // From `sure` [s, d], rows that stay, and those of the rows nearest to `likely` [n, d] that explain most, taken one
-  // after another. Ends early where time is up. Throws Interrupted.
+  // after another. Ends early where time is up: with no rows (undefined) before the first round. Throws Interrupted.
   Result run(const Tensor& sure, const Tensor& likely, std::int64_t rounds);
 
   // Inputs [n, d] with the largest level of each group at one and the rest at zero.
   static Tensor nearest_rows(const ImageSpace& space, const Tensor& inputs);
+  // [n, m] bool, of inputs [n, d] and [m, d] of rows, float64.
+  static Tensor are_equal(const Tensor& rows, const Tensor& others);
 
  private:
   // The rows that a row may be exchanged for, itself first.
@@ -45,8 +47,8 @@ class RowExchange {
   void begin(const Tensor& sure, const Tensor& likely);
   std::int64_t most_rows_at_the_start(std::int64_t sure) const;
   std::vector<Parameters> path() const;
+  // Kernel and inner products of the rows at these points; the inverse of the kernel is invert()'s.
   void set_points(const std::vector<Parameters>& points);
-  void compute_kernel();
   struct Rest {
     Tensor inverse, coefficients;  // of the kernel of all rows but one, zero at that one; times their inner products
   };
@@ -58,8 +60,7 @@ class RowExchange {
   void invert();
   struct Ascent {
     Tensor row;
-    double gain = 0;  // of ||h||^2 over all other rows, not as a share
-    Tried tried;      // of which `which` is the row
+    Tried tried;  // of which `which` is the row
     std::int64_t which = 0, moves = 0;
   };
   // As long as a neighbour explains more.

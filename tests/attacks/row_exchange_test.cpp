@@ -131,6 +131,7 @@ TEST_CASE("groups of one-hot columns are seen where every row has exactly one le
   CHECK(one_hot_groups(two).empty());
   CHECK(one_hot_groups(rows.slice(1, 0, columns - 1)).empty());
   CHECK(one_hot_groups(at::rand({60, 6})).empty());
+  CHECK(one_hot_groups(at::ones({60, 6})).empty());
 }
 
 }  // namespace afterimage

@@ -31,6 +31,15 @@ std::string written(const Folder& folder, const nlohmann::json& spec) {
   return file;
 }
 
+// Compares none with dp-sgd under these options, by span and vertices alone, into `out`.
+Result compared_with_dp_sgd(const Folder& folder, const std::string& out, const nlohmann::json& options) {
+  auto spec = small_spec();
+  spec["seeds"] = {1};
+  spec["settings"] = {{{"defense", "none"}}, {{"name", "badly chosen"}, {"defense", "dp-sgd"}, {"options", options}}};
+  spec["audit"] = {{"attacks", "span,vertices"}, {"control-samples", 400}};
+  return run("compare " + written(folder, spec) + " --quiet --out " + out);
+}
+
 }  // namespace
 
 TEST_CASE("a comparison scores every setting on the original images, and distilled data leak less than no defence") {
@@ -130,15 +139,8 @@ TEST_CASE("a comparison with --resume refuses a folder in which no comparison be
 
 TEST_CASE("a setting whose training diverged is said to have, and is on no front") {
   const Folder folder;
-  auto spec = small_spec();
-  spec["seeds"] = {1};
-  spec["settings"] = {{{"defense", "none"}},
-                      {{"name", "too much noise"},
-                       {"defense", "dp-sgd"},
-                       {"options", {{"epsilon", 0.5}, {"steps", 200}, {"learning-rate", 5e-4}}}}};
-  spec["audit"] = {{"attacks", "span,vertices"}, {"control-samples", 400}};
   const std::string out = folder / "out";
-  CHECK(run("compare " + written(folder, spec) + " --quiet --out " + out).code == 0);
+  CHECK(compared_with_dp_sgd(folder, out, {{"epsilon", 0.5}, {"steps", 200}, {"learning-rate", 5e-4}}).code == 0);
   const auto comparison = json_in(out + "/comparison.json");
   const auto& diverged = comparison["settings"][1];
   CHECK(diverged["runs"][0]["diverged"] == true);
@@ -152,15 +154,8 @@ TEST_CASE("a setting whose training diverged is said to have, and is on no front
 
 TEST_CASE("a setting whose training ends itself because it diverges does not end the comparison") {
   const Folder folder;
-  auto spec = small_spec();
-  spec["seeds"] = {1};
-  spec["settings"] = {{{"defense", "none"}},
-                      {{"name", "rate too large"},
-                       {"defense", "dp-sgd"},
-                       {"options", {{"epsilon", 50}, {"steps", 200}, {"learning-rate", 100}}}}};
-  spec["audit"] = {{"attacks", "span,vertices"}, {"control-samples", 400}};
   const std::string out = folder / "out";
-  const Result compared = run("compare " + written(folder, spec) + " --quiet --out " + out);
+  const Result compared = compared_with_dp_sgd(folder, out, {{"epsilon", 50}, {"steps", 200}, {"learning-rate", 100}});
   INFO(compared.err);
   REQUIRE(fs::exists(out + "/comparison.json"));
   const auto comparison = json_in(out + "/comparison.json");
