@@ -1,6 +1,7 @@
 #include "audit/audit_input.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <filesystem>
@@ -8,11 +9,14 @@
 #include "audit/context.h"
 #include "audit/plausibility.h"
 #include "models/data/split.h"
+#include "models/dense_layers.h"
 #include "models/formats/npz.h"
-#include "models/formats/pytorch.h"
+#include "models/formats/weight_file.h"
 #include "models/foundations/error.h"
 #include "models/foundations/files.h"
+#include "models/foundations/text.h"
 #include "models/scripted_network.h"
+#include "models/weights.h"
 
 namespace afterimage {
 namespace {
@@ -25,13 +29,27 @@ std::string format_of(const std::string& file) {
   return extension.empty() ? "unknown" : extension.substr(1);
 }
 
-InputFile describe(const std::string& role, const std::string& file) {
+InputFile describe(const std::string& role, const std::string& file, std::vector<std::string> notes = {}) {
   const auto digest = digest_of(file);
-  return {role, file, format_of(file), digest.bytes, digest.sha256};
+  return {role, file, format_of(file), digest.bytes, digest.sha256, std::move(notes)};
 }
 
-void require_change(const Parameters& initial, const Parameters& trained, const SubjectFiles& files) {
+// The notes are about all of the files, and kept with the first.
+void add_inputs(std::vector<InputFile>& inputs, const std::string& role, const std::vector<std::string>& files,
+                const std::vector<std::string>& notes) {
+  for (const auto& file : files)
+    inputs.push_back(describe(role, file, file == files.front() ? notes : std::vector<std::string>()));
+}
+
+void require_change(const Parameters& initial, const Parameters& trained, const SubjectFiles& files, bool new_head) {
   if (trained.minus(initial).squared_norm() == 0) {
+    if (new_head) {
+      throw InputError(
+          fmt::format("{}: all but its last layer is as in {}, which lacks that layer or has another: only the new "
+                      "head was trained; "
+                      "give the weights from just before training, with the head, as --initial",
+                      files.trained, files.initial));
+    }
     throw InputError(fmt::format("{}: holds the same weights as {}; give the weights before and after training",
                                  files.trained, files.initial));
   }
@@ -59,13 +77,42 @@ bool complete_head(Parameters& initial, const Parameters& trained, const Network
 
 // The base model is often a plain state dict and the tuned model a checkpoint: a key that the base model lacks is then
 // the trained file's.
-Parameters read_initial(const std::string& file, const std::string& key) {
-  if (key.empty()) return read_parameters(file, "", at::kDouble);
+Weights read_initial(const std::string& file, const std::string& key) {
+  if (key.empty()) return read_weights(file, "", at::kDouble);
   try {
-    return read_parameters(file, key, at::kDouble);
+    return read_weights(file, key, at::kDouble);
   } catch (const UsageError&) {
-    return read_parameters(file, "", at::kDouble);
+    return read_weights(file, "", at::kDouble);
   }
+}
+
+// Without tensors that are no parameters of dense layers, like a mean and a scale of the inputs. Throws InputError
+// where one of them changed in training: the network is then more than these layers.
+void leave_out_buffers(Weights& initial, Weights& trained, const SubjectFiles& files) {
+  const auto dense = dense_layers(trained.parameters);
+  if (!dense || dense->beside.empty()) return;
+  for (const auto& name : dense->beside) {
+    if (!initial.parameters.contains(name) || at::equal(initial.parameters.at(name), trained.parameters.at(name))) {
+      continue;
+    }
+    throw InputError(fmt::format(
+        "{}: tensor \"{}\" changed in training and is no weight or bias of fully connected layers; give the network as "
+        "a TorchScript archive",
+        files.trained, printable(name)));
+  }
+  for (Weights* weights : {&initial, &trained}) {
+    std::vector<Parameters::Entry> kept;
+    for (const auto& entry : weights->parameters.entries()) {
+      if (std::find(dense->beside.begin(), dense->beside.end(), entry.first) == dense->beside.end()) {
+        kept.push_back(entry);
+      }
+    }
+    weights->parameters = Parameters(std::move(kept));
+  }
+  trained.notes.push_back(
+      fmt::format("beside fully connected layers, and left out: {} (training.npz has to hold the inputs as the first "
+                  "layer gets them)",
+                  fmt::join(dense->beside, ", ")));
 }
 
 bool holds_double(const Parameters& parameters) {
@@ -74,10 +121,9 @@ bool holds_double(const Parameters& parameters) {
 }
 
 // Returns whether the last layer's initial weights are unknown.
-bool load_weights(TrainedNetwork& released, const Parameters& trained, const SubjectFiles& files) {
+bool load_weights(TrainedNetwork& released, Parameters initial, const Parameters& trained, const SubjectFiles& files) {
   bool new_head = false;
   if (!files.initial.empty()) {
-    Parameters initial = read_initial(files.initial, files.key);
     new_head = complete_head(initial, trained, *released.network, files.trained);
     require_same_layout(initial, files.initial, trained, files.trained);
     released.initial = released.network->arranged(initial, files.initial);
@@ -88,14 +134,32 @@ bool load_weights(TrainedNetwork& released, const Parameters& trained, const Sub
     released.initial = released.initial.to(at::kDouble);
     released.trained = released.trained.to(at::kDouble);
   }
-  if (released.knows_initial()) require_change(released.initial, released.trained, files);
+  if (released.knows_initial()) require_change(released.initial, released.trained, files, new_head);
   return new_head;
 }
 
-LabelledImages load_control(const ControlRequest& request, const std::string& source, const Task& task,
-                            const TrainingSet& training, const ModelDescription& model, Generator& random) {
+// Named by the user as not trained on: an overlap is a mistake, and must not be skipped silently.
+LabelledImages apart_from(const Tensor& training, LabelledImages control, const std::string& name) {
+  constexpr std::size_t shown = 10;
+  const std::int64_t all = control.size();
+  auto [kept, dropped] = without_copies(training, std::move(control), name);
+  if (!dropped.empty()) {
+    const std::vector<std::int64_t> first(dropped.begin(), dropped.begin() + std::min(dropped.size(), shown));
+    kept.notes.push_back(
+        fmt::format("{} of {} images are training images or near copies of them, and left out (rows "
+                    "{}{}, the first is 0)",
+                    dropped.size(), all, fmt::join(first, ", "), dropped.size() > shown ? ", ..." : ""));
+  }
+  return std::move(kept);
+}
+
+// `class_names`: of the training images' source.
+LabelledImages load_control(const ControlRequest& request, const std::string& source,
+                            const std::vector<std::string>& class_names, const Task& task, const TrainingSet& training,
+                            const ModelDescription& model, Generator& random) {
   const bool given = !request.data.empty();
-  const LabelledImages all = load_images(given ? request.data : source, model.preprocessing);
+  LabelledImages all = load_images(given ? request.data : source, model.preprocessing);
+  match_classes(all, class_names);
   std::int64_t dimension = 1;
   for (const auto size : all.image_shape()) dimension *= size;
   if (dimension != model.inputs()) {
@@ -104,9 +168,7 @@ LabelledImages load_control(const ControlRequest& request, const std::string& so
   }
   require_layout(all.image_shape(), model.input_shape, all.source);
   const Tensor pixels = training.pixels();
-  if (given) {  // named by the user as not trained on: an overlap is a mistake and must not be skipped silently
-    require_disjoint(pixels, all.images.flatten(1), request.data);
-  }
+  if (given) all = apart_from(pixels, std::move(all), request.data);
   LabelledImages control = draw_control(all, task, pixels, request.count, random);
   if (control.size() < fewest_control_images) {
     throw InputError(fmt::format("{}: has only {} images that were not trained on; a control set needs at least {}",
@@ -238,16 +300,22 @@ AuditInput load_audit_input(const SubjectFiles& files, const ControlRequest& req
   require_keys(files.initial.empty() ? std::vector<fs::path>{files.trained}
                                      : std::vector<fs::path>{files.initial, files.trained},
                files.key);
-  const Parameters trained = read_parameters(files.trained, files.key, at::kDouble);
-  const NamedArrays training_arrays = read_npz(files.training_set);
+  Weights trained = read_weights(files.trained, files.key, at::kDouble), initial;
+  if (!files.initial.empty()) {
+    initial = read_initial(files.initial, files.key);
+    agree_on_names(initial, trained);
+  }
+  if (result.model.archive().empty()) leave_out_buffers(initial, trained, files);
+  TrainingFile training_file = read_training_file(files.training_set);
   if (files.model.empty()) {
-    result.model = infer_model(trained, files.trained, training_arrays, files.training_set, files.task);
+    result.model =
+        infer_model(trained.parameters, files.trained, training_file.content, files.training_set, files.task);
   }
   auto& released = result.subject.released.emplace<TrainedNetwork>();
   released.network = result.model.network();
   result.subject.loss = result.model.loss;
-  const bool new_head = load_weights(released, trained, files);
-  TrainingSet training = training_set_of(training_arrays, files.training_set, result.model);
+  const bool new_head = load_weights(released, std::move(initial.parameters), trained.parameters, files);
+  TrainingSet training = training_set_of(training_file.content, files.training_set, result.model);
   const TrainingRecord record =
       files.training_record.empty() ? TrainingRecord{} : read_training_record(files.training_record);
   if (request.data.empty() && !record.data_source) {
@@ -258,22 +326,28 @@ AuditInput load_audit_input(const SubjectFiles& files, const ControlRequest& req
   const Task task = Task::parse(result.model.task);
   Generator random = seeded(stage_seed(seed, "control"));
   const LabelledImages control =
-      load_control(request, record.data_source.value_or(""), task, training, result.model, random);
+      load_control(request, record.data_source.value_or(""),
+                   record.class_names.empty() ? training_file.class_names : record.class_names, task, training,
+                   result.model, random);
 
   training.space.one_hot =
       result.model.one_hot.empty() ? one_hot_groups(control.images.flatten(1)) : result.model.one_hot;
   set_data(result, training, control);
 
   Report& facts = result.facts;
-  if (!files.initial.empty()) facts.inputs.push_back(describe("initial", files.initial));
-  facts.inputs.push_back(describe("trained", files.trained));
+  if (!files.initial.empty()) facts.inputs.push_back(describe("initial", files.initial, initial.notes));
+  facts.inputs.push_back(describe("trained", files.trained, trained.notes));
   if (!files.model.empty()) facts.inputs.push_back(describe("model", files.model));
   if (const auto archive = result.model.archive(); !archive.empty()) {
     facts.inputs.push_back(describe("network", archive.string()));
   }
-  facts.inputs.push_back(describe("training-set", files.training_set));
+  std::vector<std::string> training_notes = std::move(training_file.content.notes);
+  if (const auto others = passed_over_text(training_file.content.passed_over); !others.empty()) {
+    training_notes.push_back(others);
+  }
+  add_inputs(facts.inputs, "training-set", training_file.files, training_notes);
   if (!files.training_record.empty()) facts.inputs.push_back(describe("training-record", files.training_record));
-  for (const auto& file : control.files) facts.inputs.push_back(describe("control", file));
+  add_inputs(facts.inputs, "control", control.files, control.notes);
   facts.model = {result.model.architecture, result.model.parameterization, released.trained.count(),
                  result.model.input_shape, result.model.outputs};
   facts.data = {record.data_source.value_or("unknown"),
@@ -315,7 +389,7 @@ InfiniteInput infinite_input(const InfiniteRequest& request, std::int64_t contro
                  false};
   Generator random = seeded(stage_seed(seed, "control"));
   const LabelledImages control =
-      load_control({"", control_samples}, request.data, task, data.training, audit.model, random);
+      load_control({"", control_samples}, request.data, data.class_names, task, data.training, audit.model, random);
   set_data(audit, data.training, control);
   audit.targets = data.targets;
   return result;

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <iterator>
 
 #include "attacks/solver/capacity.h"
 #include "attacks/solver/last_layer.h"
@@ -32,6 +33,19 @@ std::vector<TensorChange> changes_of(const Parameters& initial, const Parameters
     if (!trained.contains(name)) changes.push_back({name, tensor.sizes().vec(), std::nullopt, true});
   }
   return changes;
+}
+
+std::vector<TensorChange> changed_tensors(const std::vector<TensorChange>& changes) {
+  std::vector<TensorChange> changed;
+  std::copy_if(changes.begin(), changes.end(), std::back_inserter(changed),
+               [](const TensorChange& c) { return c.relative.value_or(0) > 0; });
+  return changed;
+}
+
+// One weight [C, width], perhaps with a bias [C].
+bool is_head(const std::vector<TensorChange>& changed) {
+  if (changed.empty() || changed.size() > 2 || changed[0].shape.size() != 2) return false;
+  return changed.size() == 1 || changed[1].shape == std::vector<std::int64_t>{changed[0].shape[0]};
 }
 
 std::vector<std::string> names_where(const std::vector<TensorChange>& changes, bool (*holds)(const TensorChange&)) {
@@ -105,8 +119,15 @@ CheckpointDifference difference_of(const Parameters& initial, const std::string&
   const auto still = names_where(result.tensors, [](const TensorChange& c) { return c.relative == 0.0; });
   const auto unknown =
       names_where(result.tensors, [](const TensorChange& c) { return !c.relative && !c.only_in_first; });
-  if (still.size() == common.size()) {
+  if (still.size() == common.size() && unknown.empty()) {
     findings.emplace_back("no tensor changed: the weights are the same, and there is nothing to attack");
+    return result;
+  }
+  if (still.size() == common.size()) {
+    findings.push_back(fmt::format(
+        "all that both files have is unchanged, as under a new head on a frozen network: {}; attacks need the head's "
+        "weights before training, so give the checkpoint that has them in place of {}",
+        fmt::join(unknown, ", "), initial_file));
     return result;
   }
   if (!still.empty())
@@ -119,11 +140,16 @@ CheckpointDifference difference_of(const Parameters& initial, const std::string&
     findings.push_back(fmt::format("fully connected layers: {} on inputs of {}, {} output(s); ReLUs are assumed",
                                    dense->architecture(), dense->sizes.front(), dense->sizes.back()));
     describe_dense(network_of(*dense, initial, trained, trained_file), findings);
+  } else if (is_head(changed_tensors(result.tensors))) {
+    findings.push_back(fmt::format(
+        "only {} changed: where that is the last layer, as in linear probing, span tells training images from others "
+        "and no attack reconstructs; give the architecture as a TorchScript archive",
+        fmt::join(names_where(result.tensors, [](const TensorChange& c) { return c.relative.value_or(0) > 0; }),
+                  ", ")));
   } else {
     findings.emplace_back(
         "not a chain of fully connected layers: give the architecture as a TorchScript archive; finite-width applies "
-        "in "
-        "pixels");
+        "in pixels");
   }
   return result;
 }

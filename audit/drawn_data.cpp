@@ -68,6 +68,8 @@ DrawnData draw_data(const std::string& data, const Task& task, std::int64_t samp
   const std::int64_t half = others.size() / 2, outputs = task.outputs(all.labels);
 
   DrawnData result;
+  result.notes = all.notes;
+  result.class_names = all.class_names;
   TrainingSet& training = result.training;
   training.labels = chosen.labels;
   ImageSpace& space = training.space;

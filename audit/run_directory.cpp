@@ -5,6 +5,7 @@
 
 #include <numeric>
 
+#include "models/data/labelled_images.h"
 #include "models/data/sources.h"
 #include "models/dense_layers.h"
 #include "models/formats/npz.h"
@@ -196,9 +197,8 @@ ModelDescription read_model(const std::filesystem::path& path, bool allow_torchs
   return model;
 }
 
-ModelDescription infer_model(const Parameters& trained, const std::string& trained_file,
-                             const NamedArrays& training_set, const std::string& training_set_file,
-                             const std::string& task) {
+ModelDescription infer_model(const Parameters& trained, const std::string& trained_file, const ArrayFile& training_set,
+                             const std::string& training_set_file, const std::string& task) {
   const auto dense = dense_layers(trained);
   if (!dense) {
     throw InputError(trained_file +
@@ -208,9 +208,11 @@ ModelDescription infer_model(const Parameters& trained, const std::string& train
   ModelDescription model;
   model.architecture = dense->architecture();
   model.outputs = dense->sizes.back();
-  const Array* images = find(training_set, "images");
-  if (images == nullptr || images->shape.size() < 2) {
-    throw InputError(training_set_file + ": has no array images [n, ...], which a training set needs");
+  require_images_and_labels(training_set, "a training set", training_set_file);
+  const Array* images = find(training_set.arrays, "images");
+  if (images->shape.size() < 2) {
+    throw InputError(fmt::format("{}: images are [{}]; they have to be [n, ...]", training_set_file,
+                                 fmt::join(images->shape, ", ")));
   }
   model.input_shape = without_single_channel({images->shape.begin() + 1, images->shape.end()});
   const auto& shape = model.input_shape;
@@ -248,7 +250,7 @@ void write_training_set(const std::filesystem::path& path, const TrainingSet& se
 }
 
 TrainingSet read_training_set(const std::filesystem::path& path, const ModelDescription& model) {
-  return training_set_of(read_npz(path), path.string(), model);
+  return training_set_of(read_npz_file(path), path.string(), model);
 }
 
 void require_layout(const std::vector<std::int64_t>& images, const std::vector<std::int64_t>& inputs,
@@ -260,8 +262,24 @@ void require_layout(const std::vector<std::int64_t>& images, const std::vector<s
       file, fmt::join(images, ", "), fmt::join(inputs, ", ")));
 }
 
-TrainingSet training_set_of(const NamedArrays& arrays, const std::string& file, const ModelDescription& model) {
-  require_images_and_labels(arrays, "a training set", file);
+TrainingFile read_training_file(const std::string& name) {
+  constexpr std::string_view npz = "npz:", csv = ".csv";
+  if (name.starts_with(npz)) return {read_npz_file(name.substr(npz.size())), {name.substr(npz.size())}};
+  const bool is_csv = name.ends_with(csv) && is_there(name);
+  const auto begins = [&](const char* form) { return name.starts_with(form); };
+  const std::initializer_list<const char*> forms = {"csv:", "idx:", "folder:", "cifar10:", "cifar100:"};
+  if (!is_csv && (is_there(name) || std::none_of(forms.begin(), forms.end(), begins))) {
+    return {read_npz_file(name), {name}};
+  }
+  LabelledImages data = load_images(is_csv ? "csv:" + name : name);
+  return {{{{"images", to_array(data.images)}, {"labels", to_array(data.labels)}}, {}, std::move(data.notes), ""},
+          std::move(data.files),
+          std::move(data.class_names)};
+}
+
+TrainingSet training_set_of(const ArrayFile& content, const std::string& file, const ModelDescription& model) {
+  const NamedArrays& arrays = content.arrays;
+  require_images_and_labels(content, "a training set", file);
   const Array *images = find(arrays, "images"), *labels = find(arrays, "labels"), *mean = find(arrays, "mean"),
               *scale = find(arrays, "scale");
   const std::int64_t d = model.inputs();
@@ -296,6 +314,9 @@ TrainingRecord training_record_in(const json::Reader& in) {
   TrainingRecord record;
   json::read_figures(in, record.facts, training_figures);
   if (const auto source = in.find("data")) record.data_source = source->text();
+  if (const auto names = in.find("class_names")) {
+    for (const auto& name : names->list()) record.class_names.push_back(name.text());
+  }
   const Json& defense = in["defense"].raw();
   record.defended = defense.is_object() && defense.value("name", Json("none")) != "none";
   return record;

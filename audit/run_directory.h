@@ -44,9 +44,8 @@ ModelDescription read_model(const std::filesystem::path& path, bool allow_torchs
 // shape that the training set's have and the given TASK, or all classes where that is empty and there are several
 // outputs. Throws InputError where the shapes show no such network or do not fit the images, UsageError where the task
 // is missing or of another number of outputs.
-ModelDescription infer_model(const Parameters& trained, const std::string& trained_file,
-                             const NamedArrays& training_set, const std::string& training_set_file,
-                             const std::string& task);
+ModelDescription infer_model(const Parameters& trained, const std::string& trained_file, const ArrayFile& training_set,
+                             const std::string& training_set_file, const std::string& task);
 
 // training-set.npz: arrays images [n, ...] as the network saw them, labels [n] (or one-hot [n, c]), mean [...] and,
 // where inputs were divided, scale [...]; pixels = images * scale + mean.
@@ -66,12 +65,21 @@ TrainingSet read_training_set(const std::filesystem::path& path, const ModelDesc
 // single channel, or rows of numbers.
 void require_layout(const std::vector<std::int64_t>& images, const std::vector<std::int64_t>& inputs,
                     const std::string& file);
-// Of the arrays that `file` holds.
-TrainingSet training_set_of(const NamedArrays& arrays, const std::string& file, const ModelDescription& model);
+// Of what `file` holds.
+TrainingSet training_set_of(const ArrayFile& content, const std::string& file, const ModelDescription& model);
+
+// What --training-set names: a file as above, or DATA (as in csv:FILE) whose pixels are the inputs.
+struct TrainingFile {
+  ArrayFile content;
+  std::vector<std::string> files;             // that were read
+  std::vector<std::string> class_names = {};  // as LabelledImages has them
+};
+TrainingFile read_training_file(const std::string& name);
 
 // training.json: where the data came from and how training went. Fields that are missing or null are empty.
 struct TrainingRecord {
   std::optional<std::string> data_source;
+  std::vector<std::string> class_names;  // of that source, as LabelledImages has them
   TrainingFacts facts;
   bool defended = false;  // a defence was trained, which may be on something else than the training set
 };

@@ -94,6 +94,9 @@ void print_exposure(const Exposure& exposure) {
 }
 
 void print_summary(const Report& report, const std::string& folder) {
+  for (const auto& input : report.inputs) {
+    for (const auto& note : input.notes) fmt::print("{}: {}\n", input.role, on_one_line(note));
+  }
   for (const auto& finding : report.findings) print_finding(finding);
   print_deviation(report.deviation);
   if (report.exposure) print_exposure(*report.exposure);

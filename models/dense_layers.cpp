@@ -9,10 +9,15 @@
 namespace afterimage {
 namespace {
 
-constexpr std::string_view weight_suffix = ".weight", bias_suffix = ".bias";
+constexpr std::string_view weight_word = "weight", bias_word = "bias";
+
+// Whether `word` is all of the name, or what follows its last dot.
+bool is_a(std::string_view name, std::string_view word) {
+  return name == word || (name.ends_with(word) && name[name.size() - word.size() - 1] == '.');
+}
 
 struct Layer {
-  std::string prefix;
+  std::string prefix;  // with its dot
   std::int64_t in = 0, out = 0;
 };
 
@@ -39,43 +44,92 @@ bool in_natural_order(std::string_view a, std::string_view b) {
   return a.size() < b.size();
 }
 
+// Of other layers than dense ones: their parameters, and the statistics of batch normalisation.
+bool is_named_as_parameter(std::string_view name) {
+  constexpr std::string_view parts[] = {"weight",   "bias",    "gamma", "beta",  "alpha",    "embedding",
+                                        "running_", "moving_", "token", "lora_", "recurrent"};
+  return std::any_of(std::begin(parts), std::end(parts),
+                     [&](std::string_view part) { return name.find(part) != std::string_view::npos; });
+}
+
 bool chain(const std::vector<Layer>& layers) {
   return std::adjacent_find(layers.begin(), layers.end(), [](const Layer& below, const Layer& above) {
            return below.out != above.in;
          }) == layers.end();
 }
 
+// The order in which layers form a chain, where there is just one. Layers with the same sizes have two.
+class Chains {
+ public:
+  explicit Chains(const std::vector<Layer>& layers) : layers_(layers), used_(layers.size(), false) { extend(); }
+  bool unique() const { return found_.size() == 1 && tried_ <= most_tried; }
+  const std::vector<Layer>& only() const { return found_.front(); }
+
+ private:
+  void extend() {
+    if (++tried_ > most_tried || found_.size() > 1) return;
+    if (order_.size() == layers_.size()) {
+      found_.push_back(order_);
+      return;
+    }
+    for (std::size_t i = 0; i < layers_.size(); ++i) {
+      if (used_[i] || (!order_.empty() && order_.back().out != layers_[i].in)) continue;
+      used_[i] = true;
+      order_.push_back(layers_[i]);
+      extend();
+      order_.pop_back();
+      used_[i] = false;
+    }
+  }
+
+  static constexpr int most_tried = 10'000;
+  const std::vector<Layer>& layers_;
+  std::vector<bool> used_;
+  std::vector<Layer> order_;
+  std::vector<std::vector<Layer>> found_;
+  int tried_ = 0;
+};
+
 }  // namespace
 
 std::string DenseLayers::architecture() const {
+  if (weights.size() == 1) return "linear";
   return fmt::format("mlp:{}", fmt::join(sizes.begin() + 1, sizes.end() - 1, ","));
 }
 
 std::optional<DenseLayers> dense_layers(const Parameters& parameters) {
   std::vector<Layer> layers;
+  DenseLayers found;
   std::size_t biases = 0;
   for (const auto& [name, tensor] : parameters.entries()) {
-    if (name.ends_with(bias_suffix) && tensor.dim() == 1) {
+    if (is_a(name, bias_word) && tensor.dim() == 1) {
       ++biases;
       continue;
     }
-    if (!name.ends_with(weight_suffix) || tensor.dim() != 2) return std::nullopt;
-    layers.push_back({name.substr(0, name.size() - weight_suffix.size()), tensor.size(1), tensor.size(0)});
+    if (!is_a(name, weight_word) || tensor.dim() != 2) {
+      if (is_named_as_parameter(name)) return std::nullopt;
+      found.beside.push_back(name);
+      continue;
+    }
+    layers.push_back({name.substr(0, name.size() - weight_word.size()), tensor.size(1), tensor.size(0)});
   }
-  if (layers.size() < 2) return std::nullopt;
+  if (layers.empty()) return std::nullopt;
   if (!chain(layers)) {
     std::stable_sort(layers.begin(), layers.end(),
                      [](const Layer& a, const Layer& b) { return in_natural_order(a.prefix, b.prefix); });
-    if (!chain(layers)) return std::nullopt;
+    if (!chain(layers)) {
+      const Chains chains(layers);
+      if (!chains.unique()) return std::nullopt;
+      layers = chains.only();
+    }
   }
-  DenseLayers found;
   found.sizes.push_back(layers.front().in);
   for (const auto& layer : layers) {
-    const std::string bias = layer.prefix + std::string(bias_suffix);
+    const std::string bias = layer.prefix + std::string(bias_word);
     const bool has_bias = parameters.contains(bias);
     if (has_bias && parameters.at(bias).size(0) != layer.out) return std::nullopt;
     biases -= has_bias ? 1 : 0;
-    found.weights.push_back(layer.prefix + std::string(weight_suffix));
+    found.weights.push_back(layer.prefix + std::string(weight_word));
     found.biases.push_back(has_bias ? bias : "");
     found.sizes.push_back(layer.out);
   }

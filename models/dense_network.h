@@ -50,8 +50,8 @@ class DenseNetwork : public Network {
   }
 
   struct HiddenLayer {
-    std::int64_t neurons = 0, inputs = 0;
-    bool is_first = false;  // its inputs are the images themselves
+    std::int64_t neurons = 0, inputs = 0;  // no neurons: the network has no hidden layer
+    bool is_first = false;                 // its inputs are the images themselves
   };
   virtual HiddenLayer last_hidden_layer() const = 0;
   // As tangents_at(), but of all parameters only those of `neurons` [k] int64 of the last hidden layer: their weights

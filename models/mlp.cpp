@@ -38,11 +38,10 @@ std::vector<std::int64_t> parse_widths(const std::string& architecture, std::str
 }  // namespace
 
 Mlp::Mlp(std::int64_t inputs, std::vector<std::int64_t> widths, std::int64_t outputs, Parameterization parameterization)
-    : DenseNetwork({fmt::format("mlp:{}", fmt::join(widths, ",")),
+    : DenseNetwork({widths.empty() ? linear_family : fmt::format("mlp:{}", fmt::join(widths, ",")),
                     parameterization == Parameterization::standard ? "standard" : "ntk", inputs, outputs}),
       sizes_(std::move(widths)),
       parameterization_(parameterization) {
-  if (sizes_.empty()) throw UsageError("architecture mlp: needs at least one hidden width, as in mlp:512");
   sizes_.insert(sizes_.begin(), inputs);
   sizes_.push_back(outputs);
   for (const auto size : sizes_) {
@@ -266,15 +265,19 @@ std::unique_ptr<TangentTarget> Mlp::tangents_of_neurons(const Tensor& neurons, c
 std::unique_ptr<DenseNetwork> make_network(const std::string& architecture, const std::string& parameterization,
                                            std::int64_t inputs, std::int64_t outputs) {
   constexpr std::string_view mlp = "mlp:";
-  if (!architecture.starts_with(mlp)) {
-    throw UsageError(
-        fmt::format("architecture \"{}\": unknown family; use mlp:WIDTH,WIDTH,... or torchscript:FILE", architecture));
+  if (architecture != linear_family && !architecture.starts_with(mlp)) {
+    throw UsageError(fmt::format(
+        "architecture \"{}\": unknown family; use mlp:WIDTH,WIDTH,..., linear or torchscript:FILE", architecture));
   }
   if (parameterization != "standard" && parameterization != "ntk") {
     throw UsageError(fmt::format("parameterization \"{}\": has to be standard or ntk", parameterization));
   }
-  return std::make_unique<Mlp>(inputs, parse_widths(architecture, std::string_view(architecture).substr(mlp.size())),
-                               outputs, parameterization == "ntk" ? Parameterization::ntk : Parameterization::standard);
+  std::vector<std::int64_t> widths;
+  if (architecture != linear_family) {
+    widths = parse_widths(architecture, std::string_view(architecture).substr(mlp.size()));
+  }
+  return std::make_unique<Mlp>(inputs, std::move(widths), outputs,
+                               parameterization == "ntk" ? Parameterization::ntk : Parameterization::standard);
 }
 
 }  // namespace afterimage

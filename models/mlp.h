@@ -15,9 +15,13 @@ namespace afterimage {
 
 enum class Parameterization { standard, ntk };
 
+// The architecture of a network of one layer.
+inline constexpr const char* linear_family = "linear";
+
 class Mlp final : public DenseNetwork {
  public:
-  // Throws UsageError unless there is at least one hidden layer and all sizes are from 1 to 2^20.
+  // Hidden widths; without any the network is one layer, f = s_1 W_1 x + b_1. Throws UsageError unless all sizes are
+  // from 1 to 2^20.
   Mlp(std::int64_t inputs, std::vector<std::int64_t> widths, std::int64_t outputs, Parameterization parameterization);
 
   std::string first_weight() const override { return weight_name(0); }
@@ -49,6 +53,7 @@ class Mlp final : public DenseNetwork {
                                              const Tensor& basis) const override;
 
   HiddenLayer last_hidden_layer() const override {
+    if (layers() == 1) return {0, inputs(), false};
     return {sizes_[sizes_.size() - 2], sizes_[sizes_.size() - 3], sizes_.size() == 3};
   }
   std::unique_ptr<TangentTarget> tangents_of_neurons(const Tensor& neurons, const std::vector<Parameters>& points,
@@ -74,8 +79,8 @@ class Mlp final : public DenseNetwork {
   Parameterization parameterization_;
 };
 
-// The network of an architecture "mlp:WIDTH,..." for images of `inputs` numbers. Throws UsageError on an unknown family
-// or malformed widths.
+// The network of an architecture "mlp:WIDTH,..." or "linear" for images of `inputs` numbers. Throws UsageError on an
+// unknown family or malformed widths.
 std::unique_ptr<DenseNetwork> make_network(const std::string& architecture, const std::string& parameterization,
                                            std::int64_t inputs, std::int64_t outputs);
 

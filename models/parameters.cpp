@@ -5,8 +5,6 @@
 
 #include <stdexcept>
 
-#include "models/formats/npz.h"
-#include "models/formats/pytorch.h"
 #include "models/formats/safetensors.h"
 #include "models/foundations/error.h"
 #include "models/foundations/text.h"
@@ -125,39 +123,6 @@ void require_same_layout(const Parameters& initial, const std::string& initial_n
     throw InputError(fmt::format("{}: holds {} tensors but {} holds {}; give two checkpoints of one network",
                                  trained_name, trained.size(), initial_name, initial.size()));
   }
-}
-
-namespace {
-
-NamedArrays read_arrays(const std::filesystem::path& path, const std::string& key) {
-  const auto extension = path.extension();
-  if (has_keys(path)) return read_pytorch(path, key).arrays;
-  if (has_pytorch_name(path)) return read_torchscript_parameters(path).arrays;
-  if (extension == ".safetensors") return read_safetensors(path).arrays;
-  if (extension == ".npz") return read_npz(path);
-  throw InputError(path.string() + ": unknown weight format; give a .safetensors, .pt or .npz file");
-}
-
-}  // namespace
-
-Parameters read_parameters(const std::filesystem::path& path, const std::string& key, at::ScalarType widest) {
-  std::vector<Parameters::Entry> entries;
-  for (const auto& [name, array] : read_arrays(path, key)) {
-    Tensor tensor = to_tensor(array);
-    if (!tensor.is_floating_point()) {
-      if (has_pytorch_name(path)) continue;
-      throw InputError(fmt::format("{}: tensor \"{}\" is {}; weights have to be floating point", path.string(),
-                                   printable(name), name_of(array.dtype)));
-    }
-    tensor = tensor.to(tensor.scalar_type() == at::kDouble ? widest : at::kFloat);
-    if (!at::isfinite(tensor).all().item<bool>()) {
-      throw InputError(fmt::format("{}: tensor \"{}\" holds NaN or infinity; the training that wrote it had diverged",
-                                   path.string(), printable(name)));
-    }
-    entries.emplace_back(name, tensor);
-  }
-  if (entries.empty()) throw InputError(path.string() + ": holds no weights");
-  return Parameters(std::move(entries));
 }
 
 void write_parameters(const std::filesystem::path& path, const Parameters& parameters) {

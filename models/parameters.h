@@ -62,13 +62,7 @@ Parameters completed_start(const Parameters& initial, const Parameters& trained)
 void require_same_layout(const Parameters& initial, const std::string& initial_name, const Parameters& trained,
                          const std::string& trained_name);
 
-// Reads .safetensors, .npz, or a PyTorch .pt or .pth (a state dict, at `key` if its file holds several, or the
-// parameters of a TorchScript archive); all become float32, but float64 stays with `widest` float64. Integers, such as
-// batch counts, are left out of PyTorch files and refused elsewhere. Throws InputError: unsupported or unsafe format,
-// integer tensors, NaN or infinity (naming the tensor); UsageError when there is no such key. For files without keys
-// `key` is ignored.
-Parameters read_parameters(const std::filesystem::path& path, const std::string& key = "",
-                           at::ScalarType widest = at::kFloat);
+// A safetensors file.
 void write_parameters(const std::filesystem::path& path, const Parameters& parameters);
 
 }  // namespace afterimage

@@ -5,6 +5,7 @@
 #include <fmt/ranges.h>
 
 #include <cstring>
+#include <optional>
 
 namespace afterimage {
 
@@ -12,7 +13,8 @@ Generator seeded(std::uint64_t seed) { return at::detail::createCPUGenerator(see
 
 namespace {
 
-at::ScalarType scalar_type(DType dtype) {
+// Nothing where the tensor library has none in all supported releases.
+std::optional<at::ScalarType> scalar_type(DType dtype) {
   switch (dtype) {
     case DType::u8:
       return at::kByte;
@@ -34,14 +36,17 @@ at::ScalarType scalar_type(DType dtype) {
       return at::kDouble;
     case DType::boolean:
       return at::kBool;
+    default:
+      return std::nullopt;
   }
-  throw std::logic_error("unknown dtype");
 }
 
 }  // namespace
 
 Tensor to_tensor(const Array& array) {
-  Tensor tensor = at::empty(array.shape, scalar_type(array.dtype));
+  const auto type = scalar_type(array.dtype);
+  if (!type) return to_tensor(widened(array));
+  Tensor tensor = at::empty(array.shape, *type);
   if (!array.bytes.empty()) std::memcpy(tensor.data_ptr(), array.bytes.data(), array.bytes.size());
   return tensor;
 }

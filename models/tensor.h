@@ -16,7 +16,8 @@ using at::Tensor;
 using Generator = at::Generator;
 Generator seeded(std::uint64_t seed);
 
-// From and to arrays as files hold them; float16 and bfloat16 tensors become float32 arrays.
+// From and to arrays as files hold them. Arrays of dtypes that LibTorch 1.13 lacks are widened() first; float16 and
+// bfloat16 tensors become float32 arrays.
 Tensor to_tensor(const Array& array);
 Array to_array(const Tensor& tensor);
 

@@ -176,6 +176,10 @@ Json to_json(const Report& report) {
                       {"format", input.format},
                       {"bytes", input.bytes},
                       {"sha256", input.sha256}});
+    if (!input.notes.empty()) {
+      Json& notes = inputs.back()["notes"] = Json::array();
+      for (const auto& note : input.notes) notes.push_back(utf8(note));
+    }
   }
   for (const auto& finding : report.findings) findings.push_back(to_json(finding));
   return {
@@ -237,8 +241,13 @@ Report report_from_json(const Json& document, const std::string& name) {
   for (const auto& input : in["inputs"].list()) {
     const auto bytes = input["bytes"].whole();
     if (bytes < 0) input["bytes"].fail("may not be negative");
-    report.inputs.push_back({input["role"].text(), input["name"].text(), input["format"].text(),
-                             static_cast<std::uint64_t>(bytes), input["sha256"].text()});
+    report.inputs.push_back({input["role"].text(),
+                             input["name"].text(),
+                             input["format"].text(),
+                             static_cast<std::uint64_t>(bytes),
+                             input["sha256"].text(),
+                             {}});
+    if (const auto notes = input.find("notes")) report.inputs.back().notes = read_texts(*notes);
   }
   report.model = read_model(in["model"]);
   report.data = json::read_data(in["data"]);

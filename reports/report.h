@@ -48,6 +48,7 @@ struct InputFile {
   std::string format;
   std::uint64_t bytes = 0;
   std::string sha256;
+  std::vector<std::string> notes;  // how it was read: what was left out, which names were changed, classes and counts
 };
 
 struct ModelFacts {

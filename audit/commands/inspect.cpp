@@ -1,22 +1,24 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include <algorithm>
 #include <cmath>
 #include <filesystem>
 #include <memory>
+#include <optional>
 
 #include "audit/checkpoint_difference.h"
 #include "audit/commands/commands.h"
 #include "audit/report_file.h"
 #include "audit/summary.h"
+#include "models/dense_layers.h"
 #include "models/formats/idx.h"
-#include "models/formats/npz.h"
-#include "models/formats/pytorch.h"
-#include "models/formats/safetensors.h"
+#include "models/formats/weight_file.h"
 #include "models/foundations/error.h"
 #include "models/foundations/files.h"
 #include "models/foundations/text.h"
 #include "models/tensor.h"
+#include "models/weights.h"
 
 namespace afterimage {
 namespace {
@@ -34,6 +36,25 @@ void print_arrays(const NamedArrays& arrays) {
     total += array.elements();
   }
   fmt::print("  {} arrays, {} numbers\n", arrays.size(), total);
+}
+
+// What an audit would take the weights for. Silent on a file of data.
+void print_network(const std::filesystem::path& path, const std::string& key, const std::vector<std::string>& known) {
+  const auto weights = [&]() -> std::optional<Weights> {
+    try {
+      return read_weights(path, key);
+    } catch (const InputError&) {
+      return std::nullopt;
+    }
+  }();
+  if (!weights) return;
+  for (const auto& note : weights->notes) {
+    if (std::find(known.begin(), known.end(), note) == known.end()) fmt::print("  for an audit: {}\n", note);
+  }
+  const auto dense = dense_layers(weights->parameters);
+  if (!dense) return;
+  fmt::print("  an audit would take it for {} on inputs of {}, {} output(s), with ReLUs\n", dense->architecture(),
+             dense->sizes.front(), dense->sizes.back());
 }
 
 bool is_idx(const std::filesystem::path& path) {
@@ -61,37 +82,35 @@ void inspect_json(const std::filesystem::path& path, const std::string& heading)
   }
 }
 
-void inspect_pytorch(const std::filesystem::path& path, const std::string& key, const std::string& heading) {
-  const bool script = is_torchscript(path);
-  const PytorchWeights weights = script ? read_torchscript_parameters(path) : read_pytorch(path, key);
-  fmt::print("{}{}\n", heading, script ? "TorchScript archive" : "PyTorch state dict");
-  for (const auto& note : weights.notes) fmt::print("  {}\n", note);
-  print_arrays(weights.arrays);
+void inspect_weights(const std::filesystem::path& path, const std::string& key, const std::string& heading) {
+  const WeightFile file = read_weight_file(path, key);
+  fmt::print("{}{}\n", heading, file.kind);
+  for (const auto& line : file.metadata) fmt::print("  metadata {}\n", line);
+  for (const auto& note : file.content.notes) fmt::print("  {}\n", note);
+  for (const auto& other : file.content.passed_over) {
+    fmt::print("  {:<24} not read: {}\n", printable(other.name), printable(other.what));
+  }
+  if (!file.content.no_weights.empty()) fmt::print("  {}\n", file.content.no_weights);
+  print_arrays(file.content.arrays);
+  if (file.content.arrays.empty() || file.is_script || !file.content.no_weights.empty()) return;
+  print_network(path, key, file.content.notes);
 }
 
 int inspect(const std::string& file, const std::string& key) {
   const std::filesystem::path path(file);
-  const auto extension = path.extension();
-  require_keys({path}, key);
-  const std::string heading = fmt::format("{}: {} bytes, SHA-256 {}\n", file, bytes_in(path), digest_of(path).sha256);
-  if (extension == ".safetensors") {
-    const Safetensors content = read_safetensors(path);
-    fmt::print("{}safetensors\n", heading);
-    for (const auto& [name, value] : content.metadata)
-      fmt::print("  metadata {}: {}\n", printable(name), printable(value));
-    print_arrays(content.arrays);
-  } else if (extension == ".npz") {
-    const NamedArrays arrays = read_npz(path);
-    fmt::print("{}NumPy archive\n", heading);
-    print_arrays(arrays);
-  } else if (extension == ".pt" || extension == ".pth") {
-    inspect_pytorch(path, key, heading);
-  } else if (extension == ".json") {
+  if (!key.empty()) require_keys({path}, key);
+  std::error_code ignored;
+  const bool folder = std::filesystem::is_directory(path, ignored);
+  const FileDigest digest = digest_of(path);
+  const std::string heading = fmt::format("{}: {} bytes, SHA-256 {}\n", file, digest.bytes, digest.sha256);
+  if (!folder && path.extension() == ".json" && !file.ends_with(".safetensors.index.json")) {
     inspect_json(path, heading);
-  } else if (is_idx(path)) {
+  } else if (!folder && is_idx(path)) {
     const NamedArrays arrays = {{"data", read_idx(path)}};
     fmt::print("{}IDX\n", heading);
     print_arrays(arrays);
+  } else if (is_weight_file(path)) {
+    inspect_weights(path, key, heading);
   } else {
     throw InputError(file + ": unknown kind of file; .safetensors, .pt, .npz, .json and IDX files can be inspected");
   }
@@ -107,9 +126,13 @@ std::string change_text(const TensorChange& change) {
 
 int compare(const std::string& first, const std::string& second, const std::string& key) {
   require_keys({first, second}, key);
-  const CheckpointDifference difference =
-      difference_of(read_parameters(first, key, at::kDouble), first, read_parameters(second, key, at::kDouble), second);
-  fmt::print("from {}\nto   {}\n", first, second);
+  Weights before = read_weights(first, key, at::kDouble), after = read_weights(second, key, at::kDouble);
+  agree_on_names(before, after);
+  const CheckpointDifference difference = difference_of(before.parameters, first, after.parameters, second);
+  fmt::print("from {}\n", first);
+  for (const auto& note : before.notes) fmt::print("  {}\n", note);
+  fmt::print("to   {}\n", second);
+  for (const auto& note : after.notes) fmt::print("  {}\n", note);
   for (const auto& change : difference.tensors) {
     fmt::print("  {:<24} [{}]  {}\n", printable(change.name), fmt::join(change.shape, ", "), change_text(change));
   }

@@ -48,7 +48,9 @@ void SubjectOptions::add_to(CLI::App& command) {
       "--allow-torchscript", files.allow_torchscript,
       "run the code in the archive that model.json names as torchscript:FILE; it has this program's rights, so "
       "give this only for files that you trust");
-  command.add_option("--training-set", files.training_set, "images that were trained on, as network inputs (.npz)")
+  command
+      .add_option("--training-set", files.training_set,
+                  "what was trained on, as network inputs: .npz, or DATA as in csv:FILE")
       ->type_name("FILE");
   command
       .add_option("--control", control.data,

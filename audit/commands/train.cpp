@@ -17,6 +17,7 @@
 #include "models/foundations/error.h"
 #include "models/foundations/files.h"
 #include "models/scripted_network.h"
+#include "models/weights.h"
 #include "reports/json_parts.h"
 
 namespace afterimage {
@@ -32,11 +33,15 @@ Json record_of(const TrainRequest& request, const Context& context, const Networ
   };
   Json mean = request.inputs.mean.empty() ? "training" : request.inputs.mean;
   if (!request.inputs.normalize.empty()) mean = "normalize " + request.inputs.normalize;
+  Json class_names = Json::array();
+  for (const auto& name : data.class_names) class_names.push_back(json::utf8(name));
   Json curve = Json::array();
   for (const auto& [step, loss] : training.curve) curve.push_back({step, loss});
   const Recipe& recipe = request.recipe;
   Json record = {{"schema", "afterimage.training/1"},
                  {"data", json::utf8(request.data)},
+                 {"data_notes", data.notes},
+                 {"class_names", class_names},
                  {"samples", request.samples},
                  {"mean", mean},
                  {"seed", context.seed},
@@ -101,6 +106,7 @@ void train_run(const TrainRequest& request, const Context& context) {
   context.progress->stage(fmt::format("train: reading {}", request.data));
   const DrawnData data =
       draw_data(request.data, Task::parse(request.task), request.samples, request.inputs, context.seed);
+  for (const auto& note : data.notes) context.progress->stage("train: " + note);
   const ModelDescription model{request.architecture,
                                request.parameterization,
                                data.training.space.shape,

@@ -86,7 +86,7 @@ void verify_training_images(const Report& report, const Tensor& scored, const fs
                             const std::string& file) {
   for (const auto& input : report.inputs) {
     const fs::path path = place_of(input, folder);
-    if (input.role != "training-set" || !is_there(path)) continue;
+    if (input.role != "training-set" || path.extension() != ".npz" || !is_there(path)) continue;
     const NamedArrays arrays = read_npz(path);
     const Array* images = find(arrays, "images");
     if (images == nullptr || !at::equal(to_tensor(*images).to(at::kFloat).flatten(1), scored)) {

@@ -59,7 +59,7 @@ void read_distilled(LabelledImages& set, const NamedArrays& arrays, const std::s
 }  // namespace
 
 Tensor checked_labels(const Tensor& raw, std::int64_t images, const std::string& file) {
-  Tensor labels = raw;
+  Tensor labels = raw.dim() == 2 && raw.size(1) == 1 ? raw.squeeze(1) : raw;
   if (labels.dim() == 2 && labels.size(0) == images && labels.numel() > 0) {
     const Tensor ones = labels == 1, zeros = labels == 0;
     if (!ones.logical_or(zeros).all().item<bool>() || !(ones.sum(1) == 1).all().item<bool>()) {
@@ -85,15 +85,17 @@ LabelledImages load_idx(const std::string& images_file, const std::string& label
   const Array images = read_idx(images_file), labels = read_idx(labels_file);
   if (images.shape.size() < 2)
     throw InputError(images_file + ": holds labels, not images; give IMAGES,LABELS in that order");
-  if (labels.shape.size() != 1)
+  const bool column = labels.shape.size() == 2 && labels.shape[1] == 1;
+  if (labels.shape.size() != 1 && !column)
     throw InputError(labels_file + ": holds images, not labels; give IMAGES,LABELS in that order");
   const Tensor pixels = checked_pixels(to_tensor(images), images_file);
   return {pixels, checked_labels(to_tensor(labels), pixels.size(0), labels_file), "", {images_file, labels_file}};
 }
 
 LabelledImages load_npz(const std::string& file) {
-  const NamedArrays arrays = read_npz(file);
-  require_images_and_labels(arrays, "a data set", file);
+  const ArrayFile content = read_npz_file(file);
+  require_images_and_labels(content, "a data set", file);
+  const NamedArrays& arrays = content.arrays;
   const Array *images = find(arrays, "images"), *labels = find(arrays, "labels");
   if (images->shape.size() < 2 || images->shape.size() > 4) {
     throw InputError(fmt::format("{}: images have rank {}; they have to be [n, h, w], [n, h, w, c] or [n, d]", file,
@@ -101,7 +103,15 @@ LabelledImages load_npz(const std::string& file) {
   }
   const Tensor pixels = checked_pixels(to_tensor(*images), file);
   LabelledImages set{pixels, checked_labels(to_tensor(*labels), pixels.size(0), file), "", {file}};
-  if (find(arrays, "targets") != nullptr) read_distilled(set, arrays, file);
+  if (labels->shape.size() == 2 && labels->shape[1] > 1) {
+    set.notes.push_back(fmt::format("labels are one-hot rows of {} columns", labels->shape[1]));
+  }
+  set.notes.insert(set.notes.end(), content.notes.begin(), content.notes.end());
+  if (!content.passed_over.empty()) set.notes.push_back(passed_over_text(content.passed_over));
+  if (find(arrays, "targets") != nullptr) {
+    read_distilled(set, arrays, file);
+    set.notes.emplace_back("a distilled set: its own targets are trained on in place of the labels'");
+  }
   return set;
 }
 

@@ -13,6 +13,7 @@ struct Version {
   std::vector<std::string> files;
   std::size_t label_bytes;  // in a record
   std::int64_t classes;
+  std::string note;
 };
 
 LabelledImages load(const std::string& folder, const Version& version) {
@@ -26,18 +27,22 @@ LabelledImages load(const std::string& folder, const Version& version) {
   }
   loaded.images = at::cat(images).to(at::kFloat).div_(255);
   loaded.labels = at::cat(labels);
+  loaded.notes = {version.note};
   return loaded;
 }
 
 }  // namespace
 
 LabelledImages load_cifar10(const std::string& folder) {
-  Version version{{}, 1, 10};
+  Version version{{}, 1, 10, "test images follow training images"};
   for (int i = 1; i <= 5; ++i) version.files.push_back(fmt::format("data_batch_{}.bin", i));
   version.files.emplace_back("test_batch.bin");
   return load(folder, version);
 }
 
-LabelledImages load_cifar100(const std::string& folder) { return load(folder, {{"train.bin", "test.bin"}, 2, 100}); }
+LabelledImages load_cifar100(const std::string& folder) {
+  return load(folder,
+              {{"train.bin", "test.bin"}, 2, 100, "labels are the fine ones; test images follow training images"});
+}
 
 }  // namespace afterimage

@@ -2,33 +2,117 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <cmath>
+#include <filesystem>
+#include <optional>
+
 #include "models/data/sources.h"
 #include "models/foundations/error.h"
+#include "models/foundations/text.h"
 
 namespace afterimage {
 namespace {
 
-Tensor in_range(Tensor values, const std::string& file) {
+struct TableSource {
+  std::string file;
+  CsvColumns columns;
+};
+
+bool is_file(const std::string& name) {
+  std::error_code ignored;
+  return std::filesystem::exists(name, ignored);
+}
+
+// The parts of "a/b".
+std::vector<std::string> parts_of(const std::string& text) {
+  std::vector<std::string> parts;
+  for (std::size_t begin = 0, end = 0; end != std::string::npos; begin = end + 1) {
+    end = text.find('/', begin);
+    parts.push_back(text.substr(begin, end == std::string::npos ? end : end - begin));
+  }
+  return parts;
+}
+
+// Takes an option off the end of the file's name. False where there is none, or a second of its kind.
+bool take_option(TableSource& source) {
+  constexpr std::string_view label = ",label=", drop = ",drop=";
+  const auto comma = source.file.rfind(',');
+  if (comma == std::string::npos) return false;
+  const std::string option = source.file.substr(comma);
+  auto& columns = source.columns;
+  if (option.starts_with(label) && option.size() > label.size() && columns.label.empty()) {
+    columns.label = option.substr(label.size());
+  } else if (option.starts_with(drop) && columns.drop.empty()) {
+    const auto parts = parts_of(option.substr(drop.size()));
+    if (std::count(parts.begin(), parts.end(), "") > 0) return false;
+    columns.drop = parts;
+  } else {
+    return false;
+  }
+  source.file.resize(comma);
+  return true;
+}
+
+// FILE[,label=COLUMN][,drop=COLUMN/COLUMN], the options in any order.
+TableSource table_source(const std::string& where) {
+  TableSource source{where, {}};
+  while (!is_file(source.file) && take_option(source)) {
+  }
+  const auto comma = source.file.find(',');
+  if (comma != std::string::npos && !is_file(source.file) && is_file(source.file.substr(0, comma))) {
+    throw UsageError(fmt::format("data \"csv:{}\": after the file come label=COLUMN and drop=COLUMN/COLUMN, once each",
+                                 printable(where)));
+  }
+  return source;
+}
+
+Tensor in_range(Tensor values, const std::string& file, std::vector<std::string>& notes) {
   const float low = values.min().item<float>(), high = values.max().item<float>();
   if (low >= 0 && high <= 1) return values;
-  if (low >= 0 && high <= 255 && at::equal(values, values.round())) return values.div_(255);
+  if (low >= 0 && high <= 255 && at::equal(values, values.round())) {
+    notes.push_back(fmt::format("values are whole numbers up to {:.0f}, and are divided by 255", high));
+    return values.div_(255);
+  }
   throw InputError(
-      fmt::format("{}: values go from {:.3g} to {:.3g}; scale each column to [0, 1], as by (x - min) / (max - min)",
+      fmt::format("{}: values go from {:.3g} to {:.3g}; scale each column to [0, 1], as by (x - min) / (max - min), or "
+                  "leave columns out, as in csv:FILE,drop=COLUMN",
                   file, low, high));
+}
+
+// Labels that are all numbers have to be whole: "2.0" is "2".
+std::vector<std::string> names_of(const std::vector<std::string>& labels, const std::string& file) {
+  constexpr double largest_exact = 1e15;
+  std::vector<std::string> names;
+  std::optional<double> broken;
+  for (const auto& label : labels) {
+    const auto value = number_in(label.starts_with('+') ? std::string_view(label).substr(1) : label);
+    if (!value || !std::isfinite(*value)) return labels;
+    if (*value != std::trunc(*value)) broken = value;
+    names.push_back(std::abs(*value) < largest_exact ? fmt::format("{:.0f}", *value == 0 ? 0.0 : *value) : label);
+  }
+  if (!broken) return names;
+  throw InputError(
+      fmt::format("{}: has the label {}, and classes are whole numbers or names; give their column, as in "
+                  "csv:FILE,label=COLUMN",
+                  file, *broken));
 }
 
 }  // namespace
 
-LabelledImages load_csv(const std::string& file) {
-  const CsvTable table = read_csv(file);
-  const std::vector<std::int64_t> classes = classes_of(table.labels, file);
+LabelledImages load_csv(const std::string& where) {
+  const auto [file, columns] = table_source(where);
+  CsvTable table = read_csv(file, columns);
+  NamedClasses classes = classes_of(names_of(table.labels, file), file);
   std::vector<std::int64_t> labels;
   labels.reserve(table.label.size());
-  for (const auto place : table.label) labels.push_back(classes[place]);
+  for (const auto place : table.label) labels.push_back(classes.of[place]);
   LabelledImages loaded;
   loaded.files = {file};
-  loaded.images = in_range(to_tensor(table.values), file);
+  loaded.notes = std::move(table.notes);
+  loaded.images = in_range(to_tensor(table.values), file, loaded.notes);
   loaded.labels = at::tensor(labels, at::kLong);
+  loaded.class_names = std::move(classes.names);
   return loaded;
 }
 

@@ -58,43 +58,71 @@ void require_same_shape(const Tensor& first, const fs::path& first_file, const T
                                first.dim() == other.dim() ? "--resize HEIGHTxWIDTH" : "--grey, or colour them all"));
 }
 
+// Sub-folders with files in them.
+struct ClassFolders {
+  std::vector<std::string> names;
+  std::vector<std::vector<fs::path>> files;
+  std::int64_t count = 0;          // of files
+  std::vector<std::string> empty;  // quoted, for a note
+  bool has_leftovers = false;
+};
+
+ClassFolders class_folders(const std::string& folder, const fs::path& root) {
+  constexpr const char* leftovers = "__MACOSX";
+  ClassFolders found;
+  for (const auto& entry : entries(folder, root)) {
+    const std::string name = entry.filename().string();
+    if (!fs::is_directory(entry)) {
+      throw InputError(entry.string() + ": is not in the folder of a class; move it into one, or away");
+    }
+    if (name == leftovers) {
+      found.has_leftovers = true;
+      continue;
+    }
+    auto files = entries(entry, root);
+    if (files.empty()) {
+      found.empty.push_back(fmt::format("\"{}\"", printable(name)));
+      continue;
+    }
+    found.count += static_cast<std::int64_t>(files.size());
+    found.names.push_back(name);
+    found.files.push_back(std::move(files));
+  }
+  return found;
+}
+
 }  // namespace
 
 LabelledImages load_folder(const std::string& folder, const Preprocessing& preprocessing) {
   if (!fs::is_directory(folder))
     throw InputError(folder + ": no such folder; give one with a sub-folder for each class");
-  const fs::path root = fs::canonical(folder);
-  std::vector<std::string> names;
-  std::vector<std::vector<fs::path>> files;
-  std::int64_t count = 0;
-  for (const auto& entry : entries(folder, root)) {
-    if (!fs::is_directory(entry)) {
-      throw InputError(entry.string() + ": is not in the folder of a class; move it into one, or away");
-    }
-    names.push_back(entry.filename().string());
-    files.push_back(entries(entry, root));
-    count += static_cast<std::int64_t>(files.back().size());
-  }
-  const std::vector<std::int64_t> classes = classes_of(names, folder);
+  const ClassFolders found = class_folders(folder, fs::canonical(folder));
+  NamedClasses classes = classes_of(found.names, folder);
   LabelledImages loaded;
   loaded.files = {folder};
+  loaded.class_names = std::move(classes.names);
+  if (!found.empty.empty()) {
+    loaded.notes.push_back(
+        fmt::format("left out: folders without pictures, which are no classes: {}", listed(found.empty)));
+  }
+  if (found.has_leftovers) loaded.notes.emplace_back("left out: __MACOSX, which archives leave");
   Tensor first;
   fs::path first_file;
   std::vector<std::int64_t> labels;
-  for (std::size_t i = 0; i < files.size(); ++i) {
-    for (const auto& file : files[i]) {
+  for (std::size_t i = 0; i < found.files.size(); ++i) {
+    for (const auto& file : found.files[i]) {
       if (!has_image_name(file) || fs::is_directory(file)) {
         throw InputError(file.string() + ": does not have the name of a PNG or JPEG file; convert it, or move it away");
       }
       const Tensor picture = picture_in(file, preprocessing);
       if (!first.defined()) {
-        loaded.images = room_for(count, picture, folder);
+        loaded.images = room_for(found.count, picture, folder);
         first = picture;
         first_file = file;
       }
       require_same_shape(first, first_file, picture, file);
       loaded.images.select(0, static_cast<std::int64_t>(labels.size())).copy_(picture);
-      labels.push_back(classes[i]);
+      labels.push_back(classes.of[i]);
     }
   }
   if (labels.empty()) throw InputError(folder + ": holds no sub-folders with pictures; give one for each class");

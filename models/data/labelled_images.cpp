@@ -5,7 +5,7 @@
 
 #include <algorithm>
 #include <charconv>
-#include <map>
+#include <functional>
 
 #include "models/data/sources.h"
 #include "models/foundations/error.h"
@@ -35,6 +35,12 @@ Tensor is_one_of(const Tensor& labels, const std::vector<std::int64_t>& classes)
   return at::isin(labels, at::tensor(classes, at::kLong));
 }
 
+std::string text_of_classes(const std::vector<std::int64_t>& classes) {
+  std::vector<std::string> texts;
+  for (const auto label : classes) texts.push_back(std::to_string(label));
+  return fmt::format("class{} {}", classes.size() == 1 ? "" : "es", listed(texts));
+}
+
 }  // namespace
 
 std::vector<std::int64_t> LabelledImages::image_shape() const { return images.sizes().slice(1).vec(); }
@@ -44,6 +50,8 @@ LabelledImages LabelledImages::select(const Tensor& rows) const {
   if (targets.defined()) chosen.targets = targets.index_select(0, rows);
   chosen.mean = mean;
   chosen.scale = scale;
+  chosen.class_names = class_names;
+  chosen.notes = notes;
   return chosen;
 }
 
@@ -92,6 +100,8 @@ LabelledImages load_images(const std::string& data, const Preprocessing& preproc
   }
   if (preprocessing.any()) loaded.images = all_prepared(loaded.images, preprocessing, loaded.files.front());
   loaded.source = data;
+  const auto counts = count_notes(loaded);
+  loaded.notes.insert(loaded.notes.begin(), counts.begin(), counts.end());
   return loaded;
 }
 
@@ -104,30 +114,6 @@ Tensor room_for(std::int64_t count, const Tensor& first, const std::string& file
   std::vector<std::int64_t> shape = first.sizes().vec();
   shape.insert(shape.begin(), count);
   return at::empty(shape, at::kFloat);
-}
-
-std::vector<std::int64_t> classes_of(const std::vector<std::string>& names, const std::string& file) {
-  constexpr std::int64_t largest = 65535;
-  std::vector<std::int64_t> classes;
-  for (const auto& name : names) {
-    std::int64_t number = 0;
-    const char* end = name.data() + name.size();
-    const auto [stopped, error] = std::from_chars(name.data(), end, number);
-    if (error != std::errc() || stopped != end || number < 0) break;
-    if (number > largest)
-      throw InputError(fmt::format("{}: has a class {}; classes go up to {}", file, number, largest));
-    classes.push_back(number);
-  }
-  if (classes.size() == names.size()) return classes;
-  std::map<std::string, std::int64_t> places;
-  for (const auto& name : names) places[name] = 0;
-  std::int64_t place = 0;
-  for (auto& [name, number] : places) number = place++;
-  if (place > largest + 1)
-    throw InputError(fmt::format("{}: has {} classes; give {} at most", file, place, largest + 1));
-  classes.clear();
-  for (const auto& name : names) classes.push_back(places[name]);
-  return classes;
 }
 
 std::string pixel_hash(const Tensor& image) {
@@ -178,6 +164,35 @@ Tensor Task::rows(const Tensor& labels) const {
   Tensor rows = at::nonzero(chosen).squeeze(1);
   if (rows.numel() == 0) throw InputError(fmt::format("--task {}: the data has no image of these classes", text_));
   return rows;
+}
+
+void Task::require_sides(const Tensor& labels) const {
+  const auto present = classes_in(labels);
+  const auto fail = [&](const std::string& what) {
+    throw UsageError(fmt::format("--task {}: {}; the data have {}", text_, what, text_of_classes(present)));
+  };
+  const auto lacks = [&](const std::function<bool(std::int64_t)>& is_on_side) {
+    return std::none_of(present.begin(), present.end(), is_on_side);
+  };
+  switch (kind_) {
+    case Kind::multiclass:
+      if (present.size() < 2) fail("needs images of two classes");
+      return;
+    case Kind::odd_even:
+      for (const auto& [side, remainder] : {std::pair{"even class (the side -1)", 0}, {"odd class (the side +1)", 1}}) {
+        if (lacks([&](std::int64_t label) { return label % 2 == remainder; }))
+          fail(fmt::format("no image is of an {}", side));
+      }
+      return;
+    case Kind::two_sets:
+      for (const auto& [side, classes] : {std::pair{-1, &minus_}, {1, &plus_}}) {
+        const auto is_on_side = [&](std::int64_t label) {
+          return std::find(classes->begin(), classes->end(), label) != classes->end();
+        };
+        if (lacks(is_on_side)) fail(fmt::format("no image is of {} (the side {:+})", text_of_classes(*classes), side));
+      }
+      return;
+  }
 }
 
 Tensor Task::targets(const Tensor& labels, std::int64_t outputs) const {

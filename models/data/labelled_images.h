@@ -18,6 +18,12 @@ struct LabelledImages {
   // Of distilled sets only, else undefined: the targets [n, C] to train on in place of the labels', and the mean and
   // scale [d] of the inputs that it was made for.
   Tensor targets = {}, mean = {}, scale = {};
+  // The name of each class, where the source has names (sub-folders, labels of a table); empty where no name has that
+  // number.
+  std::vector<std::string> class_names = {};
+  // How the whole source was read: samples, classes and their counts, and what was told from the file. Printable, a
+  // line each; select() keeps them.
+  std::vector<std::string> notes = {};
 
   std::int64_t size() const { return images.defined() ? images.size(0) : 0; }
   std::vector<std::int64_t> image_shape() const;    // without n
@@ -27,12 +33,18 @@ struct LabelledImages {
 // The forms of DATA on the command line.
 inline constexpr const char* data_kinds =
     "fashion-mnist, idx:IMAGES,LABELS, npz:FILE, folder:DIR (a sub-folder of PNG or JPEG files for each class), "
-    "cifar10:DIR, cifar100:DIR (their binary versions) or csv:FILE (values and a label on each line)";
+    "cifar10:DIR, cifar100:DIR (their binary versions) or csv:FILE (values and a label on each line; "
+    "csv:FILE,label=COLUMN,drop=COLUMN/COLUMN says which columns are no values)";
 
 // Throws UsageError when `data` is of no known form, InputError when files are missing or malformed: counts that
 // differ, pixels that are NaN, infinite or outside [0, 1] (bytes are divided by 255), labels that are negative or not
 // whole.
 LabelledImages load_images(const std::string& data, const Preprocessing& preprocessing = {});
+
+// Numbers the classes of `control` as in a source with the class names `names`. Where one of the two has no names, or
+// all names of both are their numbers, nothing changes. Throws InputError that names the first class that `names`
+// lacks.
+void match_classes(LabelledImages& control, const std::vector<std::string>& names);
 
 // 16 hexadecimal digits of the SHA-256 of an image's pixels, rounded to 8 bits: equal for the same picture from two
 // files.
@@ -49,6 +61,9 @@ class Task {
   std::int64_t outputs(const Tensor& labels) const;
   // Rows [k] of `labels` [n] with classes of the task (classes:A,B leaves others out). Throws InputError when none.
   Tensor rows(const Tensor& labels) const;
+  // Throws UsageError that names the side of the task that no label of a training set's source is on. multiclass needs
+  // two classes.
+  void require_sides(const Tensor& labels) const;
   // Targets [n, C], float32: odd +1 and even -1; A -1 and B +1; first group -1, second +1; multiclass: one-hot.
   Tensor targets(const Tensor& labels, std::int64_t outputs) const;
 

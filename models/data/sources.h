@@ -9,7 +9,8 @@
 
 namespace afterimage {
 
-// Images without preprocessing; `source` is left empty. All throw InputError.
+// Images without preprocessing; `source` is left empty, and notes are those of the kind of source alone. All throw
+// InputError.
 LabelledImages load_idx(const std::string& images_file, const std::string& labels_file);
 LabelledImages load_npz(const std::string& file);
 
@@ -19,24 +20,40 @@ LabelledImages load_cifar10(const std::string& folder);
 LabelledImages load_cifar100(const std::string& folder);
 
 // Pictures in one sub-folder per class, classes and files in the order of their names: [n, h, w] where all are grey,
-// [n, h, w, 3] where all are coloured. Names that begin with a dot are ignored. Preprocessing is done here: pictures
-// need to be of one size only after it.
+// [n, h, w, 3] where all are coloured. Names that begin with a dot are ignored; sub-folders without files, and
+// __MACOSX, which archives leave, are no classes. Preprocessing is done here: pictures need to be of one size only
+// after it.
 LabelledImages load_folder(const std::string& folder, const Preprocessing& preprocessing);
 
 // A table [n, d] of numbers in [0, 1], or of whole numbers up to 255 that are divided by 255 (as in CSV copies of
-// MNIST). The first line may be a header; the label is in the column that it calls "label", else in the last one.
-LabelledImages load_csv(const std::string& file);
+// MNIST). `where` is FILE, or FILE and then ",label=COLUMN" and ",drop=COLUMN/COLUMN" (CsvColumns); a file with the
+// whole of it as its name comes first. Throws UsageError where a column is none.
+LabelledImages load_csv(const std::string& where);
 
 // A tensor for `count` images like `first`: float32 [count, ...]. Throws InputError that names `file` where they take
 // more than 8 GiB.
 Tensor room_for(std::int64_t count, const Tensor& first, const std::string& file);
 
 // Classes of names: the numbers themselves where all names are whole numbers, else their positions among the sorted
-// names. Throws InputError that names `file` on numbers above 65535.
-std::vector<std::int64_t> classes_of(const std::vector<std::string>& names, const std::string& file);
+// names.
+struct NamedClasses {
+  std::vector<std::int64_t> of;    // each of the names given
+  std::vector<std::string> names;  // LabelledImages::class_names
+};
+// Throws InputError that names `file` on numbers above 65535.
+NamedClasses classes_of(const std::vector<std::string>& names, const std::string& file);
 
-// Classes [n], int64, of `raw`: [n] whole numbers from 0 to 65535, or one-hot rows [n, c], of any dtype. Throws
-// InputError that names `file` on anything else.
+// The classes that `labels` [n] hold, in order.
+std::vector<std::int64_t> classes_in(const Tensor& labels);
+
+// Samples and inputs, and classes with their counts: a printable line each.
+std::vector<std::string> count_notes(const LabelledImages& images);
+
+// "a, b, c", or "a, b, ... and 5 more" where there are more than ten.
+std::string listed(const std::vector<std::string>& items);
+
+// Classes [n], int64, of `raw`: [n] or [n, 1] whole numbers from 0 to 65535, or one-hot rows [n, c] of two columns or
+// more, of any dtype. Throws InputError that names `file` on anything else.
 Tensor checked_labels(const Tensor& raw, std::int64_t images, const std::string& file);
 
 }  // namespace afterimage

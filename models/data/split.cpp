@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <map>
 #include <unordered_set>
+#include <utility>
 #include <vector>
 
 #include "models/foundations/error.h"
@@ -35,6 +36,26 @@ Tensor near_copies(const Tensor& images, const Tensor& training) {
   return at::cat(near);
 }
 
+// The rows of `control` that are training images or copies of them.
+std::vector<std::int64_t> copies_in(const Tensor& training, const Tensor& control) {
+  std::vector<std::int64_t> copies;
+  if (control.size(0) == 0) return copies;
+  const auto hashes = hashes_of(training);
+  const Tensor near = near_copies(control, training);
+  for (std::int64_t i = 0; i < control.size(0); ++i) {
+    if (near[i].item<bool>() || hashes.count(pixel_hash(control[i])) > 0) copies.push_back(i);
+  }
+  return copies;
+}
+
+InputError overlap(const std::vector<std::int64_t>& copies, std::int64_t size, const std::string& control_name) {
+  const std::vector<std::int64_t> first(copies.begin(), copies.begin() + std::min(copies.size(), most_named));
+  return InputError(fmt::format(
+      "{}: {} of its {} images are training images or near copies of them (rows {}{}, the first is 0); a "
+      "control set has to be images that were never trained on: leave them out",
+      control_name, copies.size(), size, fmt::join(first, ", "), copies.size() > most_named ? ", ..." : ""));
+}
+
 Tensor shuffled(const Tensor& rows, Generator& random) {
   return rows.index_select(0, at::randperm(rows.size(0), random, at::kLong));
 }
@@ -42,6 +63,7 @@ Tensor shuffled(const Tensor& rows, Generator& random) {
 }  // namespace
 
 Tensor draw_training_rows(const LabelledImages& all, const Task& task, std::int64_t samples, Generator& random) {
+  if (!all.targets.defined()) task.require_sides(all.labels);
   const Tensor rows = shuffled(task.rows(all.labels), random);
   const Tensor labels = all.labels.index_select(0, rows);
   const std::int64_t outputs = task.outputs(all.labels);
@@ -85,22 +107,15 @@ LabelledImages draw_control(const LabelledImages& all, const Task& task, const T
   return all.select(at::tensor(chosen, at::kLong));
 }
 
-void require_disjoint(const Tensor& training, const Tensor& control, const std::string& control_name) {
-  if (control.size(0) == 0) return;
-  const auto hashes = hashes_of(training);
-  const Tensor near = near_copies(control, training);
-  std::vector<std::int64_t> shared;
-  for (std::int64_t i = 0; i < control.size(0); ++i) {
-    if (near[i].item<bool>() || hashes.count(pixel_hash(control[i])) > 0) shared.push_back(i);
-  }
-  if (!shared.empty()) {
-    const std::vector<std::int64_t> first(shared.begin(), shared.begin() + std::min(shared.size(), most_named));
-    throw InputError(
-        fmt::format("{}: {} of its {} images are training images or near copies of them (rows {}{}, the first is 0); a "
-                    "control set has to be images that were never trained on: leave them out",
-                    control_name, shared.size(), control.size(0), fmt::join(first, ", "),
-                    shared.size() > most_named ? ", ..." : ""));
-  }
+Disjoint without_copies(const Tensor& training, LabelledImages control, const std::string& control_name) {
+  constexpr std::int64_t least_per_copy = 10;
+  auto copies = copies_in(training, control.images);
+  const std::int64_t size = control.size(), count = static_cast<std::int64_t>(copies.size());
+  if (copies.empty()) return {std::move(control), {}};
+  if (count * least_per_copy > size) throw overlap(copies, size, control_name);
+  Tensor keep = at::ones({size}, at::kBool);
+  keep.index_fill_(0, at::tensor(copies, at::kLong), 0);
+  return {control.select(at::nonzero(keep).squeeze(1)), std::move(copies)};
 }
 
 }  // namespace afterimage

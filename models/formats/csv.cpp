@@ -3,11 +3,17 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
+#include <cctype>
+#include <charconv>
 #include <cmath>
 #include <cstring>
+#include <initializer_list>
 #include <map>
 #include <optional>
 #include <string_view>
+#include <unordered_map>
+#include <utility>
 
 #include "models/foundations/error.h"
 #include "models/foundations/files.h"
@@ -52,6 +58,7 @@ class Lines {
   [[noreturn]] void fail(const std::string& what) const {
     throw InputError(fmt::format("{}: line {} {}", file_, number_, what));
   }
+  const std::string& file() const { return file_; }
 
  private:
   void split(std::string_view line, std::vector<std::string>& fields) const {
@@ -96,94 +103,345 @@ std::optional<double> number_in_field(std::string_view text) {
   return number_in(text);
 }
 
-// Where the label is, by the first line; and whether that is a header: it names a label, or its values are text with no
-// number among them. An empty or text field beside numbers is an error in the first sample.
-struct Layout {
-  std::size_t columns, label;
-  bool header;
+std::string lower(std::string text) {
+  std::transform(text.begin(), text.end(), text.begin(), [](unsigned char c) { return std::tolower(c); });
+  return text;
+}
+
+bool is_any_of(const std::string& field, std::initializer_list<const char*> words) {
+  constexpr std::size_t longest_word = 16;
+  if (field.size() > longest_word) return false;
+  return std::find(words.begin(), words.end(), lower(field)) != words.end();
+}
+bool is_label_word(const std::string& field) { return is_any_of(field, {"label", "labels", "class", "target"}); }
+bool is_row_number_word(const std::string& field) { return is_any_of(field, {"", "id", "index", "unnamed: 0"}); }
+
+// What a column holds, as far as it tells what the column is.
+class Column {
+ public:
+  enum class Kind { classes, constant, all_different, not_whole, unclear };
+
+  void add(const std::string& field) {
+    ++rows_;
+    const auto value = number_in_field(field);
+    const bool number = value && std::isfinite(*value), whole = number && *value == std::trunc(*value);
+    counts_up_ = counts_up_ && whole && (rows_ == 1 ? *value == 0 || *value == 1 : *value == previous_ + 1);
+    previous_ = value.value_or(0);
+    if (field.empty()) return;  // an error, whatever the column is
+    ++filled_;
+    if (!number) ++texts_;
+    if (!number && rows_ == 1) text_first_ = true;
+    if (number && !whole) fraction_ = true;
+    const auto hash = std::hash<std::string>()(field);
+    const auto found = counts_.find(hash);
+    if (found != counts_.end()) {
+      ++found->second;
+    } else if (counts_.size() < most_labels) {
+      counts_.emplace(hash, 1);
+    } else {
+      too_many_ = true;
+    }
+  }
+
+  Kind kind() const {
+    if (fraction_ || filled_ == 0) return Kind::not_whole;
+    if (counts_.size() == 1 && !too_many_) return Kind::constant;
+    if (counts_.size() == filled_ || too_many_) return Kind::all_different;
+    const bool once = std::any_of(counts_.begin(), counts_.end(), [](const auto& entry) { return entry.second == 1; });
+    const bool few = counts_.size() * rows_of_a_class <= filled_ || (counts_.size() <= most_classes && !once);
+    return few || has_text() ? Kind::classes : Kind::unclear;
+  }
+  bool has_text() const { return texts_ > 0; }
+  // As where a header was taken for a sample.
+  bool only_first_is_text() const { return text_first_ && texts_ == 1 && rows_ > 1; }
+  bool counts_up() const { return counts_up_ && rows_ > 1; }
+  bool is_identity() const { return kind() == Kind::all_different && !has_text() && filled_ == rows_; }
+
+  std::string text() const {
+    if (kind() == Kind::not_whole) return fraction_ ? "fractions" : "no values";
+    return fmt::format("{}{} different value{}", too_many_ ? "more than " : "", counts_.size(),
+                       counts_.size() == 1 ? "" : "s");
+  }
+
+ private:
+  static constexpr std::size_t rows_of_a_class = 10, most_classes = 1000;
+
+  std::size_t rows_ = 0, filled_ = 0, texts_ = 0;
+  bool fraction_ = false, text_first_ = false, counts_up_ = true, too_many_ = false;
+  double previous_ = 0;
+  std::unordered_map<std::size_t, std::size_t> counts_;  // of each field, by its hash
 };
 
-Layout layout_of(const std::vector<std::string>& first, const Lines& lines) {
+// What each column is.
+struct Layout {
+  std::vector<std::string> first;  // line
+  bool header = false, numbers_in_header = false;
+  std::optional<std::size_t> label;
+  std::vector<bool> dropped;
+  std::size_t rows = 0;
+  std::string label_reason;
+  std::vector<std::string> dropped_reasons;
+
+  std::vector<std::size_t> kept() const {
+    std::vector<std::size_t> columns;
+    for (std::size_t i = 0; i < first.size(); ++i) {
+      if (!dropped[i]) columns.push_back(i);
+    }
+    return columns;
+  }
+  std::string name(std::size_t column) const {
+    const bool named = header && !first[column].empty();
+    return fmt::format("column {}{}", column + 1, named ? fmt::format(" \"{}\"", printable(first[column])) : "");
+  }
+  void drop(std::size_t column, const std::string& reason) {
+    dropped[column] = true;
+    dropped_reasons.push_back(fmt::format("{}, {}", name(column), reason));
+  }
+  std::vector<std::string> notes() const {
+    std::vector<std::string> lines = {header ? "the first line is a header" : "there is no header",
+                                      fmt::format("the label is {}, {}", name(*label), label_reason)};
+    for (const auto& reason : dropped_reasons) lines.push_back("left out: " + reason);
+    return lines;
+  }
+};
+
+bool is_number(const std::string& field) { return number_in_field(field).has_value(); }
+
+// Whether the numbers in the line go up by one, as those of columns without names do.
+bool numbers_columns(const std::vector<std::string>& line) {
+  std::optional<double> previous;
+  for (const auto& field : line) {
+    const auto number = number_in_field(field);
+    if (!number) continue;
+    if (previous ? *number != *previous + 1 : *number != std::trunc(*number)) return false;
+    previous = number;
+  }
+  return true;
+}
+
+bool is_header(const std::vector<std::string>& line) {
+  const auto is_text = [](const std::string& field) { return !field.empty() && !is_number(field); };
+  const auto texts = std::count_if(line.begin(), line.end(), is_text);
+  if (texts > 0 && std::none_of(line.begin(), line.end(), is_number)) return true;
+  const bool names_label = std::any_of(line.begin(), line.end(), is_label_word);
+  return names_label && (texts > 1 || numbers_columns(line));
+}
+
+// The number of a column as it is typed; nothing where it is a name.
+std::optional<long> number_of_column(const std::string& asked) {
+  long number = 0;
+  const auto [end, error] = std::from_chars(asked.data(), asked.data() + asked.size(), number);
+  if (error != std::errc() || end != asked.data() + asked.size()) return std::nullopt;
+  return number;
+}
+
+// The column that `asked` is the number or name of. Throws UsageError.
+std::size_t column_of(const std::string& asked, const char* option, const std::vector<std::string>& first,
+                      const std::string& file) {
+  const auto fail = [&](const std::string& what) {
+    throw UsageError(fmt::format("{}: {}={}: {}", file, option, printable(asked), what));
+  };
+  if (const auto number = number_of_column(asked)) {
+    const auto columns = static_cast<long>(first.size());
+    if (*number != -1 && (*number < 1 || *number > columns)) {
+      fail(fmt::format("the table has {} columns; give 1 to {}, -1 for the last, or a name", columns, columns));
+    }
+    return static_cast<std::size_t>(*number == -1 ? columns - 1 : *number - 1);
+  }
+  std::vector<std::size_t> same, alike;
+  for (std::size_t i = 0; i < first.size(); ++i) {
+    if (first[i] == asked) same.push_back(i);
+    if (first[i].size() == asked.size() && lower(first[i]) == lower(asked)) alike.push_back(i);
+  }
+  const auto& found = same.empty() ? alike : same;
+  if (found.empty()) fail("the first line names no such column; give a name in it, or the number of a column from 1");
+  if (found.size() > 1) fail("the first line names two such columns; give the number of one, from 1");
+  return found.front();
+}
+
+// What the options and the first line say of the columns.
+Layout layout_of(const std::vector<std::string>& first, const CsvColumns& asked, const Lines& lines) {
   if (first.size() < 2) lines.fail("has one field; each line needs values and a label, separated by commas");
-  const auto named = std::find(first.begin(), first.end(), "label"), values_end = first.end() - 1;
-  const bool has_number =
-      std::any_of(first.begin(), values_end, [](const auto& field) { return number_in_field(field).has_value(); });
-  const bool has_text = std::any_of(first.begin(), values_end, [](const auto& field) { return !field.empty(); });
-  Layout layout{first.size(), first.size() - 1, named != first.end() || (has_text && !has_number)};
-  if (named == first.end()) return layout;
-  if (std::find(named + 1, first.end(), "label") != first.end()) lines.fail("names two columns label; rename one");
-  layout.label = static_cast<std::size_t>(named - first.begin());
+  Layout layout;
+  layout.first = first;
+  layout.dropped.assign(first.size(), false);
+  const auto is_name = [](const std::string& column) { return !column.empty() && !number_of_column(column); };
+  const auto any_number = std::any_of(first.begin(), first.end(), is_number);
+  layout.header =
+      is_header(first) || is_name(asked.label) || std::any_of(asked.drop.begin(), asked.drop.end(), is_name);
+  layout.numbers_in_header = layout.header && any_number;
+  for (const auto& column : asked.drop) {
+    const std::size_t place = column_of(column, "drop", first, lines.file());
+    if (!layout.dropped[place]) layout.drop(place, "as asked for");
+  }
+  if (!asked.label.empty()) {
+    layout.label = column_of(asked.label, "label", first, lines.file());
+    layout.label_reason = "as asked for";
+    if (!layout.dropped[*layout.label]) return layout;
+    throw UsageError(fmt::format("{}: drop leaves out {}, which is the label; name another", lines.file(),
+                                 layout.name(*layout.label)));
+  }
+  if (!layout.header) return layout;
+  std::vector<std::size_t> named, named_y;
+  const auto kept = layout.kept();
+  for (const auto column : kept) {
+    if (is_label_word(first[column])) named.push_back(column);
+    const bool outer = column == kept.front() || column == kept.back();
+    if (outer && is_any_of(first[column], {"y"}) && !any_number) named_y.push_back(column);
+  }
+  if (named.empty()) named = std::move(named_y);
+  if (named.size() > 1) {
+    lines.fail(fmt::format("names two columns that may be the label, {} and {}; say which, as in csv:FILE,label={}",
+                           layout.name(named[0]), layout.name(named[1]), named[0] + 1));
+  }
+  if (named.empty()) return layout;
+  layout.label = named.front();
+  layout.label_reason = "as the header says";
   return layout;
 }
 
-// The values and the label of each line, one line after the other.
-class Rows {
- public:
-  Rows(std::string_view text, const std::string& file) : lines_(text, file) {}
-
-  // False at the end.
-  bool next() {
-    if (!lines_.next(fields_)) return false;
-    if (!layout_) {
-      layout_ = layout_of(fields_, lines_);
-      if (layout_->header && !lines_.next(fields_)) return false;
-    }
-    if (fields_.size() != layout_->columns) {
-      lines_.fail(fmt::format("has {} fields where the first has {}", fields_.size(), layout_->columns));
-    }
-    values_.clear();
-    for (std::size_t i = 0; i < fields_.size(); ++i) {
-      if (i != layout_->label) values_.push_back(value_in(fields_[i]));
-    }
-    if (label().empty()) lines_.fail("has no label");
-    if (label().size() > longest_label) lines_.fail("has a label of more than a thousand characters");
-    return true;
+// Which of the first and the last column is the label, where their values leave no doubt.
+std::optional<std::size_t> label_by_values(const std::pair<const std::size_t, Column>& front,
+                                           const std::pair<const std::size_t, Column>& back, bool equal) {
+  using Kind = Column::Kind;
+  for (const auto& [one, other] : {std::pair{&back, &front}, std::pair{&front, &back}}) {
+    const Kind kind = one->second.kind(), rest = other->second.kind();
+    const bool unlike = rest == Kind::not_whole || rest == Kind::constant || rest == Kind::all_different;
+    const bool only_text = one->second.has_text() && !other->second.has_text() && rest == Kind::unclear;
+    if (kind == Kind::classes && (unlike || only_text)) return one->first;
+    if (kind == Kind::constant && rest == Kind::not_whole) return one->first;
   }
-  const std::vector<float>& values() const { return values_; }
-  const std::string& label() const { return fields_[layout_->label]; }
-  [[noreturn]] void fail(const std::string& what) const { lines_.fail(what); }
+  if (equal) return back.first;  // whichever it is
+  return std::nullopt;
+}
 
- private:
-  float value_in(const std::string& field) const {
-    const auto value = number_in_field(field);
-    if (!value || !std::isfinite(*value)) {
-      lines_.fail(
-          fmt::format("has \"{}\" in place of a number; encode text and gaps as numbers first", printable(field)));
-    }
-    return static_cast<float>(*value);
+InputError no_lines(const std::string& file) {
+  return InputError(file + ": holds no lines of values; give one for each sample");
+}
+
+// The columns by which row numbers and the label are told: the first two that are kept, for the first may be a row
+// number, the last, and the label where it is known.
+struct Survey {
+  std::vector<std::size_t> kept;
+  std::map<std::size_t, Column> columns;
+  std::array<bool, 2> equal = {true, true};  // the first two to the last, on all lines
+
+  explicit Survey(const Layout& layout) : kept(layout.kept()) {
+    for (const auto place : {kept[0], kept[1], kept.back()}) columns.try_emplace(place);
+    if (layout.label) columns.try_emplace(*layout.label);
   }
-
-  Lines lines_;
-  std::vector<std::string> fields_;
-  std::optional<Layout> layout_;
-  std::vector<float> values_;
+  void add(const std::vector<std::string>& fields) {
+    for (auto& [place, column] : columns) column.add(fields[place]);
+    for (std::size_t i = 0; i < equal.size(); ++i) equal[i] = equal[i] && fields[kept[i]] == fields[kept.back()];
+  }
 };
+
+void drop_row_numbers(Layout& layout, const Survey& survey) {
+  if (survey.kept.front() != 0 || layout.label == std::size_t{0}) return;
+  const Column& leading = survey.columns.at(0);
+  const bool named = layout.header && is_row_number_word(layout.first.front());
+  if (named ? leading.counts_up() || (leading.is_identity() && layout.rows > 1)
+            : leading.counts_up() && !layout.header) {
+    layout.drop(0, "a row number");
+  }
+}
+
+void find_label(Layout& layout, const Survey& survey, const std::string& file) {
+  const auto kept = layout.kept();
+  const auto front = kept.front(), back = kept.back();
+  const auto& columns = survey.columns;
+  layout.label =
+      label_by_values(*columns.find(front), *columns.find(back), survey.equal[front == survey.kept[0] ? 0 : 1]);
+  layout.label_reason = "as the values of the first and last column say";
+  if (layout.label) return;
+  throw InputError(fmt::format(
+      "{}: which column is the label is not certain: in {} lines, {} has {} and {} has {}; say which, as in "
+      "csv:FILE,label=-1 (the last) or csv:FILE,label={}",
+      file, layout.rows, layout.name(front), columns.at(front).text(), layout.name(back), columns.at(back).text(),
+      front + 1));
+}
+
+// The same with what the lines hold, all of which have to have as many fields.
+Layout surveyed(std::string_view text, const std::string& file, const CsvColumns& asked) {
+  Lines lines(text, file);
+  std::vector<std::string> fields;
+  if (!lines.next(fields)) throw no_lines(file);
+  Layout layout = layout_of(fields, asked, lines);
+  if (layout.kept().size() < 2) throw UsageError(file + ": drop leaves out all values; leave out fewer columns");
+  Survey survey(layout);
+  if (layout.header && !lines.next(fields)) throw no_lines(file);
+  do {
+    if (fields.size() != layout.first.size()) {
+      lines.fail(fmt::format("has {} fields where the first has {}", fields.size(), layout.first.size()));
+    }
+    survey.add(fields);
+    ++layout.rows;
+  } while (lines.next(fields));
+  drop_row_numbers(layout, survey);
+  if (layout.kept().size() < 2) {
+    throw InputError(file + ": has no values beside a row number and a label; each line needs some");
+  }
+  if (!layout.label) find_label(layout, survey, file);
+  if (!layout.header && survey.columns.at(*layout.label).only_first_is_text()) {
+    throw InputError(
+        fmt::format("{}: line 1 has the label \"{}\" where all others have numbers; if that is a header, name the "
+                    "label column, as in csv:FILE,label=NAME",
+                    file, printable(layout.first[*layout.label])));
+  }
+  return layout;
+}
+
+float value_in(const std::string& field, const Lines& lines) {
+  const auto value = number_in_field(field);
+  if (!value || !std::isfinite(*value)) {
+    lines.fail(fmt::format(
+        "has \"{}\" in place of a number; encode text and gaps as numbers first, or leave columns out, as in "
+        "csv:FILE,drop=COLUMN",
+        printable(field)));
+  }
+  return static_cast<float>(*value);
+}
+
+void require_label(const std::string& label, const Layout& layout, const Lines& lines) {
+  if (label.empty()) lines.fail("has no label");
+  if (label.size() > longest_label) lines.fail("has a label of more than a thousand characters");
+  if (layout.numbers_in_header && label == layout.first[*layout.label]) {
+    lines.fail(fmt::format("has the label \"{}\", as the first line, which was taken for a header; add a header",
+                           printable(label)));
+  }
+}
 
 }  // namespace
 
-CsvTable read_csv(const std::filesystem::path& path) {
+CsvTable read_csv(const std::filesystem::path& path, const CsvColumns& columns) {
   const std::string file = path.string(), text = read_file(path, largest_file);
+  const Layout layout = surveyed(text, file, columns);
+  const std::size_t values = layout.kept().size() - 1;
   CsvTable table;
-  std::map<std::string, std::uint32_t> places;
-  std::size_t count = 0;
-  Rows checked(text, file);  // all lines are checked before any is kept
-  for (; checked.next(); ++count) {
-    const auto [place, added] = places.try_emplace(checked.label(), static_cast<std::uint32_t>(table.labels.size()));
-    if (!added) continue;
-    if (table.labels.size() == most_labels) {
-      checked.fail(fmt::format("has a label too many; a file may have {} different ones", most_labels));
-    }
-    table.labels.push_back(checked.label());
-  }
-  if (count == 0) throw InputError(file + ": holds no lines of values; give one for each sample");
-  const std::size_t columns = checked.values().size();
-  table.values = {DType::f32, {static_cast<std::int64_t>(count), static_cast<std::int64_t>(columns)}, {}};
-  table.values.bytes.resize(count * columns * sizeof(float));
-  table.label.reserve(count);
+  table.notes = layout.notes();
+  table.values = {DType::f32, {static_cast<std::int64_t>(layout.rows), static_cast<std::int64_t>(values)}, {}};
+  table.values.bytes.resize(layout.rows * values * sizeof(float));  // at most twice the file: a value takes two bytes
+  table.label.reserve(layout.rows);
   std::byte* to = table.values.bytes.data();
-  for (Rows rows(text, file); rows.next(); to += columns * sizeof(float)) {
-    std::memcpy(to, rows.values().data(), columns * sizeof(float));
-    table.label.push_back(places.at(rows.label()));
+  std::map<std::string, std::uint32_t> places;
+  Lines lines(text, file);
+  std::vector<std::string> fields;
+  if (layout.header) lines.next(fields);
+  while (lines.next(fields)) {
+    for (std::size_t i = 0; i < fields.size(); ++i) {
+      if (i == *layout.label || layout.dropped[i]) continue;
+      const float value = value_in(fields[i], lines);
+      std::memcpy(to, &value, sizeof value);
+      to += sizeof value;
+    }
+    const std::string& label = fields[*layout.label];
+    require_label(label, layout, lines);
+    const auto [place, added] = places.try_emplace(label, static_cast<std::uint32_t>(table.labels.size()));
+    if (added && table.labels.size() == most_labels) {
+      lines.fail(fmt::format("has a label too many; a file may have {} different ones", most_labels));
+    }
+    if (added) table.labels.push_back(label);
+    table.label.push_back(place->second);
   }
   return table;
 }

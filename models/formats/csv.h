@@ -10,16 +10,30 @@
 
 namespace afterimage {
 
+// Columns that are no values. Each is a name in the header, or a number: 1 is the first, -1 the last.
+struct CsvColumns {
+  std::string label = {};              // empty: as the header says, else as the values of the first and last column do
+  std::vector<std::string> drop = {};  // left out
+};
+
 struct CsvTable {
   Array values;                      // [n, d] float32, n and d at least 1
   std::vector<std::uint32_t> label;  // [n] which of `labels` each line has
   std::vector<std::string> labels;   // the distinct labels, in the order of their first lines; 65536 at most
+  std::vector<std::string> notes;    // which line is the header, which column the label, which left out; printable
 };
 
-// The first line is a header where it names a column "label" or its values are text without a number among them; the
-// label is in the column "label", else in the last one. A field may be quoted, with quotes in it doubled; blank
-// lines are skipped. Throws InputError with the line: no label, fewer or more fields than in the first, a value
-// that is no finite number, a quote that is not closed.
-CsvTable read_csv(const std::filesystem::path& path);
+// A field may be quoted, with quotes in it doubled; blank lines are skipped. The first line is a header where it is
+// text without a number, or names a column that is asked for or "label", "labels", "class" or "target" beside other
+// names.
+//
+// The label is the column with one of these names, whatever their case, or a first or last column "y". Without such a
+// name it is whichever of the first and the last column holds classes (text, or whole numbers that repeat), where the
+// other cannot: numbers that are not whole, one value throughout, or another on each line. Row numbers in the first
+// column are left out: 0 or 1 and so on, or different whole numbers below "id", "index", "Unnamed: 0" or no name.
+//
+// Throws InputError: a label column that is not certain, no label on a line, fewer or more fields than in the first, a
+// value that is no finite number, a quote that is not closed. Throws UsageError where `columns` names none.
+CsvTable read_csv(const std::filesystem::path& path, const CsvColumns& columns = {});
 
 }  // namespace afterimage

@@ -5,9 +5,13 @@
 #include <unistd.h>
 #include <zip.h>
 
+#include <algorithm>
 #include <charconv>
+#include <cmath>
 #include <cstring>
+#include <limits>
 #include <memory>
+#include <optional>
 #include <set>
 
 #include "models/formats/zip_archive.h"
@@ -21,14 +25,25 @@ namespace {
 constexpr std::uint64_t largest_header = 1 << 16;
 constexpr std::size_t most_members = 4096;
 
-constexpr std::pair<const char*, DType> descriptors[] = {
-    {"|u1", DType::u8},  {"|i1", DType::i8},  {"<i2", DType::i16}, {"<i4", DType::i32},    {"<i8", DType::i64},
-    {"<f2", DType::f16}, {"<f4", DType::f32}, {"<f8", DType::f64}, {"|b1", DType::boolean}};
+// Without the byte order that they begin with.
+constexpr std::pair<std::string_view, DType> descriptors[] = {
+    {"u1", DType::u8},  {"i1", DType::i8},   {"u2", DType::u16},    {"i2", DType::i16}, {"u4", DType::u32},
+    {"i4", DType::i32}, {"u8", DType::u64},  {"i8", DType::i64},    {"f2", DType::f16}, {"f4", DType::f32},
+    {"f8", DType::f64}, {"V2", DType::bf16}, {"b1", DType::boolean}};
+constexpr std::string_view long_double = "f16", kinds_passed_over = "SUVOMmcaf";
 
 struct NpyHeader {
-  DType dtype = DType::f32;
-  bool column_major = false;
+  std::optional<DType> dtype;  // none: `descriptor` says what is passed over
+  std::string descriptor;
+  bool column_major = false, big_endian = false, extended = false;  // extended: 80-bit numbers in 16 bytes
   std::vector<std::int64_t> shape;
+
+  // Of the array as it lies in the file.
+  std::optional<std::uint64_t> bytes() const {
+    auto count = checked_bytes(shape, *dtype);
+    if (count && extended && __builtin_mul_overflow(*count, std::uint64_t{2}, &*count)) return std::nullopt;
+    return count;
+  }
 };
 
 // Reads the dictionary literal of an .npy header: {'descr': '<f4', 'fortran_order': False, 'shape': (3, 4), }.
@@ -45,7 +60,7 @@ class NpyHeaderParser {
       if (!seen.insert(key).second) fail("has a key twice");
       expect(':');
       if (key == "descr") {
-        header.dtype = dtype(quoted());
+        describe(header);
       } else if (key == "fortran_order") {
         header.column_major = boolean();
       } else if (key == "shape") {
@@ -79,10 +94,7 @@ class NpyHeaderParser {
     if (!accept(c)) fail(fmt::format("lacks a '{}'", c));
   }
   std::string quoted() {
-    if (!accept('\'')) {
-      if (!rest_.empty() && rest_.front() == '[') fail("describes a structured array, which is not supported");
-      fail("lacks a quoted text");
-    }
+    if (!accept('\'')) fail("lacks a quoted text");
     const auto end = rest_.find('\'');
     if (end == std::string_view::npos) fail("has an open quote");
     std::string text(rest_.substr(0, end));
@@ -115,15 +127,45 @@ class NpyHeaderParser {
     }
     return sizes;
   }
-  DType dtype(const std::string& descriptor) const {
-    for (const auto& [text, known] : descriptors) {
-      if (descriptor == text) return known;
+  void describe(NpyHeader& header) {
+    skip_space();
+    if (rest_.starts_with('[')) {
+      skip_list();
+      header.descriptor = "a structured array";
+      return;
     }
-    if (descriptor.find('O') != std::string::npos) {
-      fail("describes Python objects, which are never unpickled");
+    const std::string text = quoted();
+    header.descriptor = text;
+    if (text.size() < 2 || std::string_view("<>|=").find(text.front()) == std::string_view::npos) {
+      fail(fmt::format("has the unknown type \"{}\"", printable(text)));
     }
-    if (descriptor.starts_with('>')) fail("describes big-endian numbers, which are not supported");
-    fail(fmt::format("has the unknown type \"{}\"", printable(descriptor)));
+    const std::string_view type = std::string_view(text).substr(1);
+    for (const auto& [known, dtype] : descriptors) {
+      if (type == known) header.dtype = dtype;
+    }
+    header.extended = type == long_double;
+    if (header.extended) header.dtype = DType::f64;
+    header.big_endian = text.front() == '>';
+    if (header.big_endian && header.extended) header.dtype.reset();  // an IBM format
+    if (!header.dtype && kinds_passed_over.find(type.front()) == std::string_view::npos) {
+      fail(fmt::format("has the unknown type \"{}\"", printable(text)));
+    }
+  }
+  // A list of fields, with texts and lists in it.
+  void skip_list() {
+    int depth = 0;
+    for (std::size_t i = 0; i < rest_.size(); ++i) {
+      const char c = rest_[i];
+      if (c == '\'') {
+        i = rest_.find('\'', i + 1);
+        if (i == std::string_view::npos) fail("has an open quote");
+      }
+      depth += c == '[' ? 1 : c == ']' ? -1 : 0;
+      if (depth > 0) continue;
+      rest_.remove_prefix(i + 1);
+      return;
+    }
+    fail("has an open list");
   }
 
   std::string_view rest_;
@@ -171,33 +213,79 @@ NpyStart parse_start(const std::string& bytes, std::uint64_t size, const std::st
     throw InputError(where + ": its header is longer than the member");
   const NpyHeader header = NpyHeaderParser(std::string_view(bytes).substr(start, length), where).parse();
 
-  const auto expected = checked_bytes(header.shape, header.dtype);
+  if (!header.dtype) return {header, start + length};
+  const auto expected = header.bytes();
   const std::uint64_t payload = size - start - length;
   if (!expected || *expected != payload) {
     throw InputError(fmt::format("{}: has {} bytes of data, which its shape [{}] of {} does not fit", where, payload,
-                                 fmt::join(header.shape, ", "), name_of(header.dtype)));
+                                 fmt::join(header.shape, ", "), name_of(*header.dtype)));
   }
   return {header, start + length};
 }
 
-Array read_npy(const ZipArchive& zip, const ZipMember& member) {
+// Numbers of the x87 as float64: NumPy's longdouble on x86-64 has 10 bytes of number in 16.
+std::vector<std::byte> shortened(const std::vector<std::byte>& from) {
+  constexpr std::size_t wide = 16;
+  std::vector<std::byte> to(from.size() / wide * sizeof(double));
+  for (std::size_t i = 0; i < from.size() / wide; ++i) {
+    std::uint64_t significand = 0;
+    std::uint16_t head = 0;  // sign and exponent
+    std::memcpy(&significand, from.data() + i * wide, 8);
+    std::memcpy(&head, from.data() + i * wide + 8, 2);
+    constexpr int bias = 16383, fraction_bits = 63, special = 0x7fff;
+    const int exponent = head & special;
+    const double magnitude = exponent == special ? (significand << 1 == 0 ? std::numeric_limits<double>::infinity()
+                                                                          : std::numeric_limits<double>::quiet_NaN())
+                                                 : std::ldexp(static_cast<double>(significand),
+                                                              std::max(exponent, 1) - bias - fraction_bits);
+    const double value = (head & 0x8000) != 0 ? -magnitude : magnitude;
+    std::memcpy(to.data() + i * sizeof(double), &value, sizeof(double));
+  }
+  return to;
+}
+
+void swap_bytes(std::vector<std::byte>& content, std::size_t item) {
+  for (auto at = content.begin(); at != content.end(); at += static_cast<std::ptrdiff_t>(item)) {
+    std::reverse(at, at + static_cast<std::ptrdiff_t>(item));
+  }
+}
+
+std::string kind_of(const NpyHeader& header) {
+  constexpr std::pair<char, const char*> kinds[] = {{'U', "text"},           {'S', "text"},    {'a', "text"},
+                                                    {'O', "Python objects"}, {'M', "dates"},   {'m', "times"},
+                                                    {'c', "complex"},        {'V', "raw data"}};
+  const std::string& descriptor = header.descriptor;
+  for (const auto& [letter, name] : kinds) {
+    if (descriptor.size() > 1 && descriptor[1] == letter) return fmt::format("{} ({})", name, descriptor);
+  }
+  return descriptor;
+}
+
+void add_npy(ArrayFile& content, const ZipArchive& zip, const ZipMember& member, const std::string& name) {
   constexpr std::size_t before_header = 12;
   const auto [header, start] =
       parse_start(zip.start_of(member, before_header + largest_header), member.size, zip.where(member));
-  std::vector<std::byte> content = zip.read_bytes(member);
-  if (header.column_major && header.shape.size() > 1) {
-    return {header.dtype, header.shape, transposed(content.data() + start, header.shape, size_of(header.dtype))};
+  if (!header.dtype) {
+    content.passed_over.push_back({name, kind_of(header)});
+    return;
   }
-  content.erase(content.begin(), content.begin() + static_cast<std::ptrdiff_t>(start));  // no second copy
-  return {header.dtype, header.shape, std::move(content)};
+  std::vector<std::byte> bytes = zip.read_bytes(member);
+  bytes.erase(bytes.begin(), bytes.begin() + static_cast<std::ptrdiff_t>(start));  // no second copy
+  if (header.extended) bytes = shortened(bytes);
+  const std::size_t item = size_of(*header.dtype);
+  if (header.big_endian) swap_bytes(bytes, item);
+  if (header.column_major && header.shape.size() > 1) bytes = transposed(bytes.data(), header.shape, item);
+  if (*header.dtype == DType::bf16 && content.notes.empty()) content.notes.emplace_back("V2 is read as bfloat16");
+  content.arrays.emplace_back(name, Array{*header.dtype, header.shape, std::move(bytes)});
 }
 
 std::string npy_bytes(const Array& array) {
-  const char* descriptor = nullptr;
+  std::string_view type;
   for (const auto& [text, dtype] : descriptors) {
-    if (dtype == array.dtype) descriptor = text;
+    if (dtype == array.dtype && dtype != DType::bf16) type = text;
   }
-  if (descriptor == nullptr) throw std::invalid_argument("write_npz: NumPy has no bfloat16");
+  if (type.empty()) throw std::invalid_argument("write_npz: NumPy has no " + name_of(array.dtype));
+  const std::string descriptor = (size_of(array.dtype) == 1 ? "|" : "<") + std::string(type);
   std::string shape;
   for (const auto size : array.shape) shape += fmt::format("{}, ", size);
   std::string header = fmt::format("{{'descr': '{}', 'fortran_order': False, 'shape': ({}), }}", descriptor, shape);
@@ -217,18 +305,18 @@ std::string npy_bytes(const Array& array) {
 
 }  // namespace
 
-NamedArrays read_npz(const std::filesystem::path& path) {
+ArrayFile read_npz_file(const std::filesystem::path& path) {
   const ZipArchive zip(path, "write it with numpy.savez", most_members);
-  NamedArrays arrays;
+  ArrayFile content;
   for (const auto& member : zip.members()) {
     constexpr std::string_view ending = ".npy";
-    if (!member.name.ends_with(ending) || member.name.find('/') != std::string::npos) {
-      throw InputError(zip.where(member) + ": an .npz file may hold only .npy members without folders");
-    }
-    arrays.emplace_back(member.name.substr(0, member.name.size() - ending.size()), read_npy(zip, member));
+    if (!member.name.ends_with(ending)) throw InputError(zip.where(member) + ": an .npz file holds only .npy members");
+    add_npy(content, zip, member, member.name.substr(0, member.name.size() - ending.size()));
   }
-  return arrays;
+  return content;
 }
+
+NamedArrays read_npz(const std::filesystem::path& path) { return read_npz_file(path).arrays; }
 
 void write_npz(const std::filesystem::path& path, const NamedArrays& arrays) {
   constexpr time_t epoch = 315532800;  // 1980-01-01, the earliest date in a zip

@@ -1,7 +1,8 @@
 // NumPy archives: a zip of .npy members (format versions 1 to 3), read and written.
 //
-// Object arrays are refused (they are pickles), and a member's shape is checked against its size in the archive, and
-// that against the size of the file (zip_archive.h), before anything is allocated.
+// A member's shape is checked against its size in the archive, and that against the size of the file (zip_archive.h),
+// before anything is allocated. Members that are no numbers are passed over unread: object arrays, which are pickles,
+// text, dates, structured and complex arrays.
 #pragma once
 
 #include <filesystem>
@@ -10,9 +11,11 @@
 
 namespace afterimage {
 
-// Members without their ".npy" ending. Column-major members are turned into row-major ones; big-endian is refused.
-// Throws InputError.
-NamedArrays read_npz(const std::filesystem::path& path);
+// Members without their ".npy" ending, which may have folders. Column-major members are turned into row-major ones, and
+// big-endian into little-endian ones; longdouble becomes float64. "V2" is what numpy.savez makes of ml_dtypes'
+// bfloat16. Throws InputError.
+ArrayFile read_npz_file(const std::filesystem::path& path);
+NamedArrays read_npz(const std::filesystem::path& path);  // its arrays alone
 
 // At least one array. Deflated; written to a temporary name and renamed. The bytes depend on the arrays alone (no time
 // stamps).

@@ -7,6 +7,7 @@
 #include <cstring>
 #include <optional>
 
+#include "models/formats/pickle_names.h"
 #include "models/foundations/error.h"
 #include "models/foundations/text.h"
 
@@ -21,34 +22,10 @@ constexpr std::size_t most_items = 1 << 20;   // on the stack, and in all contai
 constexpr std::size_t most_memos = 1 << 20;
 constexpr std::size_t most_marks = 1 << 16;
 constexpr std::size_t longest_integer = 255;  // bytes
+constexpr std::size_t most_foreign_bytes = 1 << 20;
 
 constexpr std::string_view ordered_dict = "collections.OrderedDict", counter = "collections.Counter";
 constexpr std::string_view type_tag = "torch.jit._pickle.restore_type_tag", classes = "__torch__.";
-
-// Functions that may be named and "called": nothing is run.
-constexpr std::string_view functions[] = {
-    ordered_dict, counter,       "torch._utils._rebuild_tensor_v2", "torch._utils._rebuild_parameter",
-    "torch.Size", "torch.device"};
-// What may be named, but not called.
-constexpr std::string_view types[] = {
-    "torch.DoubleStorage", "torch.FloatStorage", "torch.HalfStorage",  "torch.BFloat16Storage",
-    "torch.LongStorage",   "torch.IntStorage",   "torch.ShortStorage", "torch.CharStorage",
-    "torch.ByteStorage",   "torch.BoolStorage",  "torch.float64",      "torch.double",
-    "torch.float32",       "torch.float",        "torch.float16",      "torch.half",
-    "torch.bfloat16",      "torch.int64",        "torch.long",         "torch.int32",
-    "torch.int",           "torch.int16",        "torch.short",        "torch.int8",
-    "torch.uint8",         "torch.bool"};
-// Lists that TorchScript tags with the type of their elements.
-constexpr std::string_view script_functions[] = {
-    "torch.jit._pickle.build_intlist", "torch.jit._pickle.build_tensorlist", "torch.jit._pickle.build_doublelist",
-    "torch.jit._pickle.build_boollist", type_tag};
-
-template <std::size_t n>
-std::optional<std::string_view> found(const std::string_view (&names)[n], std::string_view name) {
-  const auto at = std::find(std::begin(names), std::end(names), name);
-  if (at == std::end(names)) return std::nullopt;
-  return *at;
-}
 
 class PickleMachine {
  public:
@@ -163,6 +140,7 @@ class PickleMachine {
   }
   void append(Kind kind, const std::vector<Index>& items) {
     PickleValue& container = top();
+    if (container.kind == Kind::foreign) return;  // a list or dict of a class of its own
     if (container.kind != kind) fail("adds items to a value that is no container");
     if (kind == Kind::dict && items.size() % 2 != 0) fail("has a key without a value");
     container.items.insert(container.items.end(), items.begin(), items.end());
@@ -388,7 +366,7 @@ class PickleMachine {
       case 'i': {
         const auto module = line(), name = line();
         push_global(module, name);
-        if (opcode == 'i') fail("makes an object (INST), which no state dict does");
+        if (opcode == 'i') instance();
         return true;
       }
       case 0x93: {
@@ -422,26 +400,34 @@ class PickleMachine {
 
   void push_global(std::string_view module, std::string_view name) {
     const std::string full = fmt::format("{}.{}", module, name);
-    auto known = found(functions, full);
-    if (!known) known = found(types, full);
+    auto known = known_function(full);
+    if (!known) known = known_type(full);
     if (!known && names_ == PickleNames::torchscript) {
-      known = found(script_functions, full);
+      known = known_script_function(full);
       if (!known && (module == "__torch__" || module.starts_with(classes))) known = name;
     }
-    if (!known) {
+    if (known) return push(add(Kind::global, *known));
+    if (names_ == PickleNames::torchscript || runs_code(full)) {
       throw InputError(
           fmt::format("{}: its pickle names {}, which no state dict needs and which is not run; save "
                       "model.state_dict() alone",
                       file_, printable(full)));
     }
-    push(add(Kind::global, *known));
+    push(add(Kind::foreign, foreign_name(full)));
+  }
+
+  std::string_view foreign_name(const std::string& name) {
+    const auto [at, added] = pickle_.foreign.insert(name);
+    if (added && (foreign_bytes_ += name.size()) > most_foreign_bytes) fail("names too many other things");
+    return *at;
   }
 
   void reduce() {
     const Index arguments = pop(), function = pop();
     if (kind_of(arguments) != Kind::tuple) fail("calls something without a tuple of arguments");
     const std::string_view name = pickle_.values[function].text;
-    if (kind_of(function) != Kind::global || (!found(functions, name) && !found(script_functions, name))) {
+    if (kind_of(function) == Kind::foreign) return push(function);
+    if (kind_of(function) != Kind::global || (!known_function(name) && !known_script_function(name))) {
       fail(fmt::format("calls a value that is no function ({})", printable(name)));
     }
     const auto& given = pickle_.values[arguments].items;
@@ -450,7 +436,7 @@ class PickleMachine {
       if (given.size() == 1 && kind_of(given[0]) == Kind::dict) return push(given[0]);
       fail(fmt::format("calls {} with arguments that are not a dict", name));
     }
-    if (found(script_functions, name)) {
+    if (known_script_function(name)) {
       if (given.size() != (name == type_tag ? 2 : 1)) fail(fmt::format("calls {} with other arguments", name));
       return push(given[0]);
     }
@@ -462,16 +448,39 @@ class PickleMachine {
 
   void new_object() {
     const Index arguments = pop(), type = pop();
+    if (kind_of(type) == Kind::foreign) return push(type);
     if (names_ != PickleNames::torchscript || kind_of(type) != Kind::global || kind_of(arguments) != Kind::tuple) {
       fail("makes an object (NEWOBJ), which no state dict does");
     }
     push(add(Kind::object, pickle_.values[type].text));
   }
 
+  // NEWOBJ_EX has keyword arguments as well; OBJ and INST have their arguments since the mark.
+  void new_object_with_names() {
+    pop();
+    const Index arguments = pop(), type = pop();
+    if (kind_of(type) != Kind::foreign || kind_of(arguments) != Kind::tuple) {
+      fail("makes an object (NEWOBJ_EX), which no state dict does");
+    }
+    push(type);
+  }
+  void old_object() {
+    const auto items = pop_to_mark();
+    if (items.empty() || kind_of(items[0]) != Kind::foreign) fail("makes an object (OBJ), which no state dict does");
+    push(items[0]);
+  }
+  void instance() {
+    const Index type = pop();
+    pop_to_mark();
+    if (kind_of(type) != Kind::foreign) fail("makes an object (INST), which no state dict does");
+    push(type);
+  }
+
   // The state of an OrderedDict is its _metadata (versions of modules): not needed.
   void build() {
     const Index state = pop();
     PickleValue& target = top();
+    if (target.kind == Kind::foreign) return;
     if (target.kind == Kind::dict && kind_of(state) == Kind::dict) return;
     if (target.kind != Kind::object) fail("sets the state of a value that has none (BUILD)");
     count_items(1);
@@ -494,9 +503,11 @@ class PickleMachine {
       case 0x84:
         fail("uses a registered extension (EXT), which no state dict does");
       case 'o':
-        fail("makes an object (OBJ), which no state dict does");
+        old_object();
+        return;
       case 0x92:
-        fail("makes an object (NEWOBJ_EX), which no state dict does");
+        new_object_with_names();
+        return;
       case 'P':
         fail("names a storage in text (PERSID), which torch.save does not");
       case 0x97:
@@ -514,7 +525,7 @@ class PickleMachine {
   const std::string& file_;
   PickleNames names_;
   Pickle pickle_;
-  std::size_t items_ = 0, remembered_ = 0;
+  std::size_t items_ = 0, remembered_ = 0, foreign_bytes_ = 0;
   std::vector<Index> stack_, memo_;
   std::vector<std::size_t> marks_;
 };

@@ -13,31 +13,19 @@
 
 namespace afterimage {
 
-struct PytorchWeights {
-  NamedArrays arrays;              // in the order of the file, always row-major and little-endian
-  std::vector<std::string> notes;  // which state dict was chosen, which prefixes and entries were left out; printable
-};
-
-// The state dict in a file of torch.save(model.state_dict()) or of a checkpoint that holds one. `key` names it where
-// there are several, e.g. "model" or "ema.model"; empty takes the only one. Names lose a leading "module." or
-// "_orig_mod." that all of them have; entries that are no tensors are left out. Throws InputError: a name in the pickle
-// that no state dict needs, none or several state dicts, the format before 1.6,
-// TorchScript, a tensor that its storage does not hold. Throws UsageError when nothing is at `key`.
-PytorchWeights read_pytorch(const std::filesystem::path& path, const std::string& key = "");
+// The state dict in a file of torch.save(model.state_dict()) or of a checkpoint that holds one, in the order of the
+// file. `key` names it where there are several, e.g. "model" or "ema.model"; empty takes the only one. What is no
+// tensor, or of a kind that is not read (complex, quantized), is passed over; notes name classes that the file would
+// build. Throws InputError: a name in the pickle by which code would be run, none or several state dicts, the format
+// before 1.6, TorchScript, a tensor that its storage does not hold. Throws UsageError when nothing is at `key`.
+ArrayFile read_pytorch(const std::filesystem::path& path, const std::string& key = "");
 
 // Whether a file that read_pytorch would open is a TorchScript archive (by its constants.pkl or code/). Throws
 // InputError when it is no zip archive.
 bool is_torchscript(const std::filesystem::path& path);
 
-// Whether a file's name ends as those that PyTorch writes do: .pt, .pth.
-bool has_pytorch_name(const std::filesystem::path& path);
-// Whether a file is a state dict or a checkpoint that holds some, by its name and content: only these have keys.
-bool has_keys(const std::filesystem::path& path);
-// Throws UsageError where a key is given and none of the files has any.
-void require_keys(const std::vector<std::filesystem::path>& files, const std::string& key);
-
 // The parameters and buffers of a TorchScript archive, named by the attributes that lead to them ("fc1.weight"). Its
 // code is neither run nor read. Throws InputError.
-PytorchWeights read_torchscript_parameters(const std::filesystem::path& path);
+ArrayFile read_torchscript_parameters(const std::filesystem::path& path);
 
 }  // namespace afterimage

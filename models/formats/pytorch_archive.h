@@ -33,6 +33,7 @@ class PytorchArchive {
   const std::string& file() const { return file_; }
   bool torchscript() const { return torchscript_; }  // by its constants.pkl or code/
   std::uint64_t bytes() const { return zip_.bytes(); }
+  bool has_checksums() const { return zip_.has_checksums(); }
 
   // Throws InputError where there is more than torch.save writes for a state dict.
   void require_plain() const;

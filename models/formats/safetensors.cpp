@@ -19,13 +19,27 @@ using Json = nlohmann::ordered_json;
 constexpr std::uint64_t largest_header = 8 << 20;  // JSON takes several times the memory of its text
 constexpr std::size_t most_values = 1 << 18;  // some ten for each tensor, of which a file of JSON has 16384 at most
 
-constexpr std::pair<const char*, DType> dtypes[] = {
-    {"U8", DType::u8},   {"I8", DType::i8},     {"I16", DType::i16}, {"I32", DType::i32}, {"I64", DType::i64},
-    {"F16", DType::f16}, {"BF16", DType::bf16}, {"F32", DType::f32}, {"F64", DType::f64}, {"BOOL", DType::boolean}};
+constexpr std::pair<const char*, DType> dtypes[] = {{"U8", DType::u8},
+                                                    {"I8", DType::i8},
+                                                    {"I16", DType::i16},
+                                                    {"I32", DType::i32},
+                                                    {"I64", DType::i64},
+                                                    {"F16", DType::f16},
+                                                    {"BF16", DType::bf16},
+                                                    {"F32", DType::f32},
+                                                    {"F64", DType::f64},
+                                                    {"BOOL", DType::boolean},
+                                                    {"U16", DType::u16},
+                                                    {"U32", DType::u32},
+                                                    {"U64", DType::u64},
+                                                    {"F8_E4M3", DType::f8_e4m3fn},
+                                                    {"F8_E5M2", DType::f8_e5m2},
+                                                    {"F8_E4M3FNUZ", DType::f8_e4m3fnuz},
+                                                    {"F8_E5M2FNUZ", DType::f8_e5m2fnuz}};
 
 struct Entry {
-  std::string name;
-  DType dtype;
+  std::string name, dtype_name;
+  std::optional<DType> dtype;  // none: one that is not read
   std::vector<std::int64_t> shape;
   std::uint64_t begin, end;
 };
@@ -41,7 +55,11 @@ class HeaderReader {
       throw InputError(tensor + " has to be described by dtype, shape and data_offsets");
     }
     const Json &shape = value["shape"], &offsets = value["data_offsets"];
-    Entry entry{name, dtype(tensor, value["dtype"]), {}, 0, 0};
+    if (!value["dtype"].is_string()) throw InputError(tensor + " has a dtype that is no text");
+    Entry entry{name, value["dtype"].get<std::string>(), std::nullopt, {}, 0, 0};
+    for (const auto& [known, dtype] : dtypes) {
+      if (entry.dtype_name == known) entry.dtype = dtype;
+    }
     if (!shape.is_array() || shape.size() > 16)
       throw InputError(tensor + " has a shape that is not a list of at most 16 sizes");
     for (const auto& size : shape) {
@@ -62,7 +80,8 @@ class HeaderReader {
                       "copy it again",
                       tensor, entry.begin, entry.end, data_bytes_));
     }
-    const auto bytes = checked_bytes(entry.shape, entry.dtype);
+    if (!entry.dtype) return entry;
+    const auto bytes = checked_bytes(entry.shape, *entry.dtype);
     if (!bytes || *bytes != entry.end - entry.begin) {
       throw InputError(
           fmt::format("{} has {} bytes, which its shape and dtype do not fit", tensor, entry.end - entry.begin));
@@ -88,16 +107,6 @@ class HeaderReader {
   }
 
  private:
-  static DType dtype(const std::string& tensor, const Json& value) {
-    if (value.is_string()) {
-      for (const auto& [name, dtype] : dtypes) {
-        if (value.get<std::string>() == name) return dtype;
-      }
-    }
-    throw InputError(fmt::format("{} has the unknown dtype {}; known are U8 to I64, F16, BF16, F32, F64 and BOOL",
-                                 tensor, printable(value.dump(-1, ' ', true, Json::error_handler_t::replace))));
-  }
-
   std::string file_;
   std::uint64_t data_bytes_;
 };
@@ -147,7 +156,12 @@ Safetensors read_safetensors(const std::filesystem::path& path) {
   });
   reader.require_contiguous(entries);
   for (const auto& entry : entries) {
-    Array array{entry.dtype, entry.shape, std::vector<std::byte>(entry.end - entry.begin)};
+    if (!entry.dtype) {
+      content.passed_over.push_back({entry.name, entry.dtype_name});
+      in.seekg(static_cast<std::streamoff>(entry.end - entry.begin), std::ios::cur);
+      continue;
+    }
+    Array array{*entry.dtype, entry.shape, std::vector<std::byte>(entry.end - entry.begin)};
     if (!in.read(reinterpret_cast<char*>(array.bytes.data()), static_cast<std::streamsize>(array.bytes.size()))) {
       throw InputError(file + ": ended early; copy it again");
     }

@@ -13,10 +13,11 @@ namespace afterimage {
 
 struct Safetensors {
   NamedArrays arrays;  // in the order of their offsets
-  std::map<std::string, std::string> metadata;
+  std::map<std::string, std::string> metadata = {};
+  std::vector<PassedOver> passed_over = {};  // tensors of dtypes that are not read
 };
 
-// Throws InputError: header longer than the file or 8 MiB, not JSON, duplicate names, unknown dtype, a shape that
+// Throws InputError: header longer than the file or 8 MiB, not JSON, duplicate names, a shape that
 // overflows or does not fit its offsets, offsets that overlap, leave holes or pass the end.
 Safetensors read_safetensors(const std::filesystem::path& path);
 

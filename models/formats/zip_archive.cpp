@@ -388,6 +388,7 @@ ZipArchive::ZipArchive(std::filesystem::path path, std::string remedy, std::size
   ZipReader reader(path_, remedy_);
   bytes_ = reader.size();
   members_ = reader.members(most_members);
+  has_checksums_ = std::any_of(members_.begin(), members_.end(), [](const auto& m) { return m.checksum != 0; });
 }
 
 const ZipMember* ZipArchive::find(const std::string& name) const {
@@ -455,7 +456,7 @@ void ZipArchive::unpack_to(const ZipMember& member, const std::function<char*(st
   if (total != member.size || !rest || *rest != 0 || !stream.used_up()) {
     refuse(member, "does not unpack to the size that the archive declares");
   }
-  if (checksum != member.checksum) refuse(member, "is corrupt (its checksum)");
+  if (has_checksums_ && checksum != member.checksum) refuse(member, "is corrupt (its checksum)");
 }
 
 }  // namespace afterimage

@@ -33,6 +33,8 @@ class ZipArchive {
   const std::vector<ZipMember>& members() const { return members_; }  // in the order of the directory
   const ZipMember* find(const std::string& name) const;               // or nullptr
   std::uint64_t bytes() const { return bytes_; }                      // of the file
+  // False where every checksum is zero, as PyTorch writes them when told to compute none; they are not compared then.
+  bool has_checksums() const { return has_checksums_; }
 
   // The content, `size` bytes, with its checksum compared. Throws InputError.
   std::string read(const ZipMember& member) const;
@@ -54,6 +56,7 @@ class ZipArchive {
   std::string remedy_;
   std::uint64_t bytes_ = 0;
   std::vector<ZipMember> members_;
+  bool has_checksums_ = true;
 };
 
 }  // namespace afterimage

@@ -2,10 +2,14 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <cmath>
 #include <cstring>
+#include <limits>
 #include <stdexcept>
 
 #include "models/foundations/error.h"
+#include "models/foundations/text.h"
 
 namespace afterimage {
 
@@ -14,14 +18,21 @@ std::size_t size_of(DType dtype) {
     case DType::u8:
     case DType::i8:
     case DType::boolean:
+    case DType::f8_e4m3fn:
+    case DType::f8_e4m3fnuz:
+    case DType::f8_e5m2:
+    case DType::f8_e5m2fnuz:
       return 1;
+    case DType::u16:
     case DType::i16:
     case DType::f16:
     case DType::bf16:
       return 2;
+    case DType::u32:
     case DType::i32:
     case DType::f32:
       return 4;
+    case DType::u64:
     case DType::i64:
     case DType::f64:
       return 8;
@@ -49,10 +60,92 @@ std::string name_of(DType dtype) {
       return "float32";
     case DType::f64:
       return "float64";
+    case DType::u16:
+      return "uint16";
+    case DType::u32:
+      return "uint32";
+    case DType::u64:
+      return "uint64";
+    case DType::f8_e4m3fn:
+      return "float8_e4m3fn";
+    case DType::f8_e4m3fnuz:
+      return "float8_e4m3fnuz";
+    case DType::f8_e5m2:
+      return "float8_e5m2";
+    case DType::f8_e5m2fnuz:
+      return "float8_e5m2fnuz";
     case DType::boolean:
       return "bool";
   }
   throw std::logic_error("unknown dtype");
+}
+
+namespace {
+
+// One byte: a sign, `exponent_bits` biased by `bias`, the rest mantissa.
+struct Float8 {
+  int exponent_bits, bias;
+  bool infinities;        // else the largest exponent is one of numbers, and only all ones is NaN
+  bool no_negative_zero;  // its pattern is the only NaN
+
+  float value(std::uint8_t byte) const {
+    constexpr float nan = std::numeric_limits<float>::quiet_NaN();
+    const int mantissa_bits = 7 - exponent_bits, magnitude = byte & 0x7f;
+    const int exponent = magnitude >> mantissa_bits, mantissa = magnitude & ((1 << mantissa_bits) - 1);
+    const int largest = (1 << exponent_bits) - 1;
+    const float sign = (byte & 0x80) != 0 ? -1.0F : 1.0F;
+    if (no_negative_zero) {
+      if (byte == 0x80) return nan;
+    } else if (infinities) {
+      if (exponent == largest) return mantissa == 0 ? sign * std::numeric_limits<float>::infinity() : nan;
+    } else if (magnitude == 0x7f) {
+      return nan;
+    }
+    const int whole = exponent == 0 ? mantissa : mantissa + (1 << mantissa_bits);
+    return sign * std::ldexp(static_cast<float>(whole), std::max(exponent, 1) - bias - mantissa_bits);
+  }
+};
+
+// Each element of `array` as a To.
+template <class From, class To, class Convert>
+Array converted(const Array& array, DType dtype, const Convert& convert) {
+  Array result{dtype, array.shape, std::vector<std::byte>(array.bytes.size() / sizeof(From) * sizeof(To))};
+  for (std::size_t i = 0; i < array.bytes.size() / sizeof(From); ++i) {
+    From from;
+    std::memcpy(&from, array.bytes.data() + i * sizeof(From), sizeof(From));
+    const To to = convert(from);
+    std::memcpy(result.bytes.data() + i * sizeof(To), &to, sizeof(To));
+  }
+  return result;
+}
+
+}  // namespace
+
+Array widened(Array array) {
+  const auto as_float = [&](const Float8& format) {
+    return converted<std::uint8_t, float>(array, DType::f32, [&](std::uint8_t byte) { return format.value(byte); });
+  };
+  switch (array.dtype) {
+    case DType::f8_e4m3fn:
+      return as_float({4, 7, false, false});
+    case DType::f8_e4m3fnuz:
+      return as_float({4, 8, false, true});
+    case DType::f8_e5m2:
+      return as_float({5, 15, true, false});
+    case DType::f8_e5m2fnuz:
+      return as_float({5, 16, false, true});
+    case DType::u16:
+      return converted<std::uint16_t, std::int32_t>(array, DType::i32, [](std::uint16_t v) { return v; });
+    case DType::u32:
+      return converted<std::uint32_t, std::int64_t>(array, DType::i64, [](std::uint32_t v) { return v; });
+    case DType::u64: {
+      constexpr std::uint64_t most = std::numeric_limits<std::int64_t>::max();
+      return converted<std::uint64_t, std::int64_t>(
+          array, DType::i64, [most](std::uint64_t v) { return static_cast<std::int64_t>(std::min(v, most)); });
+    }
+    default:
+      return array;
+  }
 }
 
 std::int64_t Array::elements() const {
@@ -82,11 +175,26 @@ const Array* find(const NamedArrays& arrays, const std::string& name) {
   return nullptr;
 }
 
-void require_images_and_labels(const NamedArrays& arrays, const std::string& set, const std::string& file) {
-  for (const char* name : {"images", "labels"}) {
-    if (find(arrays, name) == nullptr) {
-      throw InputError(fmt::format("{}: has no array named {}; {} needs images and labels", file, name, set));
+std::string passed_over_text(const std::vector<PassedOver>& passed_over) {
+  constexpr std::size_t shown = 6;
+  std::string text;
+  for (std::size_t i = 0; i < std::min(passed_over.size(), shown); ++i) {
+    text += fmt::format("{}{} ({})", i == 0 ? "left out: " : ", ", printable(passed_over[i].name),
+                        printable(passed_over[i].what));
+  }
+  if (passed_over.size() > shown) text += fmt::format(" and {} more", passed_over.size() - shown);
+  return text;
+}
+
+void require_images_and_labels(const ArrayFile& content, const std::string& set, const std::string& file) {
+  for (const std::string name : {"images", "labels"}) {
+    if (find(content.arrays, name) != nullptr) continue;
+    for (const auto& other : content.passed_over) {
+      if (other.name != name) continue;
+      throw InputError(fmt::format("{}: {} are {}; write them as numbers{}", file, name, printable(other.what),
+                                   name == "labels" ? ", one class from 0 up for each image" : ""));
     }
+    throw InputError(fmt::format("{}: has no array named {}; {} needs images and labels", file, name, set));
   }
 }
 

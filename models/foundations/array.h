@@ -10,7 +10,25 @@
 
 namespace afterimage {
 
-enum class DType { u8, i8, i16, i32, i64, f16, bf16, f32, f64, boolean };
+enum class DType {
+  u8,
+  i8,
+  u16,
+  i16,
+  u32,
+  i32,
+  u64,
+  i64,
+  f8_e4m3fn,  // four formats of 8 bits, as in "FP8 Formats for Deep Learning" (2209.05433) and ONNX's table of them:
+  f8_e4m3fnuz,
+  f8_e5m2,  // sign, exponent, mantissa; fn: no infinities, uz: no negative zero, whose pattern is NaN
+  f8_e5m2fnuz,
+  f16,
+  bf16,
+  f32,
+  f64,
+  boolean
+};
 
 // Bytes of one element.
 std::size_t size_of(DType dtype);
@@ -25,6 +43,10 @@ struct Array {
   std::int64_t elements() const;
 };
 
+// The same values in a dtype that the tensor library has in all its supported releases: 8-bit floats as f32, u16 as
+// i32, u32 as i64, u64 as i64 (its largest value stands for all above). Others as they are.
+Array widened(Array array);
+
 // Bytes of an array of that shape; null when a size is negative or the product overflows. For shapes from files.
 std::optional<std::uint64_t> checked_bytes(const std::vector<std::int64_t>& shape, DType dtype);
 
@@ -34,9 +56,27 @@ using NamedArrays = std::vector<std::pair<std::string, Array>>;
 // The array of that name, or nullptr.
 const Array* find(const NamedArrays& arrays, const std::string& name);
 
-// Throws InputError that names `file` and the first of images and labels that is missing. `set` is what needs both, as
-// "a training set".
-void require_images_and_labels(const NamedArrays& arrays, const std::string& set, const std::string& file);
+// What a file holds beside arrays that can be read. It is named, never built or run.
+struct PassedOver {
+  std::string name, what;  // e.g. "classes", "text (<U5)"
+};
+
+// What a file of arrays holds, in any format.
+struct ArrayFile {
+  NamedArrays arrays;
+  std::vector<PassedOver> passed_over;
+  std::vector<std::string> notes;  // which part was chosen, what was taken off names; printable
+  // Why the arrays are not the weights that this file is about, as where those are quantized; else empty. A message
+  // about the file ends so.
+  std::string no_weights;
+};
+
+// "left out: a (text), b (numpy.ndarray) and 3 more", or "" where there is nothing.
+std::string passed_over_text(const std::vector<PassedOver>& passed_over);
+
+// Throws InputError that names `file` and the first of images and labels that is missing, or of another kind. `set` is
+// what needs both, as "a training set".
+void require_images_and_labels(const ArrayFile& content, const std::string& set, const std::string& file);
 
 // [n, d] or whatever `shape` says, filled from `values`. Throws std::invalid_argument when the counts differ.
 Array array_of(std::vector<std::int64_t> shape, const std::vector<float>& values);

@@ -3,6 +3,7 @@
 #include <catch2/catch.hpp>
 
 #include "models/foundations/error.h"
+#include "reports/sarif.h"
 
 namespace afterimage {
 namespace {
@@ -253,6 +254,19 @@ TEST_CASE("raising a limit never turns a pass into a failure") {
         }
       }
     }
+  }
+}
+
+TEST_CASE("an inconclusive rule has level error in SARIF exactly where the verdict fails because of it") {
+  for (const std::string counts_as : {"", R"(, "on_inconclusive": "fail")", R"(, "on_inconclusive": "inconclusive")",
+                                      R"(, "on_inconclusive": "pass")"}) {
+    const Policy policy = policy_from(R"(, "max_reconstructed_rate": 0, "require_attacks": ["b"])" + counts_as);
+    Report report = report_with({finding_with("a", 0, 20)});
+    report.gate = apply(policy, report);
+    const Json results = to_sarif(report, "policy.json", "/")["runs"][0]["results"];
+    CAPTURE(counts_as);
+    REQUIRE(results.size() == 1);
+    CHECK((results[0]["level"] == "error") == (verdict_of(policy, *report.gate) == Verdict::fail));
   }
 }
 

@@ -197,7 +197,7 @@ TEST_CASE("labels of a training set are classes or one-hot rows of any dtype, an
   model.input_shape = {4};
   const auto classes_in = [&](const Tensor& labels) {
     const NamedArrays arrays = {{"images", to_array(at::zeros({3, 4}))}, {"labels", to_array(labels)}};
-    return to_doubles(training_set_of(arrays, "set.npz", model).labels);
+    return to_doubles(training_set_of({arrays, {}, {}, ""}, "set.npz", model).labels);
   };
   const Tensor classes = at::tensor({1, 0, 2}, at::kLong), rows = at::one_hot(classes, 3);
   for (const auto dtype : {at::kBool, at::kByte, at::kLong, at::kFloat}) {

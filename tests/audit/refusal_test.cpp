@@ -187,13 +187,22 @@ TEST_CASE("a control set of slightly changed training images is refused, as it w
   CHECK_FALSE(fs::exists(folder / "out"));
 }
 
-TEST_CASE("a control set that holds training images is refused") {
+TEST_CASE("a control set of training images is refused, and a few in one are left out and counted") {
   const Folder folder;
   const std::string run_folder = small_run(folder);
-  const Result result = run("audit " + run_folder + " --quiet --control fashion-mnist --out " + (folder / "out"));
+  auto arrays = read_npz(run_folder + "/training-set.npz");
+  const Tensor pixels = (to_tensor(*find(arrays, "images")) + to_tensor(*find(arrays, "mean"))).clamp(0, 1);
+  const NamedArrays copies = {{"images", to_array(at::cat({pixels, at::rand({30, 28, 28})}))},
+                              {"labels", to_array(at::zeros({pixels.size(0) + 30}, at::kLong))}};
+  write_npz(folder.at("copies.npz"), copies);
+  const Result result =
+      run("audit " + run_folder + " --quiet --control npz:" + (folder / "copies.npz") + " --out " + (folder / "out"));
   CHECK(result.code == 4);
-  CHECK(result.err.find("training images") != std::string::npos);
+  CHECK(result.err.find("8 of its 38 images are training images") != std::string::npos);
   CHECK_FALSE(fs::exists(folder / "out"));
+  const Result all =
+      run("audit " + run_folder + " --quiet --attacks span --control fashion-mnist --out " + (folder / "all"));
+  CHECK(all.out.find("control: 8 of 60000 images are training images") != std::string::npos);
 }
 
 TEST_CASE("a PyTorch file that would run code is refused by the function's name, and other files by their content") {

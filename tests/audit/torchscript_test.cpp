@@ -6,6 +6,7 @@
 #include "models/formats/npz.h"
 #include "models/parameters.h"
 #include "models/scripted_network.h"
+#include "models/weights.h"
 #include "tests/audit/program.h"
 
 namespace afterimage::test {

@@ -240,6 +240,47 @@ TEST_CASE("a pickle that names anything a state dict does not need is refused by
   CHECK(corpus.count() > 150);
 }
 
+TEST_CASE("what a pickle would build beside the weights is named and not built, and other hostile values are refused") {
+  const Folder folder;
+  const auto read = [&](const std::string& items) {
+    return read_pytorch(
+        folder.write("model.pt", raw_zip(members_with(dict_of(short_text("w") + Tensor{}.pickled() + items)))));
+  };
+  const std::string name = global("mine.config", "Config"), state = "}" + short_text("path") + short_text("x") + "sb";
+  const std::pair<const char*, std::string> kinds[] = {{"a name", name},
+                                                       {"a call", name + tuple(short_text("x")) + "R"},
+                                                       {"an object", name + ")\x81" + state},
+                                                       {"an object with named arguments", name + ")}\x92" + state},
+                                                       {"an old object", "(" + name + "o" + state},
+                                                       {"an instance", "(imine.config\nConfig\n" + state},
+                                                       {"a list of its own class", name + ")\x81(K\x01K\x02" + "e"},
+                                                       {"a dict of its own class", name + ")\x81(K\x01K\x02" + "u"},
+                                                       {"a call of what a call made", name + ")R)R"}};
+  for (const auto& [what, pickled] : kinds) {
+    CAPTURE(what);
+    const ArrayFile content = read(short_text("config") + pickled);
+    CHECK(content.arrays.size() == 1);
+    REQUIRE(content.passed_over.size() == 1);
+    CHECK(content.passed_over[0].what == "mine.config.Config");
+    CHECK(content.notes == std::vector<std::string>{"not built: mine.config.Config"});
+  }
+  Corpus corpus;
+  std::string many;
+  for (int i = 0; i < 20'000; ++i) many += global("m" + std::to_string(i), std::string(100, 'x')) + "0";
+  corpus.check_pickle({"two megabytes of names", "\x80\x02" + many + dict_of(Tensor{}).substr(2), "too many"});
+  for (const auto* function : {"_rebuild_from_type_v2", "_rebuild_parameter_with_state", "_rebuild_tensor_v3"}) {
+    const std::string module = std::string(function) == "_rebuild_from_type_v2" ? "torch._tensor" : "torch._utils";
+    for (const std::string& arguments :
+         {std::string(")"), tuple("NNNN"), tuple("NNNNNNNN"), tuple(global("torch", "Size") + name + "K\x01N")}) {
+      corpus.check_pickle({std::string(function) + " of other arguments",
+                           dict_of(short_text("w") + global(module, function) + arguments + "R")});
+    }
+  }
+  std::string nested = Tensor{}.pickled();
+  for (int i = 0; i < 6; ++i) nested = global("torch._utils", "_rebuild_parameter") + tuple(nested + "\x89N") + "R";
+  corpus.check_pickle({"a parameter of parameters", dict_of(short_text("w") + nested), "parameter of parameters"});
+}
+
 TEST_CASE("a pickle that is broken or made to take memory or time is refused") {
   Corpus corpus;
   const std::string good = dict_of(Tensor{});

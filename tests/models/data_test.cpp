@@ -1,5 +1,6 @@
 #include <ATen/Parallel.h>
 
+#include <algorithm>
 #include <catch2/catch.hpp>
 #include <filesystem>
 #include <set>
@@ -10,13 +11,18 @@
 #include "models/formats/npz.h"
 #include "models/formats/pytorch.h"
 #include "models/formats/safetensors.h"
+#include "models/formats/weight_file.h"
 #include "models/foundations/error.h"
 #include "models/mlp.h"
 #include "models/parameters.h"
 #include "models/scripted_network.h"
+#include "models/weights.h"
+#include "tests/folder.h"
 
 namespace afterimage {
 namespace {
+
+using test::Folder;
 
 const LabelledImages& fashion() {
   static const LabelledImages images = load_images("fashion-mnist");
@@ -25,6 +31,11 @@ const LabelledImages& fashion() {
 
 std::filesystem::path temporary(const std::string& name) {
   return std::filesystem::temp_directory_path() / ("afterimage-" + std::to_string(::getpid()) + "-" + name);
+}
+
+std::vector<std::int64_t> classes_in(const LabelledImages& images) {
+  const Tensor labels = images.labels.contiguous();
+  return {labels.data_ptr<std::int64_t>(), labels.data_ptr<std::int64_t>() + labels.numel()};
 }
 
 std::vector<float> floats(const Tensor& tensor) {
@@ -78,17 +89,133 @@ TEST_CASE("a control set shares no picture with the training set, and one that d
   const Tensor training = few.images.narrow(0, 0, 30);
   const LabelledImages control = draw_control(few, Task::parse("odd-even"), training, 1000, random);
   CHECK(control.size() == 10);
-  CHECK_NOTHROW(require_disjoint(training, control.images, "control"));
-  CHECK_THROWS_AS(require_disjoint(training, few.images, "control"), InputError);
+  CHECK(without_copies(training, control, "control").dropped.empty());
+  CHECK_THROWS_AS(without_copies(training, few, "control"), InputError);
   // A slightly lossy copy counts as the same image: it is neither drawn nor accepted.
   LabelledImages copied = few;
   copied.images = few.images.clone();
   copied.images.narrow(0, 0, 30).add_(1.0 / 255).clamp_(0, 1);
   CHECK(draw_control(copied, Task::parse("odd-even"), training, 1000, random).size() == 10);
-  CHECK_THROWS_AS(require_disjoint(training, copied.images, "control"), InputError);
+  CHECK_THROWS_AS(without_copies(training, copied, "control"), InputError);
   // The same picture after subtracting and adding the mean.
   const Tensor mean = training.mean(0);
   CHECK(pixel_hash((training[3] - mean) + mean) == pixel_hash(training[3]));
+}
+
+TEST_CASE(
+    "a task with a side that no image of the source is on is refused with the side and the classes that there are") {
+  Generator random = seeded(1);
+  LabelledImages source{at::rand({6, 4}), at::tensor({0, 1, 3, 0, 1, 3}, at::kLong), "source", {}};
+  const auto draw = [&](const std::string& task) {
+    return draw_training_rows(source, Task::parse(task), 2, random).numel();
+  };
+  for (const char* task : {"odd-even", "classes:3,0", "groups:7,0|1,9", "multiclass"}) CHECK(draw(task) == 2);
+  for (const auto& [task, side] : {std::pair{"classes:1,7", "class 7 (the side +1)"},
+                                   {"classes:7,1", "class 7 (the side -1)"},
+                                   {"classes:7,8", "class 7 (the side -1)"},
+                                   {"groups:0|2,4", "classes 2, 4 (the side +1)"}}) {
+    CAPTURE(task);
+    CHECK_THROWS_AS(draw(task), UsageError);
+    CHECK_THROWS_WITH(draw(task), Catch::StartsWith(std::string("--task ") + task + ": ") && Catch::Contains(side) &&
+                                      Catch::EndsWith("the data have classes 0, 1, 3"));
+  }
+  source.labels = at::full({6}, 2, at::kLong);
+  for (const char* task : {"odd-even", "multiclass"}) {
+    CHECK_THROWS_AS(draw(task), UsageError);
+    CHECK_THROWS_WITH(draw(task), Catch::EndsWith("the data have class 2"));
+  }
+  // A control set is drawn for the task of a network that exists: one side is enough.
+  CHECK(draw_control(source, Task::parse("odd-even"), at::rand({3, 4}), 6, random).size() == 6);
+  CHECK(draw_control(source, Task::parse("classes:2,7"), at::rand({3, 4}), 6, random).size() == 6);
+  CHECK_THROWS_AS(draw_control(source, Task::parse("classes:1,7"), at::rand({3, 4}), 6, random), InputError);
+}
+
+TEST_CASE(
+    "copies of training images are left out of a control set by their rows, and a control set of many is refused") {
+  LabelledImages control = fashion().select(at::arange(100, 140, at::kLong));
+  const Tensor training = fashion().images.narrow(0, 0, 30);
+  control.images = control.images.clone();
+  CHECK(without_copies(training, control, "control").dropped.empty());
+  control.images[7] = training[3];
+  control.images[20] = (training[5] + 1.0 / 255).clamp(0, 1);
+  const auto [kept, dropped] = without_copies(training, control, "control");
+  CHECK(dropped == std::vector<std::int64_t>{7, 20});
+  CHECK(kept.size() == 38);
+  CHECK(at::equal(kept.images.slice(0, 0, 7), control.images.slice(0, 0, 7)));
+  CHECK(at::equal(kept.labels[7], control.labels[8]));
+  CHECK(without_copies(training, kept, "control").dropped.empty());
+  control.images.slice(0, 0, 3).copy_(training.slice(0, 0, 3));
+  CHECK_THROWS_AS(without_copies(training, control, "control"), InputError);
+  CHECK_THROWS_WITH(without_copies(training, control, "control"), Catch::Contains("5 of its 40 images"));
+}
+
+TEST_CASE("the notes of a source count its samples, and its classes one by one up to ten") {
+  const auto says = [](const LabelledImages& images, const std::string& note) {
+    return std::find(images.notes.begin(), images.notes.end(), note) != images.notes.end();
+  };
+  CHECK(says(fashion(), "read 60000 samples of 28 x 28 = 784 inputs"));
+  CHECK(says(fashion(),
+             "10 classes: 0 (6000), 1 (6000), 2 (6000), 3 (6000), 4 (6000), 5 (6000), 6 (6000), 7 (6000), 8 "
+             "(6000), 9 (6000)"));
+  CHECK(fashion().select(at::arange(3, at::kLong)).notes == fashion().notes);
+  const Folder folder;
+  const auto load = [&](const Tensor& labels) {
+    write_npz(folder.at("data.npz"),
+              {{"images", to_array(at::rand({labels.size(0), 1}))}, {"labels", to_array(labels)}});
+    return load_images("npz:" + folder.at("data.npz").string());
+  };
+  CHECK(says(load(at::tensor({7}, at::kLong)), "read 1 sample of 1 input"));
+  CHECK(says(load(at::tensor({7}, at::kLong)), "1 class: 7 (1)"));
+  CHECK(says(load(at::cat({at::arange(2, 13, at::kLong), at::tensor({5, 5, 6}, at::kLong)})),
+             "11 classes: 2 to 12, of 1 to 3 samples each"));
+  CHECK(says(load(at::one_hot(at::arange(3, at::kLong), 4)), "labels are one-hot rows of 4 columns"));
+}
+
+TEST_CASE("a control source that lacks a class has the numbers of the training source once they are matched") {
+  const Folder folder;
+  const auto load = [&](const std::vector<std::string>& names) {
+    std::string text = "value,label\n";
+    for (const auto& name : names) text += "0.5," + name + "\n";
+    return load_images("csv:" + folder.write("t.csv", text).string());
+  };
+  const auto names = load({"ant", "cat", "dog"}).class_names;
+  LabelledImages control = load({"cat", "dog"});
+  CHECK(classes_in(control) == std::vector<std::int64_t>{0, 1});
+  match_classes(control, names);
+  CHECK(classes_in(control) == std::vector<std::int64_t>{1, 2});
+  CHECK(control.class_names == names);
+  match_classes(control, names);
+  CHECK(classes_in(control) == std::vector<std::int64_t>{1, 2});
+  // Some names of the training source are numbers, and all of the control source.
+  control = load({"2", "7"});
+  match_classes(control, load({"1", "2", "7", "none"}).class_names);
+  CHECK(classes_in(control) == std::vector<std::int64_t>{1, 2});
+  // Numbers are what they are, and so are classes without names.
+  control = load({"2", "7"});
+  match_classes(control, load({"1", "2"}).class_names);
+  CHECK(classes_in(control) == std::vector<std::int64_t>{2, 7});
+  match_classes(control, {});
+  CHECK(classes_in(control) == std::vector<std::int64_t>{2, 7});
+  control = load({"cat", "zebra"});
+  CHECK_THROWS_AS(match_classes(control, names), InputError);
+  CHECK_THROWS_WITH(match_classes(control, names), Catch::Contains("\"zebra\"") && Catch::Contains("\"dog\""));
+}
+
+TEST_CASE("labels in a column of one are a class for each image, whatever the source") {
+  const Folder folder;
+  const auto load = [&](const Tensor& labels) {
+    write_npz(folder.at("data.npz"),
+              {{"images", to_array(at::rand({labels.size(0), 4}))}, {"labels", to_array(labels)}});
+    return classes_in(load_images("npz:" + folder.at("data.npz").string()));
+  };
+  for (const auto dtype : {at::kByte, at::kLong, at::kFloat}) {
+    CHECK(load(at::ones({3, 1}, dtype)) == std::vector<std::int64_t>{1, 1, 1});
+    CHECK(load(at::arange(3, at::kLong).unsqueeze(1).to(dtype)) == std::vector<std::int64_t>{0, 1, 2});
+  }
+  CHECK(load(at::one_hot(at::arange(3, at::kLong), 3)) == std::vector<std::int64_t>{0, 1, 2});
+  const auto images = folder.write("images", std::string("\0\0\x08\x03\0\0\0\2\0\0\0\1\0\0\0\2\1\2\3\4", 20));
+  const auto labels = folder.write("labels", std::string("\0\0\x08\x02\0\0\0\2\0\0\0\1\7\7", 14));
+  CHECK(classes_in(load_images("idx:" + images.string() + "," + labels.string())) == std::vector<std::int64_t>{7, 7});
 }
 
 TEST_CASE("data sets with wrong pixels or labels are refused") {
@@ -115,7 +242,9 @@ TEST_CASE("data sets with wrong pixels or labels are refused") {
 
 TEST_CASE("weights that are not finite floating-point numbers are refused, and other precisions become float32") {
   const auto file = temporary("w.safetensors");
-  const auto write = [&](const Tensor& tensor) { write_safetensors(file, {{{"fc1.weight", to_array(tensor)}}, {}}); };
+  const auto write = [&](const Tensor& tensor) {
+    write_safetensors(file, {{{"fc1.weight", to_array(tensor)}}, {}, {}});
+  };
   for (const double wrong : {std::nan(""), double{INFINITY}}) {
     write(at::full({2}, wrong));
     CHECK_THROWS_AS(read_parameters(file), InputError);
@@ -126,7 +255,7 @@ TEST_CASE("weights that are not finite floating-point numbers are refused, and o
   CHECK(read_parameters(file)[0].scalar_type() == at::kFloat);
   // float16 0.5 is 0x3800, bfloat16 0.5 is 0x3f00.
   for (const auto& [dtype, high] : {std::pair{DType::f16, 0x38}, std::pair{DType::bf16, 0x3f}}) {
-    write_safetensors(file, {{{"w", {dtype, {1}, {std::byte{0}, static_cast<std::byte>(high)}}}}, {}});
+    write_safetensors(file, {{{"w", {dtype, {1}, {std::byte{0}, static_cast<std::byte>(high)}}}}, {}, {}});
     CHECK(read_parameters(file)[0].item<float>() == 0.5F);
   }
   CHECK_THROWS_AS(read_parameters("model.pt"), InputError);

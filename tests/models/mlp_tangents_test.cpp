@@ -41,7 +41,7 @@ const std::vector<std::vector<double>> point_lists = {{1.0}, {0.0, 0.5, 1.0}};
 }  // namespace
 
 TEST_CASE("the closed-form loss and its gradients are those of double backward through explicit features") {
-  const auto depth = GENERATE(1, 2, 3, 4);
+  const auto depth = GENERATE(0, 1, 2, 3, 4);
   const auto outputs = GENERATE(1, 10);
   const auto points = GENERATE(from_range(point_lists));
   const auto parameterization = GENERATE(Parameterization::standard, Parameterization::ntk);
@@ -170,7 +170,7 @@ TEST_CASE("image gradients are those of finite differences") {
 }
 
 TEST_CASE("kernel and inner products are those of explicit features") {
-  const auto depth = GENERATE(1, 2, 3, 4);
+  const auto depth = GENERATE(0, 1, 2, 3, 4);
   const auto outputs = GENERATE(1, 10);
   const auto points = GENERATE(from_range(point_lists));
   const double beta = GENERATE(50.0, std::numeric_limits<double>::infinity());

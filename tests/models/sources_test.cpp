@@ -1,6 +1,8 @@
+#include <algorithm>
 #include <catch2/catch.hpp>
 #include <filesystem>
 #include <fstream>
+#include <functional>
 
 #include "models/data/split.h"
 #include "models/formats/npz.h"
@@ -49,6 +51,28 @@ std::vector<std::int64_t> labels_of(const LabelledImages& images) {
   return {labels.data_ptr<std::int64_t>(), labels.data_ptr<std::int64_t>() + labels.numel()};
 }
 
+bool has_note(const LabelledImages& images, const std::string& what) {
+  for (const auto& note : images.notes) {
+    CHECK(std::all_of(note.begin(), note.end(), [](char c) { return c >= 0x20 && c < 0x7f; }));
+    if (note.find(what) != std::string::npos) return true;
+  }
+  return false;
+}
+
+// `count` lines, each as `line` makes it of its number.
+std::string lines_of(int count, const std::function<std::string(int)>& line) {
+  std::string text;
+  for (int i = 0; i < count; ++i) text += line(i) + "\n";
+  return text;
+}
+
+// Eight whole numbers that look like pixels, the first and last always 0 as at the border of a picture.
+std::string pixels(int i) {
+  std::string text = "0";
+  for (int k = 1; k < 7; ++k) text += "," + std::to_string((i * i * 31 + k * 57 + i * k) % 256);
+  return text + ",0";
+}
+
 std::string cifar_records(std::int64_t label_bytes, const std::vector<int>& labels) {
   std::string bytes;
   for (const int label : labels) {
@@ -60,7 +84,7 @@ std::string cifar_records(std::int64_t label_bytes, const std::vector<int>& labe
 
 }  // namespace
 
-TEST_CASE("a folder's classes are its sub-folders by name, and its files are read in the order of their names") {
+TEST_CASE("a folder's classes are its sub-folders with files by name, and its files are in the order of their names") {
   const Folder folder;
   put(folder, "dog/b.jpg", "full.jpg");
   put(folder, "dog/a.PNG", "interlaced.png");
@@ -69,7 +93,10 @@ TEST_CASE("a folder's classes are its sub-folders by name, and its files are rea
   folder.write("ant/.DS_Store", "x");
   const LabelledImages images = load_images("folder:" + folder.at("").string());
   CHECK(images.images.sizes() == at::IntArrayRef({3, 13, 18, 3}));
-  CHECK(labels_of(images) == std::vector<std::int64_t>{1, 2, 2});
+  CHECK(labels_of(images) == std::vector<std::int64_t>{0, 1, 1});
+  CHECK(images.class_names == std::vector<std::string>{"cat", "dog"});
+  CHECK(has_note(images, "2 classes, numbered in the order of their names: 0 \"cat\" (1), 1 \"dog\" (2)"));
+  CHECK(has_note(images, "\"ant\""));
   CHECK(at::equal(images.images[0], expected("expected.npz", "colour.png")));
   CHECK(at::equal(images.images[1], expected("expected.npz", "interlaced.png")));
   CHECK(at::equal(images.images[2], expected("expected.npz", "full.jpg")));
@@ -83,6 +110,26 @@ TEST_CASE("a folder whose sub-folders are all numbers has these as classes, and 
   CHECK(images.images.sizes() == at::IntArrayRef({2, 13, 18}));
   CHECK(labels_of(images) == std::vector<std::int64_t>{10, 9});
   CHECK(at::equal(images.images[1], expected("expected.npz", "bits.png")));
+  CHECK(has_note(images, "2 classes: 9 (1), 10 (1)"));
+  CHECK(has_note(images, "2 samples of 13 x 18 = 234 inputs"));
+}
+
+TEST_CASE("an empty folder and what archives leave take no class number, and are named") {
+  const Folder folder;
+  put(folder, "round/a.png", "grey.png");
+  put(folder, "square/a.png", "grey.png");
+  put(folder, "__MACOSX/round/._a.png", "grey.png");
+  fs::create_directories(folder.at("blue"));
+  const LabelledImages images = load_images("folder:" + folder.at("").string());
+  CHECK(labels_of(images) == std::vector<std::int64_t>{0, 1});
+  CHECK(has_note(images, "__MACOSX"));
+  CHECK(has_note(images, "\"blue\""));
+  // Names that would not be numbers play no part either.
+  const Folder numbered;
+  put(numbered, "3/a.png", "grey.png");
+  put(numbered, "8/a.png", "grey.png");
+  fs::create_directories(numbered.at("other"));
+  CHECK(labels_of(load_images("folder:" + numbered.at("").string())) == std::vector<std::int64_t>{3, 8});
 }
 
 TEST_CASE("a folder that is no data set is refused with a remedy") {
@@ -185,21 +232,135 @@ TEST_CASE("CIFAR's records are red, green and blue planes after their label, tra
   CHECK(labels_of(load_images("cifar100:" + folder.at("").string())) == std::vector<std::int64_t>{99, 3, 50});
 }
 
-TEST_CASE("a CSV table has its label where the header says, else last, and its classes by number or by name") {
+TEST_CASE("a CSV table has its label where the header says, and its classes by number or by name") {
   const Folder folder;
   const auto load = [&](const std::string& text) { return load_images("csv:" + folder.write("t.csv", text).string()); };
   const Tensor wanted = at::tensor({0.5F, 0.25F, 1.0F, 0.0F}).reshape({2, 2});
-  for (const char* text :
-       {"0.5,0.25,3\n1,0,7\n", "a,b,class\r\n0.5,.25,3\r\n1,0e-90,7\r\n", "\xef\xbb\xbfx,label,y\n.5,3,2.5e-1\n\n1,7,0",
-        "\"x, y\",\"label\",z\n\" 0.5\" ,\"3\", 0.25\n+1,7,0\n", "1,2,label\n0.5,0.25,3\n1,0,7\n"}) {
+  for (const char* text : {"a,b,class\r\n0.5,.25,3\r\n1,0e-90,7\r\n", "\xef\xbb\xbfx,label,y\n.5,3,2.5e-1\n\n1,7,0",
+                           "\"x, y\",\"label\",z\n\" 0.5\" ,\"3\", 0.25\n+1,7,0\n", "1,2,label\n0.5,0.25,3\n1,0,7\n",
+                           "Target,a,b\n3,0.5,0.25\n7,1,0\n", "0,1,LABELS\n0.5,0.25,3.0\n1,0,7.0\n",
+                           "y,a,b\n3,0.5,0.25\n7,1,0\n", "a,b,Y\n0.5,0.25,3\n1,0,7\n"}) {
     CAPTURE(text);
     const LabelledImages images = load(text);
     CHECK(at::equal(images.images, wanted));
     CHECK(labels_of(images) == std::vector<std::int64_t>{3, 7});
+    CHECK(has_note(images, "the first line is a header"));
+    CHECK(has_note(images, "as the header says"));
   }
   CHECK(load("a,,class\n0.5,0.25,3\n").size() == 1);
   CHECK(labels_of(load("0.5,virginica\n0,setosa\n1,\"virginica\"\n")) == std::vector<std::int64_t>{1, 0, 1});
   CHECK(at::equal(load("label,p0,p1\n5,0,255\n0,51,0\n").images, at::tensor({0.0F, 1.0F, 0.2F, 0.0F}).reshape({2, 2})));
+  const LabelledImages signs = load("a,label\n0.5,-1\n0.25,1\n");
+  CHECK(labels_of(signs) == std::vector<std::int64_t>{0, 1});
+  CHECK(has_note(signs, "0 \"-1\" (1), 1 \"1\" (1)"));
+}
+
+TEST_CASE("two columns with names of labels, labels that are no classes and a header among samples are refused") {
+  const Folder folder;
+  const auto refused = [&](const std::string& text) { return refusal("csv:" + folder.write("t.csv", text).string()); };
+  CHECK(
+      says(refused("class,a,target\n1,0.5,0\n"), "two columns that may be the label, column 1 \"class\" and column 3"));
+  CHECK(says(refused("a,target\n0.5,2.5\n0.25,1\n"), "has the label 2.5"));
+  CHECK(says(refused("0,1,2,y\n0,5,6,1\n8,5,6,0\n7,5,6,1\n3,5,6,0\n"), "line 1 has the label \"y\""));
+  CHECK(says(refused("0,target\n0.5,decoy\n0.25,target\n"), "line 3 has the label \"target\""));
+  // A letter that is a class of samples is no header.
+  const auto file = folder.write("t.csv", "0.5,y\n0.2,n\n0.1,y\n0.3,n\n");
+  CHECK(labels_of(load_images("csv:" + file.string())) == std::vector<std::int64_t>{1, 0, 1, 0});
+}
+
+TEST_CASE("without a header that says, the label is first or last only where the other column cannot be it") {
+  const Folder folder;
+  const auto digit = [](int i) { return std::to_string(i % 10); };
+  const auto fraction = [](int i) { return "0." + std::to_string(1 + i % 7); };
+  const auto data = [&](const std::function<std::string(int)>& line, const std::string& header = "") {
+    return "csv:" + folder.write("t.csv", header + lines_of(40, line)).string();
+  };
+  const auto has_digits = [&](const std::string& source) {
+    const LabelledImages images = load_images(source);
+    CHECK(has_note(images, "as the values of the first and last column say"));
+    CHECK(images.class_names.size() == 10);
+    return at::equal(images.labels, at::arange(40, at::kLong).remainder(10));
+  };
+  const LabelledImages copy = load_images(data([&](int i) { return digit(i) + "," + pixels(i); }));
+  CHECK(at::equal(copy.labels, at::arange(40, at::kLong).remainder(10)));
+  CHECK(copy.images.sizes() == at::IntArrayRef({40, 8}));
+  CHECK(has_note(copy, "the label is column 1,"));
+  CHECK(has_note(copy, "divided by 255"));
+  CHECK(has_digits(data([&](int i) { return pixels(i) + "," + digit(i); })));
+  CHECK(has_digits(data([&](int i) { return fraction(i) + ",0.5," + digit(i); })));
+  CHECK(has_digits(data([&](int i) { return digit(i) + ",0.5," + fraction(i); }, "kind,a,b\n")));
+  CHECK(has_digits(data([&](int i) { return std::to_string((i * 7 + 3) % 40) + ",1," + digit(i); })));
+  CHECK(has_note(load_images(data([&](int i) { return fraction(i) + ",0.5,a" + digit(i); }, "a,b,species\n")),
+                 "the label is column 3 \"species\""));
+  for (const auto& line : std::vector<std::function<std::string(int)>>{
+           [&](int i) { return digit(i) + ",0.5," + std::to_string(i % 2); },           // either
+           [&](int i) { return fraction(i) + ",0.5," + fraction(i + 1); },              // neither
+           [&](int i) { return fraction(i) + ",0.5," + std::to_string(40 - i); },       // each its own class
+           [&](int i) { return digit(i) + ",0.5," + std::to_string(i < 30 ? i : 5); },  // many values
+       }) {
+    const std::string message = refusal(data(line));
+    CHECK(says(message, "which column is the label is not certain"));
+    CHECK(says(message, "label=-1"));
+    CHECK(refusal(data(line) + ",label=1").find("certain") == std::string::npos);
+  }
+}
+
+TEST_CASE("columns of a CSV table are chosen by name or number, and others that are named are no columns") {
+  const Folder folder;
+  const std::string file = folder.write("t.csv", "id,a,Kind,b\n7,0.5,3,0.25\n9,1,7,0\n").string(), data = "csv:" + file;
+  const Tensor wanted = at::tensor({0.5F, 0.25F, 1.0F, 0.0F}).reshape({2, 2});
+  for (const char* columns : {",label=Kind,drop=id", ",drop=id,label=kind", ",label=3,drop=1", ",label=3"}) {
+    CAPTURE(columns);
+    const LabelledImages images = load_images(data + columns);
+    CHECK(at::equal(images.images, wanted));
+    CHECK(labels_of(images) == std::vector<std::int64_t>{3, 7});
+    CHECK(images.files == std::vector<std::string>{file});
+    CHECK(has_note(images, "the label is column 3 \"Kind\", as asked for"));
+    CHECK(has_note(images, "left out: column 1 \"id\""));
+  }
+  CHECK(load_images(data + ",label=Kind,drop=1/b").images.sizes() == at::IntArrayRef({2, 1}));
+  CHECK(labels_of(load_images("csv:" + folder.write("n.csv", "0.5,0.25,3\n1,0,7\n").string() + ",label=-1")) ==
+        std::vector<std::int64_t>{3, 7});
+  CHECK(labels_of(load_images("csv:" + folder.write("y.csv", "0,1,2,y\n0,5,6,1\n8,5,6,0\n").string() + ",label=y")) ==
+        std::vector<std::int64_t>{1, 0});
+  for (const char* columns : {",label=c", ",label=0", ",label=5", ",label=-2", ",label=", ",lable=3",
+                              ",label=3,label=1", ",label=3,drop=Kind", ",label=3,drop=", ",label=3,drop=1//2",
+                              ",label=3,drop=c", ",label=3,drop=1/2/3", ",label=3,drop=1/2/4"}) {
+    CAPTURE(columns);
+    CHECK_THROWS_AS(load_images(data + columns), UsageError);
+  }
+  // A file of that name comes first.
+  const auto named = folder.write("t.csv,label=1", "a,label\n0.5,8\n");
+  CHECK(labels_of(load_images("csv:" + named.string())) == std::vector<std::int64_t>{8});
+  CHECK(labels_of(load_images("csv:" + named.string() + ",label=-1")) == std::vector<std::int64_t>{8});
+  CHECK(says(refusal("csv:" + (folder.at("none.csv").string()) + ",label=1"), "none.csv: "));
+}
+
+TEST_CASE("a column of row numbers is left out of a CSV table and named, and other first columns are values") {
+  const Folder folder;
+  const auto load = [&](const std::string& header, const std::function<int(int)>& first) {
+    const auto text = header + lines_of(20, [&](int i) {
+                        return std::to_string(first(i)) + "," + pixels(i) + "," + std::to_string(i % 5);
+                      });
+    return load_images("csv:" + folder.write("t.csv", text).string());
+  };
+  const std::string names = ",a,b,c,d,e,f,g,h,label\n";
+  const auto from_one = [](int i) { return i + 1; };
+  const auto shuffled = [](int i) { return (i * 7 + 5) % 20; };
+  for (const char* header : {"", "id", "Index", "Unnamed: 0"}) {
+    CAPTURE(header);
+    for (const auto& images : {load(header + names, from_one), load(header + names, shuffled)}) {
+      CHECK(images.images.sizes() == at::IntArrayRef({20, 8}));
+      CHECK(has_note(images, "left out: column 1"));
+      CHECK(has_note(images, "a row number"));
+    }
+  }
+  const LabelledImages bare = load("", [](int i) { return i; });
+  CHECK(bare.images.sizes() == at::IntArrayRef({20, 8}));
+  CHECK(at::equal(bare.labels, at::arange(20, at::kLong).remainder(5)));
+  CHECK(has_note(bare, "left out: column 1, a row number"));
+  CHECK(load("p" + names, from_one).images.sizes() == at::IntArrayRef({20, 9}));
+  CHECK(load("id" + names, [](int i) { return i / 2; }).images.sizes() == at::IntArrayRef({20, 9}));
 }
 
 TEST_CASE("a CSV table with gaps, uneven lines or values out of range is refused, with its line") {
@@ -225,7 +386,7 @@ TEST_CASE("a CSV table with gaps, uneven lines or values out of range is refused
   CHECK(says(refused("-0.5,1\n1.5,1\n"), "(x - min) / (max - min)"));
   CHECK(says(refused("0.5,1\n255,1\n"), "(x - min) / (max - min)"));
   CHECK(says(refused("0.5,65536\n"), "classes go up to 65535"));
-  CHECK(says(refused(std::string("\0\x1b[31m,1\n\0,1\n", 13)), "\\x"));
+  CHECK(says(refused(std::string("0.5,\0\x1b[31m,1\n0.5,\0,1\n", 21)), "\\x"));
 }
 
 TEST_CASE("a folder's digest changes with a file's bytes, name or place, and not with hidden files") {

@@ -1,0 +1,34 @@
+// Files of weights, told apart by what they hold and not by their names.
+#pragma once
+
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include "models/foundations/array.h"
+
+namespace afterimage {
+
+struct WeightFile {
+  std::string kind;        // as `inspect` prints it, e.g. "PyTorch state dict"
+  ArrayFile content;       // as the file has it: names, dtypes and layouts are those of the program that wrote it
+  bool is_script = false;  // names are those of a TorchScript module
+  std::vector<std::string> metadata = {};  // "name: text" each, of safetensors; printable
+  std::vector<std::string> shards = {};    // further files that were read, where the weights are in several
+};
+
+// Reads a state dict or checkpoint of PyTorch (.pt, .pth, .ckpt, .bin or under any other name), a TorchScript archive,
+// safetensors, the index of sharded safetensors or a folder that holds one, or a NumPy archive. `key` as in
+// read_pytorch(), and is ignored for files without keys. Throws InputError: formats that are not read, with what to
+// export instead; files that are malformed or unsafe. Throws UsageError when nothing is at `key`.
+WeightFile read_weight_file(const std::filesystem::path& path, const std::string& key = "");
+
+// Whether read_weight_file reads `path`, by its content: for files whose kind is not known.
+bool is_weight_file(const std::filesystem::path& path);
+
+// Whether a file is a state dict or a checkpoint of PyTorch: only these have keys.
+bool has_keys(const std::filesystem::path& path);
+// Throws UsageError where a key is given and none of the files has any.
+void require_keys(const std::vector<std::filesystem::path>& files, const std::string& key);
+
+}  // namespace afterimage

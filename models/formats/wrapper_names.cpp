@@ -1,0 +1,85 @@
+#include "models/formats/wrapper_names.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+#include <set>
+#include <string_view>
+
+#include "models/foundations/error.h"
+#include "models/foundations/text.h"
+
+namespace afterimage {
+namespace {
+
+constexpr std::array<std::string_view, 4> inside = {"_orig_mod.", "_fsdp_wrapped_module.",
+                                                    "_checkpoint_wrapped_module.", "_forward_module."};
+constexpr std::array<std::string_view, 2> in_front = {"module.", "_module."};
+
+bool is_floating(DType dtype) {
+  switch (dtype) {
+    case DType::f8_e4m3fn:
+    case DType::f8_e4m3fnuz:
+    case DType::f8_e5m2:
+    case DType::f8_e5m2fnuz:
+    case DType::f16:
+    case DType::bf16:
+    case DType::f32:
+    case DType::f64:
+      return true;
+    default:
+      return false;
+  }
+}
+
+// Takes off each whole part of a name that is one of `inside`.
+void take_off_inside(std::string& name, std::set<std::string_view>& taken) {
+  for (const auto part : inside) {
+    for (std::size_t at = name.find(part); at != std::string::npos; at = name.find(part, at)) {
+      if ((at == 0 || name[at - 1] == '.') && at + part.size() < name.size()) {
+        name.erase(at, part.size());
+        taken.insert(part);
+      } else {
+        ++at;
+      }
+    }
+  }
+}
+
+}  // namespace
+
+void take_off_wrappers(ArrayFile& content, const std::string& file) {
+  std::set<std::string_view> taken;
+  for (auto& entry : content.arrays) take_off_inside(entry.first, taken);
+  const bool any = std::any_of(content.arrays.begin(), content.arrays.end(),
+                               [](const auto& entry) { return is_floating(entry.second.dtype); });
+  for (bool again = any; again;) {
+    again = false;
+    for (const auto prefix : in_front) {
+      const auto has = [&](const auto& entry) {
+        return entry.first.starts_with(prefix) && entry.first.size() > prefix.size();
+      };
+      const bool all = std::all_of(content.arrays.begin(), content.arrays.end(),
+                                   [&](const auto& entry) { return has(entry) || !is_floating(entry.second.dtype); });
+      if (!all) continue;
+      for (auto& entry : content.arrays) {
+        if (has(entry)) entry.first.erase(0, prefix.size());
+      }
+      taken.insert(prefix);
+      again = true;
+    }
+  }
+  for (const auto part : taken) content.notes.push_back(fmt::format("names without their \"{}\"", part));
+  if (taken.empty()) return;
+  std::set<std::string_view> names;
+  for (const auto& [name, array] : content.arrays) {
+    if (names.insert(name).second) continue;
+    throw InputError(
+        fmt::format("{}: two tensors are called \"{}\" without what wrappers add to names; save the state "
+                    "dict of one network",
+                    file, printable(name)));
+  }
+}
+
+}  // namespace afterimage

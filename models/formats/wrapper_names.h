@@ -1,0 +1,16 @@
+// What wrappers of a network add to the names of its tensors.
+#pragma once
+
+#include <string>
+
+#include "models/foundations/array.h"
+
+namespace afterimage {
+
+// Takes it off, with a note for each part: "module." (DataParallel, AveragedModel) and "_module." (Opacus) where the
+// names of all floating-point arrays begin with them; "_orig_mod." (torch.compile), "_fsdp_wrapped_module.",
+// "_checkpoint_wrapped_module." and "_forward_module." anywhere. Throws InputError, naming `file`, where two arrays
+// would get one name.
+void take_off_wrappers(ArrayFile& content, const std::string& file);
+
+}  // namespace afterimage

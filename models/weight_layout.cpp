@@ -1,0 +1,188 @@
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+#include <functional>
+#include <optional>
+#include <set>
+
+#include "models/foundations/error.h"
+#include "models/foundations/text.h"
+#include "models/weights.h"
+
+namespace afterimage {
+namespace {
+
+using Entries = std::vector<Parameters::Entry>;
+
+// Keras and Flax: "dense/kernel", in older Keras "dense/kernel:0".
+void take_over_kernels(Entries& entries, std::vector<std::string>& notes) {
+  constexpr std::string_view kernel = ".kernel", version = ":0";
+  bool slashes = false;
+  std::size_t kernels = 0;
+  for (auto& [name, tensor] : entries) {
+    if (name.find('/') != std::string::npos) {
+      slashes = true;
+      std::replace(name.begin(), name.end(), '/', '.');
+      if (name.ends_with(version)) name.resize(name.size() - version.size());
+    }
+    if (!name.ends_with(kernel) || tensor.dim() < 2) continue;
+    name.replace(name.size() - kernel.size(), kernel.size(), ".weight");
+    std::vector<std::int64_t> order = {tensor.dim() - 1, tensor.dim() - 2};
+    for (std::int64_t k = 0; k + 2 < tensor.dim(); ++k) order.push_back(k);
+    tensor = tensor.permute(order).contiguous();
+    ++kernels;
+  }
+  if (slashes) notes.emplace_back("\"/\" in names is read as \".\"");
+  if (kernels > 0) {
+    notes.push_back(fmt::format("{} kernels [..., in, out] are read as weights [out, in, ...]", kernels));
+  }
+}
+
+// numpy.savez of Keras' get_weights() names arrays arr_0, arr_1, ...: a kernel [in, out] and its bias [out] in turn.
+// They get names where no other reading fits: all kernels [out, in] would fit too if all are square.
+void name_by_position(Entries& entries, std::vector<std::string>& notes) {
+  if (entries.size() < 4 || entries.size() % 2 != 0) return;
+  bool as_keras = true, as_pytorch = true;
+  for (std::size_t i = 0; i < entries.size(); i += 2) {
+    const auto& [weight_name, weight] = entries[i];
+    const auto& [bias_name, bias] = entries[i + 1];
+    if (weight_name != fmt::format("arr_{}", i) || bias_name != fmt::format("arr_{}", i + 1) || weight.dim() != 2 ||
+        bias.dim() != 1) {
+      return;
+    }
+    const auto follows = [&](std::int64_t out, std::int64_t in) {
+      return bias.size(0) == weight.size(out) &&
+             (i + 2 == entries.size() ||
+              (entries[i + 2].second.dim() == 2 && entries[i + 2].second.size(in) == weight.size(out)));
+    };
+    as_keras = as_keras && follows(1, 0);
+    as_pytorch = as_pytorch && follows(0, 1);
+  }
+  if (as_keras == as_pytorch) return;
+  for (std::size_t i = 0; i < entries.size(); i += 2) {
+    entries[i].first = fmt::format("{}.weight", i / 2);
+    entries[i + 1].first = fmt::format("{}.bias", i / 2);
+    if (as_keras) entries[i].second = entries[i].second.t().contiguous();
+  }
+  notes.push_back(fmt::format("arrays without names are read as weights {} and biases in turn",
+                              as_keras ? "[in, out]" : "[out, in]"));
+}
+
+// The tensors that a normalised weight is made of, by what follows the module's name.
+struct Normalisation {
+  const char* what;
+  std::string_view first;                                                     // whose place the weight takes
+  std::vector<std::string_view> others;                                       // all of them have to be there
+  Tensor (*compose)(const Tensor& first, const std::vector<Tensor>& others);  // undefined where shapes do not fit
+};
+
+// The norm is over the dimensions of which `length` has one number: all but the first, unless told otherwise.
+Tensor direction_times_length(const Tensor& length, const Tensor& direction) {
+  if (direction.numel() == 0 || (length.dim() != direction.dim() && length.dim() != 0)) return {};
+  std::vector<std::int64_t> over;
+  for (std::int64_t k = 0; k < direction.dim(); ++k) {
+    if (length.dim() == 0 || length.size(k) == 1) {
+      over.push_back(k);
+    } else if (length.size(k) != direction.size(k)) {
+      return {};
+    }
+  }
+  return direction * (length / direction.norm(2, over, /*keepdim=*/true));
+}
+
+Tensor over_largest_singular_value(const Tensor& weight, const Tensor& u, const Tensor& v) {
+  if (weight.dim() < 2 || u.dim() != 1 || v.dim() != 1 || u.size(0) != weight.size(0) ||
+      v.numel() * weight.size(0) != weight.numel()) {
+    return {};
+  }
+  return weight / at::dot(u, at::mv(weight.flatten(1), v));
+}
+
+const std::array<Normalisation, 4>& normalisations() {
+  static const std::array<Normalisation, 4> all = {
+      {{"weight normalisation",
+        ".parametrizations.weight.original0",
+        {".parametrizations.weight.original1"},
+        [](const Tensor& g, const std::vector<Tensor>& v) { return direction_times_length(g, v[0]); }},
+       {"weight normalisation",
+        ".weight_g",
+        {".weight_v"},
+        [](const Tensor& g, const std::vector<Tensor>& v) { return direction_times_length(g, v[0]); }},
+       {"spectral normalisation",
+        ".parametrizations.weight.original",
+        {".parametrizations.weight.0._u", ".parametrizations.weight.0._v"},
+        [](const Tensor& w, const std::vector<Tensor>& uv) { return over_largest_singular_value(w, uv[0], uv[1]); }},
+       {"spectral normalisation",
+        ".weight_orig",
+        {".weight_u", ".weight_v"},
+        [](const Tensor& w, const std::vector<Tensor>& uv) { return over_largest_singular_value(w, uv[0], uv[1]); }}}};
+  return all;
+}
+
+void compose(Entries& entries, std::vector<std::string>& notes, const std::string& file) {
+  const auto index_of = [&](const std::string& name) -> std::optional<std::size_t> {
+    const auto at =
+        std::find_if(entries.begin(), entries.end(), [&](const auto& entry) { return entry.first == name; });
+    if (at == entries.end()) return std::nullopt;
+    return static_cast<std::size_t>(at - entries.begin());
+  };
+  for (const auto& [what, first, others, composed] : normalisations()) {
+    std::size_t count = 0;
+    std::set<std::size_t> used;
+    for (std::size_t i = 0; i < entries.size(); ++i) {
+      const std::string& name = entries[i].first;
+      if (!name.ends_with(first)) continue;
+      const std::string module = name.substr(0, name.size() - first.size());
+      std::vector<Tensor> parts;
+      for (const auto& other : others) {
+        if (const auto at = index_of(module + std::string(other))) {
+          parts.push_back(entries[*at].second);
+          used.insert(*at);
+        }
+      }
+      if (parts.size() != others.size()) continue;
+      const Tensor weight = composed(entries[i].second, parts);
+      if (!weight.defined() || !at::isfinite(weight).all().item<bool>()) {
+        throw InputError(
+            fmt::format("{}: the {} of \"{}\" has shapes or values that make no weight; save the network "
+                        "without it (remove_parametrizations)",
+                        file, what, printable(module)));
+      }
+      entries[i] = {module + ".weight", weight};
+      ++count;
+    }
+    if (count == 0) continue;
+    Entries kept;
+    for (std::size_t i = 0; i < entries.size(); ++i) {
+      if (!used.contains(i)) kept.push_back(entries[i]);
+    }
+    entries = std::move(kept);
+    notes.push_back(fmt::format("the {} of {} layers is carried out", what, count));
+  }
+}
+
+void require_different_names(const Entries& entries, const std::string& file) {
+  std::set<std::string_view> names;
+  for (const auto& [name, tensor] : entries) {
+    if (!names.insert(name).second) {
+      throw InputError(
+          fmt::format("{}: two tensors are called \"{}\" without what wrappers add to names; save the state "
+                      "dict of one network",
+                      file, printable(name)));
+    }
+  }
+}
+
+}  // namespace
+
+void to_pytorch_layout(Weights& weights, const std::string& file) {
+  Entries entries = weights.parameters.entries();
+  take_over_kernels(entries, weights.notes);
+  name_by_position(entries, weights.notes);
+  compose(entries, weights.notes, file);
+  require_different_names(entries, file);
+  weights.parameters = Parameters(std::move(entries));
+}
+
+}  // namespace afterimage

@@ -1,0 +1,40 @@
+// Weights from files, under the names and in the layout of PyTorch whatever program wrote them.
+#pragma once
+
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include "models/foundations/array.h"
+#include "models/parameters.h"
+
+namespace afterimage {
+
+struct Weights {
+  Parameters parameters;
+  std::vector<std::string> notes;  // what was left out or changed on the way; printable
+};
+
+// Reads any file of read_weight_file(). All become float32, but float64 stays with `widest` float64. Integers and truth
+// values, such as batch counts, are left out with a note. Then, but for TorchScript archives, to_pytorch_layout().
+// Throws InputError: unsupported or unsafe format, quantized or no weights, NaN or infinity (naming the tensor);
+// UsageError when there is no such key.
+Weights read_weights(const std::filesystem::path& path, const std::string& key = "",
+                     at::ScalarType widest = at::kFloat);
+Parameters read_parameters(const std::filesystem::path& path, const std::string& key = "",
+                           at::ScalarType widest = at::kFloat);
+
+// Brings names and layouts to those of a plain PyTorch module, with a note for each kind of change:
+// - "/" in names becomes ".", and kernels [in, out] or [h, w, in, out] of Keras and Flax become weights [out, in] or
+//   [out, in, h, w];
+// - arrays arr_0, arr_1, ... that can only be weights and biases of dense layers in turn are named so;
+// - weight normalisation, g v / |v| with the norm over the dimensions that g lacks, and spectral normalisation,
+//   W / (u^T W v) as in evaluation mode, are carried out.
+// Throws InputError, naming `file`, where two tensors get one name, or shapes do not fit.
+void to_pytorch_layout(Weights& weights, const std::string& file);
+
+// Takes a prefix off all names of one file where that makes them the names of the other, as where one checkpoint was
+// saved from inside a wrapper ("net.", "model."). Notes it.
+void agree_on_names(Weights& initial, Weights& trained);
+
+}  // namespace afterimage

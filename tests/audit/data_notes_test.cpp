@@ -1,0 +1,90 @@
+#include <algorithm>
+#include <catch2/catch.hpp>
+#include <string>
+#include <vector>
+
+#include "tests/audit/program.h"
+
+namespace afterimage::test {
+namespace {
+
+constexpr int rows = 60, values = 8;
+
+// A row number, a kind a or b in turn, and values in [0, 1).
+std::string table(const Folder& folder, const std::string& header) {
+  std::string text = header;
+  for (int i = 0; i < rows; ++i) {
+    text += std::to_string(i) + (i % 2 == 0 ? ",a" : ",b");
+    for (int k = 0; k < values; ++k) text += "," + std::to_string((i * 37 + k * 101 + i * k * k * 13) % 1000 / 1000.0);
+    text += "\n";
+  }
+  return folder.write("table.csv", text).string();
+}
+
+constexpr const char* header = "id,kind,p,q,r,s,t,u,v,w\n";
+
+Result train(const Folder& folder, const std::string& data, const std::string& task = "classes:0,1",
+             const std::string& options = "--quiet") {
+  return run("train " + options + " --data " + data + " --task " + task +
+             " --samples 6 --architecture mlp:8 --steps 3 --out " + (folder / "run"));
+}
+
+bool holds_line(const std::string& text, const std::string& line) {
+  return ("\n" + text).find("\n" + line + "\n") != std::string::npos;
+}
+
+}  // namespace
+
+TEST_CASE("training says how its data were read, and the run keeps it") {
+  const Folder folder;
+  const std::string data = "csv:" + table(folder, header) + ",label=kind";
+  const std::vector<std::string> notes = {
+      "read 60 samples of 8 inputs",
+      "2 classes, numbered in the order of their names: 0 \"a\" (30), 1 \"b\" (30)",
+      "the first line is a header",
+      "the label is column 2 \"kind\", as asked for",
+      "left out: column 1 \"id\", a row number",
+  };
+  const Result told = train(folder, data, "classes:0,1", "");
+  INFO(told.err);
+  REQUIRE(told.code == 0);
+  for (const auto& note : notes) CHECK(holds_line(told.err, "train: " + note));
+  const auto record = json_in(folder / "run/training.json");
+  CHECK(record["data_notes"] == notes);
+  CHECK(record["class_names"] == std::vector<std::string>{"a", "b"});
+
+  // The control set is drawn from the same columns.
+  const Result audited = run("audit --quiet " + (folder / "run") + " --attacks span --out " + (folder / "report"));
+  INFO(audited.err);
+  REQUIRE(fs::exists(folder / "report/report.json"));
+  const auto report = json_in(folder / "report/report.json");
+  CHECK(report["data"]["dimension"] == values);
+  CHECK(report["data"]["control_samples"] == rows - 6);
+
+  fs::remove_all(folder / "run");
+  CHECK(train(folder, data).err.empty());
+  CHECK(json_in(folder / "run/training.json")["data_notes"] == notes);
+}
+
+TEST_CASE("data whose classes or columns do not fit what is asked for are not trained on") {
+  const Folder folder;
+  const std::string file = table(folder, header);
+  const auto refused = [&](const Result& result, int code, const std::string& what) {
+    INFO(result.err);
+    CHECK(result.code == code);
+    CHECK(lines_in(result.err) == 1);
+    CHECK(result.err.find(what) != std::string::npos);
+    CHECK_FALSE(fs::exists(folder / "run"));
+  };
+  const std::string data = "csv:" + file + ",label=kind";
+  refused(train(folder, data, "classes:1,7"), 2, "--task classes:1,7: no image is of class 7 (the side +1)");
+  refused(train(folder, "csv:" + file + ",label=sort"), 2, "label=sort");
+  refused(train(folder, "csv:" + file + ",label=kind,drop=-3"), 2, "drop=-3");
+  // Of a row number that is left out, the kind and the last value, the kind is the label: text repeats.
+  CHECK(train(folder, "csv:" + table(folder, "")).code == 0);
+  fs::remove_all(folder / "run");
+  table(folder, header);
+  refused(train(folder, "csv:" + file + ",drop=kind"), 4, "which column is the label is not certain");
+}
+
+}  // namespace afterimage::test
