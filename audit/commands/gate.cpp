@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <filesystem>
 #include <memory>
 
 #include "audit/commands/checks.h"
@@ -25,7 +26,8 @@ void add_gate(CLI::App& app, Context&, Action& action) {
                                          "gate.xml");
   command->add_option("REPORT", options->report, "report.json")->type_name("FILE")->required();
   command->add_option("--policy", options->policy, "policy.json")->type_name("FILE")->required();
-  command->add_option("--sarif", options->sarif, "also write SARIF 2.1.0, one result for each rule")->type_name("FILE");
+  command->add_option("--sarif", options->sarif, "also write SARIF 2.1.0, one result for each rule that did not pass")
+      ->type_name("FILE");
   command->add_option("--junit", options->junit, "also write JUnit XML, one test case for each rule")
       ->type_name("FILE");
   command->callback([options, &action] {
@@ -38,7 +40,10 @@ void add_gate(CLI::App& app, Context&, Action& action) {
       Report report = read_report(options->report);
       report.gate = apply(policy, report);
       report.verdict = verdict_of(policy, *report.gate);
-      if (!options->sarif.empty()) write_file(options->sarif, to_sarif(report, options->policy).dump(1) + "\n");
+      if (!options->sarif.empty()) {
+        const Json sarif = to_sarif(report, options->policy, std::filesystem::current_path());
+        write_file(options->sarif, sarif.dump(1) + "\n");
+      }
       if (!options->junit.empty()) write_file(options->junit, to_junit(report));
       for (const auto& rule : report.gate->rules)
         fmt::print("{}: {} ({})\n", rule.rule, name_of(rule.outcome), on_one_line(rule.reason));

@@ -10,8 +10,6 @@
 #include "models/foundations/files.h"
 #include "reports/contact_sheet.h"
 #include "reports/html.h"
-#include "reports/junit.h"
-#include "reports/sarif.h"
 
 #define STB_IMAGE_IMPLEMENTATION
 #define STB_IMAGE_STATIC
@@ -25,7 +23,8 @@ Report sample_report() {
   Report report;
   report.tool = {"afterimage", "0.1.0", "1.13.1", "cpu", 2, 7, "afterimage audit run --out report"};
   report.verdict = Verdict::fail;
-  report.inputs = {{"trained", "run/trained.safetensors", "safetensors", 12, std::string(64, 'a')}};
+  report.inputs = {
+      {"trained", "run/trained.safetensors", "safetensors", 12, std::string(64, 'a'), {"\"epoch\" was left out"}}};
   report.model = {"mlp:8", "standard", 81, {2, 3}, 1};
   report.data = {"fashion-mnist", "odd-even", 2, 6, 200, "fashion-mnist"};
   report.threat_model = {{"weights"}, {"images"}};
@@ -301,32 +300,6 @@ TEST_CASE("pictures become PNG files, and a picture with too few pixels is refus
   }
   CHECK_THROWS_AS(encode_png({2, 2, 3, {1, 2, 3}}), std::invalid_argument);
   CHECK_THROWS_AS(contact_sheet({}), std::invalid_argument);
-}
-
-TEST_CASE("each result of the gate is in SARIF and JUnit, with hostile text escaped") {
-  Report report = sample_report();
-  report.gate->rules.push_back(
-      {"require_attacks.span", std::nullopt, std::nullopt, Outcome::inconclusive, "a < b & \"c\" \x1b"});
-  report.gate->rules.push_back({"minimum_control_samples", 200.0, 100.0, Outcome::pass, "enough"});
-  const Json sarif = to_sarif(report, "policy.json");
-  CHECK(sarif["version"] == "2.1.0");
-  const Json& results = sarif["runs"][0]["results"];
-  REQUIRE(results.size() == 3);
-  CHECK(results[0]["level"] == "error");
-  CHECK(results[0]["locations"][0]["physicalLocation"]["artifactLocation"]["uri"] == "policy.json");
-  CHECK(results[1]["kind"] == "open");
-  CHECK(results[2]["kind"] == "pass");
-  CHECK(sarif["runs"][0]["tool"]["driver"]["rules"].size() == 3);
-  CHECK(to_sarif(report, "a b/\xc3\xa4%.json")["runs"][0]["results"][0]["locations"][0]["physicalLocation"]
-                                              ["artifactLocation"]["uri"] == "a%20b/%C3%A4%25.json");
-  for (const auto& result : results) CHECK((result["kind"] == "fail" || result["level"] == "none"));
-  report.gate->rules[2].rule = "\xEF\xBF\xBE\x01";
-  const std::string xml = to_junit(report);
-  CHECK(xml.find('\x01') == std::string::npos);
-  CHECK(xml.find("\xEF\xBF\xBE") == std::string::npos);
-  CHECK(xml.find("tests=\"3\" failures=\"1\" errors=\"1\"") != std::string::npos);
-  CHECK(xml.find("a &lt; b &amp; &quot;c&quot;") != std::string::npos);
-  CHECK(xml.find('\x1b') == std::string::npos);
 }
 
 }  // namespace afterimage

@@ -1,5 +1,5 @@
 """Real and sample reports and policies are valid against reports/schema, invalid ones are not, and the SARIF and JUnit
-files of `gate` can be read.
+files of `gate` are as docs/ci-formats.md says.
 
     schema_test.py SOURCE_ROOT PROGRAM TEST_REPORTS          exits 77 where python3-jsonschema is missing
 """
@@ -7,10 +7,11 @@ import copy
 import json
 import os
 import pathlib
+import re
 import subprocess
 import sys
 import tempfile
-import xml.dom.minidom
+import xml.etree.ElementTree
 
 try:
     import jsonschema
@@ -43,6 +44,16 @@ BROKEN_REPORTS = [
 ]
 
 
+# What the schema of Jenkins' xUnit plugin (junit-10.xsd) lets stand in an element: attributes (! is required), children.
+JUNIT = {
+    "testsuite": ("name! tests! failures! errors! skipped time id package", "properties testcase"),
+    "properties": ("", "property"), "property": ("name! value!", ""),
+    "testcase": ("name! classname time group", "failure error skipped"),
+    "failure": ("type message", ""), "error": ("type message", ""), "skipped": ("type message", ""),
+}
+JUNIT_TIME = re.compile(r"(([0-9]{0,3},)*[0-9]{3}|[0-9]{0,3})*(\.[0-9]*)?")
+
+
 BROKEN_COMPARISONS = [
     lambda c: c.pop("settings"), lambda c: c["settings"][0].update(sentence=""), lambda c: c["settings"][0].update(p_value=2),
     lambda c: c["settings"][1]["pictures"][0].update(support_png="\" onerror=\""), lambda c: c.update(seeds=[]),
@@ -65,25 +76,97 @@ def check_valid(validator, document):
     assert not errors, errors
 
 
+def check_sarif(run, outcomes, level, place):
+    """`outcomes` are those of all rules, by name; `level` is that of an inconclusive one."""
+    driver = run["tool"]["driver"]
+    assert [rule["id"] for rule in driver["rules"]] == ["afterimage/" + name for name in outcomes], driver
+    for rule in driver["rules"]:
+        assert rule["name"] and rule["help"]["text"] and rule["defaultConfiguration"]["level"] == "error", rule
+        assert all(1 <= len(rule[key]["text"]) <= 1024 for key in ("shortDescription", "fullDescription")), rule
+    levels = {"afterimage/" + name: "error" if outcome == "fail" else level
+              for name, outcome in outcomes.items() if outcome != "pass"}
+    assert {result["ruleId"]: result["level"] for result in run["results"]} == levels, run
+    assert run["columnKind"] == "unicodeCodePoints", run
+    for result in run["results"]:
+        assert driver["rules"][result["ruleIndex"]]["id"] == result["ruleId"] and result["kind"] == "fail", result
+        location = result["locations"][0]["physicalLocation"]
+        assert location["artifactLocation"] == place and len(location["region"]) == 4, location
+        assert set(result["partialFingerprints"]) >= {"primaryLocationLineHash"}, result
+
+
+def check_junit(suite, outcomes, skips):
+    def check_element(element):
+        attributes, children = JUNIT[element.tag]
+        assert set(element.attrib) <= set(attributes.replace("!", "").split()), element.attrib
+        assert {name[:-1] for name in attributes.split() if name.endswith("!")} <= set(element.attrib), element.attrib
+        assert {child.tag for child in element} <= set(children.split()), element.tag
+        assert JUNIT_TIME.fullmatch(element.get("time", "0")), element.attrib
+        for child in element:
+            check_element(child)
+
+    check_element(suite)
+    inconclusive = "skipped" if skips else "error"
+    found = {case.get("name"): case[0].tag if len(case) else "pass" for case in suite.iter("testcase")}
+    tags = {"pass": "pass", "fail": "failure", "inconclusive": inconclusive}
+    assert found == {name: tags[outcome] for name, outcome in outcomes.items()}, found
+    for tag, attribute in (("failure", "failures"), ("error", "errors"), ("skipped", "skipped")):
+        assert int(suite.get(attribute)) == list(found.values()).count(tag), suite.attrib
+        assert all(element.text.startswith(element.get("message")) for element in suite.iter(tag)), tag
+    assert int(suite.get("tests")) == len(outcomes), suite.attrib
+
+
 def check_policies(root, program, report, folder):
     validator = validator_of(root / "reports/schema/policy-1.json")
     check_valid(validator, load(root / "tests/data/policy.json"))
+    file, sarif, junit = folder / "a policy.json", folder / "gate.sarif", folder / "gate.xml"
+    elsewhere = folder / "elsewhere"
+    elsewhere.mkdir()
+
+    def gate(which, cwd):
+        """Result, SARIF run, JUnit suite; None for files that were not written."""
+        result = subprocess.run([program, "gate", which, "--policy", file, "--sarif", sarif, "--junit", junit],
+                                capture_output=True, text=True, cwd=cwd)
+        files = (load(sarif)["runs"][0] if sarif.exists() else None,
+                 xml.etree.ElementTree.parse(junit).getroot() if junit.exists() else None)
+        sarif.unlink(missing_ok=True)
+        junit.unlink(missing_ok=True)
+        return result, *files
+
     for fields, valid in [(p, True) for p in GOOD_POLICIES] + [(p, False) for p in BAD_POLICIES]:
         policy = {"schema": "afterimage.policy/1", **fields}
         assert validator.is_valid(policy) == valid, policy
-        file, sarif, junit = folder / "a policy.json", folder / "gate.sarif", folder / "gate.xml"
         file.write_text(json.dumps(policy))
-        run = subprocess.run([program, "gate", report, "--policy", file, "--sarif", sarif, "--junit", junit],
-                             capture_output=True, text=True)
-        assert (run.returncode in (0, 1)) == valid and (run.returncode == 2) != valid, (policy, run)
+        result, run, suite = gate(report, elsewhere)
+        assert (result.returncode in (0, 1)) == valid and (result.returncode == 2) != valid, (policy, result)
         if not valid:
-            assert len(run.stderr.strip().splitlines()) == 1 and not sarif.exists() and not junit.exists(), (policy, run)
+            assert len(result.stderr.strip().splitlines()) == 1 and run is None and suite is None, (policy, result)
             continue
-        results, rules = load(sarif)["runs"][0]["results"], run.stdout.count(": pass (") + run.stdout.count(": fail (")
-        cases = xml.dom.minidom.parse(str(junit)).getElementsByTagName("testcase")
-        assert len(results) == len(cases) >= 1 and rules <= len(cases), run.stdout
-        sarif.unlink()
-        junit.unlink()
+        outcomes = dict(re.findall(r"^(\S+): (pass|fail|inconclusive) \(", result.stdout, re.M))
+        assert len(outcomes) >= 1, result.stdout
+        check_sarif(run, outcomes, "error", {"uri": "a%20policy.json", "uriBaseId": "POLICYFOLDER"})
+        assert "uri" not in run["originalUriBaseIds"]["POLICYFOLDER"] and str(folder) not in json.dumps(run), run
+        check_junit(suite, outcomes, skips=False)
+
+    rules = {"max_reconstructed_rate": 0.0, "minimum_control_samples": 10**9}
+    for choice, level, code in (("fail", "error", 1), ("inconclusive", "warning", 3), ("pass", "note", 0)):
+        file.write_text(json.dumps({"schema": "afterimage.policy/1", "on_inconclusive": choice, **rules}))
+        result, run, suite = gate(report, folder)
+        outcomes = dict(re.findall(r"^(\S+): (pass|fail|inconclusive) \(", result.stdout, re.M))
+        assert outcomes["minimum_control_samples"] == "inconclusive", result.stdout
+        assert result.returncode == (1 if "fail" in outcomes.values() else code), result
+        check_sarif(run, outcomes, level, {"uri": "a%20policy.json"})
+        check_junit(suite, outcomes, skips=choice == "pass")
+
+    other = load(report)
+    next(file for file in other["inputs"] if file["role"] == "trained")["sha256"] = "0" * 64
+    (folder / "other.json").write_text(json.dumps(other))
+    prints, names = [], []
+    for which in (report, report, folder / "other.json"):
+        _, run, suite = gate(which, folder)
+        prints.append({value for result in run["results"] for value in result["partialFingerprints"].values()})
+        names.append({(case.get("classname"), case.get("name")) for case in suite.iter("testcase")})
+    assert prints[0] == prints[1] and prints[0] and not prints[0] & prints[2], prints
+    assert names[0] == names[1] and not names[0] & names[2], names
 
 
 def check_comparison(root, run, folder):
