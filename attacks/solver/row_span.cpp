@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <cmath>
 
+#include "attacks/solver/adapter.h"
+
 namespace afterimage {
 namespace {
 
@@ -87,7 +89,7 @@ std::string cause_of_full_rank(const std::vector<double>& values, const Tensor& 
   const double largest_noise =
       noise * (std::sqrt(static_cast<double>(trained.size(0))) + std::sqrt(static_cast<double>(trained.size(1))));
   if (values[values.size() / 2] > near * largest_noise) {
-    return "so it has full rank, as under Adam or with as many images as pixels";
+    return "so it has full rank, as under Adam, with weight normalisation, or with as many images as pixels";
   }
   return fmt::format(
       "which the rounding of the weights hides: they are stored as {}, whose noise has singular values "
@@ -170,8 +172,23 @@ SpanSearch find_row_span(const Tensor& trained) {
 SpanSearch row_span_of(const TrainedNetwork& released) {
   const DenseNetwork* dense = released.dense();
   if (dense == nullptr) return {std::nullopt, "the first layer is not dense", {}, {}};
+  if (const auto adapter = merged_adapter(released)) {
+    return {std::nullopt,
+            fmt::format("the change is that of a merged low-rank adapter, of rank {} in {} layers and without biases: "
+                        "its row space is the adapter's, not the training images'",
+                        adapter->rank, adapter->layers),
+            {},
+            {}};
+  }
   const std::string weight = dense->first_weight();
-  return find_row_span(released.initial.at(weight), released.trained.at(weight));
+  SpanSearch search = find_row_span(released.initial.at(weight), released.trained.at(weight));
+  if (!search.span && dense->last_hidden_layer().neurons == 0) {
+    search.evidence = fmt::format(
+        "the network is one layer, whose change has no smaller rank than its {} output(s) allow, as with at least that "
+        "many training images",
+        dense->outputs());
+  }
+  return search;
 }
 
 Tensor distance_to_span(const RowSpan& span, const Tensor& images) {

@@ -36,8 +36,8 @@ SpanSearch find_row_span(const Tensor& initial, const Tensor& trained);
 // The same for weights whose initial values are not known but small (docs/methods.md, section 4): of the trained
 // weights themselves.
 SpanSearch find_row_span(const Tensor& trained);
-// Of the network's first layer; without a span as well where that is not dense. The weights before training have to be
-// known.
+// Of the network's first layer; without a span as well where that is not dense, or the change is that of a merged
+// adapter. The weights before training have to be known.
 SpanSearch row_span_of(const TrainedNetwork& released);
 
 // Relative distance ||x - P x|| / ||x|| of images [n, d] to the row space, [n] float64; 1 for an image that is zero.
