@@ -394,8 +394,8 @@ Reconstruction run(const Settings& settings, const Subject& subject, const HandO
   const Capacity capacity = capacity_of(released);
   if (capacity.last_layer_only) {
     return not_applicable(fmt::format(
-        "only the last layer was trained: its {} numbers are a sum over the training images of their features in the "
-        "layers below, and determine at most {:.0f} images of {} pixels; the span probe reports what they show",
+        "only the last layer was trained: its {} numbers are a sum over the training images of what goes into it, and "
+        "determine at most {:.0f} images of {} pixels",
         capacity.equations, std::floor(capacity.images()), released.network->inputs()));
   }
   job.progress.stage("finite-width: row space of the first layer's change");

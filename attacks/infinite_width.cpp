@@ -104,6 +104,9 @@ Reconstruction run(const FrankWolfePlan& plan, const Subject& subject, const Han
     if (dense == nullptr) {
       return not_applicable(released.network->architecture() + " has no infinite-width kernel in closed form");
     }
+    if (dense->last_hidden_layer().neurons == 0) {
+      return not_applicable("the network has no hidden layer that could be of infinite width");
+    }
     kernel = dense->infinite_kernel();
     const double narrow = width_gap(released, subject.space, *kernel, job.random);
     if (!std::isfinite(narrow)) {

@@ -212,7 +212,7 @@ Reconstruction run(const Settings& settings, const Subject& subject, const HandO
   }
   const auto& released = std::get<TrainedNetwork>(subject.released);
   const DenseNetwork* dense = released.dense();
-  if (dense == nullptr) return not_applicable("the first layer is not dense");
+  if (dense == nullptr) return not_applicable("the network is not read as dense ReLU layers");
   if (const double start = share_of_start(*dense, released); start > largest_known_start) {
     return not_applicable(fmt::format(
         "the weights that training began with are still {:.0f} % of the first layer's squares: it is far from a KKT "

@@ -46,7 +46,7 @@ Reconstruction probe_last_layer(const TrainedNetwork& released, std::optional<Lo
 
 Reconstruction probe_first_layer(const TrainedNetwork& released) {
   Reconstruction result;
-  const SpanSearch search = row_span_of(released);
+  const SpanSearch search = input_span_of(released);
   if (!search.span && !search.directions.defined()) result = not_applicable(search.evidence);
   result.evidence["singular_values"] = search.singular_values;
   if (search.span) {

@@ -30,7 +30,7 @@ std::string format_of(const std::string& file) {
 }
 
 InputFile describe(const std::string& role, const std::string& file, std::vector<std::string> notes = {}) {
-  const auto digest = digest_of(file);
+  const auto digest = digest_of_weights(file);
   return {role, file, format_of(file), digest.bytes, digest.sha256, std::move(notes)};
 }
 
@@ -92,13 +92,15 @@ void leave_out_buffers(Weights& initial, Weights& trained, const SubjectFiles& f
   const auto dense = dense_layers(trained.parameters);
   if (!dense || dense->beside.empty()) return;
   for (const auto& name : dense->beside) {
-    if (!initial.parameters.contains(name) || at::equal(initial.parameters.at(name), trained.parameters.at(name))) {
+    if (initial.parameters.size() == 0 ||
+        (initial.parameters.contains(name) && at::equal(initial.parameters.at(name), trained.parameters.at(name)))) {
       continue;
     }
-    throw InputError(fmt::format(
-        "{}: tensor \"{}\" changed in training and is no weight or bias of fully connected layers; give the network as "
-        "a TorchScript archive",
-        files.trained, printable(name)));
+    throw InputError(
+        fmt::format("{}: tensor \"{}\" changed in training, or is not in the weights before it, and is no weight or "
+                    "bias of fully connected layers; give the network as "
+                    "a TorchScript archive",
+                    files.trained, printable(name)));
   }
   for (Weights* weights : {&initial, &trained}) {
     std::vector<Parameters::Entry> kept;
@@ -109,10 +111,10 @@ void leave_out_buffers(Weights& initial, Weights& trained, const SubjectFiles& f
     }
     weights->parameters = Parameters(std::move(kept));
   }
-  trained.notes.push_back(
-      fmt::format("beside fully connected layers, and left out: {} (training.npz has to hold the inputs as the first "
-                  "layer gets them)",
-                  fmt::join(dense->beside, ", ")));
+  std::vector<PassedOver> beside;
+  for (const auto& name : dense->beside) beside.push_back({name, "beside fully connected layers"});
+  trained.notes.push_back(passed_over_text(beside) +
+                          "; the training set has to hold the inputs as the first layer gets them");
 }
 
 bool holds_double(const Parameters& parameters) {
@@ -168,8 +170,19 @@ LabelledImages load_control(const ControlRequest& request, const std::string& so
   }
   require_layout(all.image_shape(), model.input_shape, all.source);
   const Tensor pixels = training.pixels();
+  constexpr double same_scale = 20;  // bytes divided by 255 on one side alone
+  const double ours = pixels.max().item<double>(), theirs = all.images.max().item<double>();
+  if (given && ours > 0 && theirs > 0 && (ours > same_scale * theirs || theirs > same_scale * ours)) {
+    throw InputError(
+        fmt::format("{}: its largest value is {:.3g} and that of the training set {:.3g}; scale both in the same way",
+                    request.data, theirs, ours));
+  }
   if (given) all = apart_from(pixels, std::move(all), request.data);
   LabelledImages control = draw_control(all, task, pixels, request.count, random);
+  if (control.size() < std::min(request.count, all.size())) {
+    control.notes.push_back(fmt::format("{} of {} images are of the task's classes and different from one another",
+                                        control.size(), all.size()));
+  }
   if (control.size() < fewest_control_images) {
     throw InputError(fmt::format("{}: has only {} images that were not trained on; a control set needs at least {}",
                                  all.source, control.size(), fewest_control_images));

@@ -81,8 +81,8 @@ void describe_dense(const TrainedNetwork& released, std::vector<std::string>& fi
   const Capacity capacity = capacity_of(released);
   if (capacity.last_layer_only) {
     findings.push_back(fmt::format(
-        "only the last layer changed: its {} numbers are a sum over the features of the training images, and determine "
-        "at most {:.0f} images; no attack in this program reconstructs from it",
+        "only the last layer changed: its {} numbers are a sum over what goes into it of the training images, and "
+        "determine at most {:.0f} images",
         capacity.equations, std::floor(capacity.images())));
     if (const auto last = trained_last_layer(released))
       describe_last_layer(find_feature_span(released, *last), findings);

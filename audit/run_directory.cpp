@@ -201,9 +201,7 @@ ModelDescription infer_model(const Parameters& trained, const std::string& train
                              const std::string& training_set_file, const std::string& task) {
   const auto dense = dense_layers(trained);
   if (!dense) {
-    throw InputError(trained_file +
-                     ": its tensors are not those of fully connected layers one after the other, so that the "
-                     "architecture cannot be inferred; describe it with --model");
+    throw InputError(fmt::format("{}: the architecture cannot be inferred: {}", trained_file, why_not_dense(trained)));
   }
   ModelDescription model;
   model.architecture = dense->architecture();

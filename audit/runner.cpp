@@ -118,7 +118,7 @@ std::optional<std::string> too_large(const std::vector<Forecast>& forecasts, con
 std::optional<std::string> beyond_capacity(const AuditInput& input, const Finding& finding) {
   const bool nothing = finding.status == Status::ok && finding.reconstructed && finding.reconstructed->count == 0;
   const TrainedNetwork* released = input.subject.trained_network();
-  if (!nothing || released == nullptr || !released->knows_initial()) return std::nullopt;
+  if (!nothing || released == nullptr) return std::nullopt;
   const Capacity capacity = capacity_of(*released);
   const std::int64_t images = input.truth.training.size(0);
   if (static_cast<double>(images) <= capacity.images()) return std::nullopt;
@@ -126,6 +126,17 @@ std::optional<std::string> beyond_capacity(const AuditInput& input, const Findin
       "beyond capacity: the {} parameters that training changed determine at most {:.0f} images of {} unknowns each, "
       "and {} were trained on; other images explain the change equally well",
       capacity.equations, std::floor(capacity.images()), capacity.unknowns, images);
+}
+
+// Where control images are claimed as exactly as any can be, no training image can count by the rule: tables of few
+// different rows.
+std::optional<std::string> without_power(const Finding& finding) {
+  const bool nothing = finding.status == Status::ok && finding.reconstructed && finding.reconstructed->count == 0;
+  if (!nothing || !finding.threshold || *finding.threshold >= exact_distance) return std::nullopt;
+  return fmt::format(
+      "control images are among what is claimed (the nearest percent of them within {:.2g}), so that training images "
+      "cannot be told from them by distance; there may be few different images of this kind",
+      *finding.threshold);
 }
 
 // The control set may be too small for the lowest false-positive rates.
@@ -176,6 +187,10 @@ Scored scored_attack(const ChosenAttack& chosen, const AuditInput& input, const 
     fill_scores(finding, claim, input.truth, input.labels, context.seed);
   }
   if (const auto reason = beyond_capacity(input, finding)) {
+    finding.status = Status::inconclusive;
+    finding.reason = *reason;
+  }
+  if (const auto reason = without_power(finding)) {
     finding.status = Status::inconclusive;
     finding.reason = *reason;
   }

@@ -6,6 +6,8 @@
 #include <algorithm>
 #include <cctype>
 
+#include "models/foundations/text.h"
+
 namespace afterimage {
 namespace {
 
@@ -90,6 +92,26 @@ class Chains {
   int tried_ = 0;
 };
 
+// Whether there is an order in which the layers form a chain: that of the file; or of the names, where that of the file
+// is alphabetical and so says nothing (safetensors: "layers.10" before "layers.2"), or forms none; or the only one.
+bool put_in_order(std::vector<Layer>& layers) {
+  const bool alphabetical =
+      std::is_sorted(layers.begin(), layers.end(), [](const Layer& a, const Layer& b) { return a.prefix < b.prefix; });
+  if (!alphabetical && chain(layers)) return true;
+  std::vector<Layer> by_name = layers;
+  std::stable_sort(by_name.begin(), by_name.end(),
+                   [](const Layer& a, const Layer& b) { return in_natural_order(a.prefix, b.prefix); });
+  if (chain(by_name)) {
+    layers = std::move(by_name);
+    return true;
+  }
+  if (chain(layers)) return true;
+  const Chains chains(layers);
+  if (!chains.unique()) return false;
+  layers = chains.only();
+  return true;
+}
+
 }  // namespace
 
 std::string DenseLayers::architecture() const {
@@ -114,15 +136,7 @@ std::optional<DenseLayers> dense_layers(const Parameters& parameters) {
     layers.push_back({name.substr(0, name.size() - weight_word.size()), tensor.size(1), tensor.size(0)});
   }
   if (layers.empty()) return std::nullopt;
-  if (!chain(layers)) {
-    std::stable_sort(layers.begin(), layers.end(),
-                     [](const Layer& a, const Layer& b) { return in_natural_order(a.prefix, b.prefix); });
-    if (!chain(layers)) {
-      const Chains chains(layers);
-      if (!chains.unique()) return std::nullopt;
-      layers = chains.only();
-    }
-  }
+  if (!put_in_order(layers)) return std::nullopt;
   found.sizes.push_back(layers.front().in);
   for (const auto& layer : layers) {
     const std::string bias = layer.prefix + std::string(bias_word);
@@ -134,7 +148,26 @@ std::optional<DenseLayers> dense_layers(const Parameters& parameters) {
     found.sizes.push_back(layer.out);
   }
   if (biases != 0) return std::nullopt;  // a bias without a weight
+  // One number for each neuron is a part of the network, as of a normalisation between layers.
+  for (const auto& name : found.beside) {
+    const std::int64_t numbers = parameters.at(name).numel();
+    const auto widths_end = found.sizes.end() - 1;
+    if (numbers > 1 && std::find(found.sizes.begin() + 1, widths_end, numbers) != widths_end) return std::nullopt;
+  }
   return found;
+}
+
+std::string why_not_dense(const Parameters& parameters) {
+  if (dense_layers(parameters)) return "";
+  constexpr const char* remedy = "export the network as TorchScript and name that in model.json";
+  for (const auto& [name, tensor] : parameters.entries()) {
+    const bool dense = (is_a(name, weight_word) && tensor.dim() == 2) || (is_a(name, bias_word) && tensor.dim() == 1);
+    if (dense || !is_named_as_parameter(name)) continue;
+    const bool statistics = name.find("running_") != std::string::npos || name.find("moving_") != std::string::npos;
+    return fmt::format("\"{}\" [{}] is no weight or bias of a fully connected layer{}; {}", printable(name),
+                       fmt::join(tensor.sizes(), ", "), statistics ? " but of batch normalisation" : "", remedy);
+  }
+  return fmt::format("its fully connected layers do not follow one another by their sizes; {}", remedy);
 }
 
 }  // namespace afterimage

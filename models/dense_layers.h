@@ -23,4 +23,7 @@ struct DenseLayers {
 // the file nor in that of their names (numbers by value: "layers.2" before "layers.10"), nor in one other order alone.
 std::optional<DenseLayers> dense_layers(const Parameters& parameters);
 
+// What keeps parameters from being those of dense layers, with the remedy: for messages. Empty where nothing does.
+std::string why_not_dense(const Parameters& parameters);
+
 }  // namespace afterimage

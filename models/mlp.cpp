@@ -95,6 +95,9 @@ std::optional<Parameters> Mlp::renamed(const Parameters& parameters) const {
 
 Parameters Mlp::arranged(const Parameters& parameters, const std::string& file) const {
   if (auto entries = renamed(parameters)) return *std::move(entries);
+  if (const auto reason = why_not_dense(parameters); !reason.empty()) {
+    throw InputError(fmt::format("{}: does not hold {}: {}", file, architecture(), reason));
+  }
   std::vector<Parameters::Entry> entries;
   const auto take = [&](const std::string& name, at::IntArrayRef shape) {
     if (!parameters.contains(name)) {

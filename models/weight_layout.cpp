@@ -3,8 +3,8 @@
 #include <algorithm>
 #include <array>
 #include <functional>
-#include <optional>
 #include <set>
+#include <unordered_map>
 
 #include "models/foundations/error.h"
 #include "models/foundations/text.h"
@@ -121,24 +121,20 @@ const std::array<Normalisation, 4>& normalisations() {
 }
 
 void compose(Entries& entries, std::vector<std::string>& notes, const std::string& file) {
-  const auto index_of = [&](const std::string& name) -> std::optional<std::size_t> {
-    const auto at =
-        std::find_if(entries.begin(), entries.end(), [&](const auto& entry) { return entry.first == name; });
-    if (at == entries.end()) return std::nullopt;
-    return static_cast<std::size_t>(at - entries.begin());
-  };
   for (const auto& [what, first, others, composed] : normalisations()) {
     std::size_t count = 0;
     std::set<std::size_t> used;
+    std::unordered_map<std::string, std::size_t> places;
+    for (std::size_t i = 0; i < entries.size(); ++i) places.emplace(entries[i].first, i);
     for (std::size_t i = 0; i < entries.size(); ++i) {
       const std::string& name = entries[i].first;
       if (!name.ends_with(first)) continue;
       const std::string module = name.substr(0, name.size() - first.size());
       std::vector<Tensor> parts;
       for (const auto& other : others) {
-        if (const auto at = index_of(module + std::string(other))) {
-          parts.push_back(entries[*at].second);
-          used.insert(*at);
+        if (const auto at = places.find(module + std::string(other)); at != places.end()) {
+          parts.push_back(entries[at->second].second);
+          used.insert(at->second);
         }
       }
       if (parts.size() != others.size()) continue;
@@ -178,7 +174,7 @@ void require_different_names(const Entries& entries, const std::string& file) {
 
 void to_pytorch_layout(Weights& weights, const std::string& file) {
   Entries entries = weights.parameters.entries();
-  take_over_kernels(entries, weights.notes);
+  if (!weights.of_pickle) take_over_kernels(entries, weights.notes);
   name_by_position(entries, weights.notes);
   compose(entries, weights.notes, file);
   require_different_names(entries, file);

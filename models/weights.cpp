@@ -2,7 +2,9 @@
 
 #include <fmt/format.h>
 
-#include <algorithm>
+#include <set>
+#include <string_view>
+#include <unordered_set>
 
 #include "models/formats/weight_file.h"
 #include "models/foundations/error.h"
@@ -11,34 +13,64 @@
 namespace afterimage {
 namespace {
 
+bool is_named_weight(const std::string& name) {
+  const auto dot = name.find_last_of("./");
+  const std::string last = dot == std::string::npos ? name : name.substr(dot + 1);
+  return last == "weight" || last == "kernel" || last == "qweight";
+}
+
+[[noreturn]] void refuse_weight(const std::string& file, const std::string& name, const std::string& what) {
+  throw InputError(fmt::format(
+      "{}: tensor \"{}\" is {}, and weights have to be plain floating-point tensors; audit those before quantization, "
+      "or save them so",
+      file, printable(name), printable(what)));
+}
+
 [[noreturn]] void refuse_empty(const std::string& file, const ArrayFile& content) {
   const std::string others = passed_over_text(content.passed_over);
   throw InputError(fmt::format("{}: holds no weights{}", file, others.empty() ? "" : "; " + others));
 }
 
-// What has to be taken off all names of `from` to make them those of `to`; "" where nothing does.
+// What has to be taken off names of `from` to make them those of `to`; "" where nothing does. Either all of `from` have
+// it and most agree, for a new head has other names; or all of `to` are found behind it, beside others, like weights of
+// a loss.
 std::string prefix_between(const Parameters& from, const Parameters& to) {
-  if (from.size() == 0 || to.size() == 0) return "";
-  const std::string& name = from.entries().front().first;
-  for (std::size_t dot = name.find('.'); dot != std::string::npos; dot = name.find('.', dot + 1)) {
-    const std::string prefix = name.substr(0, dot + 1);
-    const auto agrees = [&](const auto& entry) {
-      return entry.first.starts_with(prefix) && to.contains(entry.first.substr(prefix.size()));
-    };
-    // A new head has other shapes but the same names, or none in the other file: most have to agree.
-    const auto agreeing = static_cast<std::size_t>(std::count_if(from.entries().begin(), from.entries().end(), agrees));
-    const bool all_have = std::all_of(from.entries().begin(), from.entries().end(),
-                                      [&](const auto& entry) { return entry.first.starts_with(prefix); });
-    if (all_have && 2 * agreeing > from.size()) return prefix;
+  constexpr int deepest = 8;
+  std::unordered_set<std::string_view> wanted;
+  for (const auto& entry : to.entries()) wanted.insert(entry.first);
+  std::set<std::string> tried;
+  for (const auto& [first, tensor] : from.entries()) {
+    int depth = 0;
+    for (std::size_t dot = first.find('.'); dot != std::string::npos && depth < deepest;
+         dot = first.find('.', dot + 1), ++depth) {
+      const std::string prefix = first.substr(0, dot + 1);
+      if (tried.size() == deepest || !tried.insert(prefix).second) continue;
+      std::size_t having = 0, agreeing = 0;
+      for (const auto& entry : from.entries()) {
+        if (!entry.first.starts_with(prefix)) continue;
+        ++having;
+        agreeing += wanted.contains(std::string_view(entry.first).substr(prefix.size())) ? 1 : 0;
+      }
+      const bool most = having == from.size() && 2 * agreeing > having;
+      if (most || (agreeing == to.size() && agreeing > 0)) return prefix;
+    }
   }
   return "";
 }
 
 void take_off(Weights& weights, const std::string& prefix) {
-  std::vector<Parameters::Entry> entries = weights.parameters.entries();
-  for (auto& entry : entries) entry.first.erase(0, prefix.size());
+  std::vector<Parameters::Entry> entries;
+  std::vector<PassedOver> others;
+  for (const auto& [name, tensor] : weights.parameters.entries()) {
+    if (name.starts_with(prefix)) {
+      entries.emplace_back(name.substr(prefix.size()), tensor);
+    } else {
+      others.push_back({name, "not in the other file"});
+    }
+  }
   weights.parameters = Parameters(std::move(entries));
   weights.notes.push_back(fmt::format("names without their \"{}\", as in the other file", printable(prefix)));
+  if (!others.empty()) weights.notes.push_back(passed_over_text(others));
 }
 
 }  // namespace
@@ -47,11 +79,15 @@ Weights read_weights(const std::filesystem::path& path, const std::string& key, 
   const std::string file = path.string();
   WeightFile read = read_weight_file(path, key);
   if (!read.content.no_weights.empty()) throw InputError(file + ": " + read.content.no_weights);
+  for (const auto& other : read.content.passed_over) {
+    if (is_named_weight(other.name)) refuse_weight(file, other.name, other.what);
+  }
   Weights weights;
   std::vector<Parameters::Entry> entries;
   for (auto& [name, array] : read.content.arrays) {
     Tensor tensor = to_tensor(array);
     if (!tensor.is_floating_point()) {
+      if (tensor.dim() >= 2 && is_named_weight(name)) refuse_weight(file, name, name_of(array.dtype));
       read.content.passed_over.push_back({name, name_of(array.dtype)});
       continue;
     }
@@ -67,6 +103,7 @@ Weights read_weights(const std::filesystem::path& path, const std::string& key, 
   weights.parameters = Parameters(std::move(entries));
   weights.notes = std::move(read.content.notes);
   if (const auto others = passed_over_text(read.content.passed_over); !others.empty()) weights.notes.push_back(others);
+  weights.of_pickle = read.kind == pytorch_kind;
   if (!read.is_script) to_pytorch_layout(weights, file);
   return weights;
 }

@@ -13,6 +13,7 @@ namespace afterimage {
 struct Weights {
   Parameters parameters;
   std::vector<std::string> notes;  // what was left out or changed on the way; printable
+  bool of_pickle = false;          // from a PyTorch file, whose names and layouts are PyTorch's own
 };
 
 // Reads any file of read_weight_file(). All become float32, but float64 stays with `widest` float64. Integers and truth

@@ -235,7 +235,11 @@ void score_images(Score& result, const Truth& truth, const Halves& control, cons
   result.membership =
       membership_by(-nearest(training.relative), -at::cat({nearest(calibrating.relative), nearest(counted.relative)}));
   if (confirmed.defined())
-    result.confirmed_right = ours.any(0).logical_and(confirmed.index_select(0, rows)).sum().item<std::int64_t>();
+    result.confirmed_right = ours.logical_or(training.relative < exact_distance)
+                                 .any(0)
+                                 .logical_and(confirmed.index_select(0, rows))
+                                 .sum()
+                                 .item<std::int64_t>();
 }
 
 }  // namespace

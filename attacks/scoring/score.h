@@ -59,10 +59,13 @@ struct Score {
 // Membership needs no threshold, and so no calibration: all control images are held against all training images, by the
 // attack's own scores, or else by minus the relative distance to the nearest candidate.
 //
-// A confirmed candidate is right when it counts for some training image. A claim of zero images is a claim that there
-// is nothing to find: 0 of N. Throws std::invalid_argument on shapes that do not fit, no training images, fewer than 2
-// control images, training or control images that are not finite, or membership scores that are NaN.
+// A confirmed candidate is right when it counts for some training image, or is within `exact_distance` of one, whatever
+// the control set holds: a table may have so few different rows that control rows equal training rows. A claim of zero
+// images is a claim that there is nothing to find: 0 of N. Throws std::invalid_argument on shapes that do not fit, no
+// training images, fewer than 2 control images, training or control images that are not finite, or membership scores
+// that are NaN.
 inline constexpr double recognisable = 0.5;
+inline constexpr double exact_distance = 1e-3;
 inline constexpr double calibration_quantile = 0.01;
 Score score(const Claim& claim, const Truth& truth, Generator& random);
 

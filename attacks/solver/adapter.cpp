@@ -37,7 +37,7 @@ std::optional<MergedAdapter> merged_adapter(const TrainedNetwork& released) {
     const bool moved = !at::equal(before, after);
     if (after.dim() < 2) {
       if (moved) return std::nullopt;
-      bias = true;
+      bias = bias || after.ne(0).any().item<bool>();  // zeros stand for none
       continue;
     }
     if (!moved) {

@@ -16,7 +16,7 @@ struct MergedAdapter {
 };
 
 // The adapter that the change looks like: at least two weights changed, each by a matrix of the same rank, far below
-// its sizes; no bias did, though layers that changed have some; and another weight did not. Gradient descent on few
+// its sizes; no bias did, though the network has some; and another weight did not. Gradient descent on few
 // images changes every weight, unless some were frozen. Null where it is none, or the start is not known.
 std::optional<MergedAdapter> merged_adapter(const TrainedNetwork& released);
 

@@ -23,6 +23,11 @@ std::int64_t moved_pixels(const TrainedNetwork& released) {
 
 Capacity capacity_of(const TrainedNetwork& released) {
   Capacity capacity;
+  if (!released.knows_initial()) {
+    capacity.equations = released.trained.count();
+    capacity.unknowns = released.network->inputs() + released.network->outputs();
+    return capacity;
+  }
   for (std::size_t i = 0; i < released.initial.size(); ++i) {
     capacity.equations += changed_entries(released.initial[i], released.trained[i]);
   }

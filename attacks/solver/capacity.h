@@ -17,7 +17,7 @@ struct Capacity {
   double images() const { return static_cast<double>(equations) / static_cast<double>(unknowns); }
 };
 
-// The start has to be known; throws std::out_of_range where it is not.
+// Where the start is not known, all parameters and pixels count.
 Capacity capacity_of(const TrainedNetwork& released);
 
 }  // namespace afterimage

@@ -169,17 +169,62 @@ SpanSearch find_row_span(const Tensor& trained) {
   return find_row_span(none, trained.masked_fill(trained.norm(2, 0) < still_column * noise, 0));
 }
 
+std::optional<std::string> input_weight_of(const TrainedNetwork& released) {
+  if (const DenseNetwork* dense = released.dense()) return dense->first_weight();
+  constexpr int tried = 3;
+  constexpr double rank_one = 1e-4;  // relative, in float32
+  const std::int64_t inputs = released.network->inputs(), outputs = released.network->outputs();
+  std::vector<std::size_t> left;
+  for (std::size_t i = 0; i < released.trained.size(); ++i) {
+    if (released.trained[i].dim() == 2 && released.trained[i].size(1) == inputs) left.push_back(i);
+  }
+  Generator random = seeded(0);
+  for (int k = 0; k < tried && !left.empty(); ++k) {
+    const Tensor image = at::randn({1, inputs}, random, at::kFloat);
+    const Tensor cotangent = at::randn({1, outputs}, random, at::kFloat);
+    const Parameters gradient = released.network->pullback(
+        released.trained, image, [&](const Tensor& f) { return cotangent.to(f.scalar_type()); });
+    const Tensor x = image.to(at::kDouble);
+    std::erase_if(left, [&](std::size_t i) {
+      const Tensor g = gradient[i].to(at::kDouble);
+      const double size = g.norm().item<double>();
+      const Tensor column = at::mm(g, x.t()) / x.square().sum();
+      return size == 0 || (g - at::mm(column, x)).norm().item<double>() > rank_one * size;
+    });
+  }
+  if (left.empty()) return std::nullopt;
+  return released.trained.entries()[left.front()].first;
+}
+
+namespace {
+
+std::optional<SpanSearch> of_adapter(const TrainedNetwork& released) {
+  const auto adapter = merged_adapter(released);
+  if (!adapter) return std::nullopt;
+  return SpanSearch{
+      std::nullopt,
+      fmt::format(
+          "the change is that of a merged low-rank adapter, of rank {} in {} layers and without biases: its row "
+          "space is the adapter's, not the training images'",
+          adapter->rank, adapter->layers),
+      {},
+      {}};
+}
+
+}  // namespace
+
+SpanSearch input_span_of(const TrainedNetwork& released) {
+  if (released.dense() != nullptr) return row_span_of(released);
+  const auto weight = input_weight_of(released);
+  if (!weight) return {std::nullopt, "the first layer is not dense", {}, {}};
+  if (auto adapter = of_adapter(released)) return *std::move(adapter);
+  return find_row_span(released.initial.at(*weight), released.trained.at(*weight));
+}
+
 SpanSearch row_span_of(const TrainedNetwork& released) {
   const DenseNetwork* dense = released.dense();
-  if (dense == nullptr) return {std::nullopt, "the first layer is not dense", {}, {}};
-  if (const auto adapter = merged_adapter(released)) {
-    return {std::nullopt,
-            fmt::format("the change is that of a merged low-rank adapter, of rank {} in {} layers and without biases: "
-                        "its row space is the adapter's, not the training images'",
-                        adapter->rank, adapter->layers),
-            {},
-            {}};
-  }
+  if (dense == nullptr) return {std::nullopt, "the network is not read as dense ReLU layers", {}, {}};
+  if (auto adapter = of_adapter(released)) return *std::move(adapter);
   const std::string weight = dense->first_weight();
   SpanSearch search = find_row_span(released.initial.at(weight), released.trained.at(weight));
   if (!search.span && dense->last_hidden_layer().neurons == 0) {

@@ -36,6 +36,12 @@ SpanSearch find_row_span(const Tensor& initial, const Tensor& trained);
 // The same for weights whose initial values are not known but small (docs/methods.md, section 4): of the trained
 // weights themselves.
 SpanSearch find_row_span(const Tensor& trained);
+// The weight [n, d] of a layer that the images themselves go into, as Linear before a batch normalisation in
+// TorchScript: that of which the gradient at each image x is a column times x^T, tried on a few. Nothing where there is
+// none.
+std::optional<std::string> input_weight_of(const TrainedNetwork& released);
+// Of that layer, in any network; the weights before training have to be known.
+SpanSearch input_span_of(const TrainedNetwork& released);
 // Of the network's first layer; without a span as well where that is not dense, or the change is that of a merged
 // adapter. The weights before training have to be known.
 SpanSearch row_span_of(const TrainedNetwork& released);

@@ -11,6 +11,7 @@
 #include "audit/commands/commands.h"
 #include "audit/report_file.h"
 #include "audit/summary.h"
+#include "models/data/labelled_images.h"
 #include "models/dense_layers.h"
 #include "models/formats/idx.h"
 #include "models/formats/weight_file.h"
@@ -91,9 +92,10 @@ void inspect_weights(const std::filesystem::path& path, const std::string& key, 
     fmt::print("  {:<24} not read: {}\n", printable(other.name), printable(other.what));
   }
   if (!file.content.no_weights.empty()) fmt::print("  {}\n", file.content.no_weights);
+  const bool data = find(file.content.arrays, "images") != nullptr && find(file.content.arrays, "labels") != nullptr;
+  const bool weights = !data && !file.content.arrays.empty() && !file.is_script && file.content.no_weights.empty();
+  if (weights) print_network(path, key, file.content.notes);
   print_arrays(file.content.arrays);
-  if (file.content.arrays.empty() || file.is_script || !file.content.no_weights.empty()) return;
-  print_network(path, key, file.content.notes);
 }
 
 int inspect(const std::string& file, const std::string& key) {
@@ -101,10 +103,14 @@ int inspect(const std::string& file, const std::string& key) {
   if (!key.empty()) require_keys({path}, key);
   std::error_code ignored;
   const bool folder = std::filesystem::is_directory(path, ignored);
-  const FileDigest digest = digest_of(path);
-  const std::string heading = fmt::format("{}: {} bytes, SHA-256 {}\n", file, digest.bytes, digest.sha256);
-  if (!folder && path.extension() == ".json" && !file.ends_with(".safetensors.index.json")) {
+  const FileDigest digest = digest_of_weights(path);
+  const std::string heading = fmt::format("{}: {} bytes, SHA-256 {}\n", on_one_line(file), digest.bytes, digest.sha256);
+  if (!folder && path.extension() == ".json" && !file.ends_with(".index.json")) {
     inspect_json(path, heading);
+  } else if (!folder && path.extension() == ".csv") {
+    const LabelledImages table = load_images("csv:" + file);
+    fmt::print("{}CSV\n", heading);
+    for (const auto& note : table.notes) fmt::print("  {}\n", note);
   } else if (!folder && is_idx(path)) {
     const NamedArrays arrays = {{"data", read_idx(path)}};
     fmt::print("{}IDX\n", heading);
@@ -112,7 +118,8 @@ int inspect(const std::string& file, const std::string& key) {
   } else if (is_weight_file(path)) {
     inspect_weights(path, key, heading);
   } else {
-    throw InputError(file + ": unknown kind of file; .safetensors, .pt, .npz, .json and IDX files can be inspected");
+    throw InputError(file +
+                     ": unknown kind of file; .safetensors, .pt, .npz, .csv, .json and IDX files can be inspected");
   }
   return done;
 }

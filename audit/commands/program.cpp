@@ -53,7 +53,7 @@ std::string command_line(int argc, char** argv) {
 std::string first_line(const std::string& text) { return text.substr(0, text.find('\n')); }
 
 int fail(int code, const std::string& message) {
-  fmt::print(stderr, "afterimage: {}\n", first_line(message));
+  fmt::print(stderr, "afterimage: {}\n", on_one_line(code == internal ? first_line(message) : message));
   return code;
 }
 

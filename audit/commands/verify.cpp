@@ -11,6 +11,7 @@
 #include "audit/runner.h"
 #include "audit/scored.h"
 #include "models/formats/npz.h"
+#include "models/formats/weight_file.h"
 #include "models/foundations/error.h"
 #include "models/foundations/files.h"
 #include "models/foundations/text.h"
@@ -74,7 +75,7 @@ int verify_inputs(const Report& report, const fs::path& folder, const std::strin
       ++missing;
       continue;
     }
-    if (digest_of(path).sha256 != input.sha256)
+    if (digest_of_weights(path).sha256 != input.sha256)
       reject(file, fmt::format("input {} has another SHA-256", printable(input.name)));
     fmt::print("input {}: hash agrees\n", on_one_line(input.name));
   }

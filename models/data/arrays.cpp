@@ -10,7 +10,10 @@ namespace afterimage {
 namespace {
 
 Tensor checked_pixels(const Tensor& raw, const std::string& file) {
-  if (raw.scalar_type() == at::kByte) return raw.to(at::kFloat).div_(255);
+  if (raw.scalar_type() == at::kByte) {
+    const bool two_valued = raw.numel() > 0 && raw.max().item<int>() <= 1;  // as in a training set of such bytes
+    return two_valued ? raw.to(at::kFloat) : raw.to(at::kFloat).div_(255);
+  }
   if (!raw.is_floating_point()) throw InputError(file + ": images have to be bytes or floating point");
   if (raw.numel() == 0) return raw.to(at::kFloat);
   Tensor images = raw.to(at::kFloat);

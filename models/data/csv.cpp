@@ -81,13 +81,31 @@ Tensor in_range(Tensor values, const std::string& file, std::vector<std::string>
 }
 
 // Labels that are all numbers have to be whole: "2.0" is "2".
+// Text among numbers that is a mark of something missing is no class: all others would get other numbers.
+void require_names(const std::vector<std::string>& labels, const std::string& text, const std::string& file) {
+  const std::string lower_case = [&] {
+    std::string lower = text;
+    for (char& c : lower) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
+    return lower;
+  }();
+  const bool mark = lower_case == "na" || lower_case == "n/a" || lower_case == "nan" || lower_case == "null" ||
+                    lower_case == "none" || lower_case == "?" || lower_case == "-" || lower_case == "inf";
+  const bool numbers = std::any_of(labels.begin(), labels.end(), [](const auto& label) { return number_in(label); });
+  if (!mark || !numbers) return;
+  throw InputError(
+      fmt::format("{}: has the label \"{}\" among numbers; leave out lines without a class", file, printable(text)));
+}
+
 std::vector<std::string> names_of(const std::vector<std::string>& labels, const std::string& file) {
   constexpr double largest_exact = 1e15;
   std::vector<std::string> names;
   std::optional<double> broken;
   for (const auto& label : labels) {
     const auto value = number_in(label.starts_with('+') ? std::string_view(label).substr(1) : label);
-    if (!value || !std::isfinite(*value)) return labels;
+    if (!value || !std::isfinite(*value)) {
+      require_names(labels, label, file);
+      return labels;
+    }
     if (*value != std::trunc(*value)) broken = value;
     names.push_back(std::abs(*value) < largest_exact ? fmt::format("{:.0f}", *value == 0 ? 0.0 : *value) : label);
   }

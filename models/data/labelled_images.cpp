@@ -66,6 +66,11 @@ LabelledImages load_source(const std::string& data, const Preprocessing& preproc
     }
     return load_idx(folder + "train-images-idx3-ubyte.gz", folder + "train-labels-idx1-ubyte.gz");
   }
+  for (const std::string ending : {"csv", "npz"}) {
+    std::error_code ignored;
+    const bool is_file = data.ends_with("." + ending) && std::filesystem::is_regular_file(data, ignored);
+    if (is_file) return load_source(ending + ":" + data, preprocessing);
+  }
   const auto colon = data.find(':');
   const std::string kind = data.substr(0, colon), where = colon == std::string::npos ? "" : data.substr(colon + 1);
   if (kind == "idx" && !where.empty()) {

@@ -15,6 +15,7 @@
 #include <unordered_map>
 #include <utility>
 
+#include "models/formats/csv_column.h"
 #include "models/foundations/error.h"
 #include "models/foundations/files.h"
 #include "models/foundations/text.h"
@@ -24,13 +25,7 @@ namespace {
 
 constexpr std::uint64_t largest_file = std::uint64_t{1} << 32;
 constexpr std::size_t most_fields = (1 << 18) + 1;  // of a line
-constexpr std::size_t most_labels = 65536, longest_label = 1000;
-
-std::string_view trimmed(std::string_view text) {
-  while (!text.empty() && (text.front() == ' ' || text.front() == '\t')) text.remove_prefix(1);
-  while (!text.empty() && (text.back() == ' ' || text.back() == '\t')) text.remove_suffix(1);
-  return text;
-}
+constexpr std::size_t longest_label = 1000;
 
 // The fields of lines, one line after the other; blank lines are skipped. A field may be quoted, with quotes in it
 // doubled; it ends on its own line.
@@ -97,12 +92,6 @@ class Lines {
   std::size_t number_ = 0;
 };
 
-std::optional<double> number_in_field(std::string_view text) {
-  text = trimmed(text);
-  if (text.starts_with('+') && !text.starts_with("+-")) text.remove_prefix(1);
-  return number_in(text);
-}
-
 std::string lower(std::string text) {
   std::transform(text.begin(), text.end(), text.begin(), [](unsigned char c) { return std::tolower(c); });
   return text;
@@ -113,64 +102,10 @@ bool is_any_of(const std::string& field, std::initializer_list<const char*> word
   if (field.size() > longest_word) return false;
   return std::find(words.begin(), words.end(), lower(field)) != words.end();
 }
-bool is_label_word(const std::string& field) { return is_any_of(field, {"label", "labels", "class", "target"}); }
+bool is_label_word(const std::string& field) {
+  return is_any_of(std::string(trimmed(field)), {"label", "labels", "class", "target"});
+}
 bool is_row_number_word(const std::string& field) { return is_any_of(field, {"", "id", "index", "unnamed: 0"}); }
-
-// What a column holds, as far as it tells what the column is.
-class Column {
- public:
-  enum class Kind { classes, constant, all_different, not_whole, unclear };
-
-  void add(const std::string& field) {
-    ++rows_;
-    const auto value = number_in_field(field);
-    const bool number = value && std::isfinite(*value), whole = number && *value == std::trunc(*value);
-    counts_up_ = counts_up_ && whole && (rows_ == 1 ? *value == 0 || *value == 1 : *value == previous_ + 1);
-    previous_ = value.value_or(0);
-    if (field.empty()) return;  // an error, whatever the column is
-    ++filled_;
-    if (!number) ++texts_;
-    if (!number && rows_ == 1) text_first_ = true;
-    if (number && !whole) fraction_ = true;
-    const auto hash = std::hash<std::string>()(field);
-    const auto found = counts_.find(hash);
-    if (found != counts_.end()) {
-      ++found->second;
-    } else if (counts_.size() < most_labels) {
-      counts_.emplace(hash, 1);
-    } else {
-      too_many_ = true;
-    }
-  }
-
-  Kind kind() const {
-    if (fraction_ || filled_ == 0) return Kind::not_whole;
-    if (counts_.size() == 1 && !too_many_) return Kind::constant;
-    if (counts_.size() == filled_ || too_many_) return Kind::all_different;
-    const bool once = std::any_of(counts_.begin(), counts_.end(), [](const auto& entry) { return entry.second == 1; });
-    const bool few = counts_.size() * rows_of_a_class <= filled_ || (counts_.size() <= most_classes && !once);
-    return few || has_text() ? Kind::classes : Kind::unclear;
-  }
-  bool has_text() const { return texts_ > 0; }
-  // As where a header was taken for a sample.
-  bool only_first_is_text() const { return text_first_ && texts_ == 1 && rows_ > 1; }
-  bool counts_up() const { return counts_up_ && rows_ > 1; }
-  bool is_identity() const { return kind() == Kind::all_different && !has_text() && filled_ == rows_; }
-
-  std::string text() const {
-    if (kind() == Kind::not_whole) return fraction_ ? "fractions" : "no values";
-    return fmt::format("{}{} different value{}", too_many_ ? "more than " : "", counts_.size(),
-                       counts_.size() == 1 ? "" : "s");
-  }
-
- private:
-  static constexpr std::size_t rows_of_a_class = 10, most_classes = 1000;
-
-  std::size_t rows_ = 0, filled_ = 0, texts_ = 0;
-  bool fraction_ = false, text_first_ = false, counts_up_ = true, too_many_ = false;
-  double previous_ = 0;
-  std::unordered_map<std::size_t, std::size_t> counts_;  // of each field, by its hash
-};
 
 // What each column is.
 struct Layout {
@@ -219,7 +154,19 @@ bool numbers_columns(const std::vector<std::string>& line) {
   return true;
 }
 
+// 0, 1, 2, ... over all columns, or all but an empty first one: what pandas writes for columns without names.
+bool counts_columns(const std::vector<std::string>& line) {
+  constexpr std::size_t fewest = 4;
+  const std::size_t from = line.front().empty() ? 1 : 0;
+  if (line.size() < from + fewest) return false;
+  for (std::size_t i = from; i < line.size(); ++i) {
+    if (number_in_field(line[i]) != static_cast<double>(i - from)) return false;
+  }
+  return true;
+}
+
 bool is_header(const std::vector<std::string>& line) {
+  if (counts_columns(line)) return true;
   const auto is_text = [](const std::string& field) { return !field.empty() && !is_number(field); };
   const auto texts = std::count_if(line.begin(), line.end(), is_text);
   if (texts > 0 && std::none_of(line.begin(), line.end(), is_number)) return true;
@@ -269,7 +216,7 @@ Layout layout_of(const std::vector<std::string>& first, const CsvColumns& asked,
   const auto any_number = std::any_of(first.begin(), first.end(), is_number);
   layout.header =
       is_header(first) || is_name(asked.label) || std::any_of(asked.drop.begin(), asked.drop.end(), is_name);
-  layout.numbers_in_header = layout.header && any_number;
+  layout.numbers_in_header = layout.header && any_number && !counts_columns(first);
   for (const auto& column : asked.drop) {
     const std::size_t place = column_of(column, "drop", first, lines.file());
     if (!layout.dropped[place]) layout.drop(place, "as asked for");
@@ -301,9 +248,9 @@ Layout layout_of(const std::vector<std::string>& first, const CsvColumns& asked,
 }
 
 // Which of the first and the last column is the label, where their values leave no doubt.
-std::optional<std::size_t> label_by_values(const std::pair<const std::size_t, Column>& front,
-                                           const std::pair<const std::size_t, Column>& back, bool equal) {
-  using Kind = Column::Kind;
+std::optional<std::size_t> label_by_values(const std::pair<const std::size_t, CsvColumn>& front,
+                                           const std::pair<const std::size_t, CsvColumn>& back) {
+  using Kind = CsvColumn::Kind;
   for (const auto& [one, other] : {std::pair{&back, &front}, std::pair{&front, &back}}) {
     const Kind kind = one->second.kind(), rest = other->second.kind();
     const bool unlike = rest == Kind::not_whole || rest == Kind::constant || rest == Kind::all_different;
@@ -311,7 +258,6 @@ std::optional<std::size_t> label_by_values(const std::pair<const std::size_t, Co
     if (kind == Kind::classes && (unlike || only_text)) return one->first;
     if (kind == Kind::constant && rest == Kind::not_whole) return one->first;
   }
-  if (equal) return back.first;  // whichever it is
   return std::nullopt;
 }
 
@@ -323,8 +269,7 @@ InputError no_lines(const std::string& file) {
 // number, the last, and the label where it is known.
 struct Survey {
   std::vector<std::size_t> kept;
-  std::map<std::size_t, Column> columns;
-  std::array<bool, 2> equal = {true, true};  // the first two to the last, on all lines
+  std::map<std::size_t, CsvColumn> columns;
 
   explicit Survey(const Layout& layout) : kept(layout.kept()) {
     for (const auto place : {kept[0], kept[1], kept.back()}) columns.try_emplace(place);
@@ -332,13 +277,12 @@ struct Survey {
   }
   void add(const std::vector<std::string>& fields) {
     for (auto& [place, column] : columns) column.add(fields[place]);
-    for (std::size_t i = 0; i < equal.size(); ++i) equal[i] = equal[i] && fields[kept[i]] == fields[kept.back()];
   }
 };
 
 void drop_row_numbers(Layout& layout, const Survey& survey) {
   if (survey.kept.front() != 0 || layout.label == std::size_t{0}) return;
-  const Column& leading = survey.columns.at(0);
+  const CsvColumn& leading = survey.columns.at(0);
   const bool named = layout.header && is_row_number_word(layout.first.front());
   if (named ? leading.counts_up() || (leading.is_identity() && layout.rows > 1)
             : leading.counts_up() && !layout.header) {
@@ -350,15 +294,14 @@ void find_label(Layout& layout, const Survey& survey, const std::string& file) {
   const auto kept = layout.kept();
   const auto front = kept.front(), back = kept.back();
   const auto& columns = survey.columns;
-  layout.label =
-      label_by_values(*columns.find(front), *columns.find(back), survey.equal[front == survey.kept[0] ? 0 : 1]);
+  layout.label = label_by_values(*columns.find(front), *columns.find(back));
   layout.label_reason = "as the values of the first and last column say";
   if (layout.label) return;
   throw InputError(fmt::format(
-      "{}: which column is the label is not certain: in {} lines, {} has {} and {} has {}; say which, as in "
-      "csv:FILE,label=-1 (the last) or csv:FILE,label={}",
+      "{}: which column is the label is not certain: in {} lines, {} has {} and {} has {}; say which of "
+      "all columns it is, by its name or number, as in csv:FILE,label={}",
       file, layout.rows, layout.name(front), columns.at(front).text(), layout.name(back), columns.at(back).text(),
-      front + 1));
+      layout.header && !layout.first[back].empty() ? printable(layout.first[back]) : std::to_string(back + 1)));
 }
 
 // The same with what the lines hold, all of which have to have as many fields.
@@ -391,13 +334,13 @@ Layout surveyed(std::string_view text, const std::string& file, const CsvColumns
   return layout;
 }
 
-float value_in(const std::string& field, const Lines& lines) {
+float value_in(const std::string& field, const std::string& column, std::size_t number, const Lines& lines) {
   const auto value = number_in_field(field);
   if (!value || !std::isfinite(*value)) {
     lines.fail(fmt::format(
-        "has \"{}\" in place of a number; encode text and gaps as numbers first, or leave columns out, as in "
-        "csv:FILE,drop=COLUMN",
-        printable(field)));
+        "has \"{}\" in place of a number in {}; say csv:FILE,label={} if that is the label, encode text and gaps as "
+        "numbers, or leave it out, as in csv:FILE,drop={}",
+        printable(field), column, number, number));
   }
   return static_cast<float>(*value);
 }
@@ -430,15 +373,15 @@ CsvTable read_csv(const std::filesystem::path& path, const CsvColumns& columns) 
   while (lines.next(fields)) {
     for (std::size_t i = 0; i < fields.size(); ++i) {
       if (i == *layout.label || layout.dropped[i]) continue;
-      const float value = value_in(fields[i], lines);
+      const float value = value_in(fields[i], layout.name(i), i + 1, lines);
       std::memcpy(to, &value, sizeof value);
       to += sizeof value;
     }
     const std::string& label = fields[*layout.label];
     require_label(label, layout, lines);
     const auto [place, added] = places.try_emplace(label, static_cast<std::uint32_t>(table.labels.size()));
-    if (added && table.labels.size() == most_labels) {
-      lines.fail(fmt::format("has a label too many; a file may have {} different ones", most_labels));
+    if (added && table.labels.size() == most_csv_labels) {
+      lines.fail(fmt::format("has a label too many; a file may have {} different ones", most_csv_labels));
     }
     if (added) table.labels.push_back(label);
     table.label.push_back(place->second);

@@ -224,7 +224,8 @@ NpyStart parse_start(const std::string& bytes, std::uint64_t size, const std::st
 }
 
 // Numbers of the x87 as float64: NumPy's longdouble on x86-64 has 10 bytes of number in 16.
-std::vector<std::byte> shortened(const std::vector<std::byte>& from) {
+// Nothing where a number lacks the x87's leading one: those of other machines have another layout.
+std::optional<std::vector<std::byte>> shortened(const std::vector<std::byte>& from) {
   constexpr std::size_t wide = 16;
   std::vector<std::byte> to(from.size() / wide * sizeof(double));
   for (std::size_t i = 0; i < from.size() / wide; ++i) {
@@ -234,6 +235,7 @@ std::vector<std::byte> shortened(const std::vector<std::byte>& from) {
     std::memcpy(&head, from.data() + i * wide + 8, 2);
     constexpr int bias = 16383, fraction_bits = 63, special = 0x7fff;
     const int exponent = head & special;
+    if (exponent != 0 && significand >> fraction_bits == 0) return std::nullopt;
     const double magnitude = exponent == special ? (significand << 1 == 0 ? std::numeric_limits<double>::infinity()
                                                                           : std::numeric_limits<double>::quiet_NaN())
                                                  : std::ldexp(static_cast<double>(significand),
@@ -271,7 +273,14 @@ void add_npy(ArrayFile& content, const ZipArchive& zip, const ZipMember& member,
   }
   std::vector<std::byte> bytes = zip.read_bytes(member);
   bytes.erase(bytes.begin(), bytes.begin() + static_cast<std::ptrdiff_t>(start));  // no second copy
-  if (header.extended) bytes = shortened(bytes);
+  if (header.extended) {
+    auto doubles = shortened(bytes);
+    if (!doubles) {
+      throw InputError(zip.where(member) +
+                       ": holds long doubles of another kind of machine; write them with .astype(\"float64\")");
+    }
+    bytes = std::move(*doubles);
+  }
   const std::size_t item = size_of(*header.dtype);
   if (header.big_endian) swap_bytes(bytes, item);
   if (header.column_major && header.shape.size() > 1) bytes = transposed(bytes.data(), header.shape, item);

@@ -125,6 +125,9 @@ std::variant<StorageView, UnreadTensor> PytorchTensors::view(Index index, const 
   if (arguments.size() < fewest || arguments.size() > most) {
     refuse(name, "is described by another number of arguments");
   }
+  if (typed && arguments.size() == 7 && !pickle_[arguments[6]].items.empty()) {
+    return UnreadTensor{"a view that is negated or conjugated"};
+  }
   const auto& where = storage(arguments[0], name);
   const std::string_view type = pickle_[where[1]].text;
   if (quantized) return UnreadTensor{fmt::format("quantized, {}", printable(type)), true};

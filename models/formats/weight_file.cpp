@@ -51,12 +51,12 @@ constexpr const char* npz_remedy =
     "model.weights})";
 
 Format zip_format(const fs::path& path) {
-  if (path.extension() == ".npz") return Format::npz;
   std::optional<ZipArchive> zip;
   try {
     zip.emplace(path, state_dict_remedy, most_members);
   } catch (const InputError&) {
-    return Format::pytorch;  // whose reader says what is wrong with the archive
+    // Whose reader says what is wrong with the archive.
+    return path.extension() == ".npz" ? Format::npz : Format::pytorch;
   }
   bool arrays = true, pickle = false, script = false;
   for (const auto& member : zip->members()) {
@@ -70,7 +70,7 @@ Format zip_format(const fs::path& path) {
     }
     if (name == "model.weights.h5") refuse_format(path, "a Keras archive", npz_remedy);
   }
-  if (arrays && !zip->members().empty()) return Format::npz;
+  if ((arrays && !zip->members().empty()) || (path.extension() == ".npz" && !pickle)) return Format::npz;
   return pickle && script ? Format::torchscript : Format::pytorch;
 }
 
@@ -83,14 +83,14 @@ std::optional<Format> format_of(const fs::path& path) {
   if (start.starts_with("GGUF")) refuse_format(path, "a GGUF file", "give the weights that it was converted from");
   if (extension == ".onnx") refuse_format(path, "an ONNX graph", state_dict_remedy);
   if (is_index(path.filename().string())) return Format::shards;
+  // Its header's length, and the header's first byte.
+  if (start.size() == 16 && start[8] == '{' && start.compare(4, 4, std::string(4, '\0')) == 0) {
+    return Format::safetensors;
+  }
   if (extension == ".safetensors") return Format::safetensors;
   if (extension == ".npz") return Format::npz;
   for (const char* pytorch : {".pt", ".pth", ".ckpt", ".bin"}) {
     if (extension == pytorch) return Format::pytorch;
-  }
-  // Its header's length, and the header's first byte.
-  if (start.size() == 16 && start[8] == '{' && start.compare(4, 4, std::string(4, '\0')) == 0) {
-    return Format::safetensors;
   }
   if (start.starts_with('\x80')) return Format::pytorch;  // a pickle, whose reader says what it is
   return std::nullopt;
@@ -101,11 +101,11 @@ Format require_format(const fs::path& path) {
   throw InputError(path.string() + ": unknown weight format; give a .safetensors, .pt or .npz file");
 }
 
-// "model-00002-of-00003.safetensors"
+// "model-00002-of-00003.safetensors"; the only one of one is none.
 bool is_shard(const fs::path& path) {
   const std::string name = path.stem().string();
   const auto of = name.rfind("-of-");
-  return of != std::string::npos && of + 4 < name.size() &&
+  return of != std::string::npos && of + 4 < name.size() && !name.ends_with("-of-00001") &&
          std::all_of(name.begin() + static_cast<std::ptrdiff_t>(of) + 4, name.end(),
                      [](unsigned char c) { return std::isdigit(c) != 0; });
 }
@@ -137,10 +137,6 @@ WeightFile read_one_safetensors(const fs::path& path) {
   for (const auto& [name, value] : file.metadata) {
     result.metadata.push_back(fmt::format("{}: {}", printable(name), printable(value)));
   }
-  if (is_shard(path)) {
-    result.content.no_weights =
-        fmt::format("is one shard of several, by its name; give the folder or its *{}, for all of them", index_ending);
-  }
   return result;
 }
 
@@ -150,11 +146,11 @@ fs::path weights_in_folder(const fs::path& folder) {
   for (const auto& entry : fs::directory_iterator(folder)) {
     const std::string name = entry.path().filename().string();
     if (is_index(name)) indexes.push_back(entry.path());
-    if (name.ends_with(".safetensors")) files.push_back(entry.path());
+    if (name.ends_with(".safetensors") || name == "pytorch_model.bin") files.push_back(entry.path());
   }
   if (indexes.size() == 1) return indexes[0];
   if (indexes.empty() && files.size() == 1) return files[0];
-  throw InputError(fmt::format("{}: is a folder with {} safetensors files and {} *{}; give the file of weights",
+  throw InputError(fmt::format("{}: is a folder with {} files of weights and {} *{}; give the file of weights",
                                folder.string(), files.size(), indexes.size(), index_ending));
 }
 
@@ -192,13 +188,17 @@ WeightFile read_shards(const fs::path& path) {
   std::error_code ignored;
   const fs::path index = fs::is_directory(path, ignored) ? weights_in_folder(path) : path;
   if (index.extension() == ".safetensors") return read_one_safetensors(index);
+  if (index.extension() == ".bin") return {pytorch_kind, read_pytorch(index)};
   const auto shards = shard_map(index);
   const bool bin = index.string().ends_with(bin_index_ending);
-  WeightFile result{fmt::format("{} in {} files", bin ? "PyTorch state dict" : "safetensors", shards.size()), {}};
+  WeightFile result{fmt::format("{} in {} files", bin ? pytorch_kind : "safetensors", shards.size()), {}};
   for (const auto& [name, tensors] : shards) {
     const fs::path shard = index.parent_path() / name;
     result.shards.push_back(shard.string());
     ArrayFile file = bin ? read_pytorch(shard) : arrays_of_shard(shard);
+    std::set<std::string> names;
+    for (const auto& entry : file.arrays) names.insert(entry.first);
+    for (const auto& other : file.passed_over) names.insert(other.name);
     for (auto& [tensor, array] : file.arrays) {
       if (!tensors.contains(tensor)) {
         throw InputError(
@@ -208,10 +208,12 @@ WeightFile read_shards(const fs::path& path) {
       }
       result.content.arrays.emplace_back(tensor, std::move(array));
     }
-    if (file.arrays.size() + file.passed_over.size() != tensors.size()) {
-      throw InputError(fmt::format("{}: holds {} tensors where {} names {}; give the files that belong together",
-                                   shard.string(), file.arrays.size() + file.passed_over.size(), index.string(),
-                                   tensors.size()));
+    for (const auto& wanted : tensors) {
+      if (names.contains(wanted)) continue;
+      throw InputError(
+          fmt::format("{}: has no tensor \"{}\", which {} says that it holds; give the files that belong "
+                      "together",
+                      shard.string(), printable(wanted), index.string()));
     }
     for (auto& other : file.passed_over) result.content.passed_over.push_back(std::move(other));
   }
@@ -225,7 +227,7 @@ namespace {
 WeightFile read_as_written(const fs::path& path, const std::string& key) {
   switch (require_format(path)) {
     case Format::pytorch:
-      return {"PyTorch state dict", read_pytorch(path, key)};
+      return {pytorch_kind, read_pytorch(path, key)};
     case Format::torchscript:
       return {"TorchScript archive", read_torchscript_parameters(path), true};
     case Format::safetensors:
@@ -242,16 +244,33 @@ WeightFile read_as_written(const fs::path& path, const std::string& key) {
 
 WeightFile read_weight_file(const fs::path& path, const std::string& key) {
   WeightFile file = read_as_written(path, key);
-  const bool adapter = std::any_of(file.content.arrays.begin(), file.content.arrays.end(), [](const auto& entry) {
-    return entry.first.find(".lora_A.") != std::string::npos ||
-           entry.first.find(".lora_embedding_A.") != std::string::npos;
-  });
+  std::error_code ignored;
+  if (is_shard(path) && !fs::is_directory(path, ignored)) {
+    file.content.no_weights =
+        fmt::format("is one shard of several, by its name; give the folder or its *{} or *{}, for all of them",
+                    index_ending, bin_index_ending);
+  }
+  const bool adapter = std::any_of(file.content.arrays.begin(), file.content.arrays.end(),
+                                   [](const auto& entry) { return entry.first.find("lora_") != std::string::npos; });
   if (adapter) {
     file.content.no_weights =
         "holds a low-rank adapter that is not merged; merge it into the base model (merge_and_unload) and save that";
   }
   if (!file.is_script) take_off_wrappers(file.content, path.string());
   return file;
+}
+
+FileDigest digest_of_weights(const fs::path& path) {
+  std::error_code ignored;
+  if (!is_index(path.filename().string()) || fs::is_directory(path, ignored)) return digest_of(path);
+  FileDigest whole = digest_of(path);
+  std::string list = fmt::format("{}  {}\n", whole.sha256, path.filename().string());
+  for (const auto& [name, tensors] : shard_map(path)) {
+    const FileDigest shard = digest_of(path.parent_path() / name);
+    whole.bytes += shard.bytes;
+    list += fmt::format("{}  {}\n", shard.sha256, name);
+  }
+  return {whole.bytes, sha256_of(list)};
 }
 
 bool is_weight_file(const fs::path& path) { return format_of(path).has_value(); }

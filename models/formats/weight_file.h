@@ -6,8 +6,11 @@
 #include <vector>
 
 #include "models/foundations/array.h"
+#include "models/foundations/files.h"
 
 namespace afterimage {
+
+inline constexpr const char* pytorch_kind = "PyTorch state dict";
 
 struct WeightFile {
   std::string kind;        // as `inspect` prints it, e.g. "PyTorch state dict"
@@ -22,6 +25,9 @@ struct WeightFile {
 // read_pytorch(), and is ignored for files without keys. Throws InputError: formats that are not read, with what to
 // export instead; files that are malformed or unsafe. Throws UsageError when nothing is at `key`.
 WeightFile read_weight_file(const std::filesystem::path& path, const std::string& key = "");
+
+// That of the file or folder; of an index, that of the list of it and all files that it names, as of a folder.
+FileDigest digest_of_weights(const std::filesystem::path& path);
 
 // Whether read_weight_file reads `path`, by its content: for files whose kind is not known.
 bool is_weight_file(const std::filesystem::path& path);

@@ -423,7 +423,7 @@ TEST_CASE("hostile CSV tables are refused before they take much memory") {
   refused("zero bytes", std::string(20'000'000, '\0'));
   refused("blank lines", std::string(20'000'000, '\n'));
   refused("numbers that no float has", "1e39e9,1\n");
-  const CsvTable table = read_csv(folder.write("good.csv", lines));
+  const CsvTable table = read_csv(folder.write("good.csv", lines), {"-1", {}});
   CHECK(table.values.shape == std::vector<std::int64_t>{2'000'000, 1});
   CHECK(table.labels == std::vector<std::string>{"1"});
 }

@@ -25,17 +25,18 @@ def safetensors(tensors, data):
 
 def seeds(target):
     if target == "pytorch":
-        for file in sorted(DATA.glob("pytorch/*/*.pt")):
+        for file in [*sorted(DATA.glob("pytorch/*/*.pt")), *sorted(DATA.glob("released/*/*.pt"))]:
             yield file.read_bytes()
             if zipfile.is_zipfile(file):
                 archive = zipfile.ZipFile(file)
                 yield from (archive.read(name) for name in archive.namelist() if name.endswith("/data.pkl"))
     if target == "npz":
-        for file in sorted(DATA.glob("pytorch/2.13/*.npz")):
+        for file in [*sorted(DATA.glob("pytorch/2.13/*.npz")), *sorted(DATA.glob("released/numpy-2*/*.npz"))]:
             yield file.read_bytes()
             archive = zipfile.ZipFile(file)
             yield from (archive.read(name) for name in archive.namelist()[:3])
     if target == "safetensors":
+        yield from (file.read_bytes() for file in sorted(DATA.glob("released/safetensors-0.8*/*.safetensors")))
         tensor = {"dtype": "F32", "shape": [2, 1], "data_offsets": [0, 8]}
         yield safetensors({"w": tensor, "__metadata__": {"format": "pt"}}, bytes(8))
         yield safetensors({"w": tensor, "b": {"dtype": "BF16", "shape": [3], "data_offsets": [8, 14]}}, bytes(14))
@@ -48,7 +49,7 @@ def seeds(target):
         for kind in range(8):
             yield bytes([7, 7, 3, kind, kind % 2, 1]) + bytes(range(48)) + bytes(range(5)) * 60
     if target == "csv":
-        yield from (b"0.5,1\n0,7\n", b"label,p\n5,255\n0,51")
+        yield from (b"0.5,1\n0,7\n", b"label,p\n5,255\n0,51", b"5,0,255\n0,51,0\n5,7,1\n", b"id,y,a\n0,a,.5\n1,b,1\n")
         yield b'\xef\xbb\xbf"x, y",label,z\r\n"0.5", "a ""b""" ,+1e-2\r\n\r\n1,,0\r\n'
     if target == "cifar":
         yield from (bytes(3073), bytes([9]) + bytes(3072) + bytes([10]) + bytes(3072), bytes([0, 99]) + bytes(3072))

@@ -188,7 +188,7 @@ TEST_CASE("a control source that lacks a class has the numbers of the training s
   CHECK(classes_in(control) == std::vector<std::int64_t>{1, 2});
   // Some names of the training source are numbers, and all of the control source.
   control = load({"2", "7"});
-  match_classes(control, load({"1", "2", "7", "none"}).class_names);
+  match_classes(control, load({"1", "2", "7", "other"}).class_names);
   CHECK(classes_in(control) == std::vector<std::int64_t>{1, 2});
   // Numbers are what they are, and so are classes without names.
   control = load({"2", "7"});

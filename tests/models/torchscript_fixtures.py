@@ -95,6 +95,11 @@ def main():
     dropout = nn.Sequential(nn.Linear(6, 5), nn.Dropout(0.5), nn.Linear(5, 2))
     save(torch.jit.trace(dropout, torch.zeros(2, 6), check_trace=False), folder / "dropout-traced.pt")
     grey, colour = torch.rand(5, 8, 8), torch.rand(5, 6, 6, 3)
+    torch.manual_seed(4)
+    normalised = nn.Sequential(nn.Linear(6, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Linear(8, 6), nn.ReLU(), nn.Linear(6, 1))
+    for _ in range(5):
+        normalised(torch.randn(8, 6))
+    save(torch.jit.trace(normalised.eval(), torch.zeros(2, 6)), folder / "normalised-traced.pt")
     with torch.no_grad():
         arrays = {
             "conv_images": grey.flatten(1),

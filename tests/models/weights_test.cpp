@@ -11,6 +11,7 @@
 #include "models/data/labelled_images.h"
 #include "models/dense_layers.h"
 #include "models/formats/npz.h"
+#include "models/formats/safetensors.h"
 #include "models/formats/weight_file.h"
 #include "models/foundations/error.h"
 #include "models/foundations/files.h"
@@ -231,6 +232,43 @@ TEST_CASE("weight and spectral normalisation are carried out as by hand, and par
   CHECK_THROWS_AS(to_pytorch_layout(zero, "file"), InputError);
   Weights twice = weights_of({{"a/kernel", w}, {"a.weight", v}});
   CHECK_THROWS_AS(to_pytorch_layout(twice, "file"), InputError);
+}
+
+TEST_CASE("weights that are left out are refused, and not taken for a network without them") {
+  const test::Folder folder;
+  Safetensors content;
+  content.arrays = {{"0.weight", array_of({4, 3}, std::vector<float>(12, 0.5F))},
+                    {"2.weight", array_of({4, 4}, std::vector<std::int64_t>(16, 1))},
+                    {"4.weight", array_of({1, 4}, std::vector<float>(4, 0.5F))}};
+  write_safetensors(folder.at("a.safetensors"), content);
+  CHECK(contains(refusal(folder.at("a.safetensors")), "tensor \"2.weight\" is int64"));
+  content.arrays[1].first = "2.lora_down.weight";
+  content.arrays[1].second = array_of({4, 4}, std::vector<float>(16, 1));
+  write_safetensors(folder.at("b.safetensors"), content);
+  CHECK(contains(refusal(folder.at("b.safetensors")), "merge it"));
+}
+
+TEST_CASE("a kernel in a PyTorch file keeps its layout, and beside a loss's weights a prefix is still taken off") {
+  Weights pickled = weights_of({{"0.kernel", at::rand({3, 3})}});
+  pickled.of_pickle = true;
+  to_pytorch_layout(pickled, "file");
+  CHECK(pickled.parameters.contains("0.kernel"));
+  Weights plain = weights_of({{"0.weight", at::rand({3, 2})}}),
+          lightning = weights_of({{"model.0.weight", at::rand({3, 2})}, {"criterion.weight", at::rand({3})}});
+  agree_on_names(plain, lightning);
+  CHECK(lightning.parameters.size() == 1);
+  CHECK(lightning.parameters.contains("0.weight"));
+  CHECK(contains(lightning.notes.back(), "criterion.weight"));
+}
+
+TEST_CASE("the digest of an index changes with the files that it names") {
+  const test::Folder folder;
+  const auto index = folder.write("m.safetensors.index.json", "{\"weight_map\":{\"a\":\"m-1.safetensors\"}}");
+  write_parameters(folder.at("m-1.safetensors"), Parameters({{"a", at::zeros({2})}}));
+  const auto before = digest_of_weights(index);
+  write_parameters(folder.at("m-1.safetensors"), Parameters({{"a", at::ones({2})}}));
+  CHECK(digest_of_weights(index).sha256 != before.sha256);
+  CHECK(digest_of_weights(folder.at("m-1.safetensors")).sha256 == digest_of(folder.at("m-1.safetensors")).sha256);
 }
 
 TEST_CASE("a prefix of one file alone is taken off where that makes the two files agree, and else none is") {
