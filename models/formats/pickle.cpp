@@ -418,7 +418,8 @@ class PickleMachine {
 
   std::string_view foreign_name(const std::string& name) {
     const auto [at, added] = pickle_.foreign.insert(name);
-    if (added && (foreign_bytes_ += name.size()) > most_foreign_bytes) fail("names too many other things");
+    if (added) foreign_bytes_ += name.size();
+    if (foreign_bytes_ > most_foreign_bytes) fail("names too many other things");
     return *at;
   }
 

@@ -10,7 +10,8 @@ namespace afterimage {
 // At most 80 characters, control characters and non-ASCII bytes as \xNN: a hostile name cannot break a line or a
 // terminal.
 std::string printable(std::string_view text);
-// All of `text`, with only control characters and those that turn the direction of writing as \xNN: for a reason from a report, which may be long and is UTF-8.
+// All of `text`, with only control characters and those that turn the direction of writing as \xNN: for a reason from a
+// report, which may be long and is UTF-8.
 std::string on_one_line(std::string_view text);
 
 // The number that `text` is as a whole, written as in 1.5e-3; infinite where it is too large. Nothing where it is none.
