@@ -25,6 +25,7 @@ constexpr double still_column = 1.5;           // of a column of noise, whose no
 // of bright images of which no mean was subtracted, the values fall once after it as well, to a tenth or so.
 constexpr double largest_rest = 0.03;
 constexpr double smallest_spacing = 1e-300;
+constexpr double largest_share_along_rows = 0.3;
 constexpr double rounding = 1e-7;  // of float32, relative to the largest singular value
 
 struct Spectrum {
@@ -127,6 +128,22 @@ Decomposition decompose(const Tensor& initial, const Tensor& trained) {
   return found;
 }
 
+// What share of the change outside the leading directions is explained by a factor of its own for each row of the
+// start. Rounding has about one part in the number of columns. Weight normalisation moves each row along itself by
+// another amount: W_f = D W_0 + S with a diagonal D, where weight decay has one factor for all rows.
+double share_along_own_rows(const Decomposition& found, const Tensor& initial, const Tensor& trained) {
+  const Tensor leading = found.spectrum.rows.narrow(0, 0, found.fall.rank);
+  const auto outside = [&](const Tensor& w) { return w - at::mm(at::mm(w, leading.t()), leading); };
+  const Tensor rest = outside(trained - found.decay * initial), start = outside(initial);
+  const Tensor sizes = start.square().sum(1), along = (rest * start).sum(1);
+  const double all = rest.square().sum().item<double>();
+  if (all == 0) return 0;
+  return at::where(sizes > 0, along.square() / sizes.clamp_min(smallest_spacing), at::zeros_like(sizes))
+             .sum()
+             .item<double>() /
+         all;
+}
+
 }  // namespace
 
 SpanSearch find_row_span(const Tensor& initial, const Tensor& trained) {
@@ -149,6 +166,13 @@ SpanSearch find_row_span(const Tensor& initial, const Tensor& trained) {
                     found.values.size(), found.values.front(), found.values.back(), found.fall.gap,
                     cause_of_full_rank(found.values, live_initial, live_trained)),
         found.values, over_all_pixels(found.spectrum.rows)};
+  }
+  if (share_along_own_rows(found, live_initial, live_trained) > largest_share_along_rows) {
+    return {
+        std::nullopt,
+        "each neuron's weights moved along themselves by another amount, as under weight normalisation, so that the "
+        "rows of the first layer's change are not sums of training images alone",
+        found.values, over_all_pixels(found.spectrum.rows.narrow(0, 0, found.fall.rank))};
   }
   RowSpan span{found.decay, found.values, found.fall.rank, found.fall.gap, 0, 0, {}};
   double noise = 0;

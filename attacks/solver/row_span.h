@@ -26,8 +26,10 @@ struct RowSpan {
 };
 
 struct SpanSearch {
-  std::optional<RowSpan> span;  // null where the spectrum of the change has no gap (full rank, Adam)
-  std::string evidence;         // without a span: what was seen instead
+  // Null where the spectrum of the change has no gap (full rank, Adam), or neurons moved along themselves by different
+  // amounts (weight normalisation).
+  std::optional<RowSpan> span;
+  std::string evidence;  // without a span: what was seen instead
   std::vector<double> singular_values;
   // Without a span: [k, d] orthonormal rows, float64, in the order of the singular values. Undefined without change.
   Tensor directions;

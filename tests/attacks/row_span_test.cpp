@@ -40,4 +40,29 @@ TEST_CASE("rounding of the stored weights is the reason only where it hides the 
   CHECK_THAT(said(full.to(at::kHalf).to(at::kFloat)), contains("as under Adam"));
 }
 
+TEST_CASE("a change under weight normalisation is not taken for sums of images, and one under weight decay is") {
+  Generator random = seeded(6);
+  const Tensor initial = at::randn({neurons, pixels}, random, at::kFloat).mul(0.05);
+  const Tensor sums =
+      at::mm(at::randn({neurons, images}, random, at::kFloat), at::rand({images, pixels}, random, at::kFloat)) * 1e-2;
+  const auto trained_by = [&](const Tensor& factors) { return initial * factors + sums; };
+  for (const double spread : {1e-5, 1e-4, 1e-3}) {
+    CAPTURE(spread);
+    const Tensor factors = 1 + at::randn({neurons, 1}, random, at::kFloat) * spread;
+    const SpanSearch search = find_row_span(initial, trained_by(factors));
+    CHECK_FALSE(search.span);
+    CHECK(search.directions.defined());
+  }
+  for (const double decay : {1.0, 0.999, 0.9}) {
+    CAPTURE(decay);
+    const SpanSearch search = find_row_span(initial, trained_by(at::full({1, 1}, decay)));
+    REQUIRE(search.span);
+    CHECK(search.span->rank == images);
+    // Rounded weights have no such part.
+    const SpanSearch rounded =
+        find_row_span(initial, trained_by(at::full({1, 1}, decay)).to(at::kBFloat16).to(at::kFloat));
+    if (!rounded.span) CHECK_THAT(rounded.evidence, !Catch::Contains("weight normalisation, so"));
+  }
+}
+
 }  // namespace afterimage::test

@@ -5,7 +5,7 @@
 
 Each of the kinds below is trained with so many images (tables with 30 and 100 rows) and audited with span, vertices,
 finite-width and flow, for so many seconds at most. Exits 1 if fewer than 99 % of the confirmed images of a kind are
-right, or an attack says that none is left to find and one is. Needs numpy.
+right, or an attack says that none is left to find and one is. Needs numpy; for weight norm PyTorch.
 """
 import json
 import shutil
@@ -45,6 +45,46 @@ def rounded(run, kind, out):
     return out
 
 
+def tensors_in(file):
+    raw = file.read_bytes()
+    size = int.from_bytes(raw[:8], "little")
+    header, data = json.loads(raw[8:8 + size]), raw[8 + size:]
+    header.pop("__metadata__", None)
+    return {name: numpy.frombuffer(data[slice(*entry["data_offsets"])], "<f4").reshape(entry["shape"])
+            for name, entry in header.items()}
+
+
+def weight_normed(run, out):
+    """The run trained anew by PyTorch from its start, with weight normalisation in all layers."""
+    import torch
+    shutil.copytree(run, out)
+    start, data = tensors_in(run / "initial.safetensors"), numpy.load(run / "training-set.npz")
+    layers = []
+    for layer in range(len(start) // 2):
+        weight = start[f"fc{layer + 1}.weight"]
+        linear = torch.nn.Linear(weight.shape[1], weight.shape[0])
+        with torch.no_grad():
+            linear.weight.copy_(torch.tensor(weight))
+            linear.bias.copy_(torch.tensor(start[f"fc{layer + 1}.bias"]))
+        layers += [torch.nn.utils.parametrizations.weight_norm(linear), torch.nn.ReLU()]
+    network = torch.nn.Sequential(*layers[:-1])
+    torch.save(network.state_dict(), out / "initial.pt")
+    images = torch.tensor(data["images"]).flatten(1)
+    targets = torch.tensor(data["labels"] % 2 * 2.0 - 1).float()
+    momentum = torch.optim.SGD(network.parameters(), 0.01, momentum=0.9)
+    for _ in range(3000):
+        momentum.zero_grad()
+        loss = (network(images).squeeze(1) - targets).square().mean() / 2
+        loss.backward()
+        momentum.step()
+        if loss < 1e-5:
+            break
+    torch.save(network.state_dict(), out / "trained.pt")
+    for name in ("initial", "trained"):
+        (out / f"{name}.safetensors").unlink()
+    return out
+
+
 def one_hot(generator, rows):
     """Twelve columns of five levels, unevenly likely."""
     columns = []
@@ -80,6 +120,7 @@ def main():
         "float16": (pixels, []),
         "bfloat16": (pixels, []),
         "8 bits": (pixels, []),
+        "weight norm": (pixels, []),
         "one-hot": (table, ["--mean", "none", "--steps", "3000"]),
     }
     sums, failed = {}, False
@@ -108,6 +149,8 @@ def main():
                     continue
                 if kind in ("float16", "bfloat16", "8 bits"):
                     run = rounded(run, kind, program.folder / f"{name}-rounded")
+                elif kind == "weight norm":
+                    run = weight_normed(run, program.folder / f"{name}-normed")
                 _, report = program.audit(run, "--control", control, "--attacks", ",".join(["span", *ATTACKS]),
                                           "--time-limit", options.seconds)
                 line = []
