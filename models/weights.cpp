@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <set>
 #include <string_view>
 #include <unordered_set>
@@ -38,6 +39,10 @@ std::string prefix_between(const Parameters& from, const Parameters& to) {
   constexpr int deepest = 8;
   std::unordered_set<std::string_view> wanted;
   for (const auto& entry : to.entries()) wanted.insert(entry.first);
+  // As they are: another copy behind a prefix, like an average, is not what the other file is about.
+  const auto agreeing_now = std::count_if(from.entries().begin(), from.entries().end(),
+                                          [&](const auto& entry) { return wanted.contains(entry.first); });
+  if (static_cast<std::size_t>(agreeing_now) == to.size()) return "";
   std::set<std::string> tried;
   for (const auto& [first, tensor] : from.entries()) {
     int depth = 0;

@@ -39,12 +39,13 @@ void print_arrays(const NamedArrays& arrays) {
   fmt::print("  {} arrays, {} numbers\n", arrays.size(), total);
 }
 
-// What an audit would take the weights for. Silent on a file of data.
+// What an audit would take the weights for, or why it would refuse them.
 void print_network(const std::filesystem::path& path, const std::string& key, const std::vector<std::string>& known) {
   const auto weights = [&]() -> std::optional<Weights> {
     try {
       return read_weights(path, key);
-    } catch (const InputError&) {
+    } catch (const InputError& error) {
+      fmt::print("  refused as weights: {}\n", on_one_line(error.what()));
       return std::nullopt;
     }
   }();

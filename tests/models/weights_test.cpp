@@ -261,6 +261,14 @@ TEST_CASE("a kernel in a PyTorch file keeps its layout, and beside a loss's weig
   CHECK(contains(lightning.notes.back(), "criterion.weight"));
 }
 
+TEST_CASE("a copy of the weights behind a prefix, as an average, does not take the place of the weights") {
+  Weights plain = weights_of({{"0.weight", at::rand({3, 2})}}),
+          both = weights_of({{"0.weight", at::rand({3, 2})}, {"ema.0.weight", at::zeros({3, 2})}});
+  agree_on_names(plain, both);
+  CHECK(both.parameters.size() == 2);
+  CHECK(both.notes.empty());
+}
+
 TEST_CASE("the digest of an index changes with the files that it names") {
   const test::Folder folder;
   const auto index = folder.write("m.safetensors.index.json", "{\"weight_map\":{\"a\":\"m-1.safetensors\"}}");
