@@ -25,7 +25,6 @@ constexpr double still_column = 1.5;           // of a column of noise, whose no
 // of bright images of which no mean was subtracted, the values fall once after it as well, to a tenth or so.
 constexpr double largest_rest = 0.03;
 constexpr double smallest_spacing = 1e-300;
-constexpr double largest_share_along_rows = 0.3;
 constexpr double rounding = 1e-7;  // of float32, relative to the largest singular value
 
 struct Spectrum {
@@ -128,20 +127,25 @@ Decomposition decompose(const Tensor& initial, const Tensor& trained) {
   return found;
 }
 
-// What share of the change outside the leading directions is explained by a factor of its own for each row of the
-// start. Rounding has about one part in the number of columns. Weight normalisation moves each row along itself by
-// another amount: W_f = D W_0 + S with a diagonal D, where weight decay has one factor for all rows.
-double share_along_own_rows(const Decomposition& found, const Tensor& initial, const Tensor& trained) {
+// Whether each row moved along itself by a factor of its own, as weight normalisation makes it: W_f = D W_0 + S with a
+// diagonal D, where weight decay has one factor for all rows. Such factors explain most of the change outside the
+// leading directions, where rounding has about one part in the number of columns, and differ by more than what weight
+// decay leaves: rounding of its many small steps.
+bool moved_along_own_rows(const Decomposition& found, const Tensor& initial, const Tensor& trained) {
+  constexpr double largest_share = 0.3, of_decay = 0.05, rounding_of_steps = 1e-6;
   const Tensor leading = found.spectrum.rows.narrow(0, 0, found.fall.rank);
   const auto outside = [&](const Tensor& w) { return w - at::mm(at::mm(w, leading.t()), leading); };
   const Tensor rest = outside(trained - found.decay * initial), start = outside(initial);
   const Tensor sizes = start.square().sum(1), along = (rest * start).sum(1);
-  const double all = rest.square().sum().item<double>();
-  if (all == 0) return 0;
-  return at::where(sizes > 0, along.square() / sizes.clamp_min(smallest_spacing), at::zeros_like(sizes))
-             .sum()
-             .item<double>() /
-         all;
+  const double all = rest.square().sum().item<double>(), whole = sizes.sum().item<double>();
+  if (all == 0 || whole == 0) return false;
+  const double explained =
+      at::where(sizes > 0, along.square() / sizes.clamp_min(smallest_spacing), at::zeros_like(sizes))
+          .sum()
+          .item<double>();
+  const double factors = std::sqrt(explained / whole);  // root mean square of their differences from the decay
+  return explained > largest_share * all && factors > rounding_of_steps &&
+         factors > of_decay * std::abs(1 - found.decay);
 }
 
 }  // namespace
@@ -167,7 +171,7 @@ SpanSearch find_row_span(const Tensor& initial, const Tensor& trained) {
                     cause_of_full_rank(found.values, live_initial, live_trained)),
         found.values, over_all_pixels(found.spectrum.rows)};
   }
-  if (share_along_own_rows(found, live_initial, live_trained) > largest_share_along_rows) {
+  if (moved_along_own_rows(found, live_initial, live_trained)) {
     return {
         std::nullopt,
         "each neuron's weights moved along themselves by another amount, as under weight normalisation, so that the "
