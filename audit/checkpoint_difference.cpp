@@ -35,10 +35,11 @@ std::vector<TensorChange> changes_of(const Parameters& initial, const Parameters
   return changes;
 }
 
+bool did_change(const TensorChange& change) { return change.relative.value_or(0) > 0; }
+
 std::vector<TensorChange> changed_tensors(const std::vector<TensorChange>& changes) {
   std::vector<TensorChange> changed;
-  std::copy_if(changes.begin(), changes.end(), std::back_inserter(changed),
-               [](const TensorChange& c) { return c.relative.value_or(0) > 0; });
+  std::copy_if(changes.begin(), changes.end(), std::back_inserter(changed), did_change);
   return changed;
 }
 

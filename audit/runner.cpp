@@ -113,12 +113,15 @@ std::optional<std::string> too_large(const std::vector<Forecast>& forecasts, con
                      bytes_text(*limit));
 }
 
+bool found_nothing(const Finding& finding) {
+  return finding.status == Status::ok && finding.reconstructed && finding.reconstructed->count == 0;
+}
+
 // Finding nothing means little where the parameters do not determine the images: some images may leak nevertheless, and
 // an attacker who knows more about them may succeed.
 std::optional<std::string> beyond_capacity(const AuditInput& input, const Finding& finding) {
-  const bool nothing = finding.status == Status::ok && finding.reconstructed && finding.reconstructed->count == 0;
   const TrainedNetwork* released = input.subject.trained_network();
-  if (!nothing || released == nullptr) return std::nullopt;
+  if (!found_nothing(finding) || released == nullptr) return std::nullopt;
   const Capacity capacity = capacity_of(*released);
   const std::int64_t images = input.truth.training.size(0);
   if (static_cast<double>(images) <= capacity.images()) return std::nullopt;
@@ -131,8 +134,7 @@ std::optional<std::string> beyond_capacity(const AuditInput& input, const Findin
 // Where control images are claimed as exactly as any can be, no training image can count by the rule: tables of few
 // different rows.
 std::optional<std::string> without_power(const Finding& finding) {
-  const bool nothing = finding.status == Status::ok && finding.reconstructed && finding.reconstructed->count == 0;
-  if (!nothing || !finding.threshold || *finding.threshold >= exact_distance) return std::nullopt;
+  if (!found_nothing(finding) || !finding.threshold || *finding.threshold >= exact_distance) return std::nullopt;
   return fmt::format(
       "control images are among what is claimed (the nearest percent of them within {:.2g}), so that training images "
       "cannot be told from them by distance; there may be few different images of this kind",

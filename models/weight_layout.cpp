@@ -78,7 +78,8 @@ struct Normalisation {
 };
 
 // The norm is over the dimensions of which `length` has one number: all but the first, unless told otherwise.
-Tensor direction_times_length(const Tensor& length, const Tensor& direction) {
+Tensor direction_times_length(const Tensor& length, const std::vector<Tensor>& directions) {
+  const Tensor& direction = directions[0];
   if (direction.numel() == 0 || (length.dim() != direction.dim() && length.dim() != 0)) return {};
   std::vector<std::int64_t> over;
   for (std::int64_t k = 0; k < direction.dim(); ++k) {
@@ -91,7 +92,8 @@ Tensor direction_times_length(const Tensor& length, const Tensor& direction) {
   return direction * (length / direction.norm(2, over, /*keepdim=*/true));
 }
 
-Tensor over_largest_singular_value(const Tensor& weight, const Tensor& u, const Tensor& v) {
+Tensor over_largest_singular_value(const Tensor& weight, const std::vector<Tensor>& vectors) {
+  const Tensor &u = vectors[0], &v = vectors[1];
   if (weight.dim() < 2 || u.dim() != 1 || v.dim() != 1 || u.size(0) != weight.size(0) ||
       v.numel() * weight.size(0) != weight.numel()) {
     return {};
@@ -104,19 +106,13 @@ const std::array<Normalisation, 4>& normalisations() {
       {{"weight normalisation",
         ".parametrizations.weight.original0",
         {".parametrizations.weight.original1"},
-        [](const Tensor& g, const std::vector<Tensor>& v) { return direction_times_length(g, v[0]); }},
-       {"weight normalisation",
-        ".weight_g",
-        {".weight_v"},
-        [](const Tensor& g, const std::vector<Tensor>& v) { return direction_times_length(g, v[0]); }},
+        direction_times_length},
+       {"weight normalisation", ".weight_g", {".weight_v"}, direction_times_length},
        {"spectral normalisation",
         ".parametrizations.weight.original",
         {".parametrizations.weight.0._u", ".parametrizations.weight.0._v"},
-        [](const Tensor& w, const std::vector<Tensor>& uv) { return over_largest_singular_value(w, uv[0], uv[1]); }},
-       {"spectral normalisation",
-        ".weight_orig",
-        {".weight_u", ".weight_v"},
-        [](const Tensor& w, const std::vector<Tensor>& uv) { return over_largest_singular_value(w, uv[0], uv[1]); }}}};
+        over_largest_singular_value},
+       {"spectral normalisation", ".weight_orig", {".weight_u", ".weight_v"}, over_largest_singular_value}}};
   return all;
 }
 
@@ -158,18 +154,6 @@ void compose(Entries& entries, std::vector<std::string>& notes, const std::strin
   }
 }
 
-void require_different_names(const Entries& entries, const std::string& file) {
-  std::set<std::string_view> names;
-  for (const auto& [name, tensor] : entries) {
-    if (!names.insert(name).second) {
-      throw InputError(
-          fmt::format("{}: two tensors are called \"{}\" without what wrappers add to names; save the state "
-                      "dict of one network",
-                      file, printable(name)));
-    }
-  }
-}
-
 }  // namespace
 
 void to_pytorch_layout(Weights& weights, const std::string& file) {
@@ -177,7 +161,11 @@ void to_pytorch_layout(Weights& weights, const std::string& file) {
   if (!weights.of_pickle) take_over_kernels(entries, weights.notes);
   name_by_position(entries, weights.notes);
   compose(entries, weights.notes, file);
-  require_different_names(entries, file);
+  if (const auto* name = repeated_name(entries, [](const auto& entry) -> const std::string& { return entry.first; })) {
+    throw InputError(
+        fmt::format("{}: two tensors are called \"{}\" in PyTorch's layout; save the state dict of one network", file,
+                    printable(*name)));
+  }
   weights.parameters = Parameters(std::move(entries));
 }
 

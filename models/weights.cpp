@@ -7,7 +7,6 @@
 #include <string_view>
 #include <unordered_set>
 
-#include "models/formats/weight_file.h"
 #include "models/foundations/error.h"
 #include "models/foundations/text.h"
 
@@ -80,37 +79,40 @@ void take_off(Weights& weights, const std::string& prefix) {
 
 }  // namespace
 
-Weights read_weights(const std::filesystem::path& path, const std::string& key, at::ScalarType widest) {
-  const std::string file = path.string();
-  WeightFile read = read_weight_file(path, key);
-  if (!read.content.no_weights.empty()) throw InputError(file + ": " + read.content.no_weights);
-  for (const auto& other : read.content.passed_over) {
+Weights weights_of(WeightFile read, const std::string& file, at::ScalarType widest) {
+  ArrayFile& content = read.content;
+  if (!content.no_weights.empty()) throw InputError(file + ": " + content.no_weights);
+  for (const auto& other : content.passed_over) {
     if (is_named_weight(other.name)) refuse_weight(file, other.name, other.what);
   }
   Weights weights;
   std::vector<Parameters::Entry> entries;
-  for (auto& [name, array] : read.content.arrays) {
-    Tensor tensor = to_tensor(array);
-    if (!tensor.is_floating_point()) {
-      if (tensor.dim() >= 2 && is_named_weight(name)) refuse_weight(file, name, name_of(array.dtype));
-      read.content.passed_over.push_back({name, name_of(array.dtype)});
+  for (auto& [name, array] : content.arrays) {
+    if (!is_floating(array.dtype)) {
+      if (array.shape.size() >= 2 && is_named_weight(name)) refuse_weight(file, name, name_of(array.dtype));
+      content.passed_over.push_back({name, name_of(array.dtype)});
       continue;
     }
+    Tensor tensor = to_tensor(array);
     tensor = tensor.to(tensor.scalar_type() == at::kDouble ? widest : at::kFloat);
-    array.bytes.clear();
+    array = {};
     if (!at::isfinite(tensor).all().item<bool>()) {
       throw InputError(fmt::format("{}: tensor \"{}\" holds NaN or infinity; the training that wrote it had diverged",
                                    file, printable(name)));
     }
     entries.emplace_back(name, tensor);
   }
-  if (entries.empty()) refuse_empty(file, read.content);
+  if (entries.empty()) refuse_empty(file, content);
   weights.parameters = Parameters(std::move(entries));
-  weights.notes = std::move(read.content.notes);
-  if (const auto others = passed_over_text(read.content.passed_over); !others.empty()) weights.notes.push_back(others);
-  weights.of_pickle = read.kind == pytorch_kind;
+  weights.notes = std::move(content.notes);
+  if (const auto others = passed_over_text(content.passed_over); !others.empty()) weights.notes.push_back(others);
+  weights.of_pickle = read.is_pickle;
   if (!read.is_script) to_pytorch_layout(weights, file);
   return weights;
+}
+
+Weights read_weights(const std::filesystem::path& path, const std::string& key, at::ScalarType widest) {
+  return weights_of(read_weight_file(path, key), path.string(), widest);
 }
 
 Parameters read_parameters(const std::filesystem::path& path, const std::string& key, at::ScalarType widest) {

@@ -5,7 +5,7 @@
 #include <string>
 #include <vector>
 
-#include "models/foundations/array.h"
+#include "models/formats/weight_file.h"
 #include "models/parameters.h"
 
 namespace afterimage {
@@ -22,6 +22,8 @@ struct Weights {
 // UsageError when there is no such key.
 Weights read_weights(const std::filesystem::path& path, const std::string& key = "",
                      at::ScalarType widest = at::kFloat);
+// The same of a file that is read already; `file` is its name for messages.
+Weights weights_of(WeightFile read, const std::string& file, at::ScalarType widest = at::kFloat);
 Parameters read_parameters(const std::filesystem::path& path, const std::string& key = "",
                            at::ScalarType widest = at::kFloat);
 
@@ -34,8 +36,8 @@ Parameters read_parameters(const std::filesystem::path& path, const std::string&
 // Throws InputError, naming `file`, where two tensors get one name, or shapes do not fit.
 void to_pytorch_layout(Weights& weights, const std::string& file);
 
-// Takes a prefix off all names of one file where that makes them the names of the other, as where one checkpoint was
-// saved from inside a wrapper ("net.", "model."). Notes it.
+// Takes a prefix off the names of one file where that makes them the names of the other, as where one checkpoint was
+// saved from inside a wrapper ("net.", "model."). Notes it, and what had no such prefix and is left out.
 void agree_on_names(Weights& initial, Weights& trained);
 
 }  // namespace afterimage

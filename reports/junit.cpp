@@ -5,7 +5,7 @@
 #include <algorithm>
 #include <string_view>
 
-#include "reports/sarif.h"
+#include "reports/gated_weights.h"
 
 namespace afterimage {
 namespace {

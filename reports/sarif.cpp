@@ -6,6 +6,7 @@
 #include <string_view>
 
 #include "models/foundations/files.h"
+#include "reports/gated_weights.h"
 
 namespace afterimage {
 namespace {
@@ -105,26 +106,6 @@ std::string message_of(const RuleResult& rule, const GatedWeights& weights) {
 }
 
 }  // namespace
-
-GatedWeights gated_weights(const Report& report) {
-  std::string list;
-  for (const auto& input : report.inputs) {
-    const bool is_digest =
-        input.sha256.size() == 64 && input.sha256.find_first_not_of("0123456789abcdef") == std::string::npos;
-    if (input.role == "trained" && is_digest) {
-      const fs::path name = input.name;
-      return {input.sha256, name.is_absolute() || climbs(name) ? name.filename().string() : name.generic_string()};
-    }
-    list += fmt::format("{} {}\n", input.role, input.sha256);
-  }
-  return {sha256_of(list), ""};
-}
-
-Verdict inconclusive_counts_as(const Gate& gate) {
-  const auto choice = gate.policy.is_object() ? gate.policy.find("on_inconclusive") : gate.policy.end();
-  if (choice == gate.policy.end()) return Verdict::fail;
-  return *choice == "pass" ? Verdict::pass : *choice == "inconclusive" ? Verdict::inconclusive : Verdict::fail;
-}
 
 Json to_sarif(const Report& report, const fs::path& policy_file, const fs::path& folder) {
   const fs::path place = place_within(policy_file, folder);

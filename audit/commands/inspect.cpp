@@ -40,16 +40,17 @@ void print_arrays(const NamedArrays& arrays) {
 }
 
 // What an audit would take the weights for, or why it would refuse them.
-void print_network(const std::filesystem::path& path, const std::string& key, const std::vector<std::string>& known) {
+void print_network(const WeightFile& read, const std::string& file) {
   const auto weights = [&]() -> std::optional<Weights> {
     try {
-      return read_weights(path, key);
+      return weights_of(read, file);
     } catch (const InputError& error) {
       fmt::print("  refused as weights: {}\n", on_one_line(error.what()));
       return std::nullopt;
     }
   }();
   if (!weights) return;
+  const auto& known = read.content.notes;
   for (const auto& note : weights->notes) {
     if (std::find(known.begin(), known.end(), note) == known.end()) fmt::print("  for an audit: {}\n", note);
   }
@@ -95,13 +96,13 @@ void inspect_weights(const std::filesystem::path& path, const std::string& key, 
   if (!file.content.no_weights.empty()) fmt::print("  {}\n", file.content.no_weights);
   const bool data = find(file.content.arrays, "images") != nullptr && find(file.content.arrays, "labels") != nullptr;
   const bool weights = !data && !file.content.arrays.empty() && !file.is_script && file.content.no_weights.empty();
-  if (weights) print_network(path, key, file.content.notes);
+  if (weights) print_network(file, path.string());
   print_arrays(file.content.arrays);
 }
 
 int inspect(const std::string& file, const std::string& key) {
   const std::filesystem::path path(file);
-  if (!key.empty()) require_keys({path}, key);
+  require_keys({path}, key);
   std::error_code ignored;
   const bool folder = std::filesystem::is_directory(path, ignored);
   const FileDigest digest = digest_of_weights(path);

@@ -14,7 +14,6 @@ namespace afterimage {
 namespace {
 
 constexpr std::int64_t largest_class = 65535;
-constexpr std::size_t most_listed = 10;
 
 // Of names that are all whole numbers, these; else nothing.
 std::vector<std::int64_t> numbers_of(const std::vector<std::string>& names, const std::string& file) {
@@ -72,13 +71,6 @@ std::string class_note(const LabelledImages& images) {
 
 }  // namespace
 
-std::string listed(const std::vector<std::string>& items) {
-  const std::size_t shown = std::min(items.size(), most_listed);
-  const std::string text =
-      fmt::format("{}", fmt::join(items.begin(), items.begin() + static_cast<std::ptrdiff_t>(shown), ", "));
-  return items.size() == shown ? text : fmt::format("{} and {} more", text, items.size() - shown);
-}
-
 NamedClasses classes_of(const std::vector<std::string>& names, const std::string& file) {
   NamedClasses classes;
   classes.of = numbers_of(names, file);
@@ -133,7 +125,7 @@ void match_classes(LabelledImages& control, const std::vector<std::string>& name
       throw InputError(
           fmt::format("{}: has a class \"{}\", which the source of the training images lacks; its classes are {}: "
                       "rename the class, or leave it out",
-                      control.source, printable(name), listed(known)));
+                      control.source, printable(name), listed(known, most_listed)));
     }
     renumbered[static_cast<std::size_t>(label)] = found->second;
   }

@@ -80,7 +80,6 @@ Tensor in_range(Tensor values, const std::string& file, std::vector<std::string>
                   file, low, high));
 }
 
-// Labels that are all numbers have to be whole: "2.0" is "2".
 // Text among numbers that is a mark of something missing is no class: all others would get other numbers.
 void require_names(const std::vector<std::string>& labels, const std::string& text, const std::string& file) {
   const std::string lower_case = [&] {
@@ -96,6 +95,7 @@ void require_names(const std::vector<std::string>& labels, const std::string& te
       fmt::format("{}: has the label \"{}\" among numbers; leave out lines without a class", file, printable(text)));
 }
 
+// Labels that are all numbers have to be whole: "2.0" is "2".
 std::vector<std::string> names_of(const std::vector<std::string>& labels, const std::string& file) {
   constexpr double largest_exact = 1e15;
   std::vector<std::string> names;

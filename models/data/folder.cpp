@@ -103,7 +103,7 @@ LabelledImages load_folder(const std::string& folder, const Preprocessing& prepr
   loaded.class_names = std::move(classes.names);
   if (!found.empty.empty()) {
     loaded.notes.push_back(
-        fmt::format("left out: folders without pictures, which are no classes: {}", listed(found.empty)));
+        fmt::format("left out: folders without pictures, which are no classes: {}", listed(found.empty, most_listed)));
   }
   if (found.has_leftovers) loaded.notes.emplace_back("left out: __MACOSX, which archives leave");
   Tensor first;

@@ -38,7 +38,7 @@ Tensor is_one_of(const Tensor& labels, const std::vector<std::int64_t>& classes)
 std::string text_of_classes(const std::vector<std::int64_t>& classes) {
   std::vector<std::string> texts;
   for (const auto label : classes) texts.push_back(std::to_string(label));
-  return fmt::format("class{} {}", classes.size() == 1 ? "" : "es", listed(texts));
+  return fmt::format("class{} {}", classes.size() == 1 ? "" : "es", listed(texts, most_listed));
 }
 
 }  // namespace

@@ -49,8 +49,8 @@ std::vector<std::int64_t> classes_in(const Tensor& labels);
 // Samples and inputs, and classes with their counts: a printable line each.
 std::vector<std::string> count_notes(const LabelledImages& images);
 
-// "a, b, c", or "a, b, ... and 5 more" where there are more than ten.
-std::string listed(const std::vector<std::string>& items);
+// Of classes, folders: how many a note or message names.
+inline constexpr std::size_t most_listed = 10;
 
 // Classes [n], int64, of `raw`: [n] or [n, 1] whole numbers from 0 to 65535, or one-hot rows [n, c] of two columns or
 // more, of any dtype. Throws InputError that names `file` on anything else.

@@ -24,12 +24,9 @@ constexpr int deepest_dict = 16, deepest_module = 64;
 
 std::string joined(const std::vector<std::string>& names) {
   constexpr std::size_t shown = 6;
-  std::string text;
-  for (std::size_t i = 0; i < std::min(names.size(), shown); ++i) {
-    text += (i == 0 ? "" : ", ") + printable(names[i].empty() ? "(the whole file)" : names[i]);
-  }
-  if (names.size() > shown) text += fmt::format(" and {} more", names.size() - shown);
-  return text;
+  std::vector<std::string> texts;
+  for (const auto& name : names) texts.push_back(printable(name.empty() ? "(the whole file)" : name));
+  return listed(texts, shown);
 }
 
 std::string quantized_text(const std::string& name) {
@@ -275,12 +272,9 @@ class ModuleWalk {
 };
 
 void require_unique(const std::vector<NamedView>& views, const std::string& file) {
-  std::set<std::string_view> seen;
-  for (const auto& entry : views) {
-    if (!seen.insert(entry.name).second) {
-      throw InputError(fmt::format("{}: has the name \"{}\" twice; {}", file, printable(entry.name), save_remedy));
-    }
-  }
+  const auto* name = repeated_name(views, [](const NamedView& entry) -> const std::string& { return entry.name; });
+  if (name == nullptr) return;
+  throw InputError(fmt::format("{}: has the name \"{}\" twice; {}", file, printable(*name), save_remedy));
 }
 
 void note_checksums(ArrayFile& content, const PytorchArchive& archive) {

@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <fstream>
 
 #include "models/formats/pickle.h"
 #include "models/foundations/error.h"
@@ -15,16 +14,7 @@ namespace {
 
 constexpr std::size_t most_members = 1 << 17;
 constexpr std::uint64_t largest_pickle = 16 << 20;
-
-std::string first_bytes(const std::filesystem::path& path) {
-  bytes_in(path);  // throws on a folder or a missing file
-  std::string bytes(512, '\0');
-  std::ifstream in(path, std::ios::binary);
-  if (!in) throw InputError(path.string() + ": cannot be opened; give a readable file");
-  in.read(bytes.data(), static_cast<std::streamsize>(bytes.size()));
-  bytes.resize(static_cast<std::size_t>(in.gcount()));
-  return bytes;
-}
+constexpr std::size_t tar_header = 512;
 
 // Pickles without a zip around them: the format before 1.6 is five of them, and the first holds this number.
 constexpr std::string_view magic_number("\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19", 10);
@@ -49,9 +39,9 @@ constexpr std::string_view magic_number("\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x1
 
 // The path, when the file begins like a zip.
 std::filesystem::path zip_path(const std::filesystem::path& path) {
-  const std::string start = first_bytes(path);
+  const std::string start = first_bytes(path, tar_header);
   if (start.starts_with("PK")) return path;
-  if (start.size() == 512 && start.compare(257, 5, "ustar") == 0) {
+  if (start.size() == tar_header && start.compare(257, 5, "ustar") == 0) {
     throw InputError(path.string() +
                      ": is in the tar format of PyTorch 0.1, which is not read; load it and save it "
                      "again with torch.save(state_dict, file)");

@@ -17,7 +17,6 @@ namespace {
 using Kind = PickleKind;
 
 constexpr std::size_t most_tensors = 1 << 16, largest_rank = 16, longest_storage_name = 1024;
-constexpr std::uint64_t most_repeated = 4, always_allowed = 32 << 20;
 constexpr std::string_view rebuild_tensor = "torch._utils._rebuild_tensor_v2",
                            rebuild_untyped = "torch._utils._rebuild_tensor_v3",
                            rebuild_quantized = "torch._utils._rebuild_qtensor",
@@ -216,7 +215,7 @@ void add_view(std::vector<NamedView>& views, NamedView view, const std::string& 
 NamedArrays load_views(const PytorchArchive& archive, const std::vector<NamedView>& views) {
   const std::string& file = archive.file();
   std::uint64_t total = 0;
-  const std::uint64_t most = most_repeated * archive.bytes() + always_allowed;
+  const std::uint64_t most = most_shared_bytes(archive.bytes());
   std::vector<std::string> order;  // of storages, as they are first used
   std::map<std::string, std::vector<std::size_t>> sharing;
   NamedArrays arrays;

@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <fstream>
 #include <map>
 #include <optional>
 #include <set>
@@ -26,25 +25,16 @@ namespace fs = std::filesystem;
 enum class Format { pytorch, torchscript, safetensors, shards, npz };
 
 constexpr std::uint64_t largest_index = 8 << 20;
-constexpr std::size_t most_index_values = 1 << 18, most_shards = 1024, most_members = 1 << 17;
+constexpr std::size_t most_index_values = 1 << 18, most_shards = 1024, most_members = 1 << 17, signature = 16;
 constexpr const char *index_ending = ".safetensors.index.json", *bin_index_ending = ".bin.index.json";
 
 bool is_index(const std::string& name) { return name.ends_with(index_ending) || name.ends_with(bin_index_ending); }
-
-std::string first_bytes_of(const fs::path& path) {
-  bytes_in(path);  // throws on a missing file
-  std::string bytes(16, '\0');
-  std::ifstream in(path, std::ios::binary);
-  if (!in) throw InputError(path.string() + ": cannot be opened; give a readable file");
-  in.read(bytes.data(), static_cast<std::streamsize>(bytes.size()));
-  bytes.resize(static_cast<std::size_t>(in.gcount()));
-  return bytes;
-}
 
 [[noreturn]] void refuse_format(const fs::path& path, const char* what, const char* remedy) {
   throw InputError(fmt::format("{}: is {}, which is not read; {}", path.string(), what, remedy));
 }
 
+constexpr const char* pytorch_kind = "PyTorch state dict";
 constexpr const char* state_dict_remedy = "save model.state_dict() with torch.save, or with safetensors";
 constexpr const char* npz_remedy =
     "write its weights with numpy.savez, as in numpy.savez(\"weights.npz\", **{w.path: w.numpy() for w in "
@@ -77,14 +67,14 @@ Format zip_format(const fs::path& path) {
 std::optional<Format> format_of(const fs::path& path) {
   std::error_code ignored;
   if (fs::is_directory(path, ignored)) return Format::shards;
-  const std::string start = first_bytes_of(path), extension = path.extension().string();
+  const std::string start = first_bytes(path, signature), extension = path.extension().string();
   if (start.starts_with("PK")) return zip_format(path);
   if (start.starts_with("\x89HDF")) refuse_format(path, "an HDF5 file, as Keras writes", npz_remedy);
   if (start.starts_with("GGUF")) refuse_format(path, "a GGUF file", "give the weights that it was converted from");
   if (extension == ".onnx") refuse_format(path, "an ONNX graph", state_dict_remedy);
   if (is_index(path.filename().string())) return Format::shards;
   // Its header's length, and the header's first byte.
-  if (start.size() == 16 && start[8] == '{' && start.compare(4, 4, std::string(4, '\0')) == 0) {
+  if (start.size() == signature && start[8] == '{' && start.compare(4, 4, std::string(4, '\0')) == 0) {
     return Format::safetensors;
   }
   if (extension == ".safetensors") return Format::safetensors;
@@ -113,16 +103,14 @@ bool is_shard(const fs::path& path) {
 // What safetensors' save_model leaves out, since it shares the values of another: the metadata say of which.
 void add_shared(ArrayFile& content, const std::map<std::string, std::string>& metadata, std::uint64_t file_bytes,
                 const std::string& file) {
-  constexpr std::uint64_t most_repeated = 4, always_allowed = 32 << 20;
   std::uint64_t total = 0;
   for (const auto& [name, same] : metadata) {
     const Array* array = find(content.arrays, same);
     if (array == nullptr || find(content.arrays, name) != nullptr) continue;
     total += array->bytes.size();
-    if (total > most_repeated * file_bytes + always_allowed) {
+    if (total > most_shared_bytes(file_bytes)) {
       throw InputError(
-          fmt::format("{}: its metadata repeat tensors to more than {} times the file; save clones of "
-                      "shared tensors",
+          fmt::format("{}: its metadata repeat tensors to more than {} times the file; save clones of shared tensors",
                       file, most_repeated));
     }
     Array copy = *array;
@@ -184,17 +172,23 @@ ArrayFile arrays_of_shard(const fs::path& shard) {
   return {std::move(file.arrays), std::move(file.passed_over), {}, ""};
 }
 
+WeightFile of_pickle(ArrayFile content) {
+  WeightFile file{pytorch_kind, std::move(content)};
+  file.is_pickle = true;
+  return file;
+}
+
 WeightFile read_shards(const fs::path& path) {
   std::error_code ignored;
   const fs::path index = fs::is_directory(path, ignored) ? weights_in_folder(path) : path;
   if (index.extension() == ".safetensors") return read_one_safetensors(index);
-  if (index.extension() == ".bin") return {pytorch_kind, read_pytorch(index)};
+  if (index.extension() == ".bin") return of_pickle(read_pytorch(index));
   const auto shards = shard_map(index);
   const bool bin = index.string().ends_with(bin_index_ending);
   WeightFile result{fmt::format("{} in {} files", bin ? pytorch_kind : "safetensors", shards.size()), {}};
+  result.is_pickle = bin;
   for (const auto& [name, tensors] : shards) {
     const fs::path shard = index.parent_path() / name;
-    result.shards.push_back(shard.string());
     ArrayFile file = bin ? read_pytorch(shard) : arrays_of_shard(shard);
     std::set<std::string> names;
     for (const auto& entry : file.arrays) names.insert(entry.first);
@@ -220,14 +214,10 @@ WeightFile read_shards(const fs::path& path) {
   return result;
 }
 
-}  // namespace
-
-namespace {
-
 WeightFile read_as_written(const fs::path& path, const std::string& key) {
   switch (require_format(path)) {
     case Format::pytorch:
-      return {pytorch_kind, read_pytorch(path, key)};
+      return of_pickle(read_pytorch(path, key));
     case Format::torchscript:
       return {"TorchScript archive", read_torchscript_parameters(path), true};
     case Format::safetensors:

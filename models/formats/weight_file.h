@@ -10,14 +10,12 @@
 
 namespace afterimage {
 
-inline constexpr const char* pytorch_kind = "PyTorch state dict";
-
 struct WeightFile {
   std::string kind;        // as `inspect` prints it, e.g. "PyTorch state dict"
   ArrayFile content;       // as the file has it: names, dtypes and layouts are those of the program that wrote it
   bool is_script = false;  // names are those of a TorchScript module
+  bool is_pickle = false;  // of state dicts: names and layouts are those of PyTorch
   std::vector<std::string> metadata = {};  // "name: text" each, of safetensors; printable
-  std::vector<std::string> shards = {};    // further files that were read, where the weights are in several
 };
 
 // Reads a state dict or checkpoint of PyTorch (.pt, .pth, .ckpt, .bin or under any other name), a TorchScript archive,

@@ -17,22 +17,6 @@ constexpr std::array<std::string_view, 4> inside = {"_orig_mod.", "_fsdp_wrapped
                                                     "_checkpoint_wrapped_module.", "_forward_module."};
 constexpr std::array<std::string_view, 2> in_front = {"module.", "_module."};
 
-bool is_floating(DType dtype) {
-  switch (dtype) {
-    case DType::f8_e4m3fn:
-    case DType::f8_e4m3fnuz:
-    case DType::f8_e5m2:
-    case DType::f8_e5m2fnuz:
-    case DType::f16:
-    case DType::bf16:
-    case DType::f32:
-    case DType::f64:
-      return true;
-    default:
-      return false;
-  }
-}
-
 // Takes off each whole part of a name that is one of `inside`.
 void take_off_inside(std::string& name, std::set<std::string_view>& taken) {
   for (const auto part : inside) {
@@ -72,13 +56,11 @@ void take_off_wrappers(ArrayFile& content, const std::string& file) {
   }
   for (const auto part : taken) content.notes.push_back(fmt::format("names without their \"{}\"", part));
   if (taken.empty()) return;
-  std::set<std::string_view> names;
-  for (const auto& [name, array] : content.arrays) {
-    if (names.insert(name).second) continue;
-    throw InputError(
-        fmt::format("{}: two tensors are called \"{}\" without what wrappers add to names; save the state "
-                    "dict of one network",
-                    file, printable(name)));
+  if (const auto* name =
+          repeated_name(content.arrays, [](const auto& entry) -> const std::string& { return entry.first; })) {
+    throw InputError(fmt::format(
+        "{}: two tensors are called \"{}\" without what wrappers add to names; save the state dict of one network",
+        file, printable(*name)));
   }
 }
 

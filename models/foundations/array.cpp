@@ -148,6 +148,22 @@ Array widened(Array array) {
   }
 }
 
+bool is_floating(DType dtype) {
+  switch (dtype) {
+    case DType::f8_e4m3fn:
+    case DType::f8_e4m3fnuz:
+    case DType::f8_e5m2:
+    case DType::f8_e5m2fnuz:
+    case DType::f16:
+    case DType::bf16:
+    case DType::f32:
+    case DType::f64:
+      return true;
+    default:
+      return false;
+  }
+}
+
 std::int64_t Array::elements() const {
   std::int64_t count = 1;
   for (const auto size : shape) count *= size;
@@ -177,13 +193,11 @@ const Array* find(const NamedArrays& arrays, const std::string& name) {
 
 std::string passed_over_text(const std::vector<PassedOver>& passed_over) {
   constexpr std::size_t shown = 6;
-  std::string text;
-  for (std::size_t i = 0; i < std::min(passed_over.size(), shown); ++i) {
-    text += fmt::format("{}{} ({})", i == 0 ? "left out: " : ", ", printable(passed_over[i].name),
-                        printable(passed_over[i].what));
-  }
-  if (passed_over.size() > shown) text += fmt::format(" and {} more", passed_over.size() - shown);
-  return text;
+  if (passed_over.empty()) return "";
+  std::vector<std::string> texts;
+  for (const auto& [name, what] : passed_over)
+    texts.push_back(fmt::format("{} ({})", printable(name), printable(what)));
+  return "left out: " + listed(texts, shown);
 }
 
 void require_images_and_labels(const ArrayFile& content, const std::string& set, const std::string& file) {

@@ -4,7 +4,9 @@
 #include <cstddef>
 #include <cstdint>
 #include <optional>
+#include <set>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -50,8 +52,28 @@ Array widened(Array array);
 // Bytes of an array of that shape; null when a size is negative or the product overflows. For shapes from files.
 std::optional<std::uint64_t> checked_bytes(const std::vector<std::int64_t>& shape, DType dtype);
 
+// Of floating-point numbers.
+bool is_floating(DType dtype);
+
+// What arrays may take together that share bytes of their file.
+inline constexpr std::uint64_t most_repeated = 4;
+constexpr std::uint64_t most_shared_bytes(std::uint64_t file_bytes) {
+  constexpr std::uint64_t always_allowed = 32 << 20;
+  return most_repeated * file_bytes + always_allowed;
+}
+
 // In file order; names are unique.
 using NamedArrays = std::vector<std::pair<std::string, Array>>;
+
+// The first name that is there twice, or nullptr; `name_of` gives an entry's.
+template <class Entries, class NameOf>
+const std::string* repeated_name(const Entries& entries, NameOf name_of) {
+  std::set<std::string_view> seen;
+  for (const auto& entry : entries) {
+    if (!seen.insert(name_of(entry)).second) return &name_of(entry);
+  }
+  return nullptr;
+}
 
 // The array of that name, or nullptr.
 const Array* find(const NamedArrays& arrays, const std::string& name);

@@ -47,6 +47,16 @@ std::ifstream open_input(const fs::path& path) {
 
 }  // namespace
 
+std::string first_bytes(const fs::path& path, std::size_t count) {
+  bytes_in(path);  // throws on a folder or a missing file
+  std::string bytes(count, '\0');
+  std::ifstream in(path, std::ios::binary);
+  if (!in) throw InputError(path.string() + ": cannot be opened; give a readable file");
+  in.read(bytes.data(), static_cast<std::streamsize>(count));
+  bytes.resize(static_cast<std::size_t>(in.gcount()));
+  return bytes;
+}
+
 std::uint64_t bytes_in(const fs::path& path) {
   std::error_code error;
   const auto status = fs::status(path, error);

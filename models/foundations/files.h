@@ -28,6 +28,10 @@ class FileSystemError : public FatalError {
 // The whole file. Throws InputError when it cannot be read, is not a regular file, or is larger than `limit` bytes.
 std::string read_file(const std::filesystem::path& path, std::uint64_t limit);
 
+// Its first `count` bytes, or all where there are fewer. Throws InputError when it cannot be read or is no regular
+// file.
+std::string first_bytes(const std::filesystem::path& path, std::size_t count);
+
 // Bytes of a regular file. Throws InputError when there is none.
 std::uint64_t bytes_in(const std::filesystem::path& path);
 

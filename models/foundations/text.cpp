@@ -1,7 +1,9 @@
 #include "models/foundations/text.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
+#include <algorithm>
 #include <charconv>
 #include <cmath>
 #include <system_error>
@@ -54,6 +56,13 @@ std::string on_one_line(std::string_view text) {
     i += escaped - 1;
   }
   return safe;
+}
+
+std::string listed(const std::vector<std::string>& items, std::size_t shown) {
+  const std::size_t count = std::min(items.size(), shown);
+  const std::string text =
+      fmt::format("{}", fmt::join(items.begin(), items.begin() + static_cast<std::ptrdiff_t>(count), ", "));
+  return items.size() == count ? text : fmt::format("{} and {} more", text, items.size() - count);
 }
 
 std::optional<double> number_in(std::string_view text) {

@@ -213,7 +213,7 @@ TEST_CASE("each rule has a fingerprint of its own, under the name that code scan
   CHECK(read == fingerprints(gated_report()));
 }
 
-TEST_CASE("reports that record no weights, or a digest that is none, differ where their inputs do") {
+TEST_CASE("reports without the SHA-256 of the trained weights, or with a malformed one, differ where their inputs do") {
   Report one = gated_report(), other = gated_report();
   one.inputs.pop_back();
   other.inputs.pop_back();
