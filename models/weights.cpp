@@ -62,6 +62,16 @@ std::string prefix_between(const Parameters& from, const Parameters& to) {
   return "";
 }
 
+// "net." of names that all begin with it; "" where there is no such part.
+std::string common_prefix(const Parameters& parameters) {
+  if (parameters.size() == 0) return "";
+  const std::string& first = parameters.entries().front().first;
+  const std::string prefix = first.substr(0, first.find('.') + 1);
+  const bool all = std::all_of(parameters.entries().begin(), parameters.entries().end(),
+                               [&](const auto& entry) { return entry.first.starts_with(prefix); });
+  return all ? prefix : "";
+}
+
 void take_off(Weights& weights, const std::string& prefix) {
   std::vector<Parameters::Entry> entries;
   std::vector<PassedOver> others;
@@ -120,6 +130,16 @@ Parameters read_parameters(const std::filesystem::path& path, const std::string&
 }
 
 void agree_on_names(Weights& initial, Weights& trained) {
+  // Wrapped in both, in modules of two names.
+  const std::string before = common_prefix(initial.parameters), after = common_prefix(trained.parameters);
+  if (!before.empty() && !after.empty() && before != after &&
+      std::any_of(trained.parameters.entries().begin(), trained.parameters.entries().end(), [&](const auto& entry) {
+        return initial.parameters.contains(before + entry.first.substr(after.size()));
+      })) {
+    take_off(initial, before);
+    take_off(trained, after);
+    return;
+  }
   if (const auto prefix = prefix_between(trained.parameters, initial.parameters); !prefix.empty()) {
     take_off(trained, prefix);
   } else if (const auto other = prefix_between(initial.parameters, trained.parameters); !other.empty()) {

@@ -122,6 +122,14 @@ struct Layout {
     }
     return columns;
   }
+  // Of the values; empty where there is no header.
+  std::vector<std::string> names() const {
+    std::vector<std::string> names;
+    for (const auto column : kept()) {
+      if (header && column != *label) names.push_back(printable(first[column]));
+    }
+    return names;
+  }
   std::string name(std::size_t column) const {
     const bool named = header && !first[column].empty();
     return fmt::format("column {}{}", column + 1, named ? fmt::format(" \"{}\"", printable(first[column])) : "");
@@ -360,6 +368,7 @@ CsvTable read_csv(const std::filesystem::path& path, const CsvColumns& columns) 
   const std::size_t values = layout.kept().size() - 1;
   CsvTable table;
   table.notes = layout.notes();
+  table.columns = layout.names();
   table.values = {DType::f32, {static_cast<std::int64_t>(layout.rows), static_cast<std::int64_t>(values)}, {}};
   table.values.bytes.resize(layout.rows * values * sizeof(float));  // at most twice the file: a value takes two bytes
   table.label.reserve(layout.rows);

@@ -20,6 +20,7 @@ struct CsvTable {
   Array values;                      // [n, d] float32, n and d at least 1
   std::vector<std::uint32_t> label;  // [n] which of `labels` each line has
   std::vector<std::string> labels;   // the distinct labels, in the order of their first lines; 65536 at most
+  std::vector<std::string> columns;  // [d] the names of the values, printable; empty where there is no header
   std::vector<std::string> notes;    // which line is the header, which column the label, which left out; printable
 };
 

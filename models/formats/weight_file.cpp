@@ -128,12 +128,20 @@ WeightFile read_one_safetensors(const fs::path& path) {
   return result;
 }
 
+std::vector<fs::path> indexes_in(const fs::path& folder) {
+  std::vector<fs::path> indexes;
+  for (const auto& entry : fs::directory_iterator(folder)) {
+    if (is_index(entry.path().filename().string())) indexes.push_back(entry.path());
+  }
+  return indexes;
+}
+
 // The one index in a folder, or the one safetensors file.
 fs::path weights_in_folder(const fs::path& folder) {
-  std::vector<fs::path> indexes, files;
+  const std::vector<fs::path> indexes = indexes_in(folder);
+  std::vector<fs::path> files;
   for (const auto& entry : fs::directory_iterator(folder)) {
     const std::string name = entry.path().filename().string();
-    if (is_index(name)) indexes.push_back(entry.path());
     if (name.ends_with(".safetensors") || name == "pytorch_model.bin") files.push_back(entry.path());
   }
   if (indexes.size() == 1) return indexes[0];
@@ -252,7 +260,11 @@ WeightFile read_weight_file(const fs::path& path, const std::string& key) {
 
 FileDigest digest_of_weights(const fs::path& path) {
   std::error_code ignored;
-  if (!is_index(path.filename().string()) || fs::is_directory(path, ignored)) return digest_of(path);
+  if (fs::is_directory(path, ignored)) {
+    const auto indexes = indexes_in(path);
+    return indexes.size() == 1 ? digest_of_weights(indexes[0]) : digest_of(path);
+  }
+  if (!is_index(path.filename().string())) return digest_of(path);
   FileDigest whole = digest_of(path);
   std::string list = fmt::format("{}  {}\n", whole.sha256, path.filename().string());
   for (const auto& [name, tensors] : shard_map(path)) {

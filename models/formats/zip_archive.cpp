@@ -215,10 +215,9 @@ class ZipReader {
     for (const auto& entry : entries) {
       const std::string& name = entry.header.name;
       if (!names.insert(name).second) fail(name, "is there twice");
-      const auto bad = [](char c) {
-        return static_cast<unsigned char>(c) < 0x20 || c == 0x7f || c == '\\' || c == ':';
-      };
-      if (name.empty() || std::any_of(name.begin(), name.end(), bad)) fail(name, "has an invalid name");
+      const auto bad = [](char c) { return static_cast<unsigned char>(c) < 0x20 || c == 0x7f || c == '\\'; };
+      const bool drive = name.size() > 1 && name[1] == ':';  // Keras names variables "kernel:0"
+      if (name.empty() || drive || std::any_of(name.begin(), name.end(), bad)) fail(name, "has an invalid name");
       std::size_t from = 0;
       while (from <= name.size()) {
         const auto to = std::min(name.find('/', from), name.size());

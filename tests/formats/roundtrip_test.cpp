@@ -149,6 +149,15 @@ TEST_CASE("NumPy archives give back arrays of every type that NumPy has, in thei
   CHECK(names_of(read_npz(folder.at("a.npz"))) == names_of(arrays));
 }
 
+TEST_CASE("names of variables as Keras writes them are read from a NumPy archive, and drive letters are not") {
+  const Folder folder;
+  const NamedArrays arrays = {{"dense/kernel:0", pattern(DType::f32, {2, 3})}};
+  write_npz(folder.at("a.npz"), arrays);
+  check_equal(read_npz(folder.at("a.npz")), arrays);
+  write_npz(folder.at("b.npz"), {{"c:kernel", pattern(DType::f32, {2})}});
+  CHECK_THROWS_AS(read_npz(folder.at("b.npz")), InputError);
+}
+
 TEST_CASE("a NumPy archive of bfloat16 is not written") {
   const Folder folder;
   CHECK_THROWS_AS(write_npz(folder.at("a.npz"), {{"a", pattern(DType::bf16, {2})}}), std::invalid_argument);

@@ -278,6 +278,7 @@ TEST_CASE("the digest of an index changes with the files that it names") {
   const auto before = digest_of_weights(index);
   write_parameters(folder.at("m-1.safetensors"), Parameters({{"a", at::ones({2})}}));
   CHECK(digest_of_weights(index).sha256 != before.sha256);
+  CHECK(digest_of_weights(folder.at(".")).sha256 == digest_of_weights(index).sha256);  // the same weights
   CHECK(digest_of_weights(folder.at("m-1.safetensors")).sha256 == digest_of(folder.at("m-1.safetensors")).sha256);
 }
 
@@ -297,8 +298,13 @@ TEST_CASE("a prefix of one file alone is taken off where that makes the two file
   Weights one = named("model."), same = named("model."), other = named("else.");
   agree_on_names(one, same);
   CHECK(one.parameters.contains("model.0.weight"));
-  agree_on_names(one, other);
-  CHECK((one.notes.empty() && other.notes.empty()));
+  CHECK((one.notes.empty() && same.notes.empty()));
+  agree_on_names(one, other);  // wrapped in modules of two names
+  CHECK((one.parameters.contains("0.weight") && other.parameters.contains("0.weight")));
+  CHECK((one.notes.size() == 1 && other.notes.size() == 1));
+  Weights left = made_of({{"a.w", at::rand({3, 2})}}), right = made_of({{"b.v", at::rand({3, 2})}});
+  agree_on_names(left, right);
+  CHECK((left.parameters.contains("a.w") && right.parameters.contains("b.v")));
 }
 
 TEST_CASE(
