@@ -5,6 +5,7 @@
 
 #include "attacks/solver/capacity.h"
 #include "attacks/solver/limits.h"
+#include "attacks/solver/one_hot_rows.h"
 #include "attacks/solver/row_exchange.h"
 
 namespace afterimage {
@@ -19,13 +20,6 @@ constexpr double least_of_unexplained = 0.05, least_of_all = 3e-3;
 
 constexpr std::int64_t most_rows = 150, most_points = 8, parameters_a_feature = 4;
 constexpr std::int64_t largest_kernel = 8000;  // features of all that is tried for one row, and of all rows
-constexpr double same_row = 0.02;              // of an image's norm, from the row that it is nearest to
-
-// [n] bool, of images [n, d].
-Tensor is_row(const ImageSpace& space, const Tensor& images) {
-  const Tensor inputs = images.to(at::kDouble), off = RowExchange::nearest_rows(space, inputs) - inputs;
-  return off.norm(2, 1) < same_row * inputs.norm(2, 1);
-}
 
 }  // namespace
 
@@ -39,10 +33,10 @@ Reconstruction flow_of_rows(const Subject& subject, const std::optional<RowSpan>
   const std::int64_t most = std::min(most_rows, capacity_of(released).equations / (parameters_a_feature * features));
   if ((columns + most) * features > largest_kernel) return polished;
   // Those that are rows already.
-  const Tensor of_rows = is_row(subject.space, claim.images).logical_and(claim.confirmed);
+  const Tensor of_rows = are_rows(subject.space, claim.images).logical_and(claim.confirmed);
   Tensor certain = claim.images.index_select(0, at::nonzero(of_rows).squeeze(1));
   if (sure.defined()) {
-    certain = at::cat({sure.index_select(0, at::nonzero(is_row(subject.space, sure)).squeeze(1)), certain});
+    certain = at::cat({sure.index_select(0, at::nonzero(are_rows(subject.space, sure)).squeeze(1)), certain});
   }
   if (certain.size(0) >= most) return polished;
   RowExchange exchange(subject, span ? released.initial.times(span->decay) : released.initial, released.trained, most,
@@ -55,7 +49,7 @@ Reconstruction flow_of_rows(const Subject& subject, const std::optional<RowSpan>
   // One claim for each row.
   const Tensor rows = found.rows.index_select(0, at::nonzero(right).squeeze(1));
   const Tensor again =
-      RowExchange::are_equal(RowExchange::nearest_rows(subject.space, claim.images), rows).any(1).logical_or(of_rows);
+      RowExchange::are_equal(nearest_rows(subject.space, claim.images), rows).any(1).logical_or(of_rows);
   claim.confirmed = at::cat({right, claim.confirmed.logical_and(~again)});
   claim.images = at::cat({found.rows.to(at::kFloat), claim.images});
   if (polished.status == Status::inconclusive && found.unexplained < most_unexplained && proven.any().item<bool>()) {

@@ -44,6 +44,34 @@ Reconstruction probe_last_layer(const TrainedNetwork& released, std::optional<Lo
   return result;
 }
 
+// The frozen layers before it are a fixed function of the image, so that all that holds of images in the first layer
+// holds of what this layer gets of them.
+Reconstruction probe_later_layer(const TrainedNetwork& released, std::size_t layer) {
+  const std::size_t weight = 2 * layer;
+  const SpanSearch search = find_row_span(released.initial[weight], released.trained[weight]);
+  Reconstruction result;
+  if (!search.span && !search.directions.defined()) return not_applicable(search.evidence);
+  result.evidence["layer"] = layer + 1;
+  result.evidence["singular_values"] = search.singular_values;
+  if (search.span) {
+    result.evidence["rank"] = search.span->rank;
+    result.evidence["gap"] = search.span->gap;
+    result.evidence["weight_decay_factor"] = search.span->decay;
+  } else {
+    result.evidence["rank"] = nullptr;
+    result.evidence["no_rank"] = search.evidence;
+  }
+  result.evidence["membership_by"] =
+      "the frozen layers' outputs at an image, and how far they are from the row space of the change of the layer that "
+      "gets them";
+  result.claim.membership = [&released, layer, search](const Tensor& images) {
+    const Tensor inputs = released.dense()->activations(released.trained, images.to(released.trained.dtype()))[layer];
+    return (search.span ? distance_to_span(*search.span, inputs) : distance_to_leading(search.directions, inputs))
+        .neg();
+  };
+  return result;
+}
+
 Reconstruction probe_first_layer(const TrainedNetwork& released) {
   Reconstruction result;
   const SpanSearch search = input_span_of(released);
@@ -73,7 +101,8 @@ Reconstruction run(const Settings&, const Subject& subject, const HandOver&, Job
     job.progress.stage("span: spectrum of the last layer's change");
     return probe_last_layer(released, subject.loss, *last);
   }
-  job.progress.stage("span: spectrum of the first layer's change");
+  job.progress.stage("span: spectrum of the first trained layer's change");
+  if (const std::size_t layer = first_trained_layer(released); layer > 0) return probe_later_layer(released, layer);
   return probe_first_layer(released);
 }
 
@@ -84,7 +113,8 @@ Attack span_attack() {
   attack.name = "span";
   attack.description =
       "counts the training images, and distinguishes them from others, by the row space of the first layer's change, "
-      "or of the last layer's where it alone was trained; does not count after Adam or with nearly as many images as "
+      "or of the first one that was trained where those before it were frozen; does not count after Adam or with "
+      "nearly as many images as "
       "pixels, but still distinguishes";
   attack.needs = "initial and trained first-layer weights, the mean that was subtracted";
   attack.does_not_apply = "a first layer that is not dense, unless the last layer alone was trained";

@@ -63,8 +63,8 @@ Reconstruction run(const Settings& settings, const Subject& subject, const HandO
   } else {
     result.status = Status::not_applicable;
     result.reason = fmt::format(
-        "no vertex of the polytope in {} dimensions has bounds that agree with each other: the images have too few "
-        "pixels at a bound, or there are too many images for random directions",
+        "linear programmes along random directions in {} dimensions ended at no vertex whose bounds agree: the images "
+        "may have too few pixels at a bound, or be too many for random directions",
         deflation.rank());
   }
   return result;

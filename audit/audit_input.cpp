@@ -31,7 +31,7 @@ std::string format_of(const std::string& file) {
 
 InputFile describe(const std::string& role, const std::string& file, std::vector<std::string> notes = {}) {
   const auto digest = digest_of_weights(file);
-  return {role, file, format_of(file), digest.bytes, digest.sha256, std::move(notes)};
+  return {role, file, format_of(file), digest.bytes, digest.sha256, "", std::move(notes)};
 }
 
 // The notes are about all of the files, and kept with the first.
@@ -155,13 +155,15 @@ LabelledImages apart_from(const Tensor& training, LabelledImages control, const 
   return std::move(kept);
 }
 
-// `class_names`: of the training images' source.
+// `class_names` and `columns`: of the training images' source.
 LabelledImages load_control(const ControlRequest& request, const std::string& source,
-                            const std::vector<std::string>& class_names, const Task& task, const TrainingSet& training,
-                            const ModelDescription& model, Generator& random) {
+                            const std::vector<std::string>& class_names, const std::vector<std::string>& columns,
+                            const Task& task, const TrainingSet& training, const ModelDescription& model,
+                            Generator& random) {
   const bool given = !request.data.empty();
   LabelledImages all = load_images(given ? request.data : source, model.preprocessing);
   match_classes(all, class_names);
+  match_columns(all, columns);
   std::int64_t dimension = 1;
   for (const auto size : all.image_shape()) dimension *= size;
   if (dimension != model.inputs()) {
@@ -235,6 +237,15 @@ void set_data(AuditInput& input, const TrainingSet& training, const LabelledImag
   input.subject.space = training.space;
   input.truth = {training.images, training.space.inputs(control.images.flatten(1)), training.space};
   input.labels = texts_of(training.labels);
+}
+
+// As the model says, else as the first table that has names for all of its values.
+std::vector<std::string> column_names(const ModelDescription& model, const std::vector<std::string>& training,
+                                      const std::vector<std::string>& control) {
+  for (const auto* names : {&model.columns, &training, &control}) {
+    if (static_cast<std::int64_t>(names->size()) == model.inputs()) return *names;
+  }
+  return {};
 }
 
 // The file of that name in any format; .safetensors where there is none.
@@ -340,7 +351,8 @@ AuditInput load_audit_input(const SubjectFiles& files, const ControlRequest& req
   Generator random = seeded(stage_seed(seed, "control"));
   const LabelledImages control =
       load_control(request, record.data_source.value_or(""),
-                   record.class_names.empty() ? training_file.class_names : record.class_names, task, training,
+                   record.class_names.empty() ? training_file.class_names : record.class_names,
+                   result.model.columns.empty() ? training_file.columns : result.model.columns, task, training,
                    result.model, random);
 
   training.space.one_hot =
@@ -350,6 +362,7 @@ AuditInput load_audit_input(const SubjectFiles& files, const ControlRequest& req
   Report& facts = result.facts;
   if (!files.initial.empty()) facts.inputs.push_back(describe("initial", files.initial, initial.notes));
   facts.inputs.push_back(describe("trained", files.trained, trained.notes));
+  facts.inputs.back().key = files.key;
   if (!files.model.empty()) facts.inputs.push_back(describe("model", files.model));
   if (const auto archive = result.model.archive(); !archive.empty()) {
     facts.inputs.push_back(describe("network", archive.string()));
@@ -368,7 +381,12 @@ AuditInput load_audit_input(const SubjectFiles& files, const ControlRequest& req
                 training.images.size(0),
                 training.images.size(1),
                 control.size(),
-                control.source};
+                control.source,
+                is_picture(result.model.input_shape) ? InputKind::image : InputKind::record};
+  if (facts.data.kind == InputKind::record) {
+    facts.data.columns = column_names(result.model, training_file.columns, control.columns);
+    facts.data.one_hot = training.space.one_hot;
+  }
   facts.threat_model = threat_model(result.model, released.knows_initial(), new_head, training);
   facts.training = record.facts;
   const Tensor outputs = released.network->evaluate(released.trained, training.images);
@@ -401,8 +419,8 @@ InfiniteInput infinite_input(const InfiniteRequest& request, std::int64_t contro
                  {},
                  false};
   Generator random = seeded(stage_seed(seed, "control"));
-  const LabelledImages control =
-      load_control({"", control_samples}, request.data, data.class_names, task, data.training, audit.model, random);
+  const LabelledImages control = load_control({"", control_samples}, request.data, data.class_names, data.columns, task,
+                                              data.training, audit.model, random);
   set_data(audit, data.training, control);
   audit.targets = data.targets;
   return result;

@@ -80,26 +80,44 @@ void describe_last_layer(const SpanSearch& search, std::vector<std::string>& fin
 
 void describe_dense(const TrainedNetwork& released, std::vector<std::string>& findings) {
   const Capacity capacity = capacity_of(released);
+  const bool one_layer = released.trained.size() <= 2;
   if (capacity.last_layer_only) {
-    findings.push_back(fmt::format(
-        "only the last layer changed: its {} numbers are a sum over what goes into it of the training images, and "
-        "determine at most {:.0f} images",
-        capacity.equations, std::floor(capacity.images())));
+    findings.push_back(
+        fmt::format("{}: its {} numbers are a sum over what goes into it of the training images, and "
+                    "determine at most {:.0f} images; finite-width does not apply",
+                    one_layer ? "the network is one layer" : "only the last layer changed", capacity.equations,
+                    std::floor(capacity.images())));
     if (const auto last = trained_last_layer(released))
       describe_last_layer(find_feature_span(released, *last), findings);
+    if (one_layer && row_span_of(released).span) {
+      findings.emplace_back("vertices applies, and kkt where it was trained to the end on the logistic loss");
+    }
+    return;
+  }
+  if (const std::size_t layer = first_trained_layer(released); layer > 0) {
+    const SpanSearch search = find_row_span(released.initial[2 * layer], released.trained[2 * layer]);
+    findings.push_back(fmt::format(
+        "layers before number {} are frozen: span tells training images from others by what goes into that layer{}; "
+        "vertices does not apply, finite-width applies in pixels",
+        layer + 1, search.span ? fmt::format(", whose change has rank {}", search.span->rank) : ""));
     return;
   }
   const SpanSearch search = row_span_of(released);
   if (search.span) {
     findings.push_back(
         fmt::format("the first layer's change has rank {} (singular values fall {:.0f}-fold after it{}): so many "
-                    "independent training images, or one more where their own mean was subtracted; span, vertices, "
-                    "finite-width and flow apply",
+                    "independent training images, or one more where their own mean was subtracted; span, vertices and "
+                    "finite-width apply, and flow after training on the squared loss",
                     search.span->rank, search.span->gap,
                     search.span->decay != 1 ? fmt::format(", with a weight decay by {:.6g}", search.span->decay) : ""));
   } else {
-    findings.push_back("span and vertices do not apply: " + search.evidence);
-    findings.push_back("finite-width applies in pixels");
+    findings.push_back(fmt::format("{}: {}",
+                                   search.directions.defined()
+                                       ? "span tells training images from others without counting them, and vertices "
+                                         "does not apply"
+                                       : "span and vertices do not apply",
+                                   search.evidence));
+    findings.emplace_back("finite-width applies in pixels");
   }
   findings.push_back(fmt::format("{} parameters changed, which determine at most {:.0f} images of {} unknowns each",
                                  capacity.equations, std::floor(capacity.images()), capacity.unknowns));
@@ -138,8 +156,9 @@ CheckpointDifference difference_of(const Parameters& initial, const std::string&
         fmt::format("not in the first file, or with another shape, like a new head: {}", fmt::join(unknown, ", ")));
   }
   if (const auto dense = dense_layers(trained)) {
-    findings.push_back(fmt::format("fully connected layers: {} on inputs of {}, {} output(s); ReLUs are assumed",
-                                   dense->architecture(), dense->sizes.front(), dense->sizes.back()));
+    findings.push_back(fmt::format("fully connected layers: {} on inputs of {}, {} output(s){}", dense->architecture(),
+                                   dense->sizes.front(), dense->sizes.back(),
+                                   dense->sizes.size() > 2 ? "; ReLUs are assumed" : ""));
     describe_dense(network_of(*dense, initial, trained, trained_file), findings);
   } else if (is_head(changed_tensors(result.tensors))) {
     findings.push_back(fmt::format(
@@ -150,7 +169,7 @@ CheckpointDifference difference_of(const Parameters& initial, const std::string&
   } else {
     findings.emplace_back(
         "not a chain of fully connected layers: give the architecture as a TorchScript archive; finite-width applies "
-        "in pixels");
+        "in pixels, and span where images go into a fully connected layer first");
   }
   return result;
 }

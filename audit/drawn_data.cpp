@@ -70,6 +70,7 @@ DrawnData draw_data(const std::string& data, const Task& task, std::int64_t samp
   DrawnData result;
   result.notes = all.notes;
   result.class_names = all.class_names;
+  result.columns = all.columns;
   TrainingSet& training = result.training;
   training.labels = chosen.labels;
   ImageSpace& space = training.space;

@@ -15,7 +15,7 @@ struct DrawnData {
   // Whether the mean that is subtracted is that of the training images, or came with the data: a distilled set has that
   // of its original images. A public mean is not: its images are chosen independently of the training images.
   bool mean_of_training = false;
-  std::vector<std::string> notes, class_names;  // of the source (LabelledImages)
+  std::vector<std::string> notes, class_names, columns;  // of the source (LabelledImages)
 };
 
 // How the pictures of DATA become inputs.

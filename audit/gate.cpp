@@ -12,6 +12,7 @@
 #include "models/foundations/files.h"
 #include "models/foundations/json_reader.h"
 #include "models/foundations/text.h"
+#include "reports/wording.h"
 
 namespace afterimage {
 namespace {
@@ -313,7 +314,11 @@ Policy read_policy_file(const std::string& path) {
   return policy;
 }
 
-Gate apply(const Policy& policy, const Report& report) { return Judge(policy, report).run(); }
+Gate apply(const Policy& policy, const Report& report) {
+  Gate gate = Judge(policy, report).run();
+  for (auto& rule : gate.rules) rule.reason = worded(report.data, std::move(rule.reason));
+  return gate;
+}
 
 Verdict verdict_of(const Policy& policy, const Gate& gate) {
   const auto any = [&](Outcome outcome) {

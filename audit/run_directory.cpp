@@ -102,6 +102,16 @@ std::vector<std::int64_t> one_hot_in(const json::Reader& in, std::int64_t inputs
   return groups;
 }
 
+std::vector<std::string> columns_in(const json::Reader& in, std::int64_t inputs) {
+  std::vector<std::string> columns;
+  for (const auto& name : in.list()) columns.push_back(name.text());
+  if (static_cast<std::int64_t>(columns.size()) != inputs) {
+    in.fail(
+        fmt::format("names {} columns, but the model takes {} numbers; name each, in order", columns.size(), inputs));
+  }
+  return columns;
+}
+
 // Spread over the pixels.
 Tensor constant_in(const Array& array, const char* name, const ModelDescription& model, const std::string& file) {
   const Tensor values = finite(to_tensor(array), name, file), spread = per_pixel(values, model.input_shape);
@@ -148,6 +158,7 @@ Json to_json(const ModelDescription& model) {
                    {"task", model.task},
                    {"loss", model.loss ? Json(name_of(*model.loss)) : Json(nullptr)}};
   if (!model.one_hot.empty()) document["one_hot"] = model.one_hot;
+  if (!model.columns.empty()) document["columns"] = model.columns;
   const Preprocessing& preprocessing = model.preprocessing;
   if (preprocessing.grey) document["preprocessing"]["grey"] = true;
   if (preprocessing.size) document["preprocessing"]["resize"] = {preprocessing.size->first, preprocessing.size->second};
@@ -170,7 +181,7 @@ ModelDescription read_model(const std::filesystem::path& path, bool allow_torchs
   model.folder = path.parent_path();
   model.allow_torchscript = allow_torchscript;
   in.require_keys_among({"schema", "architecture", "parameterization", "activation", "input_shape", "outputs", "task",
-                         "loss", "preprocessing", "one_hot"});
+                         "loss", "preprocessing", "one_hot", "columns"});
   model.architecture = in["architecture"].text();
   if (const auto activation = in.find("activation"); activation && activation->text() != "relu") {
     activation->fail("has to be relu, which mlp has; export networks with another as TorchScript");
@@ -180,6 +191,7 @@ ModelDescription read_model(const std::filesystem::path& path, bool allow_torchs
   model.input_shape = input_shape_in(in["input_shape"]);
   model.outputs = in["outputs"].whole(1, most_outputs);
   if (const auto one_hot = in.find("one_hot")) model.one_hot = one_hot_in(*one_hot, model.inputs());
+  if (const auto columns = in.find("columns")) model.columns = columns_in(*columns, model.inputs());
   if (const auto preprocessing = in.find("preprocessing")) {
     model.preprocessing = preprocessing_in(*preprocessing, model.input_shape);
   }
@@ -272,7 +284,8 @@ TrainingFile read_training_file(const std::string& name) {
   LabelledImages data = load_images(is_csv ? "csv:" + name : name);
   return {{{{"images", to_array(data.images)}, {"labels", to_array(data.labels)}}, {}, std::move(data.notes), ""},
           std::move(data.files),
-          std::move(data.class_names)};
+          std::move(data.class_names),
+          std::move(data.columns)};
 }
 
 TrainingSet training_set_of(const ArrayFile& content, const std::string& file, const ModelDescription& model) {
@@ -299,9 +312,11 @@ TrainingSet training_set_of(const ArrayFile& content, const std::string& file, c
   constexpr double slack = 1e-3;
   const Tensor pixels = set.pixels();
   if (pixels.min().item<double>() < -slack || pixels.max().item<double>() > 1 + slack) {
-    throw InputError(
-        fmt::format("{}: images times scale plus mean go from {:.3g} to {:.3g}; they have to be pixels in [0, 1]", file,
-                    pixels.min().item<double>(), pixels.max().item<double>()));
+    throw InputError(fmt::format(
+        "{}: images times scale plus mean go from {:.3g} to {:.3g}; they have to be in [0, 1]; store the mean and "
+        "scale that preprocessing used, or, for inputs between A and B, scale 1 / (B - A) and mean -A / (B - "
+        "A), and give the control as (values - A) / (B - A)",
+        file, pixels.min().item<double>(), pixels.max().item<double>()));
   }
   return set;
 }

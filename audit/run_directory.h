@@ -25,6 +25,7 @@ struct ModelDescription {
   std::filesystem::path folder;            // that the file of "torchscript:FILE" lies in
   bool allow_torchscript = false;          // whether the code in that file may run
   std::vector<std::int64_t> one_hot = {};  // ImageSpace::one_hot, where it is stated
+  std::vector<std::string> columns = {};   // the names of the inputs, where they are rows and have names
 
   std::int64_t inputs() const;
   // The file of "torchscript:FILE"; empty for other architectures.
@@ -71,8 +72,8 @@ TrainingSet training_set_of(const ArrayFile& content, const std::string& file, c
 // What --training-set names: a file as above, or DATA (as in csv:FILE) whose pixels are the inputs.
 struct TrainingFile {
   ArrayFile content;
-  std::vector<std::string> files;             // that were read
-  std::vector<std::string> class_names = {};  // as LabelledImages has them
+  std::vector<std::string> files;                           // that were read
+  std::vector<std::string> class_names = {}, columns = {};  // as LabelledImages has them
 };
 TrainingFile read_training_file(const std::string& name);
 

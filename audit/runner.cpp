@@ -7,6 +7,7 @@
 #include <cmath>
 
 #include "attacks/solver/capacity.h"
+#include "attacks/solver/one_hot_rows.h"
 #include "audit/exposure.h"
 #include "audit/forecast.h"
 #include "audit/interrupted.h"
@@ -18,6 +19,7 @@
 #include "models/library_errors.h"
 #include "models/tangent/deviation.h"
 #include "reports/html.h"
+#include "reports/wording.h"
 
 namespace afterimage {
 namespace {
@@ -113,8 +115,9 @@ std::optional<std::string> too_large(const std::vector<Forecast>& forecasts, con
                      bytes_text(*limit));
 }
 
+// Or no more than a single attack finds by chance.
 bool found_nothing(const Finding& finding) {
-  return finding.status == Status::ok && finding.reconstructed && finding.reconstructed->count == 0;
+  return finding.status == Status::ok && finding.reconstructed && !leaks(finding, 1);
 }
 
 // Finding nothing means little where the parameters do not determine the images: some images may leak nevertheless, and
@@ -148,6 +151,12 @@ std::optional<std::string> unresolved_rates(const Finding& finding, std::int64_t
                      finding.membership->tpr_at_fpr_0_01 ? "0.001" : "0.01 or less");
 }
 
+// What is confirmed, but images that break the groups of columns, whatever attack confirmed them.
+Tensor confirmed_rows(const Claim& claim, const ImageSpace& space) {
+  if (!claim.confirmed.defined() || space.one_hot.empty()) return claim.confirmed;
+  return claim.confirmed.logical_and(are_rows(space, claim.images));
+}
+
 struct Scored {
   Finding finding;
   StoredClaim claim;
@@ -179,7 +188,7 @@ Scored scored_attack(const ChosenAttack& chosen, const AuditInput& input, const 
     finding.status = Status::inconclusive;
     finding.reason = out_of_time_text;
   }
-  StoredClaim claim{found.claim.images, found.claim.confirmed, found.coefficients, {}, {}};
+  StoredClaim claim{found.claim.images, confirmed_rows(found.claim, input.subject.space), found.coefficients, {}, {}};
   if (found.claim.membership) {
     claim.membership_training = found.claim.membership(input.truth.training);
     claim.membership_control = found.claim.membership(input.truth.control);
@@ -314,6 +323,7 @@ std::string fingerprint_of(const std::string& subject, const HandOver& hand_over
 Finding run_attack(const ChosenAttack& chosen, const AuditInput& input, const HandOver& hand_over,
                    const Context& context, const fs::path& out, StateStore& store) {
   Scored scored = scored_attack(chosen, input, hand_over, context, store);
+  word(input.facts.data, scored.finding);
   write_claim(out / (chosen.attack.name + ".npz"), scored.claim);
   return std::move(scored.finding);
 }
@@ -378,6 +388,7 @@ Report run_audit(const AuditInput& input, const AuditRequest& request, const Con
   for (const auto& label : input.labels) labels.push_back(std::stoll(label));
   write_truth(request.out / "scoring.npz", input.truth, at::tensor(labels, at::kLong));
   write_contact_sheet(report, input, request.out);
+  word(report);
   report.timing["seconds"] = total.seconds();
   write_file(request.out / "report.json", to_json(report).dump(1) + "\n");
   write_file(request.out / "report.html", render_html(report));

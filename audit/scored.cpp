@@ -11,9 +11,27 @@ namespace {
 
 constexpr std::size_t most_sample_pictures = 200;  // for each attack, so that a report stays small enough to open
 constexpr std::size_t sheet_pictures = 50;
+constexpr std::int64_t most_columns = 256;  // of records whose values are in the report
 
 std::string png_of_image(const Tensor& image, const ImageSpace& space) {
   return png_of(space.pixels(image), space.shape);
+}
+
+// Values of a record, to as many digits as a page shows.
+std::vector<double> values_of(const Tensor& record, const ImageSpace& space) {
+  const Tensor values = at::round(space.pixels(record.to(at::kDouble)), /*decimals=*/4).contiguous();
+  return {values.data_ptr<double>(), values.data_ptr<double>() + values.numel()};
+}
+
+// With the values of the most exposed records and of what they were matched with, where the columns are few.
+std::vector<Sample> with_values(std::vector<Sample> samples, const Score& score, const Truth& truth) {
+  if (truth.space.dimension() > most_columns) return samples;
+  for (std::size_t k = 0; k < std::min(samples.size(), most_sample_pictures); ++k) {
+    const auto candidate = score.matches[samples[k].index].candidate;
+    samples[k].original = values_of(truth.training[samples[k].index], truth.space);
+    if (candidate >= 0) samples[k].reconstruction = values_of(score.clipped[candidate], truth.space);
+  }
+  return samples;
 }
 
 std::vector<Sample> samples_of(const Score& score, const StoredClaim& claim, const Truth& truth,
@@ -32,7 +50,7 @@ std::vector<Sample> samples_of(const Score& score, const StoredClaim& claim, con
   std::stable_sort(samples.begin(), samples.end(), [](const Sample& a, const Sample& b) {
     return a.relative_distance.value_or(1e300) < b.relative_distance.value_or(1e300);
   });
-  if (!truth.space.is_picture()) return samples;
+  if (!truth.space.is_picture()) return with_values(std::move(samples), score, truth);
   for (std::size_t k = 0; k < std::min(samples.size(), most_sample_pictures); ++k) {
     const Match& match = score.matches[samples[k].index];
     samples[k].original_png = png_of_image(truth.training[samples[k].index], truth.space);

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "models/foundations/text.h"
+#include "reports/wording.h"
 
 namespace afterimage {
 namespace {
@@ -47,21 +48,21 @@ void print_list(const std::string& heading, const std::vector<std::string>& item
 
 }  // namespace
 
-void print_finding(const Finding& finding) {
+void print_finding(const Finding& finding, const DataFacts& data) {
   fmt::print("{}: {}", on_one_line(finding.attack), name_of(finding.status));
   if (!finding.reason.empty()) fmt::print(" ({})", on_one_line(finding.reason));
   fmt::print("\n");
   if (finding.reconstructed) {
-    fmt::print("  reconstructed {} training images (control {}, p = {}), mean relative L2 {}, mean SSIM {}\n",
-               text(finding.reconstructed), text(finding.control), text(finding.p_value, "{:.2g}"),
-               text(finding.mean_relative_distance), text(finding.mean_ssim));
+    fmt::print("  reconstructed {} training {} (control {}, p = {}), mean relative L2 {}, mean SSIM {}\n",
+               text(finding.reconstructed), worded(data, "images"), text(finding.control),
+               text(finding.p_value, "{:.2g}"), text(finding.mean_relative_distance), text(finding.mean_ssim));
     if (finding.relative_loss) {
       fmt::print("  relative loss {} after {} steps\n", text(finding.relative_loss), finding.iterations);
     }
   }
   if (finding.confirmed) {
     fmt::print("  confirmed {} by itself, of which {} are right{}\n", finding.confirmed->count,
-               finding.confirmed->right, finding.complete ? "; no image is left to find" : "");
+               finding.confirmed->right, finding.complete ? worded(data, "; no image is left to find") : "");
   }
   if (finding.membership) {
     fmt::print("  membership: AUC {:.4f}, true positives {} at 1 % and {} at 0.1 % false positives\n",
@@ -84,30 +85,34 @@ void print_deviation(const Deviation& deviation) {
   print_list("deviation:", items);
 }
 
-void print_exposure(const Exposure& exposure) {
+void print_exposure(const Exposure& exposure, const DataFacts& data) {
   std::string predictors;
   for (const auto& predictor : exposure.predictors) {
     predictors += fmt::format("{}{} {}", predictors.empty() ? "" : ", ", on_one_line(predictor.name),
                               text(predictor.spearman, "{:.2f}"));
   }
-  fmt::print("rank correlation of an image's exposure to {} with {}\n", on_one_line(exposure.attack), predictors);
+  fmt::print("rank correlation of {} exposure to {} with {}\n", worded(data, "an image's"),
+             on_one_line(exposure.attack), predictors);
 }
 
 void print_summary(const Report& report, const std::string& folder) {
   for (const auto& input : report.inputs) {
     for (const auto& note : input.notes) fmt::print("{}: {}\n", input.role, on_one_line(note));
   }
-  for (const auto& finding : report.findings) print_finding(finding);
+  for (const auto& finding : report.findings) print_finding(finding, report.data);
   print_deviation(report.deviation);
-  if (report.exposure) print_exposure(*report.exposure);
+  if (report.exposure) print_exposure(*report.exposure, report.data);
   if (report.gate) {
     for (const auto& rule : report.gate->rules)
       fmt::print("rule {}: {} ({})\n", on_one_line(rule.rule), name_of(rule.outcome), on_one_line(rule.reason));
   }
   if (const Finding* leak = found_leak(report.findings); leak != nullptr && !report.gate) {
-    fmt::print("leak: {} of {} training images reconstructed by {}{}\n", leak->reconstructed->count,
-               leak->reconstructed->of, on_one_line(leak->attack),
+    fmt::print("leak: {} of {} training {} reconstructed by {}{}\n", leak->reconstructed->count,
+               leak->reconstructed->of, worded(report.data, "images"), on_one_line(leak->attack),
                report.verdict == Verdict::inconclusive ? "; there may be more" : "");
+  } else if (const Finding* members = found_members(report); members != nullptr && !report.gate) {
+    fmt::print("leak: {} tells training {} from others (AUC {:.3f})\n", on_one_line(members->attack),
+               worded(report.data, "images"), members->membership->auc);
   }
   fmt::print("verdict: {}\n", name_of(report.verdict));
   if (!folder.empty()) fmt::print("{0}/report.html\n{0}/report.json\n", folder);

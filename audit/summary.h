@@ -9,8 +9,8 @@ namespace afterimage {
 
 void print_summary(const Report& report, const std::string& folder);
 void print_comparison(const DefenseComparison& comparison, const std::string& folder);
-void print_finding(const Finding& finding);
+void print_finding(const Finding& finding, const DataFacts& data);
 void print_deviation(const Deviation& deviation);
-void print_exposure(const Exposure& exposure);
+void print_exposure(const Exposure& exposure, const DataFacts& data);
 
 }  // namespace afterimage

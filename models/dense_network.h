@@ -20,6 +20,8 @@ class DenseNetwork : public Network {
   // That of its bias [n_1], and s_b / s_1: what the bias is scaled by over what the weight is.
   virtual std::string first_bias() const = 0;
   virtual double first_bias_scale() const = 0;
+  // Images [n, d], what goes into each later layer, after the ReLU, and the outputs.
+  virtual std::vector<Tensor> activations(const Parameters& parameters, const Tensor& images) const = 0;
   // What the first layer's neurons get of images [n, d], z_1: [n, n_1].
   virtual Tensor first_layer_inputs(const Parameters& parameters, const Tensor& images) const = 0;
 

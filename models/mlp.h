@@ -31,6 +31,8 @@ class Mlp final : public DenseNetwork {
     return affine(parameters, 0, images.to(parameters.dtype()));
   }
 
+  std::vector<Tensor> activations(const Parameters& parameters, const Tensor& images) const override;
+
   AnalyticNtk infinite_kernel() const override;
   // Never null.
   std::optional<Parameters> draw_initial(Generator& random) const override;
@@ -69,8 +71,6 @@ class Mlp final : public DenseNetwork {
   std::optional<Parameters> renamed(const Parameters& parameters) const;
   // z of one layer from the activations below it.
   Tensor affine(const Parameters& parameters, std::int64_t layer, const Tensor& below) const;
-  // The images, all hidden layers after their ReLU, and the outputs.
-  std::vector<Tensor> activations(const Parameters& parameters, const Tensor& images) const;
   // Derivatives by a layer's outputs [n, width] as derivatives by its inputs.
   Tensor below(const Parameters& parameters, std::int64_t layer, const Tensor& delta) const;
   void require_inputs(const Tensor& images) const;

@@ -9,6 +9,7 @@
 #include "models/foundations/error.h"
 #include "models/foundations/text.h"
 #include "reports/json_parts.h"
+#include "reports/wording.h"
 
 namespace afterimage {
 namespace {
@@ -270,7 +271,7 @@ void summarize(DefenseComparison& comparison) {
     setting.on_front = is_measured(setting) &&
                        std::none_of(comparison.settings.begin(), comparison.settings.end(),
                                     [&](const auto& other) { return is_measured(other) && dominates(other, setting); });
-    setting.sentence = in_words(setting, undefended);
+    setting.sentence = worded(comparison.data, in_words(setting, undefended));
   }
 }
 

@@ -3,6 +3,7 @@
 
 #include "reports/comparison.h"
 #include "reports/page_parts.h"
+#include "reports/wording.h"
 
 namespace afterimage {
 namespace {
@@ -120,15 +121,15 @@ std::string in_plain_words(const DefenseComparison& comparison) {
       "{} settings, each on the same {} training images and under the same audit; leakage is measured against these "
       "images. ",
       comparison.settings.size(), comparison.data.samples);
-  if (front.empty()) return text + "No setting has both an accuracy and a measured leakage.";
-  return text +
+  if (front.empty()) return worded(comparison.data, text) + "No setting has both an accuracy and a measured leakage.";
+  return worded(comparison.data, text) +
          fmt::format("On the Pareto front, where no other setting is better in one and as good in the other: {}.",
                      fmt::join(front, ", "));
 }
 
 data facts_data(const DefenseComparison& comparison) {
   return rows({row("Data", comparison.data.source), row("Task", comparison.data.task),
-               row("Training images", std::to_string(comparison.data.samples)),
+               row(worded(comparison.data, "Training images"), std::to_string(comparison.data.samples)),
                row("Architecture", comparison.architecture), row("Seeds", seeds_text(comparison)),
                row("Tool", page::tool_text(comparison.tool))});
 }
@@ -141,6 +142,7 @@ std::string render_html(const DefenseComparison& comparison) {
     settings.push_back(setting_data(comparison.settings[i], i + 1));
   }
   view.set("plain", in_plain_words(comparison));
+  view.set("unit", worded(comparison.data, "image"));
   view.set("settings", settings);
   view.set("seeds", seeds_text(comparison));
   view.set("facts", facts_data(comparison));

@@ -16,9 +16,10 @@ GatedWeights gated_weights(const Report& report) {
         input.sha256.size() == 64 && input.sha256.find_first_not_of("0123456789abcdef") == std::string::npos;
     if (input.role == "trained" && is_digest) {
       const std::filesystem::path name = input.name;
-      return {input.sha256, name.is_absolute() || std::find(name.begin(), name.end(), "..") != name.end()
-                                ? name.filename().string()
-                                : name.generic_string()};
+      const std::string digest = input.key.empty() ? input.sha256 : sha256_of(input.sha256 + " " + input.key);
+      return {digest, name.is_absolute() || std::find(name.begin(), name.end(), "..") != name.end()
+                          ? name.filename().string()
+                          : name.generic_string()};
     }
     list += fmt::format("{} {}\n", input.role, input.sha256);
   }

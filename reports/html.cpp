@@ -7,6 +7,8 @@
 
 #include "reports/page_files.h"
 #include "reports/page_parts.h"
+#include "reports/record_table.h"
+#include "reports/wording.h"
 
 namespace afterimage {
 namespace {
@@ -14,9 +16,9 @@ namespace {
 using kainjow::mustache::data;
 using kainjow::mustache::partial;
 using page::add_known_rows, page::add_rows, page::row, page::rows;
-using page::number, page::percent, page::rate_text, page::texts;
+using page::number, page::percent, page::rate_text, page::RecordTable, page::texts;
 
-constexpr std::size_t shown_pictures = 40;  // the others are folded
+constexpr std::size_t shown_samples = 40;  // the others are folded
 
 struct Heading {
   std::string icon, text, colour;  // the last a class of style.css
@@ -27,9 +29,16 @@ Heading heading_of(const Report& report) {
   const Finding* leak = report.gate ? nullptr : found_leak(report.findings);
   if (leak != nullptr) {
     const bool open = report.verdict == Verdict::inconclusive;
+    return {
+        "!",
+        worded(report.data, fmt::format("Leak: {} of {} training images reconstructed{}", leak->reconstructed->count,
+                                        leak->reconstructed->of, open ? "; there may be more" : "")),
+        name_of(Verdict::fail)};
+  }
+  if (const Finding* members = report.gate ? nullptr : found_members(report)) {
     return {"!",
-            fmt::format("Leak: {} of {} training images reconstructed{}", leak->reconstructed->count,
-                        leak->reconstructed->of, open ? "; there may be more" : ""),
+            worded(report.data,
+                   fmt::format("Leak: training images can be told from others (AUC {:.3f})", members->membership->auc)),
             name_of(Verdict::fail)};
   }
   switch (report.verdict) {
@@ -66,7 +75,7 @@ std::string in_plain_words(const Report& report) {
         "(50 % is guessing).",
         best->attack, percent(best->membership->auc));
   }
-  return text;
+  return worded(report.data, text);
 }
 
 std::string finding_in_plain_words(const Finding& finding) {
@@ -102,6 +111,12 @@ std::string evidence_text(const Json& value) {
 std::string as_words(std::string name) {
   std::replace(name.begin(), name.end(), '_', ' ');
   return name;
+}
+
+// Rows of figures, with meanings in the words of the data.
+data worded_rows(const DataFacts& facts, std::vector<data> figures) {
+  for (auto& figure : figures) figure.set("meaning", worded(facts, figure.get("meaning")->string_value()));
+  return rows(figures);
 }
 
 std::vector<data> figures_of(const Finding& finding) {
@@ -146,30 +161,50 @@ data picture(const Sample& sample) {
   return entry;
 }
 
-data finding_data(const Finding& finding, std::size_t position) {
+// The tables of a finding's records, each as the part record_table.html takes it.
+void add_records(data& entry, const Finding& finding, const DataFacts& facts) {
+  const RecordTable table(facts);
+  std::vector<data> all;
+  for (const auto& sample : finding.samples) {
+    if (table.fits(sample)) all.push_back(table.row(sample));
+  }
+  entry.set("has_records", !all.empty());
+  entry.set("has_folded_records", all.size() > shown_samples);
+  if (all.empty()) return;
+  const auto shown = all.begin() + static_cast<std::ptrdiff_t>(std::min(all.size(), shown_samples));
+  entry.set("headings", table.headings());
+  entry.set("records", rows({all.begin(), shown}));
+  data folded;
+  folded.set("records", rows({shown, all.end()}));
+  entry.set("folded_records", folded);
+  entry.set("folded_records_count", std::to_string(all.end() - shown));
+}
+
+data finding_data(const Finding& finding, std::size_t position, std::size_t attacks, const DataFacts& facts) {
   data entry;
   entry.set("attack", finding.attack);
   entry.set("position", std::to_string(position));
-  entry.set("status", leaks(finding) ? "leak" : name_of(finding.status));
+  entry.set("status", leaks(finding, attacks) ? "leak" : name_of(finding.status));
   entry.set("reason", finding.reason);
   entry.set("has_reason", !finding.reason.empty());
-  entry.set("plain", finding_in_plain_words(finding));
+  entry.set("plain", worded(facts, finding_in_plain_words(finding)));
   const std::vector<data> figures = figures_of(finding);
   entry.set("has_figures", !figures.empty());
-  entry.set("figures", rows(figures));
+  entry.set("figures", worded_rows(facts, figures));
   entry.set("has_distances", !finding.member_distances.empty());
   entry.set("has_roc", finding.membership.has_value());
   data shown{data::type::list}, folded{data::type::list};
   std::size_t pictures = 0;
   for (const auto& sample : finding.samples) {
     if (sample.original_png.empty()) continue;
-    (pictures++ < shown_pictures ? shown : folded).push_back(picture(sample));
+    (pictures++ < shown_samples ? shown : folded).push_back(picture(sample));
   }
   entry.set("has_pictures", pictures > 0);
   entry.set("pictures", shown);
-  entry.set("has_folded", pictures > shown_pictures);
+  entry.set("has_folded", pictures > shown_samples);
   entry.set("folded", folded);
-  entry.set("folded_count", std::to_string(pictures > shown_pictures ? pictures - shown_pictures : 0));
+  entry.set("folded_count", std::to_string(pictures > shown_samples ? pictures - shown_samples : 0));
+  add_records(entry, finding, facts);
   return entry;
 }
 
@@ -187,10 +222,10 @@ data rules_data(const Report& report) {
   return all;
 }
 
-data deviation_data(const Deviation& deviation) {
+data deviation_data(const Deviation& deviation, const DataFacts& facts) {
   std::vector<data> figures;
   add_rows(figures, deviation, deviation_figures);
-  return rows(figures);
+  return worded_rows(facts, figures);
 }
 
 const char* meaning_of(const std::string& predictor) {
@@ -202,30 +237,30 @@ const char* meaning_of(const std::string& predictor) {
   return "";
 }
 
-data exposure_data(const Exposure& exposure) {
+data exposure_data(const Exposure& exposure, const DataFacts& facts) {
   data all{data::type::list};
   for (const auto& predictor : exposure.predictors) {
     data entry;
     entry.set("name", predictor.name);
     entry.set("spearman", number(predictor.spearman));
     entry.set("p_value", number(predictor.p_value));
-    entry.set("meaning", meaning_of(predictor.name));
+    entry.set("meaning", worded(facts, meaning_of(predictor.name)));
     all.push_back(entry);
   }
   return all;
 }
 
 data facts_data(const Report& report) {
-  std::vector<data> facts = {
-      row("Architecture", report.model.architecture),
-      row("Parameterization", report.model.parameterization),
-      row("Parameters", std::to_string(report.model.parameters)),
-      row("Input", fmt::format("{}", fmt::join(report.model.input_shape, " x "))),
-      row("Outputs", std::to_string(report.model.outputs)),
-      row("Data", report.data.source),
-      row("Task", report.data.task),
-      row("Training images", std::to_string(report.data.samples)),
-      row("Control images", fmt::format("{} from {}", report.data.control_samples, report.data.control_source))};
+  std::vector<data> facts = {row("Architecture", report.model.architecture),
+                             row("Parameterization", report.model.parameterization),
+                             row("Parameters", std::to_string(report.model.parameters)),
+                             row("Input", fmt::format("{}", fmt::join(report.model.input_shape, " x "))),
+                             row("Outputs", std::to_string(report.model.outputs)),
+                             row("Data", report.data.source),
+                             row("Task", report.data.task),
+                             row(worded(report.data, "Training images"), std::to_string(report.data.samples)),
+                             row(worded(report.data, "Control images"),
+                                 fmt::format("{} from {}", report.data.control_samples, report.data.control_source))};
   if (report.training) add_rows(facts, *report.training, training_figures);
   facts.push_back(row("Tool", fmt::format("{}, seed {}", page::tool_text(report.tool), report.tool.seed)));
   return rows(facts);
@@ -256,13 +291,14 @@ std::string render_html(const Report& report) {
   view.set("has_rules", report.gate.has_value());
   view.set("rules", rules_data(report));
   data findings{data::type::list};
-  for (std::size_t i = 0; i < report.findings.size(); ++i) findings.push_back(finding_data(report.findings[i], i));
+  for (std::size_t i = 0; i < report.findings.size(); ++i)
+    findings.push_back(finding_data(report.findings[i], i, attacks_with_images(report.findings), report.data));
   view.set("findings", findings);
-  view.set("deviation", deviation_data(report.deviation));
+  view.set("deviation", deviation_data(report.deviation, report.data));
   view.set("deviation_reason", report.deviation.reason);
   view.set("has_exposure", report.exposure.has_value());
   if (report.exposure) {
-    view.set("exposure", exposure_data(*report.exposure));
+    view.set("exposure", exposure_data(*report.exposure, report.data));
     view.set("exposure_attack", report.exposure->attack);
     view.set("exposure_reason", report.exposure->reason);
   }
@@ -272,7 +308,10 @@ std::string render_html(const Report& report) {
   view.set("does_not_know", texts(report.threat_model.does_not_know));
   view.set("limitations", texts(report.limitations));
   view.set("command", report.tool.command);
-  view.set("picture", partial([] { return std::string(page_file("picture.html")); }));
+  view.set("unit", worded(report.data, "image"));
+  for (const std::string part : {"picture", "record_row", "record_table"}) {
+    view.set(part, partial([part] { return std::string(page_file(part + ".html")); }));
+  }
   return page::render(view, heading.text, "report.html", "script.js", to_json(report));
 }
 

@@ -1,8 +1,15 @@
 #include "reports/json_parts.h"
 
+#include <fmt/format.h>
+
 #include <cmath>
 
 namespace afterimage::json {
+namespace {
+
+const Names<InputKind> kinds = {{InputKind::image, "image"}, {InputKind::record, "record"}};
+
+}  // namespace
 
 Json number(const Number& value) { return value && std::isfinite(*value) ? Json(*value) : Json(nullptr); }
 
@@ -37,12 +44,19 @@ Json to_json(const Tool& tool) {
 }
 
 Json to_json(const DataFacts& data) {
-  return {{"source", utf8(data.source)},
-          {"task", data.task},
-          {"samples", data.samples},
-          {"dimension", data.dimension},
-          {"control_samples", data.control_samples},
-          {"control_source", utf8(data.control_source)}};
+  Json document = {{"source", utf8(data.source)},
+                   {"task", data.task},
+                   {"samples", data.samples},
+                   {"dimension", data.dimension},
+                   {"control_samples", data.control_samples},
+                   {"control_source", utf8(data.control_source)},
+                   {"kind", name_in(kinds, data.kind)}};
+  if (!data.columns.empty()) {
+    Json& columns = document["columns"] = Json::array();
+    for (const auto& column : data.columns) columns.push_back(utf8(column));
+  }
+  if (!data.one_hot.empty()) document["one_hot"] = data.one_hot;
+  return document;
 }
 
 std::optional<Rate> read_rate(const Reader& in) {
@@ -80,9 +94,23 @@ Tool read_tool(const Reader& in) {
 }
 
 DataFacts read_data(const Reader& in) {
-  return {in["source"].text(),           in["task"].text(),
-          in["samples"].whole(),         in["dimension"].whole(),
-          in["control_samples"].whole(), in["control_source"].text_or_empty()};
+  DataFacts data{in["source"].text(),           in["task"].text(),
+                 in["samples"].whole(),         in["dimension"].whole(),
+                 in["control_samples"].whole(), in["control_source"].text_or_empty()};
+  if (const auto kind = in.find("kind")) data.kind = kind->one_of(kinds);  // images before 0.5
+  const auto require_sum = [&](const char* key, std::int64_t sum) {
+    if (sum != data.dimension) in[key].fail(fmt::format("has {} columns, but dimension is {}", sum, data.dimension));
+  };
+  if (const auto columns = in.find("columns")) {
+    data.columns = read_texts(*columns);
+    require_sum("columns", static_cast<std::int64_t>(data.columns.size()));
+  }
+  if (const auto groups = in.find("one_hot")) {
+    std::int64_t sum = 0;
+    for (const auto& size : groups->list()) sum += data.one_hot.emplace_back(size.whole(1, data.dimension));
+    require_sum("one_hot", sum);
+  }
+  return data;
 }
 
 std::vector<std::string> read_texts(const Reader& in) {

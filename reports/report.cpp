@@ -29,6 +29,8 @@ Json to_json(const Sample& sample) {
   document["reconstructed"] = sample.reconstructed;
   document["original_png"] = sample.original_png;
   document["reconstruction_png"] = sample.reconstruction_png;
+  if (!sample.original.empty()) document["original"] = numbers(sample.original);
+  if (!sample.reconstruction.empty()) document["reconstruction"] = numbers(sample.reconstruction);
   return document;
 }
 
@@ -71,6 +73,8 @@ Sample read_sample(const Reader& in) {
   sample.reconstructed = in["reconstructed"].boolean();
   sample.original_png = in["original_png"].text_or_empty();
   sample.reconstruction_png = in["reconstruction_png"].text_or_empty();
+  if (const auto values = in.find("original")) sample.original = read_numbers(*values);
+  if (const auto values = in.find("reconstruction")) sample.reconstruction = read_numbers(*values);
   return sample;
 }
 
@@ -176,6 +180,7 @@ Json to_json(const Report& report) {
                       {"format", input.format},
                       {"bytes", input.bytes},
                       {"sha256", input.sha256}});
+    if (!input.key.empty()) inputs.back()["key"] = utf8(input.key);
     if (!input.notes.empty()) {
       Json& notes = inputs.back()["notes"] = Json::array();
       for (const auto& note : input.notes) notes.push_back(utf8(note));
@@ -213,16 +218,32 @@ const Finding* best_reconstruction(const std::vector<Finding>& findings) {
   return best;
 }
 
-bool leaks(const Finding& finding) {
-  return finding.reconstructed && finding.reconstructed->count > 0 && finding.p_value && *finding.p_value < significant;
+bool leaks(const Finding& finding, std::size_t attacks) {
+  if (!finding.reconstructed || finding.reconstructed->count == 0) return false;
+  if (finding.confirmed && finding.confirmed->right > 0) return true;
+  return finding.p_value && *finding.p_value * static_cast<double>(attacks) < significant;
+}
+
+std::size_t attacks_with_images(const std::vector<Finding>& findings) {
+  return static_cast<std::size_t>(
+      std::count_if(findings.begin(), findings.end(), [](const Finding& f) { return f.reconstructed.has_value(); }));
 }
 
 const Finding* found_leak(const std::vector<Finding>& findings) {
   const Finding* best = nullptr;
   for (const auto& finding : findings) {
-    if (leaks(finding) && (best == nullptr || finding.reconstructed->rate > best->reconstructed->rate)) best = &finding;
+    if (!leaks(finding, attacks_with_images(findings))) continue;
+    if (best == nullptr || finding.reconstructed->rate > best->reconstructed->rate) best = &finding;
   }
   return best;
+}
+
+const Finding* found_members(const Report& report) {
+  constexpr double certain = 1e-3;
+  const Finding* best = best_membership(report.findings);
+  if (best == nullptr || report.data.samples < 1 || report.data.control_samples < 1) return nullptr;
+  const double p = auc_p_value(best->membership->auc, report.data.samples, report.data.control_samples);
+  return p * static_cast<double>(report.findings.size()) < certain ? best : nullptr;
 }
 
 Finding finding_from_json(const Json& document, const std::string& name) {
@@ -241,12 +262,9 @@ Report report_from_json(const Json& document, const std::string& name) {
   for (const auto& input : in["inputs"].list()) {
     const auto bytes = input["bytes"].whole();
     if (bytes < 0) input["bytes"].fail("may not be negative");
-    report.inputs.push_back({input["role"].text(),
-                             input["name"].text(),
-                             input["format"].text(),
-                             static_cast<std::uint64_t>(bytes),
-                             input["sha256"].text(),
-                             {}});
+    report.inputs.push_back({input["role"].text(), input["name"].text(), input["format"].text(),
+                             static_cast<std::uint64_t>(bytes), input["sha256"].text()});
+    if (const auto key = input.find("key")) report.inputs.back().key = key->text();
     if (const auto notes = input.find("notes")) report.inputs.back().notes = read_texts(*notes);
   }
   report.model = read_model(in["model"]);

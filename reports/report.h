@@ -48,7 +48,9 @@ struct InputFile {
   std::string format;
   std::uint64_t bytes = 0;
   std::string sha256;
-  std::vector<std::string> notes;  // how it was read: what was left out, which names were changed, classes and counts
+  std::string key = {};  // of the state dict in a checkpoint of several
+  std::vector<std::string> notes =
+      {};  // how it was read: what was left out, which names were changed, classes and counts
 };
 
 struct ModelFacts {
@@ -58,10 +60,16 @@ struct ModelFacts {
   std::int64_t outputs = 1;
 };
 
+// What one input is: a picture, or a row of a table.
+enum class InputKind { image, record };
+
 struct DataFacts {
   std::string source, task;
   std::int64_t samples = 0, dimension = 0, control_samples = 0;
   std::string control_source;
+  InputKind kind = InputKind::image;
+  std::vector<std::string> columns = {};   // of records: their names, or empty where they have none
+  std::vector<std::int64_t> one_hot = {};  // of records: ImageSpace::one_hot
 };
 
 struct ThreatModel {
@@ -118,6 +126,8 @@ struct Sample {
   Number distance, relative_distance, ssim, coefficient;
   bool reconstructed = false;
   std::string original_png, reconstruction_png;  // base64, may be empty
+  // Of records of few columns: their values before the mean was subtracted; else empty.
+  std::vector<double> original = {}, reconstruction = {};
 };
 inline constexpr auto sample_figures = std::to_array<Figure<Sample>>({
     {"distance", &Sample::distance, Unit::number, "L2 distance", "from the training image to its reconstruction"},
@@ -195,10 +205,16 @@ struct Report {
 // made images.
 const Finding* best_reconstruction(const std::vector<Finding>& findings);
 
-// Whether more was reconstructed than chance explains (p below `significant`), whatever the status.
-bool leaks(const Finding& finding);
+// Whether an attack among `attacks` that made images reconstructed more than chance explains (p below `significant`, as
+// often as there are attacks), or confirmed a training image by itself; whatever the status.
+bool leaks(const Finding& finding, std::size_t attacks);
+// How many of them made images.
+std::size_t attacks_with_images(const std::vector<Finding>& findings);
 // The finding that leaks and reconstructed most; null where none leaks.
 const Finding* found_leak(const std::vector<Finding>& findings);
+// The best membership of a report whose attack tells training images from others by more than chance: p below 0.001, as
+// often as there are attacks. Null where none does.
+const Finding* found_members(const Report& report);
 
 // The finding with the largest membership AUC, the first of equals; null when no attack measured it.
 const Finding* best_membership(const std::vector<Finding>& findings);

@@ -115,6 +115,16 @@ Calibration calibrate(const Gap& control) {
           std::get<0>(control.absolute.min(0))};
 }
 
+// Whether so many more training images than control images are among what is claimed that this is no chance, where
+// distances cannot be told from zero: tables of few different rows.
+bool tells_by_equality(const Gap& training, const Gap& control) {
+  constexpr double certain = 1e-3;
+  const auto equal = [](const Gap& gap) {
+    return rate_of((nearest(gap.relative) < exact_distance).sum().item<std::int64_t>(), gap.relative.size(0));
+  };
+  return fisher_p_value(equal(training), equal(control)) < certain;
+}
+
 Tensor similarities(const Tensor& a, const Tensor& b, const Truth& truth) {
   std::vector<std::int64_t> shape = truth.space.shape;
   shape.insert(shape.begin(), a.size(0));
@@ -152,21 +162,37 @@ std::vector<Match> match(const Gap& gap, const Tensor& counts, const Tensor& row
   return matches;
 }
 
-std::string bytes_of(const Tensor& images, std::size_t row) {
-  const Tensor image = images[static_cast<std::int64_t>(row)].contiguous();
-  return {static_cast<const char*>(image.data_ptr()), image.nbytes()};
+// For each image, the first that it is a copy of, itself where it is none: rounding and changes of half a grey level
+// make no other image.
+std::vector<std::size_t> originals(const Tensor& images, const Tensor& mean) {
+  constexpr double same_image = 0.01;  // relative L2
+  constexpr std::int64_t most = 4000;  // beyond, the first so many alone are compared: all distances take 128 MB
+  if (images.size(0) > most) {
+    std::vector<std::size_t> first = originals(images.narrow(0, 0, most), mean);
+    for (std::int64_t k = most; k < images.size(0); ++k) first.push_back(static_cast<std::size_t>(k));
+    return first;
+  }
+  const Tensor near = gap_between(images, images, mean).relative < same_image;
+  const auto is_near = near.accessor<bool, 2>();
+  std::vector<std::size_t> first(static_cast<std::size_t>(images.size(0)));
+  for (std::size_t k = 0; k < first.size(); ++k) {
+    first[k] = k;
+    for (std::size_t i = 0; i < k && first[k] == k; ++i) {
+      if (first[i] == i && is_near[static_cast<std::int64_t>(k)][static_cast<std::int64_t>(i)]) first[k] = i;
+    }
+  }
+  return first;
 }
 
 // Copies of one training image share its partner: each of them is reconstructed.
-void share_between_copies(std::vector<Match>& matches, const Tensor& images) {
-  std::map<std::string, std::size_t> found;
+void share_between_copies(std::vector<Match>& matches, const std::vector<std::size_t>& original) {
+  std::map<std::size_t, std::size_t> found;
   for (std::size_t k = 0; k < matches.size(); ++k) {
-    if (matches[k].reconstructed) found.emplace(bytes_of(images, k), k);
+    if (matches[k].reconstructed) found.emplace(original[k], k);
   }
-  if (found.empty()) return;
   for (std::size_t k = 0; k < matches.size(); ++k) {
     if (matches[k].reconstructed) continue;
-    if (const auto copy = found.find(bytes_of(images, k)); copy != found.end()) matches[k] = matches[copy->second];
+    if (const auto copy = found.find(original[k]); copy != found.end()) matches[k] = matches[copy->second];
   }
 }
 
@@ -184,18 +210,17 @@ void add_similarity(std::vector<Match>& matches, const Tensor& candidates, const
 }
 
 // Copies of one image are one trial: interval and p-value are those of different images.
-void count(Score& result, const Tensor& images, std::int64_t control_found, std::int64_t control) {
-  std::map<std::string, bool> different;
-  std::int64_t found = 0, different_found = 0;
-  for (std::size_t k = 0; k < static_cast<std::size_t>(images.size(0)); ++k) {
-    const bool reconstructed = k < result.matches.size() && result.matches[k].reconstructed;
-    const bool is_new = different.emplace(bytes_of(images, k), reconstructed).second;
+void count(Score& result, const std::vector<std::size_t>& original, std::int64_t control_found, std::int64_t control) {
+  std::int64_t found = 0, different = 0, different_found = 0;
+  for (std::size_t k = 0; k < original.size(); ++k) {
+    const bool reconstructed = k < result.matches.size() && result.matches[k].reconstructed, is_new = original[k] == k;
     found += reconstructed ? 1 : 0;
+    different += is_new ? 1 : 0;
     different_found += reconstructed && is_new ? 1 : 0;
   }
-  result.reconstructed = rate_of(found, images.size(0));
+  result.reconstructed = rate_of(found, static_cast<std::int64_t>(original.size()));
   result.control = rate_of(control_found, control);
-  const Rate once = rate_of(different_found, static_cast<std::int64_t>(different.size()));
+  const Rate once = rate_of(different_found, different);
   result.reconstructed->ci95_low = once.ci95_low;
   result.reconstructed->ci95_high = once.ci95_high;
   result.p_value = fisher_p_value(once, *result.control);
@@ -220,14 +245,18 @@ void score_images(Score& result, const Truth& truth, const Halves& control, cons
   const Gap training = gap_between(truth.training, candidates, truth.space.mean),
             calibrating = gap_between(control.calibration, candidates, truth.space.mean),
             counted = gap_between(control.counted, candidates, truth.space.mean);
-  const Calibration calibration = calibrate(calibrating);
+  Calibration calibration = calibrate(calibrating);
+  if (calibration.threshold < exact_distance && tells_by_equality(training, counted)) {
+    calibration.threshold = exact_distance;
+  }
   const Tensor ours = calibration.counts(training), theirs = calibration.counts(counted).any(1);
 
   result.threshold = calibration.threshold;
   result.matches = match(training, ours, rows);
-  share_between_copies(result.matches, truth.training);
+  const std::vector<std::size_t> original = originals(truth.training, truth.space.mean);
+  share_between_copies(result.matches, original);
   add_similarity(result.matches, result.clipped, truth);
-  count(result, truth.training, theirs.sum().item<std::int64_t>(), theirs.size(0));
+  count(result, original, theirs.sum().item<std::int64_t>(), theirs.size(0));
   result.mean_relative_distance = mean_of(result.matches, &Match::relative_distance);
   result.mean_ssim = mean_of(result.matches, &Match::ssim);
   result.member_distances = values_of(nearest(training.relative));
@@ -264,7 +293,8 @@ Score score(const Claim& claim, const Truth& truth, Generator& random) {
     else
       result.matches.resize(static_cast<std::size_t>(truth.training.size(0)));
     result.clipped = truth.space.over_scale(result.clipped);
-    if (claim.images.size(0) == 0) count(result, truth.training, 0, control.counted.size(0));
+    if (claim.images.size(0) == 0)
+      count(result, originals(pixels.training, pixels.space.mean), 0, control.counted.size(0));
   }
   if (claim.membership) result.membership = membership_by(claim.membership, truth);
   return result;

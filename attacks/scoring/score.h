@@ -46,7 +46,8 @@ struct Score {
 // A candidate counts for an image when three things hold:
 //  - it is nearer (relative L2, in units of pixels: distance over the norm of the image less the mean) than the 1 %
 //    quantile of the distances from the images of half of the control set, drawn by `random`, to their nearest
-//    candidates;
+//    candidates. Where that quantile is below `exact_distance`, since control images are among the candidates, but far
+//    more training images than control images are (Fisher's p below 0.001), within `exact_distance`;
 //  - it is within relative L2 0.5;
 //  - it is specific: no image of that half is nearer to it (L2) than the image itself.
 // The third condition halves the rate by chance: a claim of real images that were never trained on is credited with

@@ -7,6 +7,7 @@
 
 #include "attacks/solver/combination.h"
 #include "attacks/solver/fit.h"
+#include "attacks/solver/one_hot_rows.h"
 
 namespace afterimage {
 namespace {
@@ -207,7 +208,7 @@ std::int64_t Deflation::take(const std::vector<Vertex>& vertices) {
     const Tensor pixels = subject_.space.pixels(at::mv(polytope_->basis().t(), vertex.coordinates));
     const double contrast = (pixels.max() - pixels.min()).item<double>();
     if (contrast < least_contrast * (subject_.space.high - subject_.space.low)) continue;
-    if (vertex.firmness < least_firmness() || !meets_bias(vertex.coordinates)) continue;
+    if (vertex.firmness < least_firmness() || !meets_bias(vertex) || !fits_groups(vertex.coordinates)) continue;
     if (fits.defined() && !fits[static_cast<std::int64_t>(i)].item<bool>()) {
       if (found() == 0) keep(unfitted_, vertex.coordinates);
       continue;
@@ -243,15 +244,25 @@ std::int64_t Deflation::take_proven_together(Progress& progress) {
   const Tensor proven = gates_->proven_together(at::cat({known_, likely}), progress).slice(0, before);
   for (std::int64_t i = 0; i < likely.size(0); ++i) {
     if (!proven[i].item<bool>() || is_known(likely[i], same_image) || missing() == 0) continue;
+    if (!fits_groups(likely[i])) continue;
     add(likely[i], polytope_->refit(likely.narrow(0, i, 1), accepted_slacks).front());
   }
   return found() - before;
 }
 
-bool Deflation::meets_bias(const Tensor& coordinates) const {
+bool Deflation::fits_groups(const Tensor& coordinates) const {
+  if (subject_.space.one_hot.empty()) return true;
+  const Tensor image = at::mv(polytope_->basis().t(), coordinates).unsqueeze(0);
+  return are_rows(subject_.space, image).item<bool>();
+}
+
+bool Deflation::meets_bias(const Vertex& vertex) const {
   if (!bias_.holds) return true;
-  const double value = at::dot(bias_.normal, coordinates).item<double>();
-  if (found() < fewest_for_a_median) return value > least_by_bias;
+  const double value = at::dot(bias_.normal, vertex.coordinates).item<double>();
+  if (found() < fewest_for_a_median) {
+    // A sum of two images that share no pixel is a vertex as well, with 2.
+    return value > least_by_bias && (!is_two_valued(vertex) || value < 1 + most_from_usual);
+  }
   // The bias may have had a learning rate of its own.
   const double usual = at::mv(known_, bias_.normal).median().item<double>();
   return std::abs(value - usual) < most_from_usual * std::abs(usual);

@@ -90,8 +90,10 @@ class Deflation {
   bool is_known(const Tensor& coordinates, double within) const;
   // The least of a vertex that is confirmed, compared with the known images.
   double least_firmness() const;
-  // Whether the image at these coordinates [r] meets the condition that the bias's change sets, as the known ones do.
-  bool meets_bias(const Tensor& coordinates) const;
+  // Whether it meets the condition that the bias's change sets, as the known ones do.
+  bool meets_bias(const Vertex& vertex) const;
+  // Whether it has one level of each group of columns, where these are known: sums of rows have several.
+  bool fits_groups(const Tensor& coordinates) const;
   bool is_combination_of_known(const Tensor& coordinates) const;
   // What each known image contributes to each of `coordinates` [n, r], as GateTest::parts has it: [K, n]; zero where
   // that is not known.

@@ -38,6 +38,14 @@ bool is_linear(const TrainedNetwork& released, const LastLayer& layer) {
 
 }  // namespace
 
+std::size_t first_trained_layer(const TrainedNetwork& released) {
+  if (released.dense() == nullptr) return 0;
+  for (std::size_t i = 0; i < released.initial.size(); ++i) {
+    if (!at::equal(released.initial[i], released.trained[i])) return i / 2;
+  }
+  return 0;
+}
+
 std::optional<LastLayer> trained_last_layer(const TrainedNetwork& released) {
   if (!released.knows_initial()) return std::nullopt;
   const std::vector<bool> moving = moved(released.trained.minus(released.initial));

@@ -23,6 +23,9 @@ struct LastLayer {
   std::optional<std::size_t> bias;  // [C]; none where there is no bias, or it did not move
 };
 
+// Which layer of a dense network is the first that training moved, from 0; 0 as well for other networks.
+std::size_t first_trained_layer(const TrainedNetwork& released);
+
 // The last layer, where it is all that training moved: one weight with a row for each output, perhaps their biases, in
 // which the outputs are linear. Null otherwise, and where the start is not known.
 std::optional<LastLayer> trained_last_layer(const TrainedNetwork& released);

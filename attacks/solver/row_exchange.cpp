@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "attacks/solver/one_hot_rows.h"
 #include "attacks/solver/path_points.h"
 
 namespace afterimage {
@@ -44,17 +45,6 @@ RowExchange::RowExchange(const Subject& subject, const Parameters& initial, cons
       trained_(trained.to(at::kDouble)),
       drift_(trained_.minus(initial_)),
       norm2_(drift_.squared_norm()) {}
-
-Tensor RowExchange::nearest_rows(const ImageSpace& space, const Tensor& inputs) {
-  const Tensor pixels = space.pixels(inputs.to(at::kDouble)), rows = at::full_like(pixels, space.low);
-  std::int64_t first = 0;
-  for (const std::int64_t levels : space.one_hot) {
-    const Tensor largest = pixels.narrow(1, first, levels).argmax(1, /*keepdim=*/true);
-    rows.narrow(1, first, levels).scatter_(1, largest, space.high);
-    first += levels;
-  }
-  return space.inputs(rows);
-}
 
 Tensor RowExchange::are_equal(const Tensor& rows, const Tensor& others) {
   constexpr double rounding = 1e-6;

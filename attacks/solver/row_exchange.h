@@ -33,8 +33,6 @@ class RowExchange {
   // after another. Ends early where time is up: with no rows (undefined) before the first round. Throws Interrupted.
   Result run(const Tensor& sure, const Tensor& likely, std::int64_t rounds);
 
-  // Inputs [n, d] with the largest level of each group at one and the rest at zero.
-  static Tensor nearest_rows(const ImageSpace& space, const Tensor& inputs);
   // [n, m] bool, of inputs [n, d] and [m, d] of rows, float64.
   static Tensor are_equal(const Tensor& rows, const Tensor& others);
 

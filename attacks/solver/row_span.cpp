@@ -148,6 +148,22 @@ bool moved_along_own_rows(const Decomposition& found, const Tensor& initial, con
          factors > of_decay * std::abs(1 - found.decay);
 }
 
+// Whether a change has full rank among its different columns: others equal one of these, as where several pixels are
+// the same in all images, or constant under Adam. `vectors` [rank, d]: the leading right singular vectors.
+bool has_full_rank_but_for_copies(const Tensor& vectors) {
+  constexpr double same = 1e-2, most_work = 2e9;  // relative; numbers
+  constexpr std::int64_t fewest = 3;              // one or two pictures of few values have as few different columns
+  const std::int64_t rank = vectors.size(0);
+  if (rank < fewest || static_cast<double>(vectors.numel() * rank) > most_work) return false;
+  Tensor left = vectors.t().contiguous();
+  std::int64_t different = 0;
+  for (; left.size(0) > 0 && different <= rank; ++different) {
+    const Tensor apart = (left - left[0]).norm(2, 1);
+    left = left.index_select(0, at::nonzero(apart > same * left[0].norm()).squeeze(1));
+  }
+  return different <= rank && different < vectors.size(1);
+}
+
 }  // namespace
 
 SpanSearch find_row_span(const Tensor& initial, const Tensor& trained) {
@@ -177,6 +193,14 @@ SpanSearch find_row_span(const Tensor& initial, const Tensor& trained) {
         "each neuron's weights moved along themselves by another amount, as under weight normalisation, so that the "
         "rows of the first layer's change are not sums of training images alone",
         found.values, over_all_pixels(found.spectrum.rows.narrow(0, 0, found.fall.rank))};
+  }
+  if (has_full_rank_but_for_copies(found.spectrum.rows.narrow(0, 0, found.fall.rank))) {
+    return {
+        std::nullopt,
+        fmt::format("the first layer's change has rank {}, as many as it has different columns, of which the others "
+                    "are copies: it has full rank, as under Adam, or with as many images as different columns",
+                    found.fall.rank),
+        found.values, over_all_pixels(found.spectrum.rows)};
   }
   RowSpan span{found.decay, found.values, found.fall.rank, found.fall.gap, 0, 0, {}};
   double noise = 0;

@@ -169,12 +169,15 @@ void add_attack(CLI::App& app, Context& context, Action& action) {
       require_used(options->given, {attack.name});
       const ChosenAttack chosen(attack, options->given);
       if (options->out.empty()) throw UsageError("--out: missing; name a new or empty folder");
-      const Finding finding =
-          options->infinite.data.empty()
-              ? attack_into(options->out, chosen, options->subject.load(context.seed), *options, context)
-              : attack_infinite(chosen, *options, context);
+      DataFacts data;
+      const Finding finding = [&] {
+        if (!options->infinite.data.empty()) return attack_infinite(chosen, *options, context);
+        const AuditInput input = options->subject.load(context.seed);
+        data = input.facts.data;
+        return attack_into(options->out, chosen, input, *options, context);
+      }();
       write_file(std::filesystem::path(options->out) / "result.json", to_json(finding).dump(1) + "\n");
-      print_finding(finding);
+      print_finding(finding, data);
       return exit_code(ungated_verdict({finding}));
     };
   });

@@ -115,7 +115,9 @@ void train_run(const TrainRequest& request, const Context& context) {
                                request.recipe.loss,
                                request.inputs.preprocessing,
                                {},
-                               request.allow_torchscript};
+                               request.allow_torchscript,
+                               {},
+                               data.columns};
   const std::shared_ptr<const Network> network = model.network();
   Generator random = seeded(stage_seed(context.seed, "initial weights"));
   const Parameters initial = initial_weights(*network, model, request.first_layer_scale, random);

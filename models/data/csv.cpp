@@ -118,6 +118,28 @@ std::vector<std::string> names_of(const std::vector<std::string>& labels, const 
 
 }  // namespace
 
+void match_columns(LabelledImages& control, const std::vector<std::string>& names) {
+  if (names.empty() || control.columns.empty() || control.columns == names) return;
+  const auto position = [&](const std::string& name) {
+    return std::find(control.columns.begin(), control.columns.end(), name) - control.columns.begin();
+  };
+  std::vector<std::int64_t> order;
+  for (const auto& name : names) {
+    const auto place = position(name);
+    const bool twice = std::count(names.begin(), names.end(), name) > 1;
+    if (place == static_cast<std::ptrdiff_t>(control.columns.size()) || twice ||
+        control.columns.size() != names.size()) {
+      throw InputError(
+          fmt::format("{}: its columns are {}, and those of the training set {}; give both tables the same columns",
+                      control.files.front(), listed(control.columns, most_listed), listed(names, most_listed)));
+    }
+    order.push_back(place);
+  }
+  control.images = control.images.index_select(1, at::tensor(order, at::kLong));
+  control.columns = names;
+  control.notes.emplace_back("its columns were put in the order of the training set's, by their names");
+}
+
 LabelledImages load_csv(const std::string& where) {
   const auto [file, columns] = table_source(where);
   CsvTable table = read_csv(file, columns);
@@ -131,6 +153,7 @@ LabelledImages load_csv(const std::string& where) {
   loaded.images = in_range(to_tensor(table.values), file, loaded.notes);
   loaded.labels = at::tensor(labels, at::kLong);
   loaded.class_names = std::move(classes.names);
+  loaded.columns = std::move(table.columns);
   return loaded;
 }
 

@@ -10,6 +10,7 @@
 #include "models/data/sources.h"
 #include "models/foundations/error.h"
 #include "models/foundations/files.h"
+#include "models/foundations/text.h"
 
 namespace afterimage {
 namespace {
@@ -51,6 +52,7 @@ LabelledImages LabelledImages::select(const Tensor& rows) const {
   chosen.mean = mean;
   chosen.scale = scale;
   chosen.class_names = class_names;
+  chosen.columns = columns;
   chosen.notes = notes;
   return chosen;
 }

@@ -21,6 +21,8 @@ struct LabelledImages {
   // The name of each class, where the source has names (sub-folders, labels of a table); empty where no name has that
   // number.
   std::vector<std::string> class_names = {};
+  // The names of the d values of rows, where the source has them; else empty.
+  std::vector<std::string> columns = {};
   // How the whole source was read: samples, classes and their counts, and what was told from the file. Printable, a
   // line each; select() keeps them.
   std::vector<std::string> notes = {};
@@ -45,6 +47,10 @@ LabelledImages load_images(const std::string& data, const Preprocessing& preproc
 // all names of both are their numbers, nothing changes. Throws InputError that names the first class that `names`
 // lacks.
 void match_classes(LabelledImages& control, const std::vector<std::string>& names);
+
+// Puts the columns of `control`, rows of a table, in the order of `names`, where both have names. Throws InputError
+// where their names are others.
+void match_columns(LabelledImages& control, const std::vector<std::string>& names);
 
 // 16 hexadecimal digits of the SHA-256 of an image's pixels, rounded to 8 bits: equal for the same picture from two
 // files.

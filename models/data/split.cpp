@@ -16,7 +16,7 @@ namespace {
 
 constexpr double near_copy = 0.05;  // relative L2
 constexpr std::int64_t images_at_once = 4096;
-constexpr std::size_t most_named = 10;
+constexpr std::size_t most_named = 1000;
 
 std::unordered_set<std::string> hashes_of(const Tensor& images) {
   std::unordered_set<std::string> hashes;
@@ -108,7 +108,8 @@ LabelledImages draw_control(const LabelledImages& all, const Task& task, const T
 }
 
 Disjoint without_copies(const Tensor& training, LabelledImages control, const std::string& control_name) {
-  constexpr std::int64_t least_per_copy = 10;
+  // Rows of a table with few columns are alike by chance, pictures are not.
+  const std::int64_t least_per_copy = control.images.dim() == 2 ? 2 : 10;
   auto copies = copies_in(training, control.images);
   const std::int64_t size = control.size(), count = static_cast<std::int64_t>(copies.size());
   if (copies.empty()) return {std::move(control), {}};

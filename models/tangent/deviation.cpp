@@ -22,6 +22,14 @@ std::int64_t affordable(const Network& network, const Parameters& initial, std::
                                   std::max<std::int64_t>(count, 2));
 }
 
+// Numbers in the parameters that training moved.
+std::int64_t trained_numbers(const Parameters& drift) {
+  const std::vector<bool> moving = moved(drift);
+  std::int64_t count = 0;
+  for (std::size_t i = 0; i < drift.size(); ++i) count += moving[i] ? drift[i].numel() : 0;
+  return count;
+}
+
 double linearization_error(const Network& network, const Parameters& initial, const Parameters& drift,
                            const Parameters& trained, const Tensor& images) {
   const Tensor outputs = network.evaluate(trained, images);
@@ -32,7 +40,7 @@ double linearization_error(const Network& network, const Parameters& initial, co
 }  // namespace
 
 double kernel_distance(const Tensor& a, const Tensor& b) {
-  return 1 - ((a * b).sum() / (a.norm() * b.norm())).item<double>();
+  return std::max(0.0, 1 - ((a * b).sum() / (a.norm() * b.norm())).item<double>());  // but for rounding
 }
 
 void measure_deviation(const Network& network, const Parameters& initial, const Parameters& trained,
@@ -42,7 +50,7 @@ void measure_deviation(const Network& network, const Parameters& initial, const 
   result.linearization_error = linearization_error(network, initial, drift, trained, training);
   result.linearization_error_control = linearization_error(network, initial, drift, trained, control);
   result.relative_parameter_change = std::sqrt(drift.squared_norm() / initial.squared_norm());
-  result.parameters_per_unknown = static_cast<double>(initial.count()) / static_cast<double>(training.numel());
+  result.parameters_per_unknown = static_cast<double>(trained_numbers(drift)) / static_cast<double>(training.numel());
 
   const std::int64_t count = std::min(training.size(0), affordable(network, initial, training.size(0)));
   const std::int64_t rows = count * network.outputs();

@@ -88,7 +88,7 @@
         animation: false,
         scales: {
           x: axis("test accuracy, %", { min: Math.max(0, Math.floor(low / 10) * 10), max: 100 }),
-          y: axis("training images reconstructed, %", { min: 0, max: Math.min(100, Math.ceil(high / 10) * 10) }),
+          y: axis("training " + (comparison.data.kind === "record" ? "record" : "image") + "s reconstructed, %", { min: 0, max: Math.min(100, Math.ceil(high / 10) * 10) }),
         },
         plugins: { legend: { labels: { color: colour("--ink"), boxWidth: 14 } } },
       },

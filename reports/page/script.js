@@ -5,6 +5,7 @@
   window.addEventListener("error", () => { errors += 1; document.body.dataset.errors = errors; });
   const report = JSON.parse(document.getElementById("report").textContent);
   const charts = [];
+  const unit = report.data.kind === "record" ? "record" : "image";
   const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 
   const histogram = (values, edges) => {
@@ -45,11 +46,11 @@
       data: {
         labels,
         datasets: [
-          { label: "training images" + threshold, data: histogram(finding.member_distances, edges), backgroundColor: colour("--member"), barPercentage: 1, categoryPercentage: 0.9 },
-          { label: "control images", data: histogram(finding.control_distances, edges), backgroundColor: colour("--control"), barPercentage: 1, categoryPercentage: 0.9 },
+          { label: "training " + unit + "s" + threshold, data: histogram(finding.member_distances, edges), backgroundColor: colour("--member"), barPercentage: 1, categoryPercentage: 0.9 },
+          { label: "control " + unit + "s", data: histogram(finding.control_distances, edges), backgroundColor: colour("--control"), barPercentage: 1, categoryPercentage: 0.9 },
         ],
       },
-      options: common(axis("relative L2 distance", { grid: { display: false }, ticks: { color: colour("--soft"), autoSkip: true, maxTicksLimit: 9, maxRotation: 0 } }), axis("share of images, %", { beginAtZero: true })),
+      options: common(axis("relative L2 distance", { grid: { display: false }, ticks: { color: colour("--soft"), autoSkip: true, maxTicksLimit: 9, maxRotation: 0 } }), axis("share of " + unit + "s, %", { beginAtZero: true })),
     });
   };
 

@@ -155,6 +155,36 @@ TEST_CASE("polishing ends with a round in which the network fits none of the ima
   CHECK(found.evidence["followed"] == 1);
 }
 
+TEST_CASE("where parameters are few, images that follow training are not confirmed for it") {
+  // As many images as a network of one narrow layer can barely determine, with candidates that are far off.
+  constexpr std::int64_t images = 20;
+  Generator random = seeded(8);
+  const auto network = std::make_shared<Mlp>(pixels, std::vector<std::int64_t>{32}, 1, Parameterization::standard);
+  const Tensor all = at::rand({2 * images, pixels}, random, at::kFloat) - 0.5, training = all.slice(0, 0, images);
+  Subject subject;
+  released(subject).network = network;
+  released(subject).initial = network->draw_initial(random).value();
+  Recipe recipe;
+  recipe.learning_rate = 0.02;
+  recipe.max_steps = 4000;
+  Silent silent;
+  const Tensor targets = (at::arange(images).remainder(2) * 2 - 1).to(at::kFloat).unsqueeze(1);
+  released(subject).trained =
+      train(*network, released(subject).initial, training, targets, recipe, random, silent).trained;
+  subject.space = {{8, 8}, at::full({pixels}, 0.5)};
+  subject.loss = LossKind::squared;
+  HandOver hand_over;
+  hand_over.candidates = at::cat({training + 0.7 * all.slice(0, images), all.slice(0, images)});
+  NullStore no_store;
+  Job job{random, silent, no_store};
+  const Reconstruction found = attack_named("flow").configured().run(subject, hand_over, job);
+  REQUIRE(found.claim.images.defined());
+  CHECK(found.evidence["equations_an_unknown"] < 5);
+  const Tensor sure = found.claim.images.index_select(0, at::nonzero(found.claim.confirmed).squeeze(1));
+  const Tensor errors = std::get<0>((at::cdist(sure, training) / training.norm(2, 1)).min(1));
+  CHECK((errors < 0.3).all().item<bool>());
+}
+
 TEST_CASE("when only exact images are left, there is nothing to polish") {
   const Trained& trained = Trained::once();
   const Tensor exact = trained.training.slice(0, 0, images_count - 1);

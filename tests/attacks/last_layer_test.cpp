@@ -154,6 +154,23 @@ TEST_CASE("without target outputs, as many images as outputs are neither counted
   CHECK_FALSE(found.claim.membership);
 }
 
+TEST_CASE("behind frozen layers the first trained layer's change counts images and tells them from others") {
+  const auto network =
+      std::make_shared<Mlp>(pixels, std::vector<std::int64_t>{96, 128, 64}, outputs, Parameterization::standard);
+  Generator random = seeded(3);
+  const Parameters initial = network->draw_initial(random).value();
+  for (const std::vector<std::string>& frozen : {std::vector<std::string>{"fc1"}, {"fc1", "fc2"}}) {
+    const Tuned tuned = tuned_head(network, initial, 12, recipe_of(LossKind::cross_entropy, 1e-2), frozen);
+    CHECK(first_trained_layer(released(tuned.subject)) == frozen.size());
+    const Reconstruction found = probe(tuned.subject);
+    CHECK(found.status == Status::ok);
+    CHECK(found.evidence["layer"] == frozen.size() + 1);
+    CHECK(found.evidence["rank"] == 12);
+    CHECK(separation(found, tuned) > 10);
+  }
+  CHECK(first_trained_layer(released(tuned_head(network, initial, 12, recipe_of(LossKind::squared), {}).subject)) == 0);
+}
+
 TEST_CASE("after Adam the last layer's change counts no images") {
   Recipe adam = recipe_of(LossKind::squared);
   adam.optimizer = Optimizer::adam;

@@ -4,6 +4,7 @@
 #include <catch2/catch.hpp>
 
 #include "attacks/attack.h"
+#include "attacks/solver/one_hot_rows.h"
 #include "models/mlp.h"
 #include "tests/attacks/released.h"
 
@@ -19,6 +20,14 @@ Tensor rows_of(const Tensor& values) {
 Tensor random_values(std::int64_t rows, std::uint64_t seed) {
   Generator random = seeded(seed);
   return at::randint(levels, {rows, groups}, random, at::kLong);
+}
+
+// Values that go with one another, as in most tables: the rank is smaller than levels allow.
+Tensor related_values(std::int64_t rows, std::uint64_t seed) {
+  Generator random = seeded(seed);
+  const Tensor common = at::rand({rows, 1}, random, at::kFloat),
+               own = at::randn({rows, groups}, random, at::kFloat).mul(0.07);
+  return at::floor((common + own) * levels).clamp(0, levels - 1).to(at::kLong);
 }
 
 // A network trained on the rows of `values` [count, groups].
@@ -51,6 +60,28 @@ Tensor changed(const Tensor& values) {
     moved[row].index_put_({which}, (values[row].index_select(0, which) + 1).remainder(levels));
   }
   return moved;
+}
+
+Subject logistic_on(const Tensor& values, std::int64_t width) {
+  Subject subject;
+  Generator random = seeded(5);
+  const auto network =
+      std::make_shared<Mlp>(columns, std::vector<std::int64_t>{width, width}, 1, Parameterization::standard);
+  released(subject).network = network;
+  released(subject).initial = network->draw_initial(random).value();
+  Recipe recipe;
+  recipe.loss = LossKind::logistic;
+  recipe.learning_rate = 0.02;
+  recipe.max_steps = 600;
+  recipe.batch = 10;
+  const Tensor targets = (at::arange(values.size(0)).remainder(2) * 2 - 1).to(at::kFloat).unsqueeze(1);
+  Silent silent;
+  released(subject).trained =
+      train(*network, released(subject).initial, rows_of(values), targets, recipe, random, silent).trained;
+  subject.space = {{columns}, at::zeros({columns})};
+  subject.space.one_hot.assign(groups, levels);
+  subject.loss = LossKind::logistic;
+  return subject;
 }
 
 std::int64_t exact(const Tensor& rows, const Tensor& training) {
@@ -112,12 +143,39 @@ TEST_CASE("rows that are sure stay as they are") {
   CHECK(exact(result.rows.slice(0, 2), rows) >= count / 2);
 }
 
+TEST_CASE("what vertices confirms of a table are its rows, one level of each value") {
+  std::int64_t confirmed = 0;
+  for (const std::uint64_t seed : {1, 3, 4, 5}) {
+    const Tensor values = related_values(30, seed), rows = rows_of(values);
+    const Subject subject = logistic_on(values, 96);
+    Generator random = seeded(7);
+    Silent silent;
+    NullStore no_store;
+    Job job{random, silent, no_store};
+    const Reconstruction found = attack_named("vertices").configured().run(subject, {}, job);
+    if (!found.claim.confirmed.defined()) continue;
+    const Tensor sure = sure_of(found);
+    confirmed += sure.size(0);
+    CHECK(are_rows(subject.space, sure).all().item<bool>());
+    CHECK(exact(sure, rows) == sure.size(0));
+  }
+  CHECK(confirmed > 4);
+}
+
+TEST_CASE("a row with two levels of a value, or half of two, is none") {
+  ImageSpace space{{5}, at::zeros({5})};
+  space.one_hot = {2, 3};
+  const std::vector<double> values = {1, 0, 0, 1, 0, 1, 1, 0, 1, 0, 1, 0, 0, 0.5, 0.5, 1, 0, 0, 1.001, 0};
+  const Tensor inputs = at::tensor(values, at::kDouble).view({4, 5});
+  CHECK(at::equal(are_rows(space, inputs).to(at::kLong), at::tensor({1, 0, 0, 1}, at::kLong)));
+}
+
 TEST_CASE("inputs are taken as the row of the largest level of each group, in pixels") {
   ImageSpace space{{5}, at::tensor({0.5, 0.5, 0.5, 0.5, 0.5})};
   space.one_hot = {2, 3};
   const Tensor inputs = at::tensor({0.1, 0.2, -0.4, 0.3, 0.2}).unsqueeze(0);
   const Tensor expected = at::tensor({-0.5, 0.5, -0.5, 0.5, -0.5}).to(at::kDouble);
-  CHECK((RowExchange::nearest_rows(space, inputs)[0] - expected).abs().max().item<double>() < 1e-6);
+  CHECK((nearest_rows(space, inputs)[0] - expected).abs().max().item<double>() < 1e-6);
 }
 
 TEST_CASE("groups of one-hot columns are seen where every row has exactly one level of each") {

@@ -40,6 +40,29 @@ TEST_CASE("rounding of the stored weights is the reason only where it hides the 
   CHECK_THAT(said(full.to(at::kHalf).to(at::kFloat)), contains("as under Adam"));
 }
 
+TEST_CASE("where columns are copies, full rank among the others is no count of images") {
+  Generator random = seeded(7);
+  const Tensor initial = at::randn({neurons, pixels}, random, at::kFloat).mul(0.05);
+  // A full-rank change of 50 columns, as Adam's, and 150 columns that moved alike, as those of constant pixels do.
+  const Tensor moved = at::randn({neurons, 50}, random, at::kFloat) * 0.01;
+  const Tensor adam = at::cat({moved, moved.slice(1, 0, 1).expand({neurons, 150})}, 1);
+  const SpanSearch none = find_row_span(initial, initial + adam);
+  CHECK_FALSE(none.span);
+  CHECK_THAT(none.evidence, Catch::Contains("different columns"));
+  // Images of which half of the pixels are copies of others are counted, if there are fewer than different pixels.
+  const Tensor half = at::rand({images, pixels / 2}, random, at::kFloat);
+  const Tensor sums = at::mm(at::randn({neurons, images}, random, at::kFloat), at::cat({half, half}, 1)) * 1e-2;
+  const SpanSearch found = find_row_span(initial, initial + sums);
+  REQUIRE(found.span);
+  CHECK(found.span->rank == images);
+  // A single picture of two values, whose columns are all alike.
+  const Tensor one = (at::rand({1, pixels}, random, at::kFloat) > 0.5).to(at::kFloat);
+  const SpanSearch single =
+      find_row_span(initial, initial + at::mm(at::randn({neurons, 1}, random, at::kFloat), one) * 1e-2);
+  REQUIRE(single.span);
+  CHECK(single.span->rank == 1);
+}
+
 TEST_CASE("a change under weight normalisation is not taken for sums of images, and one under weight decay is") {
   Generator random = seeded(6);
   const Tensor initial = at::randn({neurons, pixels}, random, at::kFloat).mul(0.05);

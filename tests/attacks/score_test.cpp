@@ -139,6 +139,33 @@ TEST_CASE("copies of one training image all count with the one reconstruction of
   CHECK(some.matches[12].candidate == some.matches[2].candidate);
 }
 
+TEST_CASE("copies that differ by rounding, or by half a grey level, count as copies") {
+  for (const double by : {1e-7, 0.002}) {
+    Truth truth = noise_truth(4, 200, 1);
+    Generator random = seeded(2);
+    const Tensor copies = truth.training[0] + by * (at::rand({6, pixels}, random, at::kFloat) - 0.5);
+    truth.training = at::cat({truth.training, copies});
+    const Score result = score_of(truth.training.slice(0, 0, 1), truth);
+    CHECK(result.reconstructed->count == 7);
+    CHECK(result.p_value.value() == Approx(fisher_p_value(rate_of(1, 4), rate_of(0, 100))));
+  }
+}
+
+TEST_CASE(
+    "where control images are claimed too, training images count by equality if they are far more often claimed") {
+  Truth truth = noise_truth(30, 200, 1);
+  const Tensor some_control = truth.control.slice(0, 0, 12);
+  const Score all = score_of(at::cat({truth.training, some_control}), truth);
+  CHECK(all.threshold == exact_distance);
+  CHECK(all.reconstructed->count == 30);
+  CHECK(all.control->count + 6 <= 12 + 6);
+  CHECK(all.p_value.value() < 1e-15);
+  // As often as control images: nothing.
+  const Score few = score_of(at::cat({truth.training.slice(0, 0, 2), some_control}), truth);
+  CHECK(few.reconstructed->count == 0);
+  CHECK(few.threshold.value() < exact_distance);
+}
+
 TEST_CASE("copies of one training image are one trial: interval and p-value are those of different images") {
   Truth truth = noise_truth(4, 200, 1);
   const Score once = score_of(truth.training.narrow(0, 0, 2), truth);

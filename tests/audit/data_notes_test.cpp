@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <catch2/catch.hpp>
+#include <sstream>
 #include <string>
 #include <vector>
 
@@ -64,6 +65,46 @@ TEST_CASE("training says how its data were read, and the run keeps it") {
   fs::remove_all(folder / "run");
   CHECK(train(folder, data).err.empty());
   CHECK(json_in(folder / "run/training.json")["data_notes"] == notes);
+}
+
+TEST_CASE("columns of a control table are put in the training table's order by their names, and others are refused") {
+  const Folder folder;
+  const std::string file = table(folder, header), data = "csv:" + file + ",label=kind";
+  REQUIRE(train(folder, data).code == 0);
+  CHECK(json_in(folder / "run/model.json")["columns"] ==
+        std::vector<std::string>{"p", "q", "r", "s", "t", "u", "v", "w"});
+  // The same table with its columns from the last to the first.
+  std::string turned;
+  std::istringstream lines(contents(file));
+  for (std::string line; std::getline(lines, line);) {
+    std::vector<std::string> fields;
+    std::istringstream parts(line);
+    for (std::string field; std::getline(parts, field, ',');) fields.push_back(field);
+    for (auto field = fields.rbegin(); field != fields.rend(); ++field) turned += *field + ",";
+    turned.back() = '\n';
+  }
+  folder.write("turned.csv", turned);
+  const auto audited = [&](const std::string& control, const std::string& out) {
+    return run("audit --quiet " + (folder / "run") + " --attacks span --control csv:" + control +
+               ",label=kind,drop=id --out " + (folder / out));
+  };
+  const Result plain = audited(file, "plain"), other = audited(folder / "turned.csv", "turned");
+  INFO(plain.err + other.err);
+  REQUIRE(fs::exists(folder / "turned/report.json"));
+  CHECK(json_in(folder / "turned/report.json")["findings"] == json_in(folder / "plain/report.json")["findings"]);
+  CHECK(other.out.find("put in the order of the training set's") != std::string::npos);
+  // The page shows records with the names of their columns.
+  const auto report = json_in(folder / "plain/report.json");
+  CHECK(report["data"]["kind"] == "record");
+  CHECK(report["data"]["columns"].size() == values);
+
+  std::string renamed = turned;
+  renamed.replace(renamed.find("w,"), 1, "z");
+  folder.write("renamed.csv", renamed);
+  const Result refused = audited(folder / "renamed.csv", "renamed");
+  CHECK(refused.code == 4);
+  CHECK(lines_in(refused.err) == 1);
+  CHECK(refused.err.find("the same columns") != std::string::npos);
 }
 
 TEST_CASE("data whose classes or columns do not fit what is asked for are not trained on") {

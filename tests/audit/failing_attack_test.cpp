@@ -24,6 +24,9 @@ class Guarded final : public DenseNetwork {
   Tensor first_layer_inputs(const Parameters& parameters, const Tensor& images) const override {
     return network_.first_layer_inputs(parameters, images);
   }
+  std::vector<Tensor> activations(const Parameters& parameters, const Tensor& images) const override {
+    return network_.activations(parameters, images);
+  }
   AnalyticNtk infinite_kernel() const override { return network_.infinite_kernel(); }
   std::optional<Parameters> draw_initial(Generator& random) const override { return network_.draw_initial(random); }
   Parameters arranged(const Parameters& parameters, const std::string& file) const override {

@@ -46,4 +46,26 @@ TEST_CASE("groups of one-hot columns are seen in the control set, and not where 
   }
 }
 
+TEST_CASE("nothing with two levels of a value is confirmed of a table, and the page shows its rows by their levels") {
+  const std::string data = std::string(TEST_DATA) + "/one-hot/";
+  const Folder folder;
+  const Result audited =
+      run("audit --quiet --initial " + data + "initial.npz --trained " + data + "trained.npz --model " + data +
+          "model.json --training-set " + data + "training.npz --control npz:" + data +
+          "control.npz --attacks span,vertices,finite-width --steps 600 --out " + (folder / "report"));
+  INFO(audited.out + audited.err);
+  REQUIRE(fs::exists(folder / "report/report.json"));
+  const auto report = json_in(folder / "report/report.json");
+  CHECK(report["data"]["kind"] == "record");
+  CHECK(report["data"]["one_hot"] == std::vector<int>(8, 4));
+  for (const auto& finding : report["findings"]) {
+    if (!finding["confirmed"].is_null()) CHECK(finding["confirmed"]["count"] == finding["confirmed"]["right"]);
+  }
+  const std::string page = contents(folder / "report/report.html");
+  CHECK(page.find("class=\"records\"") != std::string::npos);
+  CHECK(page.find(">29 to 32</th>") != std::string::npos);
+  CHECK(audited.out.find("training records") != std::string::npos);
+  CHECK(run("verify " + (folder / "report/report.json")).code == audited.code);
+}
+
 }  // namespace afterimage::test

@@ -73,8 +73,42 @@ TEST_CASE("an audit of inputs that are not those of training never passes, and s
     INFO(audited.out + audited.err);
     CHECK(audited.code != 0);  // 1 where images came back all the same
     const std::string text = audited.out + audited.err;
-    CHECK((text.find("order of pixels") != std::string::npos || text.find("have to be pixels") != std::string::npos));
+    CHECK(
+        (text.find("order of pixels") != std::string::npos || text.find("have to be in [0, 1]") != std::string::npos));
   }
+}
+
+TEST_CASE("after one small step the loss is hardly lower, and the audit does not doubt its inputs but other labels") {
+  const Folder folder;
+  const std::string run_folder = folder / "run";
+  const Result trained = run("train --quiet --data fashion-mnist --task odd-even --samples 12 --architecture mlp:128 " +
+                             std::string("--steps 1 --learning-rate 0.001 --out ") + run_folder);
+  INFO(trained.err);
+  REQUIRE(trained.code == 0);
+  write_control(run_folder, folder / "control.npz");
+  const auto audited = [&](const std::string& out) {
+    const Result result = run("audit --quiet " + run_folder +
+                              " --attacks span --control npz:" + (folder / "control.npz") + " --out " + (folder / out));
+    INFO(result.out + result.err);
+    return json_in(folder / out + "/report.json")["findings"][0];
+  };
+  CHECK(audited("right")["status"] == "ok");
+  change_array(run_folder, "labels", [](const Tensor& labels) { return 9 - labels; });
+  CHECK(audited("wrong")["status"] == "inconclusive");
+}
+
+TEST_CASE("weights before training that were drawn with another seed are doubted") {
+  const Folder folder;
+  const std::string run_folder = small_run(folder), other = trained_run(folder, "other", "--seed 5 --steps 1");
+  write_control(run_folder, folder / "control.npz");
+  fs::copy_file(other + "/initial.safetensors", run_folder + "/initial.safetensors",
+                fs::copy_options::overwrite_existing);
+  const Result audited =
+      run("audit --quiet " + run_folder + " --attacks span --control npz:" + (folder / "control.npz") + " --out " +
+          (folder / "report"));
+  INFO(audited.out + audited.err);
+  CHECK(audited.code == 3);
+  CHECK(audited.out.find("drawn with different seeds") != std::string::npos);
 }
 
 TEST_CASE("a single channel, first or last, is the same picture; another shape than the control's is refused") {

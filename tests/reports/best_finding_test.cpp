@@ -44,6 +44,38 @@ TEST_CASE("the best membership has the largest area, not the highest rate at one
   CHECK(best_membership(findings) == &findings[1]);
 }
 
+TEST_CASE("a leak is what chance does not explain over all attacks, or an image that was confirmed rightly") {
+  Finding finding = that_found(2, 20);
+  finding.p_value = 0.03;
+  CHECK(leaks(finding, 1));
+  CHECK_FALSE(leaks(finding, 2));
+  const std::vector<Finding> two = {finding, that_found(0, 20), that_tells(0.9)};
+  CHECK(attacks_with_images(two) == 2);
+  CHECK(found_leak(two) == nullptr);
+  CHECK(found_leak({finding}) != nullptr);
+  finding.confirmed = Confirmed{1, 1};
+  CHECK(leaks(finding, 2));
+  finding.confirmed = Confirmed{1, 0};
+  CHECK_FALSE(leaks(finding, 2));
+  Finding none = that_found(0, 20);
+  none.p_value = 0.0;
+  CHECK_FALSE(leaks(none, 1));
+}
+
+TEST_CASE("telling members by more than chance is a leak, however it was measured") {
+  Report report;
+  report.data.samples = 20;
+  report.data.control_samples = 200;
+  report.findings = {that_tells(0.5), that_tells(0.9)};
+  CHECK(found_members(report) == &report.findings[1]);
+  report.findings[1].membership->auc = 0.62;  // p = 0.04
+  CHECK(found_members(report) == nullptr);
+  report.data.samples = 2000;
+  CHECK(found_members(report) == &report.findings[1]);
+  report.data.control_samples = 0;
+  CHECK(found_members(report) == nullptr);
+}
+
 TEST_CASE("of equal findings the first is the best") {
   const std::vector<Finding> found = {that_found(1, 4), that_found(2, 4), that_found(1, 2), that_found(50, 100)};
   CHECK(best_reconstruction(found) == &found[1]);

@@ -183,6 +183,20 @@ TEST_CASE("reports on different weights share no fingerprint and no class name")
   CHECK(are_disjoint(values_of("classname", to_junit(one)), values_of("classname", to_junit(other))));
 }
 
+TEST_CASE("two state dicts of one checkpoint share no fingerprint and no class name") {
+  const auto of_key = [](const char* key) {
+    Report report = gated_report();
+    for (auto& input : report.inputs) {
+      if (input.role == "trained") input.key = key;
+    }
+    return report;
+  };
+  CHECK(are_disjoint(fingerprints(of_key("model")), fingerprints(of_key("ema"))));
+  CHECK(
+      are_disjoint(values_of("classname", to_junit(of_key("model"))), values_of("classname", to_junit(of_key("ema")))));
+  CHECK(fingerprints(of_key("model")) == fingerprints(of_key("model")));
+}
+
 TEST_CASE("SARIF names no category, which is left to whoever uploads it") {
   CHECK_FALSE(sarif_run(gated_report()).contains("automationDetails"));
 }

@@ -23,8 +23,13 @@ Report sample_report() {
   Report report;
   report.tool = {"afterimage", "0.1.0", "1.13.1", "cpu", 2, 7, "afterimage audit run --out report"};
   report.verdict = Verdict::fail;
-  report.inputs = {
-      {"trained", "run/trained.safetensors", "safetensors", 12, std::string(64, 'a'), {"\"epoch\" was left out"}}};
+  report.inputs = {{"trained",
+                    "run/trained.safetensors",
+                    "safetensors",
+                    12,
+                    std::string(64, 'a'),
+                    "ema",
+                    {"\"epoch\" was left out"}}};
   report.model = {"mlp:8", "standard", 81, {2, 3}, 1};
   report.data = {"fashion-mnist", "odd-even", 2, 6, 200, "fashion-mnist"};
   report.threat_model = {{"weights"}, {"images"}};
