@@ -380,7 +380,8 @@ Estimate estimate(const Settings& settings, const Subject& subject, std::int64_t
   const Estimate there =
       cost_of_path(sizes_of(std::get<TrainedNetwork>(subject.released)), count, segments, segments + 6);
   const double sweeps = static_cast<double>(settings.steps * settings.rounds) / 2;  // rounds that are fruitless end it
-  return {3 * there.products * sweeps, seconds_of_snaps(count, count), there.bytes};
+  const double rows = subject.space.one_hot.empty() ? 0 : seconds_of_exchange(count, settings.rounds);
+  return {3 * there.products * sweeps, seconds_of_snaps(count, count), there.bytes, there.seconds * sweeps + rows};
 }
 
 // Whether all that training did not change is zero, as are the biases of a network that has none.

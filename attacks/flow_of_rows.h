@@ -13,4 +13,10 @@ namespace afterimage {
 Reconstruction flow_of_rows(const Subject& subject, const std::optional<RowSpan>& span, const Tensor& sure,
                             Reconstruction polished, std::int64_t rounds, Job& job);
 
+// About what the exchange takes for so many rows: it grows with the square of their number.
+inline double seconds_of_exchange(double rows, std::int64_t rounds) {
+  constexpr double of_30_rows = 5;  // a round, 12 columns of 5 levels, one core
+  return static_cast<double>(2 * rounds) * of_30_rows * rows * rows / 900;
+}
+
 }  // namespace afterimage

@@ -181,6 +181,7 @@ LabelledImages load_control(const ControlRequest& request, const std::string& so
   }
   if (given) all = apart_from(pixels, std::move(all), request.data);
   LabelledImages control = draw_control(all, task, pixels, request.count, random);
+  if (const std::string note = task.note_on_absent(all.labels); !note.empty()) control.notes.push_back(note);
   if (control.size() < std::min(request.count, all.size())) {
     control.notes.push_back(fmt::format("{} of {} images are of the task's classes and different from one another",
                                         control.size(), all.size()));

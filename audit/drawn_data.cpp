@@ -69,6 +69,7 @@ DrawnData draw_data(const std::string& data, const Task& task, std::int64_t samp
 
   DrawnData result;
   result.notes = all.notes;
+  if (const std::string note = task.note_on_absent(all.labels); !note.empty()) result.notes.push_back(note);
   result.class_names = all.class_names;
   result.columns = all.columns;
   TrainingSet& training = result.training;

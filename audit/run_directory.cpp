@@ -200,7 +200,8 @@ ModelDescription read_model(const std::filesystem::path& path, bool allow_torchs
     if (model.archive().empty()) static_cast<void>(model.network());  // an archive is loaded once, where it is needed
     static_cast<void>(Task::parse(model.task));
   } catch (const UsageError& error) {
-    throw InputError(fmt::format("{}: {}", file, error.what()));
+    const std::string_view what = error.what(), option = "--";
+    throw InputError(fmt::format("{}: {}", file, what.starts_with(option) ? what.substr(option.size()) : what));
   }
   if (!fits_outputs(model.task, model.outputs)) {
     throw InputError(fmt::format("{}: outputs is {} but task {} has one; give outputs 1, or the task multiclass", file,

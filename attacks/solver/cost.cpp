@@ -14,6 +14,9 @@ constexpr double float32 = 4, float64 = 8;
 constexpr double decompositions = 3, work_of_decomposition = 8;  // rounds of decay fitted; products over n d min(n, d)
 constexpr double copies_of_first_layer = 7;                      // float64: both ends, their difference, U, work
 constexpr double buffers_a_row = 6;                              // of tangents, for each unit
+// Of small networks, where products take no time (width 32 to 256, N = 10 to 25, one core): a step of a search took 3 to
+// 4 ms, a segment of a path there and back 1.5.
+constexpr double seconds_a_step = 2e-3, seconds_a_segment = 1.5e-3, seconds_a_unit = 2e-8;
 // Measured with Clp: 6 ms in 20 dimensions, 60 in 100, 190 in 200.
 constexpr double programme_in_20 = 6e-3, programme_exponent = 1.5;
 constexpr double snap_in_200 = 35e-3;  // on one thread; it grows with the rows of a product, and so with the dimensions
@@ -43,7 +46,8 @@ Estimate cost_of_search(const Sizes& sizes, double candidates, double points, do
   const double rows = candidates * points, upper = sizes.parameters - sizes.first;
   const double step = rows * (7 * upper + 5 * sizes.first * unknowns / sizes.pixels);
   const double residual = sizes.parameters * float32;
-  return {steps * step, 0, residual + rows * sizes.units * buffers_a_row * float32};
+  return {steps * step, 0, residual + rows * sizes.units * buffers_a_row * float32,
+          steps * (seconds_a_step + rows * sizes.units * seconds_a_unit)};
 }
 
 Estimate cost_of_search_by_autograd(const Subject& subject, const std::vector<double>& points, std::int64_t candidates,
@@ -88,7 +92,8 @@ double seconds_of_programmes(double count, double rank) {
 double seconds_of_snaps(double count, double rank) { return count * snap_in_200 * rank / 200; }
 
 Estimate cost_of_path(const Sizes& sizes, double images, double segments, double copies) {
-  return {segments * images * 6 * sizes.parameters, 0, copies * float32 * sizes.parameters};
+  return {segments * images * 6 * sizes.parameters, 0, copies * float32 * sizes.parameters,
+          segments * seconds_a_segment};
 }
 
 Estimate operator+(const Estimate& a, const Estimate& b) {

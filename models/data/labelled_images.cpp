@@ -29,7 +29,10 @@ std::vector<std::int64_t> parse_classes(const std::string& task, std::string_vie
     if (text.front() != ',') break;
     text.remove_prefix(1);
   }
-  throw UsageError(fmt::format("--task {}: classes have to be whole numbers with commas between them", task));
+  throw UsageError(
+      fmt::format("--task {}: classes have to be whole numbers with commas between them; classes with names are "
+                  "numbered in the order of these",
+                  task));
 }
 
 Tensor is_one_of(const Tensor& labels, const std::vector<std::int64_t>& classes) {
@@ -200,6 +203,17 @@ void Task::require_sides(const Tensor& labels) const {
       }
       return;
   }
+}
+
+std::string Task::note_on_absent(const Tensor& labels) const {
+  const auto present = classes_in(labels);
+  std::vector<std::int64_t> absent;
+  for (const auto* side : {&minus_, &plus_}) {
+    for (const auto label : *side) {
+      if (std::find(present.begin(), present.end(), label) == present.end()) absent.push_back(label);
+    }
+  }
+  return absent.empty() ? "" : fmt::format("the task's {} has no image", text_of_classes(absent));
 }
 
 Tensor Task::targets(const Tensor& labels, std::int64_t outputs) const {

@@ -70,6 +70,8 @@ class Task {
   // Throws UsageError that names the side of the task that no label of a training set's source is on. multiclass needs
   // two classes.
   void require_sides(const Tensor& labels) const;
+  // "the task's class 2 has no image" where `labels` lack some that it names; else empty.
+  std::string note_on_absent(const Tensor& labels) const;
   // Targets [n, C], float32: odd +1 and even -1; A -1 and B +1; first group -1, second +1; multiclass: one-hot.
   Tensor targets(const Tensor& labels, std::int64_t outputs) const;
 

@@ -67,6 +67,15 @@ TEST_CASE("training says how its data were read, and the run keeps it") {
   CHECK(json_in(folder / "run/training.json")["data_notes"] == notes);
 }
 
+TEST_CASE("a class that the task names and no image has is said") {
+  const Folder folder;
+  const std::string data = "csv:" + table(folder, header) + ",label=kind";
+  const Result told = train(folder, data, "\"groups:0,7|1\"", "");
+  INFO(told.err);
+  REQUIRE(told.code == 0);
+  CHECK(holds_line(told.err, "train: the task's class 7 has no image"));
+}
+
 TEST_CASE("columns of a control table are put in the training table's order by their names, and others are refused") {
   const Folder folder;
   const std::string file = table(folder, header), data = "csv:" + file + ",label=kind";

@@ -94,6 +94,12 @@ def one_hot(generator, rows):
     return numpy.concatenate(columns, 1)
 
 
+def related(generator, rows):
+    """Eight columns of four levels that go with one another, as in most tables."""
+    common, own = generator.random((rows, 1)), generator.normal(size=(rows, 8))
+    return numpy.eye(4, dtype=numpy.float32)[numpy.clip((4 * (common + 0.15 * own)).astype(int), 0, 3)].reshape(rows, -1)
+
+
 def main():
     options = arguments(seeds=2, width=256, seconds=30, kinds="", samples="10,20")
     program = Program(options.program, options.mnist)
@@ -104,7 +110,10 @@ def main():
                                                      numpy.arange(28)[None, None, :] // 14)
     still = numpy.where(generator.random((28, 28)) < 0.3, numpy.float32(0.5), pixels)
     table = one_hot(generator, 700)
-    table_labels = (table @ generator.normal(size=60) > 0).astype(int)
+    levels = related(generator, 700)
+    table_labels = {id(rows): (rows @ generator.normal(size=rows.shape[1]) > 0).astype(int) for rows in (table, levels)}
+    small = pixels.reshape(700, 7, 4, 7, 4).mean((2, 4)).astype(numpy.float32)
+    one_layer = {"narrow": "mlp:32", "one hidden layer": "mlp:256"}  # other than two layers
     kinds = {  # images, and options of training
         "pixels": (pixels, []),
         "between -1 and 1": (pixels, ["--normalize", "0.5,0.5"]),
@@ -122,6 +131,10 @@ def main():
         "8 bits": (pixels, []),
         "weight norm": (pixels, []),
         "one-hot": (table, ["--mean", "none", "--steps", "3000"]),
+        "related levels": (levels, ["--mean", "none", "--loss", "logistic", "--learning-rate", "0.02", "--until-loss",
+                                    "0.01"]),
+        "narrow": (small, ["--learning-rate", "0.05", "--steps", "4000"]),
+        "one hidden layer": (small, ["--learning-rate", "0.05", "--steps", "4000"]),
     }
     sums, failed = {}, False
     for kind, (images, training) in kinds.items():
@@ -132,7 +145,7 @@ def main():
                 name = f"{kind}-{samples}-{seed}".replace(" ", "-")
                 count = samples // 2 if kind == "duplicates" else samples
                 order = numpy.random.default_rng(seed).permutation(700)
-                kept = labels if images is not table else table_labels
+                kept = table_labels.get(id(images), labels)
                 # As many of each side, so that all of them are drawn.
                 odd, even = order[kept[order] % 2 == 1], order[kept[order] % 2 == 0]
                 rows = numpy.concatenate([odd[:count // 2], even[:count - count // 2]])
@@ -143,7 +156,7 @@ def main():
                 data = program.write_npz(f"{name}.npz", images=images[rows], labels=kept[rows])
                 control = program.write_npz(f"{name}-control.npz", images=images[rest], labels=kept[rest])
                 task = "multiclass" if kind == "cross-entropy" else "odd-even"
-                run = program.train(name, samples, architecture, *training, "--seed", seed, data=data, task=task)
+                run = program.train(name, samples, one_layer.get(kind, architecture), *training, "--seed", seed, data=data, task=task)
                 if run is None:
                     print(f"{name:26} training failed", flush=True)
                     continue
