@@ -31,7 +31,7 @@ Reconstruction flow_of_rows(const Subject& subject, const std::optional<RowSpan>
   const std::int64_t columns = subject.space.dimension(), features = most_points * released.network->outputs();
   // Of more features than a part of the parameters that were trained, any explain much of their change.
   const std::int64_t most = std::min(most_rows, capacity_of(released).equations / (parameters_a_feature * features));
-  if ((columns + most) * features > largest_kernel) return polished;
+  if ((columns + most) * features > largest_kernel || (span && most < span->rank)) return polished;
   // Those that are rows already.
   const Tensor of_rows = are_rows(subject.space, claim.images).logical_and(claim.confirmed);
   Tensor certain = claim.images.index_select(0, at::nonzero(of_rows).squeeze(1));

@@ -216,6 +216,9 @@ ThreatModel threat_model(const ModelDescription& model, bool initial_known, bool
   if (const auto groups = training.space.one_hot.size(); groups > 0) {
     threat.knows.push_back(fmt::format("which columns are levels of one value: {} groups", groups));
   }
+  if (const auto levels = training.space.levels.size(); levels > 0) {
+    threat.knows.push_back(fmt::format("the {} values that pixels have", levels));
+  }
   if (new_head) threat.does_not_know.emplace_back("the last layer's initial weights");
   if (model.loss) threat.knows.push_back("the loss that was trained on (" + name_of(*model.loss) + ")");
   for (const char* unknown :
@@ -358,6 +361,7 @@ AuditInput load_audit_input(const SubjectFiles& files, const ControlRequest& req
 
   training.space.one_hot =
       result.model.one_hot.empty() ? one_hot_groups(control.images.flatten(1)) : result.model.one_hot;
+  training.space.levels = levels_of(control.images);
   set_data(result, training, control);
 
   Report& facts = result.facts;

@@ -57,8 +57,7 @@ Tensor spread_rows(std::int64_t images) {
 
 std::string implausible(const TrainedNetwork& released, std::optional<LossKind> loss, const Tensor& training,
                         const Tensor& all_targets) {
-  if (!released.knows_initial()) return "";
-  if (are_independent(released)) {
+  if (released.knows_initial() && are_independent(released)) {
     return "the weights before and after training have nothing in common, as those of two networks that were drawn "
            "with "
            "different seeds: give the weights that this training began with as --initial";
@@ -66,14 +65,20 @@ std::string implausible(const TrainedNetwork& released, std::optional<LossKind> 
   const Tensor rows = spread_rows(training.size(0));
   const Tensor images = training.index_select(0, rows), targets = all_targets.index_select(0, rows);
   const LossKind kind = loss.value_or(targets.size(1) == 1 ? LossKind::logistic : LossKind::cross_entropy);
-  const double before = loss_of(kind, released.network->evaluate(released.initial, images), targets),
-               after = loss_of(kind, released.network->evaluate(released.trained, images), targets);
-  if (!(after < hardly_lower * before) && !(after < before && descends(released, kind, images, targets))) {
+  const Tensor outputs = released.network->evaluate(released.trained, images);
+  // Of a start that is not known, outputs of zero.
+  const Tensor first =
+      released.knows_initial() ? released.network->evaluate(released.initial, images) : at::zeros_like(outputs);
+  const double before = loss_of(kind, first, targets), after = loss_of(kind, outputs, targets);
+  if (!(after < hardly_lower * before) &&
+      !(released.knows_initial() && after < before && descends(released, kind, images, targets))) {
     return fmt::format(
-        "on the training set the loss is {:.3g} before training and {:.3g} after it, as if the network had not been "
-        "trained on it: {}",
-        before, after, causes);
+        "on the training set the loss is {:.3g} {} and {:.3g} after training, as if the network had not been trained "
+        "on "
+        "it: {}",
+        before, released.knows_initial() ? "before" : "of outputs that are zero", after, causes);
   }
+  if (!released.knows_initial()) return "";
   const SpanSearch search = row_span_of(released);
   if (!search.span) return "";
   const double distance = distance_to_span(*search.span, images).median().item<double>();

@@ -250,7 +250,7 @@ ModelDescription infer_model(const Parameters& trained, const std::string& train
 }
 
 void write_training_set(const std::filesystem::path& path, const TrainingSet& set) {
-  const auto& [shape, mean, low, high, scale, one_hot] = set.space;
+  const auto& [shape, mean, low, high, scale, one_hot, levels] = set.space;
   std::vector<std::int64_t> with_count = {set.images.size(0)};
   with_count.insert(with_count.end(), shape.begin(), shape.end());
   NamedArrays arrays = {{"images", to_array(set.images.reshape(with_count))},

@@ -151,10 +151,9 @@ std::optional<std::string> unresolved_rates(const Finding& finding, std::int64_t
                      finding.membership->tpr_at_fpr_0_01 ? "0.001" : "0.01 or less");
 }
 
-// What is confirmed, but images that break the groups of columns, whatever attack confirmed them.
-Tensor confirmed_rows(const Claim& claim, const ImageSpace& space) {
-  if (!claim.confirmed.defined() || space.one_hot.empty()) return claim.confirmed;
-  return claim.confirmed.logical_and(are_rows(space, claim.images));
+// What is confirmed, but what no image can be, whatever attack confirmed it.
+Tensor possible_of_confirmed(const Claim& claim, const ImageSpace& space) {
+  return claim.confirmed.defined() ? claim.confirmed.logical_and(are_possible(space, claim.images)) : claim.confirmed;
 }
 
 struct Scored {
@@ -188,7 +187,8 @@ Scored scored_attack(const ChosenAttack& chosen, const AuditInput& input, const 
     finding.status = Status::inconclusive;
     finding.reason = out_of_time_text;
   }
-  StoredClaim claim{found.claim.images, confirmed_rows(found.claim, input.subject.space), found.coefficients, {}, {}};
+  StoredClaim claim{
+      found.claim.images, possible_of_confirmed(found.claim, input.subject.space), found.coefficients, {}, {}};
   if (found.claim.membership) {
     claim.membership_training = found.claim.membership(input.truth.training);
     claim.membership_control = found.claim.membership(input.truth.control);

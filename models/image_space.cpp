@@ -2,6 +2,14 @@
 
 namespace afterimage {
 
+std::vector<double> levels_of(const Tensor& pixels) {
+  constexpr double digits = 1e4;
+  constexpr std::int64_t most = 8;
+  const Tensor values = std::get<0>(at::_unique(pixels.to(at::kDouble).mul(digits).round()));
+  if (values.numel() < 2 || values.numel() > most) return {};
+  return to_doubles(values / digits);
+}
+
 bool is_picture(const std::vector<std::int64_t>& shape) {
   return shape.size() == 2 || (shape.size() == 3 && (shape[2] == 1 || shape[2] == 3));
 }

@@ -18,6 +18,8 @@ struct ImageSpace {
   // Sizes of groups of columns, one after another, of which exactly one is `high` and the others `low` in every row;
   // they sum to d. Empty: not known, or not so.
   std::vector<std::int64_t> one_hot = {};
+  // The values that pixels have, where these are few; empty: not known, or many.
+  std::vector<double> levels = {};
 
   std::int64_t dimension() const { return mean.numel(); }  // d
   // Whether inputs are pictures: [h, w], [h, w, 1] or [h, w, 3].
@@ -40,12 +42,15 @@ struct ImageSpace {
   // From black to white in an input, likewise.
   double range() const { return (high - low) * width(); }
   // With the mean in this dtype. The scale keeps its own: it is converted where it is used.
-  ImageSpace to(at::ScalarType dtype) const { return {shape, mean.to(dtype), low, high, scale, one_hot}; }
+  ImageSpace to(at::ScalarType dtype) const { return {shape, mean.to(dtype), low, high, scale, one_hot, levels}; }
 };
 
 // Sizes of groups of columns as in ImageSpace::one_hot that all rows [n, d] of zeros and ones fit, the shortest first;
 // empty where there are none.
 std::vector<std::int64_t> one_hot_groups(const Tensor& rows);
+
+// The different values among pixels [n, d], where there are two to eight; else empty.
+std::vector<double> levels_of(const Tensor& pixels);
 
 // Whether a shape is that of a picture.
 bool is_picture(const std::vector<std::int64_t>& shape);

@@ -28,7 +28,7 @@ void check(const Truth& truth) {
   require(truth.training.size(0) > 0, "scoring needs training images");
   require(truth.control.size(0) >= 2, "scoring needs at least two control images");
   require(truth.control.size(1) == pixels, "training and control images have to be of one size");
-  const auto& [shape, mean, low, high, scale, one_hot] = truth.space;
+  const auto& [shape, mean, low, high, scale, one_hot, levels] = truth.space;
   require(mean.dim() == 1 && mean.size(0) == pixels, "the mean image has to be of the images' size");
   require(std::accumulate(shape.begin(), shape.end(), std::int64_t{1}, std::multiplies<>()) == pixels,
           "the image shape has to hold as many pixels as an image");

@@ -92,8 +92,8 @@ class Deflation {
   double least_firmness() const;
   // Whether it meets the condition that the bias's change sets, as the known ones do.
   bool meets_bias(const Vertex& vertex) const;
-  // Whether it has one level of each group of columns, where these are known: sums of rows have several.
-  bool fits_groups(const Tensor& coordinates) const;
+  // Whether it is what an image can be, by what is known of their values: sums of images seldom are.
+  bool is_possible(const Tensor& coordinates) const;
   bool is_combination_of_known(const Tensor& coordinates) const;
   // What each known image contributes to each of `coordinates` [n, r], as GateTest::parts has it: [K, n]; zero where
   // that is not known.

@@ -35,6 +35,7 @@ class GateTest {
 
   // Whether noise leaves room for the test.
   bool applies() const { return largest_ratio_ > 0; }
+  std::int64_t neurons() const { return rows_.size(0); }  // of the first layer
   // Of images by their coordinates in the basis [m, r], float64: the direction that the neurons which an image leaves
   // alone lack, [m, k], k the rank of [dW | db], of length 1; zero where the image fails. A training image may fail:
   // where neurons fired for it in between alone, or too few never did.

@@ -1,4 +1,5 @@
-// Rows of which the groups of columns are known that are levels of one value (ImageSpace::one_hot).
+// What is known of the values of images: groups of columns that are levels of one value (ImageSpace::one_hot), and
+// which values pixels have.
 #pragma once
 
 #include "models/image_space.h"
@@ -9,5 +10,8 @@ namespace afterimage {
 Tensor nearest_rows(const ImageSpace& space, const Tensor& inputs);
 // [n] bool: which of inputs [n, d] are such rows, to 2 % of their norm.
 Tensor are_rows(const ImageSpace& space, const Tensor& inputs);
+// [n] bool: which are what images of this space can be: such rows, where groups are known, with pixels at the values
+// that these have (ImageSpace::levels), but for one in twenty, where they have few. Sums of images are seldom.
+Tensor are_possible(const ImageSpace& space, const Tensor& inputs);
 
 }  // namespace afterimage

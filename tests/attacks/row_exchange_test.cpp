@@ -170,6 +170,21 @@ TEST_CASE("a row with two levels of a value, or half of two, is none") {
   CHECK(at::equal(are_rows(space, inputs).to(at::kLong), at::tensor({1, 0, 0, 1}, at::kLong)));
 }
 
+TEST_CASE("images with many pixels between the values that pixels have are none") {
+  ImageSpace space{{40}, at::full({40}, 0.5)};
+  const Tensor binary = (at::rand({1, 40}) > 0.5).to(at::kFloat);
+  CHECK(levels_of(binary) == std::vector<double>{0, 1});
+  CHECK(levels_of(at::rand({3, 40})).empty());
+  CHECK(levels_of(at::ones({3, 40})).empty());
+  Tensor blend = binary.clone(), grain = binary.clone();
+  blend.slice(1, 0, 5).fill_(0.5);
+  grain.slice(1, 0, 2).fill_(0.5);
+  const Tensor inputs = space.inputs(at::cat({binary, binary * 0.9 + 0.05, blend, grain}));
+  CHECK(are_possible(space, inputs).all().item<bool>());  // nothing is known
+  space.levels = {0, 1};
+  CHECK(at::equal(are_possible(space, inputs).to(at::kLong), at::tensor({1, 1, 0, 1}, at::kLong)));
+}
+
 TEST_CASE("inputs are taken as the row of the largest level of each group, in pixels") {
   ImageSpace space{{5}, at::tensor({0.5, 0.5, 0.5, 0.5, 0.5})};
   space.one_hot = {2, 3};
