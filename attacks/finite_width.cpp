@@ -395,8 +395,7 @@ Reconstruction run(const Settings& settings, const Subject& subject, const HandO
   if (capacity.last_layer_only) {
     return not_applicable(
         fmt::format("{}: its {} numbers are a sum over the training images of what goes into it, and determine at most "
-                    "{:.0f} images "
-                    "of {} pixels and a coefficient; no search is tried for so few",
+                    "{:.0f} images of {} pixels and a coefficient; no search is tried for so few",
                     released.initial.size() <= 2 ? "the network is one layer" : "only the last layer was trained",
                     capacity.equations, std::floor(capacity.images()), released.network->inputs()));
   }

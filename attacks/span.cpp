@@ -23,13 +23,17 @@ Reconstruction by_fit(const TrainedNetwork& released, const std::string& evidenc
   return result;
 }
 
+void add_span(Reconstruction& result, const RowSpan& span) {
+  result.evidence["rank"] = span.rank;
+  result.evidence["gap"] = span.gap;
+  result.evidence["weight_decay_factor"] = span.decay;
+}
+
 Reconstruction probe_last_layer(const TrainedNetwork& released, std::optional<LossKind> loss, const LastLayer& layer) {
   const SpanSearch search = find_feature_span(released, layer);
   Reconstruction result;
   if (search.span) {
-    result.evidence["rank"] = search.span->rank;
-    result.evidence["gap"] = search.span->gap;
-    result.evidence["weight_decay_factor"] = search.span->decay;
+    add_span(result, *search.span);
     result.evidence["membership_by"] = "the distance of features to the row space of the last layer's change";
     result.claim.membership = [&released, layer, span = *search.span](const Tensor& images) {
       return distance_to_span(span, last_layer_features(released, layer, images)).neg();
@@ -47,16 +51,13 @@ Reconstruction probe_last_layer(const TrainedNetwork& released, std::optional<Lo
 // The frozen layers before it are a fixed function of the image, so that all that holds of images in the first layer
 // holds of what this layer gets of them.
 Reconstruction probe_later_layer(const TrainedNetwork& released, std::size_t layer) {
-  const std::size_t weight = 2 * layer;
-  const SpanSearch search = find_row_span(released.initial[weight], released.trained[weight]);
+  const SpanSearch search = find_layer_span(released, layer);
   Reconstruction result;
   if (!search.span && !search.directions.defined()) return not_applicable(search.evidence);
   result.evidence["layer"] = layer + 1;
   result.evidence["singular_values"] = search.singular_values;
   if (search.span) {
-    result.evidence["rank"] = search.span->rank;
-    result.evidence["gap"] = search.span->gap;
-    result.evidence["weight_decay_factor"] = search.span->decay;
+    add_span(result, *search.span);
   } else {
     result.evidence["rank"] = nullptr;
     result.evidence["no_rank"] = search.evidence;
@@ -78,9 +79,7 @@ Reconstruction probe_first_layer(const TrainedNetwork& released) {
   if (!search.span && !search.directions.defined()) result = not_applicable(search.evidence);
   result.evidence["singular_values"] = search.singular_values;
   if (search.span) {
-    result.evidence["rank"] = search.span->rank;
-    result.evidence["gap"] = search.span->gap;
-    result.evidence["weight_decay_factor"] = search.span->decay;
+    add_span(result, *search.span);
     result.claim.membership = [span = *search.span](const Tensor& images) {
       return distance_to_span(span, images).neg();
     };
@@ -114,8 +113,7 @@ Attack span_attack() {
   attack.description =
       "counts the training images, and distinguishes them from others, by the row space of the first layer's change, "
       "or of the first one that was trained where those before it were frozen; does not count after Adam or with "
-      "nearly as many images as "
-      "pixels, but still distinguishes";
+      "nearly as many images as pixels, but still distinguishes";
   attack.needs = "initial and trained first-layer weights, the mean that was subtracted";
   attack.does_not_apply = "a first layer that is not dense, unless the last layer alone was trained";
   attack.configure = configured_by(parse, estimate, run);

@@ -95,7 +95,7 @@ void describe_dense(const TrainedNetwork& released, std::vector<std::string>& fi
     return;
   }
   if (const std::size_t layer = first_trained_layer(released); layer > 0) {
-    const SpanSearch search = find_row_span(released.initial[2 * layer], released.trained[2 * layer]);
+    const SpanSearch search = find_layer_span(released, layer);
     findings.push_back(fmt::format(
         "layers before number {} are frozen: span tells training images from others by what goes into that layer{}; "
         "vertices does not apply, finite-width applies in pixels",

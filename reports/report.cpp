@@ -231,8 +231,9 @@ std::size_t attacks_with_images(const std::vector<Finding>& findings) {
 
 const Finding* found_leak(const std::vector<Finding>& findings) {
   const Finding* best = nullptr;
+  const std::size_t attacks = attacks_with_images(findings);
   for (const auto& finding : findings) {
-    if (!leaks(finding, attacks_with_images(findings))) continue;
+    if (!leaks(finding, attacks)) continue;
     if (best == nullptr || finding.reconstructed->rate > best->reconstructed->rate) best = &finding;
   }
   return best;

@@ -49,8 +49,8 @@ struct InputFile {
   std::uint64_t bytes = 0;
   std::string sha256;
   std::string key = {};  // of the state dict in a checkpoint of several
-  std::vector<std::string> notes =
-      {};  // how it was read: what was left out, which names were changed, classes and counts
+  // How it was read: what was left out, which names were changed, classes and counts.
+  std::vector<std::string> notes = {};
 };
 
 struct ModelFacts {

@@ -14,8 +14,8 @@ constexpr double float32 = 4, float64 = 8;
 constexpr double decompositions = 3, work_of_decomposition = 8;  // rounds of decay fitted; products over n d min(n, d)
 constexpr double copies_of_first_layer = 7;                      // float64: both ends, their difference, U, work
 constexpr double buffers_a_row = 6;                              // of tangents, for each unit
-// Of small networks, where products take no time (width 32 to 256, N = 10 to 25, one core): a step of a search took 3 to
-// 4 ms, a segment of a path there and back 1.5.
+// Of small networks, where products take no time (width 32 to 256, N = 10 to 25, one core): a step of a search took 3
+// to 4 ms, a segment of a path there and back 1.5.
 constexpr double seconds_a_step = 2e-3, seconds_a_segment = 1.5e-3, seconds_a_unit = 2e-8;
 // Measured with Clp: 6 ms in 20 dimensions, 60 in 100, 190 in 200.
 constexpr double programme_in_20 = 6e-3, programme_exponent = 1.5;

@@ -46,6 +46,11 @@ std::size_t first_trained_layer(const TrainedNetwork& released) {
   return 0;
 }
 
+SpanSearch find_layer_span(const TrainedNetwork& released, std::size_t layer) {
+  const std::size_t weight = 2 * layer;
+  return find_row_span(released.initial[weight], released.trained[weight]);
+}
+
 std::optional<LastLayer> trained_last_layer(const TrainedNetwork& released) {
   if (!released.knows_initial()) return std::nullopt;
   const std::vector<bool> moving = moved(released.trained.minus(released.initial));

@@ -25,6 +25,8 @@ struct LastLayer {
 
 // Which layer of a dense network is the first that training moved, from 0; 0 as well for other networks.
 std::size_t first_trained_layer(const TrainedNetwork& released);
+// The row space of that layer's change, [rank, what goes into it], of a dense network.
+SpanSearch find_layer_span(const TrainedNetwork& released, std::size_t layer);
 
 // The last layer, where it is all that training moved: one weight with a row for each output, perhaps their biases, in
 // which the outputs are linear. Null otherwise, and where the start is not known.

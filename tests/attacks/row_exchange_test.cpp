@@ -30,25 +30,38 @@ Tensor related_values(std::int64_t rows, std::uint64_t seed) {
   return at::floor((common + own) * levels).clamp(0, levels - 1).to(at::kLong);
 }
 
-// A network trained on the rows of `values` [count, groups].
-Subject trained_on(const Tensor& values) {
+// A network with two hidden layers trained on the rows of `values` [n, groups], of two classes in turn.
+Subject trained_by(const Recipe& recipe, const Tensor& values, std::int64_t width) {
   Subject subject;
   Generator random = seeded(5);
   const auto network =
-      std::make_shared<Mlp>(columns, std::vector<std::int64_t>{128, 128}, 1, Parameterization::standard);
+      std::make_shared<Mlp>(columns, std::vector<std::int64_t>{width, width}, 1, Parameterization::standard);
   released(subject).network = network;
   released(subject).initial = network->draw_initial(random).value();
-  Recipe recipe;
-  recipe.learning_rate = 5e-3;
-  recipe.max_steps = 3000;
-  const Tensor targets = (at::arange(count).remainder(2) * 2 - 1).to(at::kFloat).unsqueeze(1);
+  const Tensor targets = (at::arange(values.size(0)).remainder(2) * 2 - 1).to(at::kFloat).unsqueeze(1);
   Silent silent;
   released(subject).trained =
       train(*network, released(subject).initial, rows_of(values), targets, recipe, random, silent).trained;
   subject.space = {{columns}, at::zeros({columns})};
   subject.space.one_hot.assign(groups, levels);
-  subject.loss = LossKind::squared;
+  subject.loss = recipe.loss;
   return subject;
+}
+
+Subject trained_on(const Tensor& values) {
+  Recipe recipe;
+  recipe.learning_rate = 5e-3;
+  recipe.max_steps = 3000;
+  return trained_by(recipe, values, 128);
+}
+
+Subject logistic_on(const Tensor& values) {
+  Recipe recipe;
+  recipe.loss = LossKind::logistic;
+  recipe.learning_rate = 0.02;
+  recipe.max_steps = 600;
+  recipe.batch = 10;
+  return trained_by(recipe, values, 96);
 }
 
 // The same rows with three of eight values changed.
@@ -60,28 +73,6 @@ Tensor changed(const Tensor& values) {
     moved[row].index_put_({which}, (values[row].index_select(0, which) + 1).remainder(levels));
   }
   return moved;
-}
-
-Subject logistic_on(const Tensor& values, std::int64_t width) {
-  Subject subject;
-  Generator random = seeded(5);
-  const auto network =
-      std::make_shared<Mlp>(columns, std::vector<std::int64_t>{width, width}, 1, Parameterization::standard);
-  released(subject).network = network;
-  released(subject).initial = network->draw_initial(random).value();
-  Recipe recipe;
-  recipe.loss = LossKind::logistic;
-  recipe.learning_rate = 0.02;
-  recipe.max_steps = 600;
-  recipe.batch = 10;
-  const Tensor targets = (at::arange(values.size(0)).remainder(2) * 2 - 1).to(at::kFloat).unsqueeze(1);
-  Silent silent;
-  released(subject).trained =
-      train(*network, released(subject).initial, rows_of(values), targets, recipe, random, silent).trained;
-  subject.space = {{columns}, at::zeros({columns})};
-  subject.space.one_hot.assign(groups, levels);
-  subject.loss = LossKind::logistic;
-  return subject;
 }
 
 std::int64_t exact(const Tensor& rows, const Tensor& training) {
@@ -147,7 +138,7 @@ TEST_CASE("what vertices confirms of a table are its rows, one level of each val
   std::int64_t confirmed = 0;
   for (const std::uint64_t seed : {1, 3, 4, 5}) {
     const Tensor values = related_values(30, seed), rows = rows_of(values);
-    const Subject subject = logistic_on(values, 96);
+    const Subject subject = logistic_on(values);
     Generator random = seeded(7);
     Silent silent;
     NullStore no_store;
