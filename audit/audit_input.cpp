@@ -331,7 +331,7 @@ AuditInput load_audit_input(const SubjectFiles& files, const ControlRequest& req
   Weights trained = read_weights(files.trained, files.key, at::kDouble), initial;
   if (!files.initial.empty()) {
     initial = read_initial(files.initial, files.key);
-    agree_on_names(initial, trained);
+    agree_on_names(initial, files.initial, trained, files.trained);
   }
   if (result.model.archive().empty()) leave_out_buffers(initial, trained, files);
   TrainingFile training_file = read_training_file(files.training_set);

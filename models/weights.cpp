@@ -5,7 +5,7 @@
 #include <algorithm>
 #include <set>
 #include <string_view>
-#include <unordered_set>
+#include <unordered_map>
 
 #include "models/foundations/error.h"
 #include "models/foundations/text.h"
@@ -33,33 +33,50 @@ bool is_named_weight(const std::string& name) {
 
 // What has to be taken off names of `from` to make them those of `to`; "" where nothing does. Either all of `from` have
 // it and most agree, for a new head has other names; or all of `to` are found behind it, beside others, like weights of
-// a loss.
-std::string prefix_between(const Parameters& from, const Parameters& to) {
+// a loss. Of several of these, as of a teacher and a student, that whose shapes agree; throws InputError, naming
+// `file`, where that leaves more than one.
+std::string prefix_between(const Parameters& from, const std::string& file, const Parameters& to) {
   constexpr int deepest = 8;
-  std::unordered_set<std::string_view> wanted;
-  for (const auto& entry : to.entries()) wanted.insert(entry.first);
+  std::unordered_map<std::string_view, at::IntArrayRef> wanted;
+  for (const auto& [name, tensor] : to.entries()) wanted.emplace(name, tensor.sizes());
   // As they are: another copy behind a prefix, like an average, is not what the other file is about.
   const auto agreeing_now = std::count_if(from.entries().begin(), from.entries().end(),
                                           [&](const auto& entry) { return wanted.contains(entry.first); });
   if (static_cast<std::size_t>(agreeing_now) == to.size()) return "";
   std::set<std::string> tried;
+  std::vector<std::string> behind, alike;
   for (const auto& [first, tensor] : from.entries()) {
     int depth = 0;
     for (std::size_t dot = first.find('.'); dot != std::string::npos && depth < deepest;
          dot = first.find('.', dot + 1), ++depth) {
       const std::string prefix = first.substr(0, dot + 1);
       if (tried.size() == deepest || !tried.insert(prefix).second) continue;
-      std::size_t having = 0, agreeing = 0;
+      std::size_t having = 0, agreeing = 0, of_shape = 0;
       for (const auto& entry : from.entries()) {
         if (!entry.first.starts_with(prefix)) continue;
         ++having;
-        agreeing += wanted.contains(std::string_view(entry.first).substr(prefix.size())) ? 1 : 0;
+        const auto found = wanted.find(std::string_view(entry.first).substr(prefix.size()));
+        if (found == wanted.end()) continue;
+        ++agreeing;
+        of_shape += found->second == entry.second.sizes() ? 1 : 0;
       }
-      const bool most = having == from.size() && 2 * agreeing > having;
-      if (most || (agreeing == to.size() && agreeing > 0)) return prefix;
+      if (having == from.size() && 2 * agreeing > having) return prefix;
+      if (agreeing != to.size() || agreeing == 0) continue;
+      behind.push_back(prefix);
+      if (of_shape == agreeing) alike.push_back(prefix);
     }
   }
-  return "";
+  const auto& fitting = alike.empty() ? behind : alike;
+  if (fitting.empty()) return "";
+  if (fitting.size() > 1) {
+    std::vector<std::string> keys;
+    for (const auto& prefix : fitting) keys.push_back(printable(prefix.substr(0, prefix.size() - 1)));
+    throw InputError(fmt::format(
+        "{}: holds {} networks with the names of the other file, at {}; of a PyTorch file choose one with --key {}, of "
+        "another save one alone",
+        file, fitting.size(), fmt::join(keys, " and "), keys.front()));
+  }
+  return fitting.front();
 }
 
 // "net." of names that all begin with it; "" where there is no such part.
@@ -129,7 +146,8 @@ Parameters read_parameters(const std::filesystem::path& path, const std::string&
   return read_weights(path, key, widest).parameters;
 }
 
-void agree_on_names(Weights& initial, Weights& trained) {
+void agree_on_names(Weights& initial, const std::string& initial_file, Weights& trained,
+                    const std::string& trained_file) {
   // Wrapped in both, in modules of two names.
   const std::string before = common_prefix(initial.parameters), after = common_prefix(trained.parameters);
   if (!before.empty() && !after.empty() && before != after &&
@@ -140,9 +158,9 @@ void agree_on_names(Weights& initial, Weights& trained) {
     take_off(trained, after);
     return;
   }
-  if (const auto prefix = prefix_between(trained.parameters, initial.parameters); !prefix.empty()) {
+  if (const auto prefix = prefix_between(trained.parameters, trained_file, initial.parameters); !prefix.empty()) {
     take_off(trained, prefix);
-  } else if (const auto other = prefix_between(initial.parameters, trained.parameters); !other.empty()) {
+  } else if (const auto other = prefix_between(initial.parameters, initial_file, trained.parameters); !other.empty()) {
     take_off(initial, other);
   }
 }

@@ -37,7 +37,9 @@ Parameters read_parameters(const std::filesystem::path& path, const std::string&
 void to_pytorch_layout(Weights& weights, const std::string& file);
 
 // Takes a prefix off the names of one file where that makes them the names of the other, as where one checkpoint was
-// saved from inside a wrapper ("net.", "model."). Notes it, and what had no such prefix and is left out.
-void agree_on_names(Weights& initial, Weights& trained);
+// saved from inside a wrapper ("net.", "model."). Notes it, and what had no such prefix and is left out. Throws
+// InputError, naming the file, where several networks in it fit, as a teacher and a student.
+void agree_on_names(Weights& initial, const std::string& initial_file, Weights& trained,
+                    const std::string& trained_file);
 
 }  // namespace afterimage

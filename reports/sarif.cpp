@@ -99,10 +99,34 @@ const char* level_of(Outcome outcome, Verdict inconclusive_as) {
   return inconclusive_as == Verdict::pass ? "note" : "warning";
 }
 
+// As the text of a message, in which braces have to be doubled (SARIF 2.1.0, 3.11.5); at most `longest` bytes, cut
+// between characters.
+std::string message_text(const std::string& text, std::size_t longest) {
+  constexpr std::string_view cut_mark = "...";
+  std::string escaped;
+  std::size_t fitting = 0;  // the longest beginning that leaves room for the mark
+  for (std::size_t at = 0; at < text.size();) {
+    std::size_t end = at + 1;
+    while (end < text.size() && (static_cast<unsigned char>(text[end]) & 0xc0) == 0x80) ++end;
+    const std::string character = text.substr(at, end - at);
+    escaped += character;
+    if (character == "{" || character == "}") escaped += character;
+    if (escaped.size() + cut_mark.size() <= longest) fitting = escaped.size();
+    at = end;
+  }
+  if (escaped.size() <= longest) return escaped;
+  return escaped.substr(0, fitting) + std::string(cut_mark);
+}
+
+// What is cut where services would, at 1024 characters, is the reason: the weights are always named.
 std::string message_of(const RuleResult& rule, const GatedWeights& weights) {
-  return fmt::format("{}{}{} Weights: {}{}SHA-256 {}.", rule.outcome == Outcome::inconclusive ? "Inconclusive: " : "",
-                     rule.reason, rule.reason.ends_with('.') ? "" : ".", weights.file, weights.file.empty() ? "" : ", ",
-                     weights.short_digest());
+  constexpr std::size_t longest = 1000, longest_name = 300;
+  const std::string reason =
+      message_text(fmt::format("{}{}{}", rule.outcome == Outcome::inconclusive ? "Inconclusive: " : "", rule.reason,
+                               rule.reason.ends_with('.') ? "" : "."),
+                   longest - longest_name - 50);
+  return fmt::format("{} Weights: {}{}SHA-256 {}.", reason, message_text(weights.file, longest_name),
+                     weights.file.empty() ? "" : ", ", weights.short_digest());
 }
 
 }  // namespace

@@ -136,7 +136,7 @@ std::string change_text(const TensorChange& change) {
 int compare(const std::string& first, const std::string& second, const std::string& key) {
   require_keys({first, second}, key);
   Weights before = read_weights(first, key, at::kDouble), after = read_weights(second, key, at::kDouble);
-  agree_on_names(before, after);
+  agree_on_names(before, first, after, second);
   const CheckpointDifference difference = difference_of(before.parameters, first, after.parameters, second);
   fmt::print("from {}\n", first);
   for (const auto& note : before.notes) fmt::print("  {}\n", note);
@@ -163,7 +163,11 @@ void add_inspect(CLI::App& app, Context&, Action& action) {
                          "runs/fashion/trained.safetensors");
   command->add_option("FILE", *file, ".safetensors, .pt, .npz, .json or IDX file")->type_name("")->required();
   command->add_option("OTHER", *other, "weights after training, where FILE has those before")->type_name("FILE");
-  command->add_option("--key", *key, "which state dict of a PyTorch checkpoint with several, e.g. model or ema.model")
+  command
+      ->add_option(
+          "--key", *key,
+          "which state dict of a PyTorch checkpoint with several, e.g. model or ema.model; or what the names in "
+          "one begin with, e.g. teacher")
       ->type_name("NAME");
   command->callback([file, other, key, &action] {
     action = [file, other, key] { return other->empty() ? inspect(*file, *key) : compare(*file, *other, *key); };

@@ -32,7 +32,10 @@ void SubjectOptions::add_to(CLI::App& command) {
       ->type_name("FILE");
   command.add_option("--trained", files.trained, "weights after training")->type_name("FILE");
   command
-      .add_option("--key", files.key, "which state dict of a PyTorch checkpoint with several, e.g. model or ema.model")
+      .add_option(
+          "--key", files.key,
+          "which state dict of a PyTorch checkpoint with several, e.g. model or ema.model; or what the names in "
+          "one begin with, e.g. teacher")
       ->type_name("NAME");
   command
       .add_option("--model", files.model,

@@ -33,14 +33,17 @@ constexpr std::string_view dangerous =
     " commands platform multiprocessing threading concurrent signal gc ast tempfile fileinput zipimport torch.hub"
     " torch.load torch.jit torch.package torch._dynamo torch._inductor torch.utils torch.storage._load_from_bytes"
     " numpy.testing numpy.f2py numpy.load ";
-// Of these: plain values; and getattr, by which a pickle names a method of a class. What it is of is named too.
+// Of these: plain values, and what holds values without doing anything by itself; and getattr, by which a pickle names
+// a method of a class. What they hold or name is named too.
 constexpr std::string_view harmless =
     " builtins.set builtins.frozenset builtins.complex builtins.slice builtins.range builtins.bytearray builtins.list"
     " builtins.dict builtins.tuple builtins.int builtins.float builtins.str builtins.bool builtins.object"
     " builtins.getattr builtins.bytes __builtin__.getattr __builtin__.long __builtin__.unicode __builtin__.str"
     " __builtin__.int __builtin__.float __builtin__.list __builtin__.dict __builtin__.tuple __builtin__.xrange"
     " __builtin__.set __builtin__.frozenset __builtin__.complex __builtin__.bytearray __builtin__.object"
-    " copyreg._reconstructor ";
+    " builtins.Ellipsis builtins.NotImplemented builtins.type __builtin__.Ellipsis __builtin__.NotImplemented"
+    " copyreg._reconstructor types.SimpleNamespace types.MappingProxyType uuid.UUID uuid.SafeUUID"
+    " logging.getLogger ";
 
 std::optional<std::string_view> found(std::string_view list, std::string_view name) {
   if (name.empty() || name.find(' ') != std::string_view::npos) return std::nullopt;

@@ -40,12 +40,23 @@ class StateDicts {
  public:
   StateDicts(const Pickle& pickle, const std::string& file) : pickle_(pickle), file_(file), tensors_(pickle, file) {}
 
-  // The dict of tensors at `key`, or the only one below it.
-  Index state_dict(const std::string& key, ArrayFile& content) {
+  // A dict of tensors, and what the names of the wanted ones begin with.
+  struct Chosen {
+    Index dict;
+    std::string prefix;
+  };
+
+  // The dict of tensors at `key`, or the only one below it; or the part of one whose names begin with `key` and a dot.
+  Chosen state_dict(const std::string& key, ArrayFile& content) {
     const auto start = at(pickle_.root, key);
     if (!start || pickle_[*start].kind != Kind::dict) {
-      if (!key.empty()) throw UsageError(fmt::format("--key {}: {} has no dict there", printable(key), file_));
-      refuse_root(start);
+      if (key.empty()) refuse_root(start);
+      if (auto part = part_at(key)) {
+        content.notes.push_back(fmt::format("names that begin with \"{}\"", printable(part->prefix)));
+        return *part;
+      }
+      throw UsageError(
+          fmt::format("--key {}: {} has no dict there, and no names that begin so", printable(key), file_));
     }
     search(*start, key, 0);
     auto& found = whole_.empty() ? mixed_ : whole_;
@@ -62,14 +73,14 @@ class StateDicts {
           fmt::format("{}: holds {} state dicts; choose one with --key: {}", file_, keys.size(), joined(keys)));
     }
     if (!found[0].key.empty()) content.notes.push_back(fmt::format("state dict at \"{}\"", printable(found[0].key)));
-    return found[0].dict;
+    return {found[0].dict, ""};
   }
 
-  // Of a dict: its tensors; `content` gets what is passed over.
-  std::vector<NamedView> views(Index dict, ArrayFile& content) const {
+  // The tensors of the part, without its prefix; `content` gets what is passed over.
+  std::vector<NamedView> views(const Chosen& chosen, ArrayFile& content) const {
     std::vector<NamedView> views;
     std::set<std::string_view> seen;
-    const auto& items = pickle_[dict].items;
+    const auto& items = pickle_[chosen.dict].items;
     std::size_t text = 0;
     for (std::size_t i = 0; i + 1 < items.size(); i += 2) {
       const PickleValue& key = pickle_[items[i]];
@@ -81,7 +92,12 @@ class StateDicts {
       if (key.text.size() > longest_name || text > most_names) {
         throw InputError(fmt::format("{}: has a name of more than {} bytes; {}", file_, longest_name, save_remedy));
       }
-      const std::string name(key.text);
+      std::string name(key.text);
+      if (!name.starts_with(chosen.prefix)) {
+        content.passed_over.push_back({name, "not at the key"});
+        continue;
+      }
+      name.erase(0, chosen.prefix.size());
       if (!tensors_.is_tensor(items[i + 1])) {
         content.passed_over.push_back({name, kind_of(items[i + 1])});
         if (holds_quantized(items[i + 1]) && content.no_weights.empty()) content.no_weights = quantized_text(name);
@@ -171,6 +187,31 @@ class StateDicts {
     const PickleValue& value = pickle_[index];
     return (value.kind == Kind::tuple || value.kind == Kind::list) &&
            std::any_of(value.items.begin(), value.items.end(), [&](Index i) { return tensors_.is_quantized(i); });
+  }
+
+  bool has_names_below(Index dict, std::string_view prefix) const {
+    const auto& items = pickle_[dict].items;
+    for (std::size_t i = 0; i + 1 < items.size(); i += 2) {
+      const PickleValue& name = pickle_[items[i]];
+      const bool below = name.kind == Kind::text && name.text.size() > prefix.size() && name.text.starts_with(prefix);
+      if (below && tensors_.is_tensor(items[i + 1])) return true;
+    }
+    return false;
+  }
+
+  // The part of a state dict whose names begin with the rest of `key`, as where a module holds a teacher and a student.
+  std::optional<Chosen> part_at(const std::string& key) {
+    if (pickle_[pickle_.root].kind != Kind::dict) return std::nullopt;
+    search(pickle_.root, "", 0);
+    for (const auto* candidates : {&whole_, &mixed_}) {
+      for (const auto& [path, dict] : *candidates) {
+        const std::string above = path.empty() ? "" : path + ".";
+        if (!key.starts_with(above) || key.size() == above.size()) continue;
+        const std::string prefix = key.substr(above.size()) + ".";
+        if (has_names_below(dict, prefix)) return Chosen{dict, prefix};
+      }
+    }
+    return std::nullopt;
   }
 
   // The value at a path of names joined by dots; a name may have dots of its own.

@@ -14,10 +14,11 @@
 namespace afterimage {
 
 // The state dict in a file of torch.save(model.state_dict()) or of a checkpoint that holds one, in the order of the
-// file. `key` names it where there are several, e.g. "model" or "ema.model"; empty takes the only one. What is no
-// tensor, or of a kind that is not read (complex, quantized), is passed over; notes name classes that the file would
-// build. Throws InputError: a name in the pickle by which code would be run, none or several state dicts, the format
-// before 1.6, TorchScript, a tensor that its storage does not hold. Throws UsageError when nothing is at `key`.
+// file. `key` names it where there are several, e.g. "model" or "ema.model"; or a part of one, by what its names begin
+// with ("teacher"), which is taken off; empty takes the only one. What is no tensor, or of a kind that is not read
+// (complex, quantized), is passed over; notes name classes that the file would build. Throws InputError: a name in the
+// pickle by which code would be run, none or several state dicts, the format before 1.6, TorchScript, a tensor that its
+// storage does not hold. Throws UsageError when nothing is at `key`.
 ArrayFile read_pytorch(const std::filesystem::path& path, const std::string& key = "");
 
 // Whether a file that read_pytorch would open is a TorchScript archive (by its constants.pkl or code/). Throws

@@ -264,6 +264,10 @@ TEST_CASE("what a pickle would build beside the weights is named and not built, 
     CHECK(content.passed_over[0].what == "mine.config.Config");
     CHECK(content.notes == std::vector<std::string>{"not built: mine.config.Config"});
   }
+  for (const auto& [module, value] : std::vector<std::pair<const char*, const char*>>{
+           {"uuid", "UUID"}, {"builtins", "Ellipsis"}, {"types", "SimpleNamespace"}, {"logging", "getLogger"}}) {
+    CHECK(read(short_text("id") + global(module, value)).passed_over.at(0).what == std::string(module) + "." + value);
+  }
   Corpus corpus;
   std::string many;
   for (int i = 0; i < 20'000; ++i) many += global("m" + std::to_string(i), std::string(100, 'x')) + "0";

@@ -95,9 +95,14 @@ TEST_CASE("one state dict in a checkpoint is found, and of several the one that 
     }
     check_equal(read_pytorch(folder / "two.pt", "ema").arrays, folder / "two@ema.model.npz");
     CHECK(contains(message_of(folder / "two.pt"), "2 state dicts; choose one with --key: model, ema.model"));
-    for (const char* wrong : {"nothing", "model.0", "ema.model.0.weight", "ema.decay", "."}) {
+    for (const char* wrong : {"nothing", "model.9", "ema.model.0.weight", "ema.decay", "."}) {
       CHECK_THROWS_AS(read_pytorch(folder / "two.pt", wrong), UsageError);
     }
+    // A part of one, as of a module that holds a teacher and a student.
+    const ArrayFile part = read_pytorch(folder / "two.pt", "ema.model.0");
+    REQUIRE(part.arrays.size() == 2);
+    CHECK(part.arrays[0].first == "weight");
+    CHECK(part.arrays.size() + part.passed_over.size() == NamedArrays(read_npz(folder / "two@ema.model.npz")).size());
   }
 }
 

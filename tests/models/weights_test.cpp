@@ -257,7 +257,7 @@ TEST_CASE("a kernel in a PyTorch file keeps its layout, and beside a loss's weig
   CHECK(pickled.parameters.contains("0.kernel"));
   Weights plain = made_of({{"0.weight", at::rand({3, 2})}}),
           lightning = made_of({{"model.0.weight", at::rand({3, 2})}, {"criterion.weight", at::rand({3})}});
-  agree_on_names(plain, lightning);
+  agree_on_names(plain, "first", lightning, "second");
   CHECK(lightning.parameters.size() == 1);
   CHECK(lightning.parameters.contains("0.weight"));
   CHECK(contains(lightning.notes.back(), "criterion.weight"));
@@ -266,9 +266,20 @@ TEST_CASE("a kernel in a PyTorch file keeps its layout, and beside a loss's weig
 TEST_CASE("a copy of the weights behind a prefix, as an average, does not take the place of the weights") {
   Weights plain = made_of({{"0.weight", at::rand({3, 2})}}),
           both = made_of({{"0.weight", at::rand({3, 2})}, {"ema.0.weight", at::zeros({3, 2})}});
-  agree_on_names(plain, both);
+  agree_on_names(plain, "first", both, "second");
   CHECK(both.parameters.size() == 2);
   CHECK(both.notes.empty());
+}
+
+TEST_CASE("of two networks in one file that whose shapes agree is taken, and where both do the user is asked") {
+  const auto beside = [](int teacher) {
+    return made_of({{"teacher.0.weight", at::rand({teacher, 2})}, {"student.0.weight", at::ones({3, 2})}});
+  };
+  Weights plain = made_of({{"0.weight", at::rand({3, 2})}}), wider = beside(5), alike = beside(3);
+  agree_on_names(plain, "first", wider, "second");
+  CHECK(at::equal(wider.parameters.at("0.weight"), at::ones({3, 2})));
+  CHECK_THROWS_WITH(agree_on_names(plain, "first", alike, "second"),
+                    Catch::Contains("second: holds 2 networks") && Catch::Contains("--key teacher"));
 }
 
 TEST_CASE("the digest of an index changes with the files that it names") {
@@ -288,22 +299,22 @@ TEST_CASE("a prefix of one file alone is taken off where that makes the two file
   };
   for (const std::string prefix : {"model.", "net.", "a.b."}) {
     Weights plain = named(""), inside = named(prefix);
-    agree_on_names(plain, inside);
+    agree_on_names(plain, "first", inside, "second");
     CHECK(inside.parameters.contains("0.weight"));
     CHECK(inside.notes.size() == 1);
     Weights before = named(prefix), after = named("");
-    agree_on_names(before, after);
+    agree_on_names(before, "first", after, "second");
     CHECK(before.parameters.contains("2.weight"));
   }
   Weights one = named("model."), same = named("model."), other = named("else.");
-  agree_on_names(one, same);
+  agree_on_names(one, "first", same, "second");
   CHECK(one.parameters.contains("model.0.weight"));
   CHECK((one.notes.empty() && same.notes.empty()));
-  agree_on_names(one, other);  // wrapped in modules of two names
+  agree_on_names(one, "first", other, "second");  // wrapped in modules of two names
   CHECK((one.parameters.contains("0.weight") && other.parameters.contains("0.weight")));
   CHECK((one.notes.size() == 1 && other.notes.size() == 1));
   Weights left = made_of({{"a.w", at::rand({3, 2})}}), right = made_of({{"b.v", at::rand({3, 2})}});
-  agree_on_names(left, right);
+  agree_on_names(left, "first", right, "second");
   CHECK((left.parameters.contains("a.w") && right.parameters.contains("b.v")));
 }
 

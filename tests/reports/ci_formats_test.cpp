@@ -106,6 +106,19 @@ TEST_CASE("a result names its rule by id and index, and the message names the we
   CHECK(run["results"][0]["message"]["text"].get<std::string>().starts_with("too many. "));
 }
 
+TEST_CASE("a message has at most 1024 characters, names the weights all the same, and doubles braces") {
+  Report report = gated_report();
+  std::string reason = "{0} of {1}";
+  for (int i = 0; i < 1000; ++i) reason += "\u00e9";  // two bytes each
+  report.gate->rules[1].reason = reason;
+  report.inputs[1].name = std::string(2000, 'n');
+  const std::string text = sarif_run(report)["results"][0]["message"]["text"];
+  CHECK(text.size() <= 1024);
+  CHECK(text.starts_with("{{0}} of {{1}}\u00e9"));
+  CHECK(holds(text, "\u00e9... Weights: nnn"));
+  CHECK(text.ends_with("n..., SHA-256 aaaaaaaaaaaa."));
+}
+
 TEST_CASE("every kind of rule has the words that code scanning shows, and they hold no measured value") {
   Report report = gated_report();
   for (const char* rule : {"span.max_reconstructed_rate", "max_membership_tpr_at_1pct_fpr",
