@@ -8,13 +8,12 @@
 #include <memory>
 #include <vector>
 
-#include "models/network.h"
+#include "models/recorded_network.h"
 #include "models/script.h"
-#include "models/tangent/autograd.h"
 
 namespace afterimage {
 
-class ScriptedNetwork final : public Network {
+class ScriptedNetwork final : public RecordedNetwork {
  public:
   static constexpr std::string_view family = "torchscript:";
 
@@ -29,17 +28,9 @@ class ScriptedNetwork final : public Network {
   std::optional<Parameters> draw_initial(Generator&) const override { return std::nullopt; }
   // The archive's own weights.
   const Parameters& archived() const { return script_->parameters(); }
-  // The function that derivatives are taken of.
-  Recorded recorded() const;
+  Recorded recorded() const override;
   // Buffers and second names of a tensor may be in the file; they are left out.
   Parameters arranged(const Parameters& parameters, const std::string& file) const override;
-  Tensor evaluate(const Parameters& parameters, const Tensor& images) const override;
-  Sloped input_gradient(const Parameters& parameters, const Tensor& images, const Tensor& cotangents) const override;
-  Parameters pullback(const Parameters& parameters, const Tensor& images,
-                      const std::function<Tensor(const Tensor&)>& cotangents) const override;
-  Tensor pushforward(const Parameters& parameters, const Parameters& direction, const Tensor& images) const override;
-  std::unique_ptr<TangentTarget> tangents_at(const std::vector<Parameters>& points,
-                                             const Parameters& drift) const override;
 
  private:
   enum class Layout { pictures, flat };
@@ -50,7 +41,6 @@ class ScriptedNetwork final : public Network {
   std::shared_ptr<const Script> script_;
   std::vector<std::int64_t> input_shape_;
   Layout layout_ = Layout::pictures;
-  std::int64_t chunk_ = 1;  // images at a time
 };
 
 }  // namespace afterimage

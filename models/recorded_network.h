@@ -1,0 +1,33 @@
+// A network that is known as a computation which autograd records: all that Network asks for follows from its outputs.
+#pragma once
+
+#include <memory>
+
+#include "models/network.h"
+#include "models/tangent/autograd.h"
+
+namespace afterimage {
+
+class RecordedNetwork : public Network {
+ public:
+  // The function that derivatives are taken of. May outlive the network.
+  virtual Recorded recorded() const = 0;
+
+  Tensor evaluate(const Parameters& parameters, const Tensor& images) const final;
+  Sloped input_gradient(const Parameters& parameters, const Tensor& images, const Tensor& cotangents) const final;
+  Parameters pullback(const Parameters& parameters, const Tensor& images,
+                      const std::function<Tensor(const Tensor&)>& cotangents) const final;
+  Tensor pushforward(const Parameters& parameters, const Parameters& direction, const Tensor& images) const final;
+  std::unique_ptr<TangentTarget> tangents_at(const std::vector<Parameters>& points,
+                                             const Parameters& drift) const final;
+
+ protected:
+  using Network::Network;
+  // For constructors: how many images are worked on at a time, measured at parameters like the network's.
+  void choose_chunk(const Parameters& parameters);
+
+ private:
+  std::int64_t chunk_ = 1;
+};
+
+}  // namespace afterimage
