@@ -9,6 +9,7 @@
 
 #include "models/dense_layers.h"
 #include "models/foundations/error.h"
+#include "models/foundations/text.h"
 #include "models/tangent/mlp_features.h"
 #include "models/tangent/mlp_tangents.h"
 
@@ -16,6 +17,8 @@ namespace afterimage {
 namespace {
 
 constexpr std::int64_t largest_width = 1 << 20;
+
+}  // namespace
 
 std::vector<std::int64_t> parse_widths(const std::string& architecture, std::string_view text) {
   std::vector<std::int64_t> widths;
@@ -32,10 +35,8 @@ std::vector<std::int64_t> parse_widths(const std::string& architecture, std::str
   throw UsageError(
       fmt::format("architecture \"{}\": hidden widths have to be whole numbers from 1 to {} with commas "
                   "between them, as in mlp:1000,1000",
-                  architecture, largest_width));
+                  printable(architecture), largest_width));
 }
-
-}  // namespace
 
 Mlp::Mlp(std::int64_t inputs, std::vector<std::int64_t> widths, std::int64_t outputs, Parameterization parameterization)
     : DenseNetwork({widths.empty() ? linear_family : fmt::format("mlp:{}", fmt::join(widths, ",")),
@@ -269,8 +270,11 @@ std::unique_ptr<DenseNetwork> make_network(const std::string& architecture, cons
                                            std::int64_t inputs, std::int64_t outputs) {
   constexpr std::string_view mlp = "mlp:";
   if (architecture != linear_family && !architecture.starts_with(mlp)) {
-    throw UsageError(fmt::format(
-        "architecture \"{}\": unknown family; use mlp:WIDTH,WIDTH,..., linear or torchscript:FILE", architecture));
+    throw UsageError(
+        fmt::format("architecture \"{}\": unknown family; use mlp:WIDTH,WIDTH,..., linear, "
+                    "low-rank-mlp:WIDTH,WIDTH,..., rnn:WIDTH, "
+                    "lstm:WIDTH, gru:WIDTH, cfc:WIDTH or torchscript:FILE",
+                    architecture));
   }
   if (parameterization != "standard" && parameterization != "ntk") {
     throw UsageError(fmt::format("parameterization \"{}\": has to be standard or ntk", parameterization));

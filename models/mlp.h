@@ -7,6 +7,7 @@
 #pragma once
 
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "models/dense_network.h"
@@ -79,6 +80,8 @@ class Mlp final : public DenseNetwork {
   Parameterization parameterization_;
 };
 
+// Hidden widths "WIDTH,WIDTH,..." of an architecture. Throws UsageError.
+std::vector<std::int64_t> parse_widths(const std::string& architecture, std::string_view text);
 // The network of an architecture "mlp:WIDTH,..." or "linear" for images of `inputs` numbers. Throws UsageError on an
 // unknown family or malformed widths.
 std::unique_ptr<DenseNetwork> make_network(const std::string& architecture, const std::string& parameterization,
