@@ -1,11 +1,16 @@
 #include "attacks/span.h"
 
+#include <fmt/format.h>
+
 #include "attacks/solver/cost.h"
 #include "attacks/solver/last_layer.h"
 #include "attacks/solver/row_span.h"
+#include "models/connected_networks.h"
 
 namespace afterimage {
 namespace {
+
+constexpr double smallest_norm = 1e-300;
 
 struct Settings {};
 
@@ -73,6 +78,31 @@ Reconstruction probe_later_layer(const TrainedNetwork& released, std::size_t lay
   return result;
 }
 
+// Every step of training changes the input matrix of a recurrent network by sums of delta s^T over the time slices s of
+// the images, so that its rows lie in the span of all slices.
+Reconstruction probe_time_slices(const TrainedNetwork& released, const RecurrentNetwork& network) {
+  const auto [steps, numbers] = network.shape();
+  const char* name = RecurrentNetwork::input_weight;
+  const SpanSearch search = find_row_span(released.initial.at(name), released.trained.at(name));
+  if (!search.span) {
+    return not_applicable(fmt::format(
+        "the input matrix gets time slices of {} numbers, {} of each image, and the slices of the training images fill "
+        "their space as far as its change shows: {}",
+        numbers, steps, search.evidence));
+  }
+  Reconstruction result;
+  add_span(result, *search.span);
+  result.evidence["singular_values"] = search.singular_values;
+  result.evidence["membership_by"] =
+      "the distance of an image's time slices to the row space of the input matrix's change";
+  result.claim.membership = [span = *search.span, slices = steps, size = numbers](const Tensor& images) {
+    const Tensor each = images.to(at::kDouble).reshape({images.size(0) * slices, size});
+    const Tensor left = (distance_to_span(span, each) * each.norm(2, 1)).view({images.size(0), slices}).norm(2, 1);
+    return (left / images.to(at::kDouble).norm(2, 1).clamp_min(smallest_norm)).neg();
+  };
+  return result;
+}
+
 Reconstruction probe_first_layer(const TrainedNetwork& released) {
   Reconstruction result;
   const SpanSearch search = input_span_of(released);
@@ -101,6 +131,9 @@ Reconstruction run(const Settings&, const Subject& subject, const HandOver&, Job
     return probe_last_layer(released, subject.loss, *last);
   }
   job.progress.stage("span: spectrum of the first trained layer's change");
+  if (const auto* recurrent = dynamic_cast<const RecurrentNetwork*>(released.network.get())) {
+    return probe_time_slices(released, *recurrent);
+  }
   if (const std::size_t layer = first_trained_layer(released); layer > 0) return probe_later_layer(released, layer);
   return probe_first_layer(released);
 }
@@ -115,7 +148,10 @@ Attack span_attack() {
       "or of the first one that was trained where those before it were frozen; does not count after Adam or with "
       "nearly as many images as pixels, but still distinguishes";
   attack.needs = "initial and trained first-layer weights, the mean that was subtracted";
-  attack.does_not_apply = "a first layer that is not dense, unless the last layer alone was trained";
+  attack.does_not_apply =
+      "a first layer that is not dense, unless the last layer alone was trained; recurrent networks whose training "
+      "images "
+      "have more time slices than these have numbers";
   attack.configure = configured_by(parse, estimate, run);
   return attack;
 }

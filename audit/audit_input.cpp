@@ -15,6 +15,7 @@
 #include "models/foundations/error.h"
 #include "models/foundations/files.h"
 #include "models/foundations/text.h"
+#include "models/rounding.h"
 #include "models/scripted_network.h"
 #include "models/weights.h"
 
@@ -73,17 +74,6 @@ bool complete_head(Parameters& initial, const Parameters& trained, const Network
   }
   initial = std::move(completed);
   return true;
-}
-
-// The base model is often a plain state dict and the tuned model a checkpoint: a key that the base model lacks is then
-// the trained file's.
-Weights read_initial(const std::string& file, const std::string& key) {
-  if (key.empty()) return read_weights(file, "", at::kDouble);
-  try {
-    return read_weights(file, key, at::kDouble);
-  } catch (const UsageError&) {
-    return read_weights(file, "", at::kDouble);
-  }
 }
 
 // Without tensors that are no parameters of dense layers, like a mean and a scale of the inputs. Throws InputError
@@ -155,11 +145,17 @@ LabelledImages apart_from(const Tensor& training, LabelledImages control, const 
   return std::move(kept);
 }
 
-// `class_names` and `columns`: of the training images' source.
+// [M, d]; undefined where there is no such file.
+Tensor support_pixels(const std::string& file) {
+  return file.empty() ? Tensor() : load_images("npz:" + file).images.flatten(1);
+}
+
+// `class_names` and `columns`: of the training images' source. `support`: pixels [M, d] of what a defence trained on,
+// may be undefined.
 LabelledImages load_control(const ControlRequest& request, const std::string& source,
                             const std::vector<std::string>& class_names, const std::vector<std::string>& columns,
-                            const Task& task, const TrainingSet& training, const ModelDescription& model,
-                            Generator& random) {
+                            const Task& task, const TrainingSet& training, const Tensor& support,
+                            const ModelDescription& model, Generator& random) {
   const bool given = !request.data.empty();
   LabelledImages all = load_images(given ? request.data : source, model.preprocessing);
   match_classes(all, class_names);
@@ -180,7 +176,8 @@ LabelledImages load_control(const ControlRequest& request, const std::string& so
                     request.data, theirs, ours));
   }
   if (given) all = apart_from(pixels, std::move(all), request.data);
-  LabelledImages control = draw_control(all, task, pixels, request.count, random);
+  const Tensor trained_on = support.defined() ? at::cat({pixels, support}) : pixels;
+  LabelledImages control = draw_control(all, task, trained_on, request.count, random);
   if (const std::string note = task.note_on_absent(all.labels); !note.empty()) control.notes.push_back(note);
   if (control.size() < std::min(request.count, all.size())) {
     control.notes.push_back(fmt::format("{} of {} images are of the task's classes and different from one another",
@@ -299,6 +296,7 @@ SubjectFiles files_of_run(const std::string& run, bool initial_known) {
     if (!file->empty() && !is_there(*file)) throw InputError(*file + ": missing; a run directory has to hold it");
   }
   if (!is_there(files.training_record)) files.training_record.clear();
+  if (const fs::path support = folder / "support-set.npz"; is_there(support)) files.support_set = support;
   return files;
 }
 
@@ -325,15 +323,19 @@ void require_one_target_each(const Tensor& images, const Tensor& targets, const 
 AuditInput load_audit_input(const SubjectFiles& files, const ControlRequest& request, std::int64_t seed) {
   AuditInput result;
   if (!files.model.empty()) result.model = read_model(files.model, files.allow_torchscript);
-  require_keys(files.initial.empty() ? std::vector<fs::path>{files.trained}
-                                     : std::vector<fs::path>{files.initial, files.trained},
-               files.key);
-  Weights trained = read_weights(files.trained, files.key, at::kDouble), initial;
-  if (!files.initial.empty()) {
-    initial = read_initial(files.initial, files.key);
+  Weights trained, initial;
+  if (files.initial.empty()) {
+    trained = read_weights(files.trained, files.key, at::kDouble);
+  } else {
+    Checkpoints both = read_checkpoints(files.initial, files.trained, files.key, at::kDouble);
+    initial = std::move(both.initial);
+    trained = std::move(both.trained);
     agree_on_names(initial, files.initial, trained, files.trained);
   }
   if (result.model.archive().empty()) leave_out_buffers(initial, trained, files);
+  for (auto* weights : {&initial, &trained}) {
+    if (const auto note = rounding_note(weights->parameters); !note.empty()) weights->notes.push_back(note);
+  }
   TrainingFile training_file = read_training_file(files.training_set);
   if (files.model.empty()) {
     result.model =
@@ -357,7 +359,7 @@ AuditInput load_audit_input(const SubjectFiles& files, const ControlRequest& req
       load_control(request, record.data_source.value_or(""),
                    record.class_names.empty() ? training_file.class_names : record.class_names,
                    result.model.columns.empty() ? training_file.columns : result.model.columns, task, training,
-                   result.model, random);
+                   support_pixels(files.support_set), result.model, random);
 
   training.space.one_hot =
       result.model.one_hot.empty() ? one_hot_groups(control.images.flatten(1)) : result.model.one_hot;
@@ -394,12 +396,13 @@ AuditInput load_audit_input(const SubjectFiles& files, const ControlRequest& req
   }
   facts.threat_model = threat_model(result.model, released.knows_initial(), new_head, training);
   facts.training = record.facts;
-  const Tensor outputs = released.network->evaluate(released.trained, training.images);
-  result.targets = task.targets(training.labels, result.model.outputs);
+  const Tensor outputs = result.model.class_outputs(released.network->evaluate(released.trained, training.images));
+  result.targets = task.targets(training.labels, result.model.target_columns());
   facts.training->train_accuracy = accuracy(outputs, result.targets);
-  if (result.model.loss) facts.training->final_loss = loss_of(*result.model.loss, outputs, result.targets);
-  // A defence may train on something else.
-  if (!record.defended) result.doubt = implausible(released, result.model.loss, training.images, result.targets);
+  if (const auto loss = result.model.class_loss()) facts.training->final_loss = loss_of(*loss, outputs, result.targets);
+  // A defence may train on something else, and a student learns other targets.
+  if (!record.defended && result.model.subclasses == 0)
+    result.doubt = implausible(released, result.model.loss, training.images, result.targets);
   facts.limitations = limitations(released.knows_initial(), is_picture(result.model.input_shape));
   return result;
 }
@@ -425,7 +428,7 @@ InfiniteInput infinite_input(const InfiniteRequest& request, std::int64_t contro
                  false};
   Generator random = seeded(stage_seed(seed, "control"));
   const LabelledImages control = load_control({"", control_samples}, request.data, data.class_names, data.columns, task,
-                                              data.training, audit.model, random);
+                                              data.training, {}, audit.model, random);
   set_data(audit, data.training, control);
   audit.targets = data.targets;
   return result;

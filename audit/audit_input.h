@@ -20,6 +20,7 @@ struct SubjectFiles {
   std::string model;               // empty: inferred from the trained weights, the training set and the task
   std::string task;                // TASK, where there is no model; may be empty for several outputs
   std::string training_record;     // may be empty
+  std::string support_set;         // what a defence trained on, of which no control image may be one; may be empty
   std::string key;                 // of the state dict in PyTorch checkpoints that hold several; else empty
   bool allow_torchscript = false;  // whether code in TorchScript archives may run
 };

@@ -7,6 +7,7 @@
 #include <cmath>
 #include <iterator>
 
+#include "attacks/solver/adapter.h"
 #include "attacks/solver/capacity.h"
 #include "attacks/solver/last_layer.h"
 #include "attacks/solver/row_span.h"
@@ -14,6 +15,7 @@
 #include "models/foundations/error.h"
 #include "models/foundations/text.h"
 #include "models/mlp.h"
+#include "models/rounding.h"
 
 namespace afterimage {
 namespace {
@@ -104,12 +106,13 @@ void describe_dense(const TrainedNetwork& released, std::vector<std::string>& fi
   }
   const SpanSearch search = row_span_of(released);
   if (search.span) {
-    findings.push_back(
-        fmt::format("the first layer's change has rank {} (singular values fall {:.0f}-fold after it{}): so many "
-                    "independent training images, or one more where their own mean was subtracted; span, vertices and "
-                    "finite-width apply, and flow after training on the squared loss",
-                    search.span->rank, search.span->gap,
-                    search.span->decay != 1 ? fmt::format(", with a weight decay by {:.6g}", search.span->decay) : ""));
+    findings.push_back(fmt::format(
+        "the first layer's change has rank {} (singular values fall {:.0f}-fold after it{}): so many "
+        "independent training images, or one more where their own mean was subtracted{}; span, vertices and "
+        "finite-width apply, and flow after training on the squared loss",
+        search.span->rank, search.span->gap,
+        search.span->decay != 1 ? fmt::format(", with a weight decay by {:.6g}", search.span->decay) : "",
+        may_be_adapter(released) ? ", or, as no bias changed, a merged low-rank adapter of that rank" : ""));
   } else {
     findings.push_back(fmt::format("{}: {}",
                                    search.directions.defined()
@@ -118,6 +121,10 @@ void describe_dense(const TrainedNetwork& released, std::vector<std::string>& fi
                                        : "span and vertices do not apply",
                                    search.evidence));
     findings.emplace_back("finite-width applies in pixels");
+  }
+  if (const auto stored = storage_of(released.trained); !stored.empty() && search.span) {
+    findings.push_back(
+        fmt::format("the weights are rounded, stored as {}: images may come back that cannot be confirmed", stored));
   }
   findings.push_back(fmt::format("{} parameters changed, which determine at most {:.0f} images of {} unknowns each",
                                  capacity.equations, std::floor(capacity.images()), capacity.unknowns));

@@ -97,6 +97,7 @@ DrawnData draw_data(const std::string& data, const Task& task, std::int64_t samp
     throw InputError(fmt::format("{}: targets have {} columns but --task {} has {} outputs", data,
                                  result.targets.size(1), task.text(), outputs));
   }
+  result.others = space.inputs(other_pixels.narrow(0, 0, half));
   result.held_out = space.inputs(other_pixels.narrow(0, half, others.size() - half));
   result.held_out_targets = task.targets(others.labels.narrow(0, half, others.size() - half), outputs);
   return result;

@@ -69,7 +69,7 @@ std::optional<Exposure> exposure_of(const AuditInput& input, const Tensor& coeff
   if (strongest == nullptr || strongest->samples.empty()) return std::nullopt;
   const Tensor& images = input.truth.training;
   const auto& released = std::get<TrainedNetwork>(input.subject.released);
-  const Tensor outputs = released.network->evaluate(released.trained, images);
+  const Tensor outputs = input.model.class_outputs(released.network->evaluate(released.trained, images));
   Exposure result;
   result.attack = strongest->attack;
   const auto found = exposures(*strongest, static_cast<std::size_t>(images.size(0)));
@@ -92,7 +92,8 @@ std::optional<Exposure> exposure_of(const AuditInput& input, const Tensor& coeff
   add("margin", numbers(margins(outputs, input.targets)));
   add("active_bounds", numbers(active_bounds(images, input.subject.space)));
   if (images.size(0) > 1) add("nearest_neighbour", numbers(nearest_neighbours(images)));
-  add("loss", losses(input.subject.loss.value_or(LossKind::squared), outputs, input.targets));
+  const auto loss = input.model.subclasses > 0 ? input.model.class_loss() : input.subject.loss;
+  add("loss", losses(loss.value_or(LossKind::squared), outputs, input.targets));
   if (result.reason.empty() &&
       std::any_of(result.predictors.begin(), result.predictors.end(), [](const Predictor& p) { return !p.spearman; })) {
     result.reason = "no rank correlation with fewer than four images, or where all values are equal";

@@ -4,6 +4,7 @@
 
 #include <cmath>
 
+#include "attacks/solver/adapter.h"
 #include "attacks/solver/row_span.h"
 
 namespace afterimage {
@@ -13,8 +14,11 @@ constexpr double hardly_lower = 0.9;
 constexpr double outside = 0.2;  // of an image's norm: rounding to bfloat16 leaves less than a tenth
 
 constexpr const char* causes =
-    "the weights before and after training may be swapped or another network's, or the labels, the order of pixels, "
-    "the normalisation or the description of the network other than in training";
+    "it may have been trained on other images than these, the weights before and after training may be swapped or "
+    "another network's, or the labels, the order of pixels, the normalisation or the description of the network other "
+    "than in training";
+
+constexpr const char* adapter_causes = "a low-rank adapter may have been merged, as no bias changed; or ";
 
 constexpr std::int64_t most_rows = 1000;  // a mistake shows in few images, and a large network takes long
 
@@ -29,21 +33,13 @@ bool descends(const TrainedNetwork& released, LossKind loss, const Tensor& image
   return sizes > 0 && -change.inner(gradient) > least_cosine * sizes;
 }
 
-// Whether no weight after training resembles the one before it, though they are of one size: as of two networks that
-// were drawn independently. (Training moves weights by less than their size, or decays them by a factor.)
+// Whether no weight after training resembles the one before it, as of two networks that were drawn independently.
 bool are_independent(const TrainedNetwork& released) {
-  constexpr double by_chance = 5, of_one_size = 0.3;  // standard deviations; |W_0| / |W_f|
   constexpr std::int64_t fewest = 400;
   bool any = false;
   for (std::size_t i = 0; i < released.initial.size(); ++i) {
-    const Tensor w0 = released.initial[i].to(at::kDouble).flatten(), wf = released.trained[i].to(at::kDouble).flatten();
-    if (released.initial[i].dim() < 2 || w0.numel() < fewest) continue;
-    const double before = w0.norm().item<double>(), after = wf.norm().item<double>();
-    if (!(before > of_one_size * after)) return false;
-    if (std::abs(at::dot(w0, wf).item<double>()) * std::sqrt(static_cast<double>(w0.numel())) >
-        by_chance * before * after) {
-      return false;
-    }
+    if (released.initial[i].dim() < 2 || released.initial[i].numel() < fewest) continue;
+    if (!are_unrelated(released.initial[i], released.trained[i])) return false;
     any = true;
   }
   return any;
@@ -85,8 +81,8 @@ std::string implausible(const TrainedNetwork& released, std::optional<LossKind> 
   if (distance < outside) return "";
   return fmt::format(
       "the first layer's change has rank {}, but half of the training set lies {:.0f} % or more of its norm outside "
-      "its row space, where training images lie in it: {}, or a low-rank adapter was merged",
-      search.span->rank, 100 * distance, causes);
+      "its row space, where training images lie in it: {}{}",
+      search.span->rank, 100 * distance, may_be_adapter(released) ? adapter_causes : "", causes);
 }
 
 }  // namespace afterimage

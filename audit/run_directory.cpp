@@ -5,6 +5,7 @@
 
 #include <numeric>
 
+#include "models/connected_networks.h"
 #include "models/data/labelled_images.h"
 #include "models/data/sources.h"
 #include "models/dense_layers.h"
@@ -44,7 +45,12 @@ void require_size_of(const std::vector<std::int64_t>& input_shape, std::int64_t 
 }
 
 // All tasks but multiclass have one target for each image.
-bool fits_outputs(const std::string& task, std::int64_t outputs) { return outputs == 1 || task == "multiclass"; }
+bool fits_outputs(const std::string& task, std::int64_t outputs, std::int64_t subclasses = 0) {
+  if (subclasses > 0) {
+    return task == "multiclass" ? outputs > subclasses && outputs % subclasses == 0 : outputs == 2 * subclasses;
+  }
+  return outputs == 1 || task == "multiclass";
+}
 
 Preprocessing preprocessing_in(const json::Reader& in, const std::vector<std::int64_t>& input_shape) {
   constexpr const char* example = "has to be like {\"grey\": true, \"resize\": [32, 32]}";
@@ -128,6 +134,20 @@ std::int64_t ModelDescription::inputs() const {
   return std::accumulate(input_shape.begin(), input_shape.end(), std::int64_t{1}, std::multiplies<>());
 }
 
+std::int64_t ModelDescription::target_columns() const {
+  if (subclasses == 0) return outputs;
+  return task == "multiclass" ? outputs / subclasses : 1;
+}
+
+Tensor ModelDescription::class_outputs(const Tensor& scores) const {
+  return subclasses == 0 ? scores : afterimage::class_outputs(scores, subclasses, target_columns());
+}
+
+std::optional<LossKind> ModelDescription::class_loss() const {
+  if (subclasses == 0) return loss;
+  return target_columns() == 1 ? LossKind::logistic : LossKind::cross_entropy;
+}
+
 std::filesystem::path ModelDescription::archive() const {
   constexpr std::string_view family = ScriptedNetwork::family;
   return architecture.starts_with(family) ? folder / architecture.substr(family.size()) : std::filesystem::path();
@@ -140,6 +160,12 @@ std::unique_ptr<Network> ModelDescription::network() const {
       throw UsageError(fmt::format("parameterization \"{}\": {} has to be standard", parameterization, architecture));
     }
     return std::make_unique<ScriptedNetwork>(file, architecture, input_shape, outputs);
+  }
+  if (is_connected_family(architecture)) {
+    if (parameterization != "standard") {
+      throw UsageError(fmt::format("parameterization \"{}\": {} has to be standard", parameterization, architecture));
+    }
+    return make_connected_network(architecture, input_shape, outputs);
   }
   return make_network(architecture, parameterization, inputs(), outputs);
 }
@@ -159,6 +185,7 @@ Json to_json(const ModelDescription& model) {
                    {"loss", model.loss ? Json(name_of(*model.loss)) : Json(nullptr)}};
   if (!model.one_hot.empty()) document["one_hot"] = model.one_hot;
   if (!model.columns.empty()) document["columns"] = model.columns;
+  if (model.subclasses > 0) document["subclasses"] = model.subclasses;
   const Preprocessing& preprocessing = model.preprocessing;
   if (preprocessing.grey) document["preprocessing"]["grey"] = true;
   if (preprocessing.size) document["preprocessing"]["resize"] = {preprocessing.size->first, preprocessing.size->second};
@@ -181,7 +208,7 @@ ModelDescription read_model(const std::filesystem::path& path, bool allow_torchs
   model.folder = path.parent_path();
   model.allow_torchscript = allow_torchscript;
   in.require_keys_among({"schema", "architecture", "parameterization", "activation", "input_shape", "outputs", "task",
-                         "loss", "preprocessing", "one_hot", "columns"});
+                         "loss", "preprocessing", "one_hot", "columns", "subclasses"});
   model.architecture = in["architecture"].text();
   if (const auto activation = in.find("activation"); activation && activation->text() != "relu") {
     activation->fail("has to be relu, which mlp has; export networks with another as TorchScript");
@@ -190,6 +217,7 @@ ModelDescription read_model(const std::filesystem::path& path, bool allow_torchs
   model.task = in["task"].text();
   model.input_shape = input_shape_in(in["input_shape"]);
   model.outputs = in["outputs"].whole(1, most_outputs);
+  if (const auto subclasses = in.find("subclasses")) model.subclasses = subclasses->whole(1, most_outputs);
   if (const auto one_hot = in.find("one_hot")) model.one_hot = one_hot_in(*one_hot, model.inputs());
   if (const auto columns = in.find("columns")) model.columns = columns_in(*columns, model.inputs());
   if (const auto preprocessing = in.find("preprocessing")) {
@@ -203,11 +231,14 @@ ModelDescription read_model(const std::filesystem::path& path, bool allow_torchs
     const std::string_view what = error.what(), option = "--";
     throw InputError(fmt::format("{}: {}", file, what.starts_with(option) ? what.substr(option.size()) : what));
   }
-  if (!fits_outputs(model.task, model.outputs)) {
-    throw InputError(fmt::format("{}: outputs is {} but task {} has one; give outputs 1, or the task multiclass", file,
-                                 model.outputs, model.task));
+  if (fits_outputs(model.task, model.outputs, model.subclasses)) return model;
+  if (model.subclasses > 0) {
+    throw InputError(fmt::format(
+        "{}: outputs is {} but task {} of {} subclasses a class has {}", file, model.outputs, model.task,
+        model.subclasses, model.task == "multiclass" ? "several times as many" : fmt::to_string(2 * model.subclasses)));
   }
-  return model;
+  throw InputError(fmt::format("{}: outputs is {} but task {} has one; give outputs 1, or the task multiclass", file,
+                               model.outputs, model.task));
 }
 
 ModelDescription infer_model(const Parameters& trained, const std::string& trained_file, const ArrayFile& training_set,
@@ -310,6 +341,7 @@ TrainingSet training_set_of(const ArrayFile& content, const std::string& file, c
       throw InputError(file + ": the scale has to be above zero everywhere");
   }
   set.labels = checked_labels(to_tensor(*labels), set.images.size(0), file);
+  Task::parse(model.task).require_all_of_task(set.labels, file);
   constexpr double slack = 1e-3;
   const Tensor pixels = set.pixels();
   if (pixels.min().item<double>() < -slack || pixels.max().item<double>() > 1 + slack) {

@@ -26,8 +26,14 @@ struct ModelDescription {
   bool allow_torchscript = false;          // whether the code in that file may run
   std::vector<std::int64_t> one_hot = {};  // ImageSpace::one_hot, where it is stated
   std::vector<std::string> columns = {};   // the names of the inputs, where they are rows and have names
+  // Where outputs are scores of classes, or of so many subclasses of each in turn, as a student's. 0: they are those of
+  // the task.
+  std::int64_t subclasses = 0;
 
   std::int64_t inputs() const;
+  std::int64_t target_columns() const;                // C of the task's targets
+  Tensor class_outputs(const Tensor& outputs) const;  // [n, outputs] -> [n, C], to be compared with targets
+  std::optional<LossKind> class_loss() const;         // of class_outputs(), as `loss` is of outputs
   // The file of "torchscript:FILE"; empty for other architectures.
   std::filesystem::path archive() const;
   // Throws UsageError: an architecture that is unknown, or TorchScript that is not allowed; InputError: an archive that

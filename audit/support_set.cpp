@@ -47,8 +47,8 @@ void write_support_set(const std::filesystem::path& path, const SupportSet& supp
 
 Undefended undefended_of(const DrawnData& data, std::shared_ptr<const Network> network, const Parameters& initial,
                          const Recipe& recipe) {
-  return {std::move(network),  initial, data.training.images, data.targets,
-          data.training.space, recipe,  data.mean_of_training};
+  return {std::move(network),  initial, data.training.images,  data.targets,
+          data.training.space, recipe,  data.mean_of_training, data.others};
 }
 
 }  // namespace afterimage

@@ -10,6 +10,7 @@
 #include <map>
 #include <memory>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -30,6 +31,7 @@ struct Undefended {
   ImageSpace space;
   Recipe recipe;
   bool mean_of_images = false;  // whether `space.mean` may move with each of these images
+  Tensor others = {};           // [P, d] float32, images of the task that nobody has to protect, without labels
 
   std::int64_t classes() const { return targets.size(1) == 1 ? 2 : targets.size(1); }
 };
@@ -41,9 +43,17 @@ struct SupportSet {
   nlohmann::ordered_json evidence = nlohmann::ordered_json::object();  // of how it was made
 };
 
+// A network that is released in place of the recipe's, trained by cross-entropy.
+struct Student {
+  std::shared_ptr<const Network> network;  // C S outputs
+  Parameters initial;
+  std::int64_t subclasses = 1;  // S: outputs for each class, in turn, whose probabilities add up to the class's
+};
+
 struct Release {
   Training training;
-  SupportSet support;  // its images are undefined where the original ones were trained on
+  SupportSet support;              // its images are undefined where the original ones were trained on
+  std::optional<Student> student;  // what `training` is of, where it is not the recipe's network
   nlohmann::ordered_json evidence = nlohmann::ordered_json::object();  // e.g. the privacy that was spent
 };
 

@@ -13,11 +13,6 @@
 namespace afterimage {
 namespace {
 
-// The derivative of the mean loss by the outputs, [n, C].
-Tensor mean_cotangents(LossKind loss, const Tensor& outputs, const Tensor& targets) {
-  return cotangents(loss, outputs, targets).div_(static_cast<double>(outputs.size(0)));
-}
-
 std::string names_of(const Parameters& parameters) {
   std::string names;
   for (const auto& [name, tensor] : parameters.entries()) names += (names.empty() ? "" : ", ") + name;
@@ -174,6 +169,19 @@ double accuracy(const Tensor& outputs, const Tensor& targets) {
   return right.to(at::kDouble).mean().item<double>();
 }
 
+Tensor class_outputs(const Tensor& outputs, std::int64_t subclasses, std::int64_t target_columns) {
+  const Tensor classes = outputs.reshape({outputs.size(0), -1, subclasses}).logsumexp(2);
+  return target_columns == 1 ? classes.narrow(1, 1, 1) - classes.narrow(1, 0, 1) : classes;
+}
+
+Objective objective_of(LossKind loss, const Tensor& targets) {
+  return {[=](const Tensor& outputs) { return loss_of(loss, outputs, targets); },
+          [=](const Tensor& outputs, const Tensor& rows) {
+            const Tensor wanted = rows.defined() ? targets.index_select(0, rows) : targets;
+            return cotangents(loss, outputs, wanted).div_(static_cast<double>(outputs.size(0)));
+          }};
+}
+
 Training train(const Network& network, const Parameters& initial, const Tensor& images, const Tensor& targets,
                const Recipe& recipe, Generator& random, Progress& progress) {
   require_fit(recipe.loss, network.outputs());
@@ -182,6 +190,11 @@ Training train(const Network& network, const Parameters& initial, const Tensor& 
         "--loss cross-entropy: needs targets that are probabilities, and these are not (learned labels can be any "
         "numbers); use squared");
   }
+  return train(network, initial, images, objective_of(recipe.loss, targets), recipe, random, progress);
+}
+
+Training train(const Network& network, const Parameters& initial, const Tensor& images, const Objective& objective,
+               const Recipe& recipe, Generator& random, Progress& progress) {
   Training result{initial.clone(), "steps", 0, 0, {}};
   const std::vector<bool> trained = trainable(initial, recipe.frozen);
   std::vector<Tensor> tensors;
@@ -195,7 +208,7 @@ Training train(const Network& network, const Parameters& initial, const Tensor& 
   Batches batches(images.size(0), recipe.batch, random);
   Curve curve;
 
-  const double first_loss = loss_of(recipe.loss, network.evaluate(result.trained, images), targets);
+  const double first_loss = objective.loss(network.evaluate(result.trained, images));
   double best = first_loss;
   std::int64_t best_step = 0;
   for (std::int64_t step = 0;; ++step) {
@@ -203,17 +216,16 @@ Training train(const Network& network, const Parameters& initial, const Tensor& 
     Parameters gradient;
     if (batches.whole() && recipe.augment == 0) {  // one pass gives the loss and its gradient
       gradient = network.pullback(result.trained, images, [&](const Tensor& outputs) {
-        loss = loss_of(recipe.loss, outputs, targets);
-        return mean_cotangents(recipe.loss, outputs, targets);
+        loss = objective.loss(outputs);
+        return objective.cotangents(outputs, {});
       });
     } else {
-      loss = loss_of(recipe.loss, network.evaluate(result.trained, images), targets);
+      loss = objective.loss(network.evaluate(result.trained, images));
       const Tensor rows = batches.next();
-      const Tensor wanted = targets.index_select(0, rows);
       Tensor seen = images.index_select(0, rows);
       if (recipe.augment > 0) seen = augmented(seen, recipe.picture_shape, recipe.augment, random);
       gradient = network.pullback(result.trained, seen,
-                                  [&](const Tensor& outputs) { return mean_cotangents(recipe.loss, outputs, wanted); });
+                                  [&](const Tensor& outputs) { return objective.cotangents(outputs, rows); });
     }
     if (!std::isfinite(loss) || loss > 1e4 * std::max(first_loss, 1.0)) {
       throw UsageError(fmt::format("--learning-rate {}: {} at step {} (loss {:.3g}); use a smaller one",

@@ -1,6 +1,7 @@
 // Training: the losses, the recipe, and gradient descent by it.
 #pragma once
 
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -65,8 +66,26 @@ std::vector<bool> trainable(const Parameters& parameters, const std::vector<std:
 // The share of images with the right class: the sign of one output, or the largest of several.
 double accuracy(const Tensor& outputs, const Tensor& targets);
 
-// Trains from `initial` on images [n, d] and targets [n, C]. Throws UsageError when the loss does not fit the number of
-// outputs, or when training diverges, saying at which step.
+// Of outputs [n, C S], S in turn for each of C classes, those of the classes: the logarithm of each one's sum of
+// exponentials, [n, C]; where targets have one column (C = 2), the second's minus the first's, [n, 1].
+Tensor class_outputs(const Tensor& outputs, std::int64_t subclasses, std::int64_t target_columns);
+
+// What training lowers: the mean over images of a loss of their outputs.
+struct Objective {
+  // Of outputs [n, C] of all images.
+  std::function<double(const Tensor& outputs)> loss;
+  // The derivative by the outputs [m, C] of the mean over the images at `rows` [m] int64; undefined rows stand for all.
+  std::function<Tensor(const Tensor& outputs, const Tensor& rows)> cotangents;
+};
+// The objective of a loss towards targets [n, C].
+Objective objective_of(LossKind loss, const Tensor& targets);
+
+// Trains from `initial` on images [n, d]; the recipe's loss is not used. Throws UsageError when training diverges,
+// saying at which step.
+Training train(const Network& network, const Parameters& initial, const Tensor& images, const Objective& objective,
+               const Recipe& recipe, Generator& random, Progress& progress);
+// The same towards targets [n, C], by the recipe's loss. Throws UsageError where that does not fit the number of
+// outputs or the targets.
 Training train(const Network& network, const Parameters& initial, const Tensor& images, const Tensor& targets,
                const Recipe& recipe, Generator& random, Progress& progress);
 

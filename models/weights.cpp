@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <optional>
 #include <set>
 #include <string_view>
 #include <unordered_map>
@@ -71,10 +72,9 @@ std::string prefix_between(const Parameters& from, const std::string& file, cons
   if (fitting.size() > 1) {
     std::vector<std::string> keys;
     for (const auto& prefix : fitting) keys.push_back(printable(prefix.substr(0, prefix.size() - 1)));
-    throw InputError(fmt::format(
-        "{}: holds {} networks with the names of the other file, at {}; of a PyTorch file choose one with --key {}, of "
-        "another save one alone",
-        file, fitting.size(), fmt::join(keys, " and "), keys.front()));
+    throw InputError(
+        fmt::format("{}: holds {} networks with the names of the other file, at {}; choose one, as with --key {}", file,
+                    fitting.size(), fmt::join(keys, " and "), keys.front()));
   }
   return fitting.front();
 }
@@ -140,6 +140,22 @@ Weights weights_of(WeightFile read, const std::string& file, at::ScalarType wide
 
 Weights read_weights(const std::filesystem::path& path, const std::string& key, at::ScalarType widest) {
   return weights_of(read_weight_file(path, key), path.string(), widest);
+}
+
+Checkpoints read_checkpoints(const std::filesystem::path& initial, const std::filesystem::path& trained,
+                             const std::string& key, at::ScalarType widest) {
+  if (key.empty()) return {read_weights(initial, "", widest), read_weights(trained, "", widest)};
+  const auto at_key = [&](const std::filesystem::path& path) -> std::optional<Weights> {
+    try {
+      return read_weights(path, key, widest);
+    } catch (const UsageError&) {
+      return std::nullopt;
+    }
+  };
+  auto before = at_key(initial);
+  if (!before) return {read_weights(initial, "", widest), read_weights(trained, key, widest)};
+  auto after = at_key(trained);
+  return {*std::move(before), after ? *std::move(after) : read_weights(trained, "", widest)};
 }
 
 Parameters read_parameters(const std::filesystem::path& path, const std::string& key, at::ScalarType widest) {

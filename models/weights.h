@@ -22,7 +22,14 @@ struct Weights {
 // UsageError when there is no such key.
 Weights read_weights(const std::filesystem::path& path, const std::string& key = "",
                      at::ScalarType widest = at::kFloat);
-// The same of a file that is read already; `file` is its name for messages.
+// Two checkpoints of one network. A key has to be in one of them: the base model is often a plain state dict, and the
+// tuned one a checkpoint; the other is then read whole.
+struct Checkpoints {
+  Weights initial, trained;
+};
+Checkpoints read_checkpoints(const std::filesystem::path& initial, const std::filesystem::path& trained,
+                             const std::string& key, at::ScalarType widest);
+// Of a file that is read already; `file` is its name for messages.
 Weights weights_of(WeightFile read, const std::string& file, at::ScalarType widest = at::kFloat);
 Parameters read_parameters(const std::filesystem::path& path, const std::string& key = "",
                            at::ScalarType widest = at::kFloat);

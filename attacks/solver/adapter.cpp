@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "models/rounding.h"
+
 namespace afterimage {
 namespace {
 
@@ -26,32 +28,53 @@ std::int64_t clear_rank(const Tensor& matrix) {
   return 0;
 }
 
+// What changed between the two checkpoints.
+struct Changes {
+  std::vector<Tensor> weights;  // [out, in] each, float64
+  bool still_weight = false, still_bias = false, moved_bias = false;
+};
+
+Changes changes_of(const TrainedNetwork& released) {
+  Changes changes;
+  for (std::size_t i = 0; i < released.trained.size(); ++i) {
+    const Tensor &before = released.initial[i], &after = released.trained[i];
+    const bool moved = !same_but_for_rounding(before, after).all().item<bool>();
+    if (after.dim() < 2) {
+      changes.moved_bias = changes.moved_bias || moved;
+      changes.still_bias = changes.still_bias || (!moved && after.ne(0).any().item<bool>());  // zeros stand for none
+    } else if (moved) {
+      changes.weights.push_back(after.to(at::kDouble).sub(before.to(at::kDouble)).flatten(1));
+    } else {
+      changes.still_weight = true;
+    }
+  }
+  return changes;
+}
+
+bool have_rank(const std::vector<Tensor>& changes, std::int64_t rank) {
+  return rank > 0 && std::all_of(changes.begin() + 1, changes.end(), [&](const Tensor& change) {
+           return std::min(change.size(0), change.size(1)) <= rank || clear_rank(change) == rank;
+         });
+}
+
 }  // namespace
 
 std::optional<MergedAdapter> merged_adapter(const TrainedNetwork& released) {
   if (!released.knows_initial()) return std::nullopt;
-  std::vector<Tensor> changes;
-  bool still_weight = false, bias = false;
-  for (std::size_t i = 0; i < released.trained.size(); ++i) {
-    const Tensor &before = released.initial[i], &after = released.trained[i];
-    const bool moved = !at::equal(before, after);
-    if (after.dim() < 2) {
-      if (moved) return std::nullopt;
-      bias = bias || after.ne(0).any().item<bool>();  // zeros stand for none
-      continue;
-    }
-    if (!moved) {
-      still_weight = true;
-      continue;
-    }
-    changes.push_back(after.to(at::kDouble).sub(before.to(at::kDouble)).flatten(1));
+  const Changes changes = changes_of(released);
+  if (changes.weights.size() < 2 || !changes.still_weight || !changes.still_bias || changes.moved_bias) {
+    return std::nullopt;
   }
-  if (changes.size() < 2 || !still_weight || !bias) return std::nullopt;
-  const std::int64_t rank = clear_rank(changes.front());
-  const bool alike = rank > 0 && std::all_of(changes.begin() + 1, changes.end(),
-                                             [&](const Tensor& change) { return clear_rank(change) == rank; });
-  if (!alike) return std::nullopt;
-  return MergedAdapter{rank, static_cast<std::int64_t>(changes.size())};
+  const std::int64_t rank = clear_rank(changes.weights.front());
+  if (!have_rank(changes.weights, rank)) return std::nullopt;
+  return MergedAdapter{rank, static_cast<std::int64_t>(changes.weights.size())};
+}
+
+bool may_be_adapter(const TrainedNetwork& released) {
+  if (!released.knows_initial()) return false;
+  const Changes changes = changes_of(released);
+  return changes.weights.size() > 1 && changes.still_bias && !changes.moved_bias &&
+         have_rank(changes.weights, clear_rank(changes.weights.front()));
 }
 
 }  // namespace afterimage

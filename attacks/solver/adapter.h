@@ -20,4 +20,8 @@ struct MergedAdapter {
 // images changes every weight, unless some were frozen. Null where it is none, or the start is not known.
 std::optional<MergedAdapter> merged_adapter(const TrainedNetwork& released);
 
+// Whether all weights changed by matrices of one rank (or all that their sizes allow) and no bias did: an adapter in
+// every layer, or as many training images under frozen biases. The weights alone do not tell which.
+bool may_be_adapter(const TrainedNetwork& released);
+
 }  // namespace afterimage

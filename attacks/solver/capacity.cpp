@@ -1,12 +1,13 @@
 #include "attacks/solver/capacity.h"
 
 #include "attacks/solver/last_layer.h"
+#include "models/rounding.h"
 
 namespace afterimage {
 namespace {
 
 std::int64_t changed_entries(const Tensor& initial, const Tensor& trained) {
-  return initial.ne(trained).sum().item<std::int64_t>();
+  return same_but_for_rounding(initial, trained).logical_not().sum().item<std::int64_t>();
 }
 
 // Pixels that are not zero in some training image, as far as the first layer's change shows.

@@ -217,8 +217,8 @@ std::int64_t Deflation::take(const std::vector<Vertex>& vertices) {
     }
     // Outputs are no evidence then, and bounds agree at sums of images too: of 10 confirmed 4 were right.
     const bool refuted = !fits.defined() && gates_ && gates_->refutes(vertex.coordinates);
-    const bool unproven =
-        refuted || ((is_two_valued(vertex) || has_rounded_weights()) && !is_proven_by_gates(vertex.coordinates));
+    const bool unproven = refuted || ((is_two_valued(vertex) || has_rounded_weights()) &&
+                                      (!is_proven_by_gates(vertex.coordinates) || may_stand_for(vertex.coordinates)));
     if (unproven || vertex.misfit > most_misfit(vertex.leverage)) {
       keep(doubtful_, vertex.coordinates);
       continue;
@@ -278,6 +278,15 @@ bool Deflation::is_combination_of_known(const Tensor& coordinates) const {
 bool Deflation::is_two_valued(const Vertex& vertex) const {
   if (!subject_.space.one_hot.empty() || subject_.space.levels.size() == 2) return true;
   return static_cast<double>(vertex.active) > two_valued_share * static_cast<double>(polytope_->live_pixels());
+}
+
+bool Deflation::may_stand_for(const Tensor& coordinates) const {
+  if (subject_.space.one_hot.empty()) return subject_.space.levels.size() == 2;
+  const Tensor basis = polytope_->basis().to(at::kDouble);
+  const Tensor rows = rows_near(subject_.space, basis, at::mv(basis.t(), coordinates));
+  if (rows.size(0) == 0) return false;
+  const Tensor others = gates_->missing_directions(at::mm(rows, basis.t()));
+  return (at::mv(others, missing_direction(coordinates)).abs() > same_direction).any().item<bool>();
 }
 
 bool Deflation::has_rounded_weights() const { return gates_ && span_.relative_rounding > of_training_in_float32; }

@@ -23,6 +23,72 @@ Tensor are_rows(const ImageSpace& space, const Tensor& inputs) {
 
 namespace {
 
+// All that differ from a row in one group, less the row, [m, d], and the group of each.
+struct LevelChanges {
+  Tensor inputs;
+  std::vector<std::int64_t> groups;
+};
+
+LevelChanges changes_from(const ImageSpace& space, const Tensor& row) {
+  const Tensor pixels = space.pixels(row.unsqueeze(0)).squeeze(0);
+  std::vector<Tensor> others;
+  LevelChanges changes;
+  std::int64_t first = 0;
+  for (std::size_t group = 0; group < space.one_hot.size(); ++group) {
+    const std::int64_t levels = space.one_hot[group];
+    const auto now = pixels.narrow(0, first, levels).argmax().item<std::int64_t>();
+    for (std::int64_t level = 0; level < levels; ++level) {
+      if (level == now) continue;
+      others.push_back(pixels.clone());
+      others.back()[first + now] = space.low;
+      others.back()[first + level] = space.high;
+      changes.groups.push_back(static_cast<std::int64_t>(group));
+    }
+    first += levels;
+  }
+  changes.inputs = others.empty() ? at::zeros({0, row.size(0)}, at::kDouble) : space.inputs(at::stack(others)) - row;
+  return changes;
+}
+
+}  // namespace
+
+Tensor rows_near(const ImageSpace& space, const Tensor& basis, const Tensor& row) {
+  constexpr double in_space = 0.01;  // of the size of a change
+  constexpr std::size_t most_for_three = 200;
+  const Tensor exact = nearest_rows(space, row.unsqueeze(0)).squeeze(0);
+  const LevelChanges changes = changes_from(space, exact);
+  const auto& groups = changes.groups;
+  const std::size_t count = groups.size();
+  std::vector<Tensor> near;
+  if (count > 0) {
+    const Tensor off = changes.inputs - at::mm(at::mm(changes.inputs, basis.t()), basis);
+    const Tensor products = at::mm(off, off.t()).contiguous();
+    const auto of = products.accessor<double, 2>();
+    const double limit = in_space * in_space * changes.inputs[0].square().sum().item<double>();
+    const auto change = [&](std::size_t i) { return changes.inputs[static_cast<std::int64_t>(i)]; };
+    for (std::size_t i = 0; i < count; ++i) {
+      const auto a = static_cast<std::int64_t>(i);
+      if (of[a][a] < limit) near.push_back(exact + change(i));
+      for (std::size_t j = 0; j < i; ++j) {
+        const auto b = static_cast<std::int64_t>(j);
+        if (groups[i] == groups[j]) continue;
+        const double two = of[a][a] + of[b][b] + 2 * of[a][b];
+        if (two < limit) near.push_back(exact + change(i) + change(j));
+        for (std::size_t k = 0; k < j && count <= most_for_three; ++k) {
+          const auto c = static_cast<std::int64_t>(k);
+          if (groups[k] == groups[i] || groups[k] == groups[j]) continue;
+          if (two + of[c][c] + 2 * (of[a][c] + of[b][c]) < limit) {
+            near.push_back(exact + change(i) + change(j) + change(k));
+          }
+        }
+      }
+    }
+  }
+  return near.empty() ? at::zeros({0, row.size(0)}, at::kDouble) : at::stack(near);
+}
+
+namespace {
+
 // Of each input, the share of its pixels that are far from any level.
 Tensor share_between_levels(const ImageSpace& space, const Tensor& inputs) {
   constexpr double far = 0.25;  // of the smallest step between levels

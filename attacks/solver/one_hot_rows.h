@@ -10,6 +10,9 @@ namespace afterimage {
 Tensor nearest_rows(const ImageSpace& space, const Tensor& inputs);
 // [n] bool: which of inputs [n, d] are such rows, to 2 % of their norm.
 Tensor are_rows(const ImageSpace& space, const Tensor& inputs);
+// The other rows [k, d] that differ from `row` [d] in one, two or three groups and lie in the space of `basis` [r, d],
+// orthonormal rows, float64. With more than 200 levels to change to, in one or two.
+Tensor rows_near(const ImageSpace& space, const Tensor& basis, const Tensor& row);
 // [n] bool: which are what images of this space can be: such rows, where groups are known, with pixels at the values
 // that these have (ImageSpace::levels), but for one in twenty, where they have few. Sums of images are seldom.
 Tensor are_possible(const ImageSpace& space, const Tensor& inputs);

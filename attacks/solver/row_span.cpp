@@ -6,6 +6,7 @@
 #include <cmath>
 
 #include "attacks/solver/adapter.h"
+#include "models/rounding.h"
 
 namespace afterimage {
 namespace {
@@ -54,33 +55,6 @@ Fall largest_fall(const std::vector<double>& values) {
   return fall;
 }
 
-// How weights are stored where that is coarser than float32, and the mean square of the rounding; "" where it is not.
-struct Storage {
-  std::string name;
-  double mean_square = 0;
-};
-
-Storage storage_of(const Tensor& weights) {
-  constexpr double levels = 127, on_grid = 1e-3, of_uniform = 1.0 / 12;  // variance of a uniform number in [0, 1)
-  const Tensor single = weights.to(at::kFloat);
-  const auto keeps = [&](at::ScalarType dtype) { return at::equal(single.to(dtype).to(at::kFloat), single); };
-  const auto of_float = [&](const char* name, int mantissa_bits) {
-    const Tensor sizes = weights.abs();
-    const Tensor spacing = at::where(sizes > 0, at::exp2(at::floor(at::log2(sizes)) - mantissa_bits), sizes);
-    return Storage{name, of_uniform * spacing.square().mean().item<double>()};
-  };
-  if (weights.count_nonzero().item<std::int64_t>() == 0) return {};
-  if (keeps(at::kHalf)) return of_float("float16", 10);
-  if (keeps(at::kBFloat16)) return of_float("bfloat16", 7);
-  const auto in_8_bits = [&](const char* name, const Tensor& largest) {
-    const Tensor step = (largest / levels).clamp_min(smallest_spacing), steps = weights / step;
-    const bool whole = (steps - steps.round()).abs().max().item<double>() < on_grid;
-    return whole ? Storage{name, of_uniform * step.square().mean().item<double>()} : Storage{};
-  };
-  const Storage by_row = in_8_bits("8 bits with a scale for each row", weights.abs().amax(1, /*keepdim=*/true));
-  return by_row.name.empty() ? in_8_bits("8 bits with one scale", weights.abs().max()) : by_row;
-}
-
 // Why a spectrum of a change does not fall: rounding, where the files show it and it is as large as what is there.
 std::string cause_of_full_rank(const std::vector<double>& values, const Tensor& initial, const Tensor& trained) {
   constexpr double near = 3;
@@ -88,6 +62,7 @@ std::string cause_of_full_rank(const std::vector<double>& values, const Tensor& 
   const double noise = std::sqrt(before.mean_square + after.mean_square);
   const double largest_noise =
       noise * (std::sqrt(static_cast<double>(trained.size(0))) + std::sqrt(static_cast<double>(trained.size(1))));
+  if (are_unrelated(initial, trained)) return "so it has full rank, as of two networks drawn with different seeds";
   if (values[values.size() / 2] > near * largest_noise) {
     return "so it has full rank, as under Adam, with weight normalisation, or with as many images as pixels";
   }
@@ -108,7 +83,9 @@ struct Decomposition {
 // regressing there gives rho; a better rho shows the directions more clearly. Without decay it settles at once.
 Decomposition decompose(const Tensor& initial, const Tensor& trained) {
   constexpr int most_rounds = 30;
-  constexpr double settled = 1e-10, none = 1e-6;
+  constexpr double settled = 1e-10, none = 1e-6, deviations = 5;
+  // Of a factor that is fitted to rounded weights.
+  const double noise = std::sqrt((storage_of(initial).mean_square + storage_of(trained).mean_square));
   Decomposition found;
   for (int round = 0; round < most_rounds; ++round) {
     found.spectrum = spectrum_of(trained - found.decay * initial);
@@ -120,7 +97,8 @@ Decomposition decompose(const Tensor& initial, const Tensor& trained) {
     const Tensor w0 = outside(initial), wf = outside(trained);
     if (w0.count_nonzero().item<std::int64_t>() == 0) break;  // nothing that could have decayed
     double next = ((wf * w0).sum() / w0.square().sum()).item<double>();
-    if (std::abs(next - 1) < none) next = 1;  // rounding
+    const double by_rounding = deviations * noise / w0.norm().item<double>();
+    if (std::abs(next - 1) < std::max(none, by_rounding)) next = 1;
     if (std::abs(next - found.decay) < settled) break;
     found.decay = next;
   }
@@ -271,6 +249,15 @@ SpanSearch input_span_of(const TrainedNetwork& released) {
   if (!weight) return {std::nullopt, "the first layer is not dense", {}, {}};
   if (auto adapter = of_adapter(released)) return *std::move(adapter);
   return find_row_span(released.initial.at(*weight), released.trained.at(*weight));
+}
+
+bool are_unrelated(const Tensor& initial, const Tensor& trained) {
+  constexpr double by_chance = 5, of_one_size = 0.3;  // standard deviations; |W_0| / |W_f|
+  const Tensor w0 = initial.to(at::kDouble).flatten(), wf = trained.to(at::kDouble).flatten();
+  const double before = w0.norm().item<double>(), after = wf.norm().item<double>();
+  return before > of_one_size * after &&
+         std::abs(at::dot(w0, wf).item<double>()) * std::sqrt(static_cast<double>(w0.numel())) <=
+             by_chance * before * after;
 }
 
 SpanSearch row_span_of(const TrainedNetwork& released) {

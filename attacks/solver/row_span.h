@@ -48,6 +48,10 @@ SpanSearch input_span_of(const TrainedNetwork& released);
 // adapter. The weights before training have to be known.
 SpanSearch row_span_of(const TrainedNetwork& released);
 
+// Whether a weight after training does not resemble the one before it, though they are of one size, as of networks that
+// were drawn with different seeds. (Training moves weights by less than their size, or decays them by a factor.)
+bool are_unrelated(const Tensor& initial, const Tensor& trained);
+
 // Relative distance ||x - P x|| / ||x|| of images [n, d] to the row space, [n] float64; 1 for an image that is zero.
 Tensor distance_to_span(const RowSpan& span, const Tensor& images);
 

@@ -22,7 +22,7 @@ namespace {
 
 int list_attacks() {
   for (const auto& attack : all_attacks()) {
-    fmt::print("{:<16}{}\n{:16}needs: {}\n{:16}not: {}\n", attack.name, attack.description, "", attack.needs, "",
+    fmt::print("{:<19}{}\n{:19}needs: {}\n{:19}not: {}\n", attack.name, attack.description, "", attack.needs, "",
                attack.does_not_apply);
     for (const auto& option : attack.options) {
       fmt::print("{:16}--{} {}: {}\n", "", option.name, option.fallback, option.description);
@@ -31,7 +31,7 @@ int list_attacks() {
   fmt::print(
       "\ndefences (train --defense NAME --defense-option OPTION=VALUE, compare; those with * also distill NAME)\n");
   for (const auto& defense : all_defenses()) {
-    fmt::print("{:<16}{}{}\n{:16}limits: {}\n", defense.name, defense.distills ? "* " : "", defense.description, "",
+    fmt::print("{:<19}{}{}\n{:19}limits: {}\n", defense.name, defense.distills ? "* " : "", defense.description, "",
                defense.limits);
     for (const auto& option : defense.options) {
       fmt::print("{:16}{} {}: {}\n", "", option.name, option.fallback, option.description);

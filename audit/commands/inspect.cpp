@@ -18,6 +18,7 @@
 #include "models/foundations/error.h"
 #include "models/foundations/files.h"
 #include "models/foundations/text.h"
+#include "models/rounding.h"
 #include "models/tensor.h"
 #include "models/weights.h"
 
@@ -102,11 +103,14 @@ void inspect_weights(const std::filesystem::path& path, const std::string& key, 
 
 int inspect(const std::string& file, const std::string& key) {
   const std::filesystem::path path(file);
-  require_keys({path}, key);
   std::error_code ignored;
   const bool folder = std::filesystem::is_directory(path, ignored);
   const FileDigest digest = digest_of_weights(path);
   const std::string heading = fmt::format("{}: {} bytes, SHA-256 {}\n", on_one_line(file), digest.bytes, digest.sha256);
+  const bool weights = folder || is_weight_file(path) || file.ends_with(".index.json");
+  if (!key.empty() && !weights) {
+    throw UsageError(fmt::format("--key {}: {} holds no weights; leave --key out", printable(key), on_one_line(file)));
+  }
   if (!folder && path.extension() == ".json" && !file.ends_with(".index.json")) {
     inspect_json(path, heading);
   } else if (!folder && path.extension() == ".csv") {
@@ -134,9 +138,11 @@ std::string change_text(const TensorChange& change) {
 }
 
 int compare(const std::string& first, const std::string& second, const std::string& key) {
-  require_keys({first, second}, key);
-  Weights before = read_weights(first, key, at::kDouble), after = read_weights(second, key, at::kDouble);
+  auto [before, after] = read_checkpoints(first, second, key, at::kDouble);
   agree_on_names(before, first, after, second);
+  for (auto* weights : {&before, &after}) {
+    if (const auto note = rounding_note(weights->parameters); !note.empty()) weights->notes.push_back(note);
+  }
   const CheckpointDifference difference = difference_of(before.parameters, first, after.parameters, second);
   fmt::print("from {}\n", first);
   for (const auto& note : before.notes) fmt::print("  {}\n", note);

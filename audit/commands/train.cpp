@@ -25,11 +25,12 @@ namespace {
 
 namespace fs = std::filesystem;
 
-Json record_of(const TrainRequest& request, const Context& context, const Network& network, const DrawnData& data,
-               const Release& release, double seconds) {
+Json record_of(const TrainRequest& request, const Context& context, const Network& network,
+               const ModelDescription& model, const DrawnData& data, const Release& release, double seconds) {
   const Training& training = release.training;
   const auto accuracy_on = [&](const Tensor& images, const Tensor& targets) {
-    return images.size(0) == 0 ? Json(nullptr) : Json(accuracy(network.evaluate(training.trained, images), targets));
+    if (images.size(0) == 0) return Json(nullptr);
+    return Json(accuracy(model.class_outputs(network.evaluate(training.trained, images)), targets));
   };
   Json mean = request.inputs.mean.empty() ? "training" : request.inputs.mean;
   if (!request.inputs.normalize.empty()) mean = "normalize " + request.inputs.normalize;
@@ -87,6 +88,15 @@ Parameters initial_weights(const Network& network, const ModelDescription& model
   return initial;
 }
 
+ModelDescription described(const Student& student, ModelDescription model) {
+  model.architecture = student.network->architecture();
+  model.parameterization = student.network->parameterization();
+  model.outputs = student.network->outputs();
+  model.loss = LossKind::cross_entropy;
+  model.subclasses = student.subclasses;
+  return model;
+}
+
 // The archive is copied into the run directory.
 ModelDescription written_model(ModelDescription model, const fs::path& out) {
   const fs::path archive = model.archive();
@@ -138,22 +148,25 @@ void train_run(const TrainRequest& request, const Context& context) {
   });
   const Training& training = release.training;
   const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-  const Json record = record_of(request, context, *network, data, release, seconds);
+  const auto& student = release.student;
+  const ModelDescription released = student ? described(*student, model) : model;
+  const Json record =
+      record_of(request, context, student ? *student->network : *network, released, data, release, seconds);
 
   prepare_output_folder(request.out, false);
   const fs::path out(request.out);
-  write_parameters(out / "initial.safetensors", initial);
+  write_parameters(out / "initial.safetensors", student ? student->initial : initial);
   write_parameters(out / "trained.safetensors", training.trained);
   write_training_set(out / "training-set.npz", data.training);
   if (release.support.images.defined()) {
     write_support_set(out / "support-set.npz", release.support, data);
   }
   write_file(out / "training.json", record.dump(1) + "\n");
-  write_file(out / "model.json", to_json(written_model(model, out)).dump(1) + "\n");
+  write_file(out / "model.json", to_json(written_model(released, out)).dump(1) + "\n");
   state.clear();
   fmt::print(
       "trained {} on {} images: loss {:.3g} after {} steps (stopped by {}), test accuracy {}\n{}\n",
-      request.architecture, request.samples, training.final_loss, training.steps, training.stopped_by,
+      released.architecture, request.samples, training.final_loss, training.steps, training.stopped_by,
       record["test_accuracy"].is_null() ? "unknown" : fmt::format("{:.3f}", record["test_accuracy"].get<double>()),
       request.out);
 }
@@ -181,8 +194,11 @@ void add_train(CLI::App& app, Context& context, Action& action) {
       ->check(positive_integer())
       ->required();
   command
-      ->add_option("--architecture", request.architecture,
-                   "mlp:WIDTH,WIDTH,... (hidden widths, ReLU), or torchscript:FILE, trained from the weights in it")
+      ->add_option(
+          "--architecture", request.architecture,
+          "mlp:WIDTH,WIDTH,... (hidden widths, ReLU); rnn:, lstm:, gru: or cfc:WIDTH (reads pictures row by row) and "
+          "low-rank-mlp:WIDTH,WIDTH,..., each perhaps with ,rank=R,sparsity=S,mask=SEED; or torchscript:FILE, "
+          "trained from the weights in it")
       ->type_name("ARCH")
       ->required();
   command->add_flag(

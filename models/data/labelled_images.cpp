@@ -172,8 +172,27 @@ Tensor Task::rows(const Tensor& labels) const {
   const Tensor chosen = kind_ == Kind::two_sets ? is_one_of(labels, minus_).logical_or(is_one_of(labels, plus_))
                                                 : at::ones_like(labels, at::kBool);
   Tensor rows = at::nonzero(chosen).squeeze(1);
-  if (rows.numel() == 0) throw InputError(fmt::format("--task {}: the data has no image of these classes", text_));
+  if (rows.numel() == 0) {
+    throw InputError(fmt::format("--task {}: the data has no image of these classes; it has {}", text_,
+                                 text_of_classes(classes_in(labels))));
+  }
   return rows;
+}
+
+void Task::require_all_of_task(const Tensor& labels, const std::string& file) const {
+  if (kind_ != Kind::two_sets) return;
+  std::vector<std::int64_t> outside;
+  for (const auto label : classes_in(labels)) {
+    const auto is_label = [&](std::int64_t named) { return named == label; };
+    if (std::none_of(minus_.begin(), minus_.end(), is_label) && std::none_of(plus_.begin(), plus_.end(), is_label)) {
+      outside.push_back(label);
+    }
+  }
+  if (outside.empty()) return;
+  throw InputError(fmt::format(
+      "{}: has images of {}, of which the task {} knows nothing; leave them out where they were not trained "
+      "on, or name the classes of the task as the labels do",
+      file, text_of_classes(outside), text_));
 }
 
 void Task::require_sides(const Tensor& labels) const {

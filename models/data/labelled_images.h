@@ -67,6 +67,8 @@ class Task {
   std::int64_t outputs(const Tensor& labels) const;
   // Rows [k] of `labels` [n] with classes of the task (classes:A,B leaves others out). Throws InputError when none.
   Tensor rows(const Tensor& labels) const;
+  // Throws InputError that names the labels [n] in `file` that are of no class of the task.
+  void require_all_of_task(const Tensor& labels, const std::string& file) const;
   // Throws UsageError that names the side of the task that no label of a training set's source is on. multiclass needs
   // two classes.
   void require_sides(const Tensor& labels) const;

@@ -40,7 +40,8 @@ constexpr std::string_view harmless =
     " builtins.dict builtins.tuple builtins.int builtins.float builtins.str builtins.bool builtins.object"
     " builtins.getattr builtins.bytes __builtin__.getattr __builtin__.long __builtin__.unicode __builtin__.str"
     " __builtin__.int __builtin__.float __builtin__.list __builtin__.dict __builtin__.tuple __builtin__.xrange"
-    " __builtin__.set __builtin__.frozenset __builtin__.complex __builtin__.bytearray __builtin__.object"
+    " __builtin__.slice __builtin__.range __builtin__.set __builtin__.frozenset __builtin__.complex "
+    "__builtin__.bytearray __builtin__.object"
     " builtins.Ellipsis builtins.NotImplemented builtins.type __builtin__.Ellipsis __builtin__.NotImplemented"
     " copyreg._reconstructor types.SimpleNamespace types.MappingProxyType uuid.UUID uuid.SafeUUID"
     " logging.getLogger ";

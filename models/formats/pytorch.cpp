@@ -10,6 +10,7 @@
 #include "models/formats/pickle.h"
 #include "models/formats/pytorch_archive.h"
 #include "models/formats/pytorch_tensors.h"
+#include "models/formats/wrapper_names.h"
 #include "models/foundations/error.h"
 #include "models/foundations/text.h"
 
@@ -51,10 +52,7 @@ class StateDicts {
     const auto start = at(pickle_.root, key);
     if (!start || pickle_[*start].kind != Kind::dict) {
       if (key.empty()) refuse_root(start);
-      if (auto part = part_at(key)) {
-        content.notes.push_back(fmt::format("names that begin with \"{}\"", printable(part->prefix)));
-        return *part;
-      }
+      if (auto part = part_at(key)) return *part;
       throw UsageError(
           fmt::format("--key {}: {} has no dict there, and no names that begin so", printable(key), file_));
     }
@@ -76,11 +74,11 @@ class StateDicts {
     return {found[0].dict, ""};
   }
 
-  // The tensors of the part, without its prefix; `content` gets what is passed over.
-  std::vector<NamedView> views(const Chosen& chosen, ArrayFile& content) const {
+  // Of a dict: its tensors; `content` gets what is passed over.
+  std::vector<NamedView> views(Index dict, ArrayFile& content) const {
     std::vector<NamedView> views;
     std::set<std::string_view> seen;
-    const auto& items = pickle_[chosen.dict].items;
+    const auto& items = pickle_[dict].items;
     std::size_t text = 0;
     for (std::size_t i = 0; i + 1 < items.size(); i += 2) {
       const PickleValue& key = pickle_[items[i]];
@@ -92,12 +90,7 @@ class StateDicts {
       if (key.text.size() > longest_name || text > most_names) {
         throw InputError(fmt::format("{}: has a name of more than {} bytes; {}", file_, longest_name, save_remedy));
       }
-      std::string name(key.text);
-      if (!name.starts_with(chosen.prefix)) {
-        content.passed_over.push_back({name, "not at the key"});
-        continue;
-      }
-      name.erase(0, chosen.prefix.size());
+      const std::string name(key.text);
       if (!tensors_.is_tensor(items[i + 1])) {
         content.passed_over.push_back({name, kind_of(items[i + 1])});
         if (holds_quantized(items[i + 1]) && content.no_weights.empty()) content.no_weights = quantized_text(name);
@@ -199,19 +192,30 @@ class StateDicts {
     return false;
   }
 
-  // The part of a state dict whose names begin with the rest of `key`, as where a module holds a teacher and a student.
+  // The part of a state dict whose names begin with `key`, with or without the way to the dict, as where a module holds
+  // a teacher and a student.
   std::optional<Chosen> part_at(const std::string& key) {
     if (pickle_[pickle_.root].kind != Kind::dict) return std::nullopt;
     search(pickle_.root, "", 0);
+    std::vector<Chosen> parts;
+    std::vector<std::string> keys;
     for (const auto* candidates : {&whole_, &mixed_}) {
       for (const auto& [path, dict] : *candidates) {
         const std::string above = path.empty() ? "" : path + ".";
-        if (!key.starts_with(above) || key.size() == above.size()) continue;
-        const std::string prefix = key.substr(above.size()) + ".";
-        if (has_names_below(dict, prefix)) return Chosen{dict, prefix};
+        if (key.starts_with(above) && has_names_below(dict, key.substr(above.size()) + ".")) {
+          return Chosen{dict, key.substr(above.size()) + "."};
+        }
+        if (!has_names_below(dict, key + ".")) continue;
+        parts.push_back({dict, key + "."});
+        keys.push_back(above + key);
       }
     }
-    return std::nullopt;
+    if (parts.empty()) return std::nullopt;
+    if (parts.size() > 1) {
+      throw InputError(fmt::format("{}: {} state dicts have names that begin with \"{}.\"; choose one with --key: {}",
+                                   file_, parts.size(), printable(key), joined(keys)));
+    }
+    return parts.front();
   }
 
   // The value at a path of names joined by dots; a name may have dots of its own.
@@ -329,11 +333,14 @@ ArrayFile read_pytorch(const std::filesystem::path& path, const std::string& key
   archive.require_plain();
   ArrayFile content;
   std::vector<NamedView> views;
+  std::string prefix;
   {
     const std::string bytes = archive.pickle();
     const Pickle pickle = parse_pickle(bytes, archive.file(), PickleNames::state_dict);
     StateDicts found(pickle, archive.file());
-    views = found.views(found.state_dict(key, content), content);
+    const auto chosen = found.state_dict(key, content);
+    prefix = chosen.prefix;
+    views = found.views(chosen.dict, content);
     if (!pickle.foreign.empty()) {
       content.notes.push_back(fmt::format("not built: {}", joined({pickle.foreign.begin(), pickle.foreign.end()})));
     }
@@ -341,6 +348,7 @@ ArrayFile read_pytorch(const std::filesystem::path& path, const std::string& key
   note_checksums(content, archive);
   require_unique(views, archive.file());
   content.arrays = load_views(archive, views);
+  if (!prefix.empty()) static_cast<void>(keep_part(content, prefix));
   return content;
 }
 

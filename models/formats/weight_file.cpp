@@ -222,8 +222,8 @@ WeightFile read_shards(const fs::path& path) {
   return result;
 }
 
-WeightFile read_as_written(const fs::path& path, const std::string& key) {
-  switch (require_format(path)) {
+WeightFile read_as_written(const fs::path& path, Format format, const std::string& key) {
+  switch (format) {
     case Format::pytorch:
       return of_pickle(read_pytorch(path, key));
     case Format::torchscript:
@@ -240,8 +240,15 @@ WeightFile read_as_written(const fs::path& path, const std::string& key) {
 
 }  // namespace
 
-WeightFile read_weight_file(const fs::path& path, const std::string& key) {
-  WeightFile file = read_as_written(path, key);
+WeightFile read_weight_file(const fs::path& path, const std::string& asked_key) {
+  const std::string key = asked_key.ends_with('.') ? asked_key.substr(0, asked_key.size() - 1) : asked_key;
+  const Format format = require_format(path);
+  WeightFile file = read_as_written(path, format, key);
+  // Only PyTorch's files have dicts in dicts; of others a key names the beginning of names.
+  if (format != Format::pytorch && !key.empty() && !keep_part(file.content, key + ".") &&
+      !keep_part(file.content, key + "/")) {
+    throw UsageError(fmt::format("--key {}: {} has no names that begin with it", printable(key), path.string()));
+  }
   std::error_code ignored;
   if (is_shard(path) && !fs::is_directory(path, ignored)) {
     file.content.no_weights =
@@ -276,13 +283,5 @@ FileDigest digest_of_weights(const fs::path& path) {
 }
 
 bool is_weight_file(const fs::path& path) { return format_of(path).has_value(); }
-
-bool has_keys(const fs::path& path) { return require_format(path) == Format::pytorch; }
-
-void require_keys(const std::vector<fs::path>& files, const std::string& key) {
-  if (key.empty() || std::any_of(files.begin(), files.end(), has_keys)) return;
-  throw UsageError(fmt::format("--key {}: {} is no PyTorch state dict or checkpoint; leave --key out", printable(key),
-                               files.back().string()));
-}
 
 }  // namespace afterimage

@@ -20,8 +20,8 @@ struct WeightFile {
 
 // Reads a state dict or checkpoint of PyTorch (.pt, .pth, .ckpt, .bin or under any other name), a TorchScript archive,
 // safetensors, the index of sharded safetensors or a folder that holds one, or a NumPy archive. `key` as in
-// read_pytorch(), and is ignored for files without keys. Throws InputError: formats that are not read, with what to
-// export instead; files that are malformed or unsafe. Throws UsageError when nothing is at `key`.
+// read_pytorch(); in files that are not PyTorch's it is what names begin with. Throws InputError: formats that are not
+// read, with what to export instead; files that are malformed or unsafe. Throws UsageError when nothing is at `key`.
 WeightFile read_weight_file(const std::filesystem::path& path, const std::string& key = "");
 
 // That of the file or folder; of an index, that of the list of it and all files that it names, as of a folder.
@@ -29,10 +29,5 @@ FileDigest digest_of_weights(const std::filesystem::path& path);
 
 // Whether read_weight_file reads `path`, by its content: for files whose kind is not known.
 bool is_weight_file(const std::filesystem::path& path);
-
-// Whether a file is a state dict or a checkpoint of PyTorch: only these have keys.
-bool has_keys(const std::filesystem::path& path);
-// Throws UsageError where a key is given and none of the files has any.
-void require_keys(const std::vector<std::filesystem::path>& files, const std::string& key);
 
 }  // namespace afterimage

@@ -64,4 +64,21 @@ void take_off_wrappers(ArrayFile& content, const std::string& file) {
   }
 }
 
+bool keep_part(ArrayFile& content, const std::string& prefix) {
+  const auto is_outside = [&](const std::string& name) {
+    return name.size() <= prefix.size() || !name.starts_with(prefix);
+  };
+  const std::size_t all = content.arrays.size();
+  const auto outside = std::count_if(content.arrays.begin(), content.arrays.end(),
+                                     [&](const auto& entry) { return is_outside(entry.first); });
+  if (static_cast<std::size_t>(outside) == all) return false;
+  std::erase_if(content.arrays, [&](const auto& entry) { return is_outside(entry.first); });
+  std::erase_if(content.passed_over, [&](const auto& other) { return is_outside(other.name); });
+  for (auto& entry : content.arrays) entry.first.erase(0, prefix.size());
+  for (auto& other : content.passed_over) other.name.erase(0, prefix.size());
+  content.notes.push_back(fmt::format("{} of {} tensors: those whose names begin with \"{}\"", content.arrays.size(),
+                                      all, printable(prefix)));
+  return true;
+}
+
 }  // namespace afterimage

@@ -1,4 +1,4 @@
-// What wrappers of a network add to the names of its tensors.
+// What wrappers of a network add to the names of its tensors, and parts of a file whose names begin alike.
 #pragma once
 
 #include <string>
@@ -12,5 +12,9 @@ namespace afterimage {
 // "_checkpoint_wrapped_module." and "_forward_module." anywhere. Throws InputError, naming `file`, where two arrays
 // would get one name.
 void take_off_wrappers(ArrayFile& content, const std::string& file);
+
+// Keeps what has a name that begins with `prefix`, as "teacher.", without it, with a note. Returns whether any array
+// has one; else nothing is changed.
+bool keep_part(ArrayFile& content, const std::string& prefix);
 
 }  // namespace afterimage

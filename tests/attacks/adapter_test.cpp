@@ -48,6 +48,33 @@ TEST_CASE("a merged adapter is seen by its ranks, and its rank is not a count of
   }
 }
 
+TEST_CASE(
+    "an adapter in every layer may be one, as may training under frozen biases, and training with biases is none") {
+  Generator random = seeded(5);
+  const TrainedNetwork adapted = network_with_biases(random);
+  for (const char* weight : {"fc1.weight", "fc2.weight", "fc3.weight"}) merge(adapted, weight, 4, random);
+  CHECK(may_be_adapter(adapted));
+  CHECK_FALSE(merged_adapter(adapted));  // which of the two it is the weights do not tell
+  const TrainedNetwork moved = network_with_biases(random);
+  for (const char* weight : {"fc1.weight", "fc2.weight", "fc3.weight"}) merge(moved, weight, 4, random);
+  moved.trained.at("fc1.bias").add_(0.01);
+  CHECK_FALSE(may_be_adapter(moved));
+}
+
+TEST_CASE("biases and weights that rounding to bfloat16 alone moved are still") {
+  Generator random = seeded(6);
+  TrainedNetwork released = network_with_biases(random);
+  for (const char* weight : {"fc1.weight", "fc2.weight"}) {
+    merge(released, weight, 4, random);
+    released.trained.at(weight).add_(released.trained.at(weight) - released.initial.at(weight), 2);
+  }
+  released.trained = released.trained.to(at::kBFloat16).to(at::kFloat);
+  const auto adapter = merged_adapter(released);
+  REQUIRE(adapter);
+  CHECK(adapter->rank == 4);
+  CHECK(adapter->layers == 2);
+}
+
 TEST_CASE("gradient descent on few images, with biases, frozen biases or a frozen layer, is no adapter") {
   Generator random = seeded(4);
   const Tensor images = at::rand({8, pixels}, random, at::kFloat);

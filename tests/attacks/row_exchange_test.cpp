@@ -161,6 +161,42 @@ TEST_CASE("a row with two levels of a value, or half of two, is none") {
   CHECK(at::equal(are_rows(space, inputs).to(at::kLong), at::tensor({1, 0, 0, 1}, at::kLong)));
 }
 
+TEST_CASE("rows near one in a row space are those that trying all rows finds") {
+  // Every row of six values with two or three levels; those in the span of a few.
+  const std::vector<std::int64_t> sizes = {2, 3, 2, 3, 2, 2};
+  ImageSpace space{{14}, at::full({14}, 0.25)};
+  space.one_hot = sizes;
+  std::vector<Tensor> all{at::zeros({14})};
+  for (std::size_t group = 0, first = 0; group < sizes.size(); first += static_cast<std::size_t>(sizes[group++])) {
+    std::vector<Tensor> longer;
+    for (const auto& row : all) {
+      for (std::int64_t level = 0; level < sizes[group]; ++level) {
+        longer.push_back(row.clone());
+        longer.back()[static_cast<std::int64_t>(first) + level] = 1;
+      }
+    }
+    all = longer;
+  }
+  const Tensor rows = space.inputs(at::stack(all).to(at::kDouble));
+  REQUIRE(rows.size(0) == 144);
+  Generator random = seeded(8);
+  std::int64_t found = 0;
+  for (int trial = 0; trial < 20; ++trial) {
+    const Tensor some = rows.index_select(0, at::randperm(144, random, at::kLong).narrow(0, 0, 6));
+    const Tensor basis = std::get<0>(at::linalg_qr(some.t())).t().contiguous();
+    const Tensor off = (rows - at::mm(at::mm(rows, basis.t()), basis)).norm(2, 1);
+    const Tensor changed = (rows - some[0]).abs().gt(0.5).sum(1) / 2;
+    const Tensor wanted =
+        rows.index_select(0, at::nonzero((off < 1e-9).logical_and(changed > 0).logical_and(changed <= 3)).squeeze(1));
+    const Tensor near = rows_near(space, basis, some[0] + 1e-4);
+    REQUIRE(near.size(0) == wanted.size(0));
+    found += near.size(0);
+    if (near.size(0) == 0) continue;
+    CHECK((at::cdist(near, wanted) < 1e-6).sum().item<std::int64_t>() == wanted.size(0));
+  }
+  CHECK(found > 10);
+}
+
 TEST_CASE("images with many pixels between the values that pixels have are none") {
   ImageSpace space{{40}, at::full({40}, 0.5)};
   const Tensor binary = (at::rand({1, 40}) > 0.5).to(at::kFloat);

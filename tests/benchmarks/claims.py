@@ -111,7 +111,10 @@ def main():
     still = numpy.where(generator.random((28, 28)) < 0.3, numpy.float32(0.5), pixels)
     table = one_hot(generator, 700)
     levels = related(generator, 700)
-    table_labels = {id(rows): (rows @ generator.normal(size=rows.shape[1]) > 0).astype(int) for rows in (table, levels)}
+    table_labels = {}
+    for rows in (table, levels):
+        scores = rows @ generator.normal(size=rows.shape[1])
+        table_labels[id(rows)] = (scores > numpy.median(scores)).astype(int)
     small = pixels.reshape(700, 7, 4, 7, 4).mean((2, 4)).astype(numpy.float32)
     one_layer = {"narrow": "mlp:32", "one hidden layer": "mlp:256"}  # other than two layers
     kinds = {  # images, and options of training

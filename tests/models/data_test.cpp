@@ -300,14 +300,24 @@ TEST_CASE("networks whose state dicts PyTorch 1.13 and 2.13 wrote give the outpu
   }
 }
 
-TEST_CASE("a key is refused where no file has keys, and else applies to the files that have them") {
+TEST_CASE("a key names a dict of a PyTorch file or the beginning of names, and has to be in one of two checkpoints") {
   const std::filesystem::path folder = std::filesystem::path(TEST_DATA) / "pytorch" / "2.13";
-  CHECK_THROWS_AS(require_keys({folder / "dense.npz"}, "model"), UsageError);
-  CHECK_THROWS_AS(require_keys({folder / "script.pt", folder / "dense.npz"}, "model"), UsageError);
-  CHECK_NOTHROW(require_keys({folder / "dense.npz"}, ""));
-  CHECK_NOTHROW(require_keys({folder / "script.pt", folder / "two.pt"}, "model"));
-  CHECK(read_parameters(folder / "script.pt", "model").size() == read_parameters(folder / "script.pt").size());
-  CHECK_THROWS_AS(read_parameters(folder / "two.pt", "nothing"), UsageError);
+  const auto plain = folder / "dense.npz", two = folder / "two.pt";
+  for (const auto& file : {plain, folder / "script.pt", two}) {
+    CHECK_THROWS_AS(read_parameters(file, "nothing"), UsageError);
+  }
+  CHECK(read_checkpoints(plain, two, "model", at::kFloat).trained.parameters.size() == 8);
+  CHECK(read_checkpoints(two, plain, "model", at::kFloat).initial.parameters.size() == 8);
+  CHECK_THROWS_WITH(read_checkpoints(plain, two, "nothing", at::kFloat), Catch::Contains("two.pt"));
+
+  const test::Folder own;
+  write_parameters(own.at("both.safetensors"),
+                   Parameters({{"teacher.0.weight", at::ones({2, 2})}, {"student.0.weight", at::zeros({2, 2})}}));
+  for (const std::string key : {"student", "student."}) {
+    const Weights student = read_weights(own.at("both.safetensors"), key);
+    CHECK(at::equal(student.parameters.at("0.weight"), at::zeros({2, 2})));
+    CHECK(student.notes == std::vector<std::string>{"1 of 2 tensors: those whose names begin with \"student.\""});
+  }
 }
 
 TEST_CASE("denormals are flushed in every thread once compute is set up") {
