@@ -8,6 +8,7 @@
 #include "defenses/kip.h"
 #include "defenses/random_features.h"
 #include "defenses/rcig.h"
+#include "defenses/students.h"
 #include "models/foundations/error.h"
 
 namespace afterimage {
@@ -22,9 +23,20 @@ Release trained_on(SupportSet support, const Undefended& undefended, Job& job) {
 
 const std::vector<Defense>& all_defenses() {
   static const std::vector<Defense> defenses = {
-      no_defense(),     early_stopping_defense(), weight_decay_defense(),    release_noise_defense(),
-      dp_sgd_defense(), random_subset_defense(),  random_labels_defense(),   kip_defense(),
-      rkip_defense(),   rkip_finite_defense(),    random_features_defense(), rcig_defense(),
+      no_defense(),
+      early_stopping_defense(),
+      weight_decay_defense(),
+      release_noise_defense(),
+      dp_sgd_defense(),
+      random_subset_defense(),
+      random_labels_defense(),
+      kip_defense(),
+      rkip_defense(),
+      rkip_finite_defense(),
+      random_features_defense(),
+      rcig_defense(),
+      distilled_student_defense(),
+      lelp_defense(),
   };
   return defenses;
 }

@@ -1,0 +1,399 @@
+#include "defenses/students.h"
+
+#include <fmt/format.h>
+
+#include <cmath>
+
+#include "defenses/baselines.h"
+#include "defenses/kip.h"
+#include "defenses/pseudo_subclasses.h"
+#include "models/dense_network.h"
+#include "models/foundations/error.h"
+#include "models/mlp.h"
+
+namespace afterimage {
+namespace {
+
+constexpr double diversity_temperature = 1;
+
+// What a student is trained on, and how it is built; the same for all methods.
+struct StudentSettings {
+  std::string name;                // of the defence
+  std::string architecture;        // of the student
+  std::string images;              // training, public or distilled
+  std::int64_t public_images = 0;  // at most
+  std::map<std::string, std::string> distillation;
+  std::int64_t steps = 0;
+};
+
+// KL(wanted || probabilities), in the mean over rows.
+double mean_divergence(const Tensor& wanted, const Tensor& log_probabilities) {
+  return at::where(wanted > 0, wanted * (wanted.log() - log_probabilities), at::zeros({1}, wanted.options()))
+      .sum(1)
+      .mean()
+      .item<double>();
+}
+
+Tensor at_rows(const Tensor& all, const Tensor& rows) { return rows.defined() ? all.index_select(0, rows) : all; }
+
+// Towards distributions [n, K].
+Objective divergence_from(const Tensor& wanted) {
+  return {[=](const Tensor& outputs) { return mean_divergence(wanted, at::log_softmax(outputs, 1)); },
+          [=](const Tensor& outputs, const Tensor& rows) {
+            return at::softmax(outputs, 1).sub_(at_rows(wanted, rows)).div_(static_cast<double>(outputs.size(0)));
+          }};
+}
+
+// Of outputs [n, C + p]: `classes` of the first C, and half the mean square of what the others miss `embeddings` by.
+Objective with_embeddings(const Objective& classes, const Tensor& embeddings, std::int64_t count, double weight) {
+  const std::int64_t size = embeddings.size(1);
+  const double share = weight / static_cast<double>(size);
+  return {[=](const Tensor& outputs) {
+            const Tensor missed = outputs.narrow(1, count, size) - embeddings;
+            return classes.loss(outputs.narrow(1, 0, count)) + share / 2 * missed.square().sum(1).mean().item<double>();
+          },
+          [=](const Tensor& outputs, const Tensor& rows) {
+            const Tensor missed = outputs.narrow(1, count, size) - at_rows(embeddings, rows);
+            return at::cat({classes.cotangents(outputs.narrow(1, 0, count), rows),
+                            missed.mul(share / static_cast<double>(outputs.size(0)))},
+                           1);
+          }};
+}
+
+// The network that was trained on the private images.
+struct Teacher {
+  const DenseNetwork* dense = nullptr;  // null where embeddings cannot be read
+  std::shared_ptr<const Network> network;
+  Parameters trained;
+
+  // Of classes [n, C]: one output f is the logit of the second against the first.
+  Tensor logits(const Tensor& images) const {
+    const Tensor outputs = network->evaluate(trained, images);
+    return outputs.size(1) == 1 ? at::cat({at::zeros_like(outputs), outputs}, 1) : outputs;
+  }
+  // What goes into the last layer, [n, p].
+  Tensor embeddings(const Tensor& images) const {
+    const auto all = dense->activations(trained, images);
+    return all[all.size() - 2];
+  }
+  // Of the last layer, [k, p].
+  const Tensor& classifier() const { return trained[trained.size() - 2]; }
+};
+
+Teacher taught(const StudentSettings& settings, const Undefended& undefended, Job& job) {
+  if (undefended.recipe.loss == LossKind::squared) {
+    throw UsageError(
+        fmt::format("--loss squared: {} needs a teacher whose outputs are probabilities; use logistic or cross-entropy",
+                    settings.name));
+  }
+  job.progress.stage(settings.name + ": training the teacher");
+  Teacher teacher;
+  teacher.network = undefended.network;
+  teacher.dense = as_dense(*undefended.network);
+  teacher.trained = train(*undefended.network, undefended.initial, undefended.images, undefended.targets,
+                          undefended.recipe, job.random, job.progress)
+                        .trained;
+  return teacher;
+}
+
+void require_embeddings(const StudentSettings& settings, const Network& network) {
+  const DenseNetwork* dense = as_dense(network);
+  if (dense != nullptr && dense->last_hidden_layer().neurons > 0) return;
+  throw UsageError(
+      fmt::format("--architecture {}: {} learns from embeddings, the inputs of the last of several dense layers, and "
+                  "this network has none; give mlp:WIDTH,...",
+                  network.architecture(), settings.name));
+}
+
+// [m, d], as the network sees them.
+Tensor images_of(const StudentSettings& settings, const Undefended& undefended, Job& job) {
+  if (settings.images == "training") return undefended.images;
+  if (settings.images == "distilled") {
+    return kip_defense().configured(settings.distillation).distill(undefended, job).images;
+  }
+  const std::int64_t count =
+      undefended.others.defined() ? std::min(settings.public_images, undefended.others.size(0)) : 0;
+  if (count == 0) {
+    throw UsageError(
+        fmt::format("{}: images=public: the data has no images of the task beside the training images and those that "
+                    "measure the accuracy; use training or distilled",
+                    settings.name));
+  }
+  return undefended.others.narrow(0, 0, count);
+}
+
+// In the format of the original targets.
+Tensor targets_of(const Tensor& probabilities, std::int64_t columns) {
+  return columns == 1 ? probabilities.narrow(1, 1, 1) * 2 - 1 : probabilities;
+}
+
+// The first `count` outputs of a network.
+Parameters of_first_outputs(const Parameters& parameters, std::int64_t count) {
+  auto entries = parameters.entries();
+  for (std::size_t i = entries.size() - 2; i < entries.size(); ++i) {
+    entries[i].second = entries[i].second.narrow(0, 0, count).clone();
+  }
+  return Parameters(std::move(entries));
+}
+
+// How a student is taught from `images`: what its outputs stand for and what they are to be.
+struct Lesson {
+  Objective objective;
+  std::int64_t outputs = 0, subclasses = 1;  // those that are released; others come after them
+  std::int64_t others = 0;
+  nlohmann::ordered_json evidence = nlohmann::ordered_json::object();
+};
+
+Release student_of(const StudentSettings& settings, const Undefended& undefended, const Teacher& teacher,
+                   const Tensor& images, const Lesson& lesson, Job& job) {
+  const auto network = [&](std::int64_t outputs) {
+    return std::shared_ptr<const Network>(make_network(settings.architecture, undefended.network->parameterization(),
+                                                       undefended.images.size(1), outputs));
+  };
+  const auto learner = network(lesson.outputs + lesson.others);
+  Recipe recipe = undefended.recipe;
+  recipe.max_steps = settings.steps;
+  recipe.frozen.clear();
+  recipe.over_loss = false;
+  const Parameters initial = learner->draw_initial(job.random).value();
+  job.progress.stage(settings.name + ": training the student");
+  Release release;
+  release.training = train(*learner, initial, images, lesson.objective, recipe, job.random, job.progress);
+  release.student = Student{network(lesson.outputs), initial, lesson.subclasses};
+  if (lesson.others > 0) {
+    release.training.trained = of_first_outputs(release.training.trained, lesson.outputs);
+    release.student->initial = of_first_outputs(initial, lesson.outputs);
+  }
+  const Tensor wanted = teacher.logits(images);
+  if (settings.images != "training") {
+    release.support.images = images;
+    release.support.targets = targets_of(at::softmax(wanted, 1), undefended.targets.size(1));
+  }
+  const auto agreement = [&](const Tensor& some) {
+    const Tensor outputs = release.student->network->evaluate(release.training.trained, some);
+    const Tensor classes = class_outputs(outputs, lesson.subclasses, 2).argmax(1);
+    return (classes == teacher.logits(some).argmax(1)).to(at::kDouble).mean().item<double>();
+  };
+  release.evidence = lesson.evidence;
+  release.evidence["teacher"] = {
+      {"architecture", teacher.network->architecture()},
+      {"parameters", teacher.trained.count()},
+      {"train_accuracy", accuracy(teacher.network->evaluate(teacher.trained, undefended.images), undefended.targets)}};
+  release.evidence["student"] = {{"architecture", settings.architecture},
+                                 {"parameters", release.training.trained.count()}};
+  release.evidence["images"] = {{"kind", settings.images}, {"count", images.size(0)}};
+  release.evidence["agreement_with_teacher"] = agreement(images);
+  return release;
+}
+
+std::vector<OptionSpec> student_options() {
+  return {{"student", "hidden widths of the student, as in 64,64", "64,64", "NUMBER,..."},
+          {"images", "that the student learns from: training, public (others of the same source) or distilled (by kip)",
+           "training", "training|public|distilled"},
+          {"public-images", "public images at most", "1000", "INTEGER"},
+          per_class_option(),
+          {"distillation-steps", "steps of the distillation", "3000", "INTEGER"},
+          {"steps", "of the student's training at most; its other settings are the teacher's", "2000", "INTEGER"}};
+}
+
+StudentSettings parse_student(const std::string& name, const OptionValues& options) {
+  StudentSettings settings;
+  settings.name = name;
+  settings.architecture = "mlp:" + options.text("student");
+  settings.images = options.one_of("images", {"training", "public", "distilled"});
+  settings.public_images = options.whole("public-images", 1, 1000000);
+  settings.distillation = {{"per-class", std::to_string(per_class(options))},
+                           {"distillation-steps", std::to_string(options.whole("distillation-steps", 1, 10000000))}};
+  settings.steps = options.whole("steps", 1, 100000000);
+  static_cast<void>(make_network(settings.architecture, "standard", 1, 1));  // whether the widths are valid
+  return settings;
+}
+
+struct DistilledSettings {
+  StudentSettings student;
+  std::string learns;
+  double temperature, label_share, embedding_weight, diversity;
+  std::int64_t subclasses;
+};
+
+DistilledSettings parse_distilled(const OptionValues& options) {
+  return {parse_student("distilled-student", options),
+          options.one_of("learns", {"probabilities", "labels", "subclasses", "embeddings"}),
+          options.number("temperature", 1e-3, 1e3),
+          options.number("label-share", 0, 1),
+          options.number("embedding-weight", 0, 1e6),
+          options.number("diversity", 0, 1e6),
+          options.whole("subclasses", 1, 1024)};
+}
+
+// A teacher of the same architecture that has subclasses.
+Teacher taught_with_subclasses(const DistilledSettings& settings, const Undefended& undefended, Job& job) {
+  Teacher teacher;
+  teacher.network = make_network(undefended.network->architecture(), undefended.network->parameterization(),
+                                 undefended.images.size(1), undefended.classes() * settings.subclasses);
+  teacher.dense = as_dense(*teacher.network);
+  job.progress.stage("distilled-student: training a teacher with subclasses");
+  const Tensor labels = at::one_hot(classes_of(undefended.targets), undefended.classes()).to(at::kFloat);
+  Recipe recipe = undefended.recipe;
+  recipe.frozen.clear();
+  recipe.over_loss = false;
+  recipe.max_steps = std::min(recipe.max_steps, settings.student.steps);
+  teacher.trained =
+      train(*teacher.network, teacher.network->draw_initial(job.random).value(), undefended.images,
+            subclass_objective(labels, settings.subclasses, settings.diversity), recipe, job.random, job.progress)
+          .trained;
+  return teacher;
+}
+
+Release release_distilled(const DistilledSettings& settings, const Undefended& undefended, Job& job) {
+  const bool embeddings = settings.learns == "embeddings", subclasses = settings.learns == "subclasses";
+  if (embeddings || subclasses) require_embeddings(settings.student, *undefended.network);
+  const Teacher teacher = taught(settings.student, undefended, job);
+  const Tensor images = images_of(settings.student, undefended, job), logits = teacher.logits(images);
+  Lesson lesson;
+  lesson.outputs = undefended.classes();
+  lesson.evidence["learns"] = settings.learns;
+  // Where the images have no labels of their own, the teacher says them.
+  const Tensor classes = settings.student.images == "training" ? classes_of(undefended.targets) : logits.argmax(1);
+  const Tensor labels = at::one_hot(classes, lesson.outputs).to(at::kFloat);
+  if (subclasses) {
+    const Teacher other = taught_with_subclasses(settings, undefended, job);
+    lesson.outputs *= settings.subclasses;
+    lesson.subclasses = settings.subclasses;
+    lesson.evidence["subclasses"] = settings.subclasses;
+    lesson.objective = divergence_from(at::softmax(other.network->evaluate(other.trained, images), 1));
+    return student_of(settings.student, undefended, teacher, images, lesson, job);
+  }
+  const double share = settings.learns == "labels" ? 1 : settings.label_share;
+  lesson.objective = student_objective(logits, labels, settings.temperature, share);
+  if (embeddings) {
+    const Tensor wanted = teacher.embeddings(images), centred = wanted - wanted.mean(0);
+    const Tensor scaled = centred / centred.square().mean().sqrt().clamp_min(1e-12);
+    lesson.others = scaled.size(1);
+    lesson.objective = with_embeddings(lesson.objective, scaled, lesson.outputs, settings.embedding_weight);
+  }
+  return student_of(settings.student, undefended, teacher, images, lesson, job);
+}
+
+struct LelpSettings {
+  StudentSettings student;
+  PseudoSubclasses::Settings subclasses;
+  double temperature;
+};
+
+LelpSettings parse_lelp(const OptionValues& options) {
+  LelpSettings settings{parse_student("lelp", options),
+                        {options.whole("subclasses", 2, 1024), options.number("membership-temperature", 1e-3, 1e3)},
+                        options.number("temperature", 1e-3, 1e3)};
+  if (settings.subclasses.subclasses % 2 != 0) {
+    throw UsageError(fmt::format("subclasses {}: has to be even: each direction and its negative are one",
+                                 settings.subclasses.subclasses));
+  }
+  return settings;
+}
+
+Release release_lelp(const LelpSettings& settings, const Undefended& undefended, Job& job) {
+  require_embeddings(settings.student, *undefended.network);
+  const Teacher teacher = taught(settings.student, undefended, job);
+  const Tensor images = images_of(settings.student, undefended, job);
+  const PseudoSubclasses subclasses(teacher.embeddings(undefended.images), classes_of(undefended.targets),
+                                    undefended.classes(), teacher.classifier(), settings.subclasses, job.random);
+  Lesson lesson;
+  lesson.subclasses = settings.subclasses.subclasses;
+  lesson.outputs = undefended.classes() * lesson.subclasses;
+  lesson.evidence["subclasses"] = lesson.subclasses;
+  const Tensor probabilities = at::softmax(teacher.logits(images) / settings.temperature, 1);
+  lesson.objective = divergence_from(subclasses.targets(probabilities, teacher.embeddings(images)).to(at::kFloat));
+  return student_of(settings.student, undefended, teacher, images, lesson, job);
+}
+
+constexpr const char* student_limits =
+    "a student of the same images carries what they taught it; one of public or distilled images what the teacher's "
+    "outputs say of them: measured, not bounded";
+
+}  // namespace
+
+Objective student_objective(const Tensor& logits, const Tensor& labels, double temperature, double label_share) {
+  const Objective soft = divergence_from(at::softmax(logits / temperature, 1)), hard = divergence_from(labels);
+  const double weight = (1 - label_share) * temperature * temperature;
+  return {[=](const Tensor& outputs) {
+            return weight * soft.loss(outputs / temperature) + label_share * hard.loss(outputs);
+          },
+          [=](const Tensor& outputs, const Tensor& rows) {
+            return soft.cotangents(outputs / temperature, rows).mul_(weight / temperature) +
+                   hard.cotangents(outputs, rows).mul_(label_share);
+          }};
+}
+
+Objective subclass_objective(const Tensor& labels, std::int64_t subclasses, double weight) {
+  struct Pairs {
+    Tensor normal, deviation, alike;  // z [n, K], of each image [n, 1], z z' / (K T) [n, n]
+    explicit Pairs(const Tensor& outputs) {
+      const Tensor centred = outputs - outputs.mean(1, /*keepdim=*/true);
+      deviation = centred.square().mean(1, /*keepdim=*/true).sqrt().clamp_min(1e-12);
+      normal = centred / deviation;
+      alike = at::mm(normal, normal.t()).div_(static_cast<double>(outputs.size(1)) * diversity_temperature);
+    }
+  };
+  // The logarithms of the classes' probabilities of outputs [n, K].
+  const auto classes_of_outputs = [=](const Tensor& outputs) {
+    return at::log_softmax(outputs, 1).view({outputs.size(0), -1, subclasses}).logsumexp(2);
+  };
+  return {[=](const Tensor& outputs) {
+            const Tensor alike = Pairs(outputs).alike;
+            const Tensor contrast =
+                alike.logsumexp(1) - alike.diagonal() - std::log(static_cast<double>(outputs.size(0)));
+            return -(classes_of_outputs(outputs) * labels).sum(1).mean().item<double>() +
+                   weight * contrast.mean().item<double>();
+          },
+          [=](const Tensor& outputs, const Tensor& rows) {
+            const std::int64_t count = outputs.size(0), size = outputs.size(1);
+            const Tensor all = outputs.view({count, -1, subclasses});
+            const Tensor of_class = at::softmax(all, 2).mul(at_rows(labels, rows).unsqueeze(2)).flatten(1);
+            const Pairs pairs(outputs);
+            Tensor by_alike = at::softmax(pairs.alike, 1);
+            by_alike.diagonal().sub_(1);
+            const Tensor by_normal =
+                at::mm(by_alike + by_alike.t(), pairs.normal).div_(static_cast<double>(size) * diversity_temperature);
+            const Tensor along = by_normal.mul(pairs.normal).mean(1, /*keepdim=*/true);
+            const Tensor by_outputs =
+                (by_normal - by_normal.mean(1, /*keepdim=*/true) - pairs.normal * along) / pairs.deviation;
+            return (at::softmax(outputs, 1) - of_class + by_outputs * weight).div_(static_cast<double>(count));
+          }};
+}
+
+Defense distilled_student_defense() {
+  Defense defense;
+  defense.name = "distilled-student";
+  defense.description =
+      "releases a smaller network that learned from one trained on the images (knowledge distillation)";
+  defense.limits = student_limits;
+  defense.options = student_options();
+  defense.options.push_back({"learns", "the teacher's probabilities, labels alone, subclasses or embeddings",
+                             "probabilities", "probabilities|labels|subclasses|embeddings"});
+  defense.options.push_back({"temperature", "that divides both networks' outputs", "4", "NUMBER"});
+  defense.options.push_back({"label-share", "of the loss, that of the labels, 0 to 1", "0", "NUMBER"});
+  defense.options.push_back({"embedding-weight", "of the embeddings' part of the loss", "1", "NUMBER"});
+  defense.options.push_back({"subclasses", "of each class, that the teacher is trained to have", "4", "INTEGER"});
+  defense.options.push_back({"diversity", "weight of the term that tells subclasses apart", "0.1", "NUMBER"});
+  defense.configure = releasing_by(parse_distilled, release_distilled);
+  return defense;
+}
+
+Defense lelp_defense() {
+  Defense defense;
+  defense.name = "lelp";
+  defense.description =
+      "releases a smaller network that learned linear projections of the embeddings of one trained on the images "
+      "(LELP)";
+  defense.limits = student_limits;
+  defense.options = student_options();
+  defense.options.push_back({"subclasses", "of each class, an even number", "4", "INTEGER"});
+  defense.options.push_back({"membership-temperature",
+                             "of the membership in subclasses, in standard deviations of a projection", "1", "NUMBER"});
+  defense.options.push_back({"temperature", "that divides the teacher's class outputs", "1", "NUMBER"});
+  defense.configure = releasing_by(parse_lelp, release_lelp);
+  return defense;
+}
+
+}  // namespace afterimage
