@@ -144,7 +144,10 @@ Weights read_weights(const std::filesystem::path& path, const std::string& key, 
 
 Checkpoints read_checkpoints(const std::filesystem::path& initial, const std::filesystem::path& trained,
                              const std::string& key, at::ScalarType widest) {
-  if (key.empty()) return {read_weights(initial, "", widest), read_weights(trained, "", widest)};
+  if (key.empty()) {
+    Weights after = read_weights(trained, "", widest);
+    return {read_weights(initial, "", widest), std::move(after)};
+  }
   const auto at_key = [&](const std::filesystem::path& path) -> std::optional<Weights> {
     try {
       return read_weights(path, key, widest);

@@ -21,51 +21,40 @@ Tensor are_rows(const ImageSpace& space, const Tensor& inputs) {
   return off.norm(2, 1) < same_row * exact.norm(2, 1);
 }
 
-namespace {
-
-// All that differ from a row in one group, less the row, [m, d], and the group of each.
-struct LevelChanges {
-  Tensor inputs;
-  std::vector<std::int64_t> groups;
-};
-
-LevelChanges changes_from(const ImageSpace& space, const Tensor& row) {
-  const Tensor pixels = space.pixels(row.unsqueeze(0)).squeeze(0);
-  std::vector<Tensor> others;
-  LevelChanges changes;
+Tensor neighbours_of(const ImageSpace& space, const Tensor& row) {
+  const Tensor pixels = space.pixels(row.to(at::kDouble));
+  std::vector<Tensor> near{pixels};
   std::int64_t first = 0;
-  for (std::size_t group = 0; group < space.one_hot.size(); ++group) {
-    const std::int64_t levels = space.one_hot[group];
+  for (const std::int64_t levels : space.one_hot) {
     const auto now = pixels.narrow(0, first, levels).argmax().item<std::int64_t>();
     for (std::int64_t level = 0; level < levels; ++level) {
       if (level == now) continue;
-      others.push_back(pixels.clone());
-      others.back()[first + now] = space.low;
-      others.back()[first + level] = space.high;
-      changes.groups.push_back(static_cast<std::int64_t>(group));
+      near.push_back(pixels.clone());
+      near.back()[first + now] = space.low;
+      near.back()[first + level] = space.high;
     }
     first += levels;
   }
-  changes.inputs = others.empty() ? at::zeros({0, row.size(0)}, at::kDouble) : space.inputs(at::stack(others)) - row;
-  return changes;
+  return space.inputs(at::stack(near));
 }
-
-}  // namespace
 
 Tensor rows_near(const ImageSpace& space, const Tensor& basis, const Tensor& row) {
   constexpr double in_space = 0.01;  // of the size of a change
   constexpr std::size_t most_for_three = 200;
   const Tensor exact = nearest_rows(space, row.unsqueeze(0)).squeeze(0);
-  const LevelChanges changes = changes_from(space, exact);
-  const auto& groups = changes.groups;
+  const Tensor changes = neighbours_of(space, exact).slice(0, 1) - exact;
+  std::vector<std::size_t> groups;  // of each change
+  for (std::size_t group = 0; group < space.one_hot.size(); ++group) {
+    groups.insert(groups.end(), static_cast<std::size_t>(space.one_hot[group] - 1), group);
+  }
   const std::size_t count = groups.size();
   std::vector<Tensor> near;
   if (count > 0) {
-    const Tensor off = changes.inputs - at::mm(at::mm(changes.inputs, basis.t()), basis);
+    const Tensor off = changes - at::mm(at::mm(changes, basis.t()), basis);
     const Tensor products = at::mm(off, off.t()).contiguous();
     const auto of = products.accessor<double, 2>();
-    const double limit = in_space * in_space * changes.inputs[0].square().sum().item<double>();
-    const auto change = [&](std::size_t i) { return changes.inputs[static_cast<std::int64_t>(i)]; };
+    const double limit = in_space * in_space * changes[0].square().sum().item<double>();
+    const auto change = [&](std::size_t i) { return changes[static_cast<std::int64_t>(i)]; };
     for (std::size_t i = 0; i < count; ++i) {
       const auto a = static_cast<std::int64_t>(i);
       if (of[a][a] < limit) near.push_back(exact + change(i));

@@ -10,6 +10,9 @@ namespace afterimage {
 Tensor nearest_rows(const ImageSpace& space, const Tensor& inputs);
 // [n] bool: which of inputs [n, d] are such rows, to 2 % of their norm.
 Tensor are_rows(const ImageSpace& space, const Tensor& inputs);
+// `row` [d], and all rows that differ from it in one group, [1 + m, d] float64: of each group in turn, each other
+// level.
+Tensor neighbours_of(const ImageSpace& space, const Tensor& row);
 // The other rows [k, d] that differ from `row` [d] in one, two or three groups and lie in the space of `basis` [r, d],
 // orthonormal rows, float64. With more than 200 levels to change to, in one or two.
 Tensor rows_near(const ImageSpace& space, const Tensor& basis, const Tensor& row);

@@ -51,24 +51,6 @@ Tensor RowExchange::are_equal(const Tensor& rows, const Tensor& others) {
   return at::cdist(rows, others) < rounding;
 }
 
-Tensor RowExchange::neighbours(const Tensor& row) const {
-  const ImageSpace& space = subject_.space;
-  const Tensor pixels = space.pixels(row);
-  std::vector<Tensor> near{pixels};
-  std::int64_t first = 0;
-  for (const std::int64_t levels : space.one_hot) {
-    const auto now = pixels.narrow(0, first, levels).argmax().item<std::int64_t>();
-    for (std::int64_t level = 0; level < levels; ++level) {
-      if (level == now) continue;
-      near.push_back(pixels.clone());
-      near.back()[first + now] = space.low;
-      near.back()[first + level] = space.high;
-    }
-    first += levels;
-  }
-  return space.inputs(at::stack(near));
-}
-
 Tensor RowExchange::double_neighbours(const Tensor& near, const Tensor& gains) const {
   const std::int64_t count = std::min(best_alone, near.size(0) - 1);
   const Tensor best = std::get<1>(gains.slice(0, 1).topk(count)) + 1;
@@ -192,7 +174,7 @@ RowExchange::Ascent RowExchange::ascend(const Tensor& start, const Rest& rest) c
   Ascent ascent;
   ascent.row = start;
   while (ascent.moves < most_moves) {
-    Tensor near = neighbours(ascent.row);
+    Tensor near = neighbours_of(subject_.space, ascent.row);
     ascent.tried = tried(near, rest);
     ascent.which = ascent.tried.gain.argmax().item<std::int64_t>();
     if (ascent.which == 0) {
@@ -261,7 +243,7 @@ RowExchange::Result RowExchange::conclude() {
   const Tensor gain = at::zeros({count}, at::kDouble), second = at::ones({count}, at::kDouble);
   job_.progress.stage("flow: with and without each row");
   for (std::int64_t i = 0; i < count && !job_.progress.out_of_time(); ++i) {
-    const Tensor gains = tried(neighbours(rows_[i]), without(i)).gain;
+    const Tensor gains = tried(neighbours_of(subject_.space, rows_[i]), without(i)).gain;
     gain[i] = gains[0] / norm2_;
     second[i] = gains.slice(0, 1).max() / gains[0];
     job_.progress.step(i + 1, count, "");

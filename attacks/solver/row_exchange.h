@@ -37,9 +37,7 @@ class RowExchange {
   static Tensor are_equal(const Tensor& rows, const Tensor& others);
 
  private:
-  // The rows that a row may be exchanged for, itself first.
-  Tensor neighbours(const Tensor& row) const;
-  // Those that change two groups at once, of the levels that are best alone.
+  // Of rows `near` a row (neighbours_of()), those that change two groups at once, of the levels that are best alone.
   Tensor double_neighbours(const Tensor& near, const Tensor& gains) const;
   Tensor random_row();
   void begin(const Tensor& sure, const Tensor& likely);

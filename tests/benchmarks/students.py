@@ -1,10 +1,10 @@
 """What a student of a tenth of the teacher's size learns, by LELP and by four plainer ways, and what it gives away.
 
     python3 tests/benchmarks/students.py build/release/afterimage [--mnist DIR] [--task TASK] [--seeds 5] [--samples 500]
-        [--leak-samples 50] [--seconds 30] [--teacher 512,512] [--student 64,64] [--steps 2000]
+        [--audited 50] [--seconds 30] [--teacher 512,512] [--student 64,64] [--steps 2000]
 
 First the test accuracy of teacher and students trained on so many images, a mean over seeds with its 95 % interval, and
-the difference from plain knowledge distillation in pairs of one seed. Then, of networks trained on --leak-samples images,
+the difference from plain knowledge distillation in pairs of one seed. Then, of networks trained on --audited images,
 what span, vertices and finite-width find of these in so many seconds, of the teacher and of students of the same, of
 public and of distilled images. --task is that of the published experiments' groups on Fashion-MNIST, and odd against even
 on MNIST. Needs numpy.
@@ -65,17 +65,17 @@ def leakage(program, options):
         settings[f"{way}, the same images"] = words(options, way)
         settings[f"{way}, public images"] = words(options, way, images="public")
         settings[f"{way}, distilled images"] = words(options, way, images="distilled", per_class=5)
-    print(f"\n{options.leak_samples} images, {options.seeds} seeds: test accuracy, came back, control, span AUC")
+    print(f"\n{options.audited} images, {options.seeds} seeds: test accuracy, came back, control, span AUC")
     for setting, more in settings.items():
         tested, back, of, control, areas = [], 0, 0, [0, 0], []
         for seed in range(options.seeds):
             name = f"leak-{setting}-{seed}".replace(" ", "-").replace(",", "")
-            run, accuracy = trained(program, options, name, options.leak_samples, seed, *more)
+            run, accuracy = trained(program, options, name, options.audited, seed, *more)
             _, report = program.audit(run, "--attacks", "span,vertices,finite-width", "--time-limit", options.seconds)
             found = findings(report)
             tested.append(accuracy)
             best = strongest(report)
-            of += options.leak_samples
+            of += options.audited
             if best:
                 back += best["reconstructed"]["count"]
                 control[0] += best["control"]["count"]
@@ -87,7 +87,7 @@ def leakage(program, options):
 
 
 def main():
-    options = arguments(seeds=5, samples=500, leak_samples=50, seconds=30, teacher="512,512", student="64,64", steps=2000,
+    options = arguments(seeds=5, samples=500, audited=50, seconds=30, teacher="512,512", student="64,64", steps=2000,
                         task="")
     program = Program(options.program, options.mnist, options.task or ("odd-even" if options.mnist else GROUPS))
     accuracies(program, options)

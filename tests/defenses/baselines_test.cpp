@@ -4,6 +4,7 @@
 
 #include "models/foundations/error.h"
 #include "models/mlp.h"
+#include "tests/defenses/defended.h"
 
 namespace afterimage {
 namespace {
@@ -23,15 +24,6 @@ Undefended small_task(Generator& random, std::int64_t outputs = 1) {
   return undefended;
 }
 
-Release release(const std::string& name, const Undefended& undefended,
-                const std::map<std::string, std::string>& given = {}) {
-  Generator random = seeded(3);
-  Silent progress;
-  NullStore store;
-  Job job{random, progress, store};
-  return defense_named(name).configured(given).release(undefended, job);
-}
-
 }  // namespace
 
 TEST_CASE("the defence none trains exactly as the recipe says, bit for bit") {
@@ -41,7 +33,7 @@ TEST_CASE("the defence none trains exactly as the recipe says, bit for bit") {
   Silent progress;
   const Training plain = train(*undefended.network, undefended.initial, undefended.images, undefended.targets,
                                undefended.recipe, same, progress);
-  const Release released = release("none", undefended);
+  const Release released = defended_by("none", undefended);
   for (std::size_t i = 0; i < plain.trained.size(); ++i)
     CHECK(at::equal(released.training.trained[i], plain.trained[i]));
   CHECK_FALSE(released.support.images.defined());
@@ -49,7 +41,7 @@ TEST_CASE("the defence none trains exactly as the recipe says, bit for bit") {
 
 TEST_CASE("early stopping ends below its loss and not far below") {
   Generator random = seeded(2);
-  const Release released = release("early-stopping", small_task(random), {{"stop-loss", "0.1"}});
+  const Release released = defended_by("early-stopping", small_task(random), {{"stop-loss", "0.1"}});
   CHECK(released.training.final_loss < 0.1);
   CHECK(released.training.final_loss > 0.05);
 }
@@ -58,13 +50,15 @@ TEST_CASE("weight decay leaves smaller weights than none") {
   Generator random = seeded(2);
   const Undefended undefended = small_task(random);
   const auto norm = [](const Release& r) { return r.training.trained.squared_norm(); };
-  CHECK(norm(release("weight-decay", undefended, {{"decay", "0.05"}})) < 0.7 * norm(release("none", undefended)));
+  CHECK(norm(defended_by("weight-decay", undefended, {{"decay", "0.05"}})) <
+        0.7 * norm(defended_by("none", undefended)));
 }
 
 TEST_CASE("noise on released weights has the stated deviation, tensor by tensor") {
   Generator random = seeded(2);
   const Undefended undefended = small_task(random);
-  const Release clean = release("none", undefended), noisy = release("release-noise", undefended, {{"noise", "2"}});
+  const Release clean = defended_by("none", undefended),
+                noisy = defended_by("release-noise", undefended, {{"noise", "2"}});
   for (std::size_t i = 0; i < clean.training.trained.size(); ++i) {
     const Tensor noise = noisy.training.trained[i] - clean.training.trained[i];
     if (noise.numel() < 100) continue;
@@ -76,7 +70,7 @@ TEST_CASE("noise on released weights has the stated deviation, tensor by tensor"
 TEST_CASE("a random subset is balanced across classes and holds training images with their own targets") {
   Generator random = seeded(2);
   const Undefended undefended = small_task(random, 3);
-  const SupportSet support = release("random-subset", undefended, {{"per-class", "2"}}).support;
+  const SupportSet support = defended_by("random-subset", undefended, {{"per-class", "2"}}).support;
   REQUIRE(support.images.size(0) == 6);
   for (std::int64_t i = 0; i < 6; ++i) {
     const Tensor same = (undefended.images == support.images[i]).all(1);
@@ -89,7 +83,7 @@ TEST_CASE("a random subset is balanced across classes and holds training images 
 TEST_CASE("random labels keep the images and the share of each class, and break the pairs") {
   Generator random = seeded(2);
   const Undefended undefended = small_task(random, 3);
-  const SupportSet support = release("random-labels", undefended).support;
+  const SupportSet support = defended_by("random-labels", undefended).support;
   CHECK(at::equal(support.images, undefended.images));
   CHECK(at::equal(classes_of(support.targets).bincount(), classes_of(undefended.targets).bincount()));
   CHECK_FALSE(at::equal(support.targets, undefended.targets));

@@ -1,11 +1,11 @@
-#include "defenses/students.h"
-
 #include <catch2/catch.hpp>
 
 #include "defenses/baselines.h"
 #include "defenses/pseudo_subclasses.h"
+#include "defenses/student_objectives.h"
 #include "models/foundations/error.h"
 #include "models/mlp.h"
+#include "tests/defenses/defended.h"
 #include "tests/models/finite_differences.h"
 
 namespace afterimage {
@@ -27,15 +27,6 @@ Undefended two_classes(Generator& random, std::int64_t images = 40) {
   undefended.recipe.until_loss = 1e-3;
   undefended.others = at::randn({30, 10}, random, at::kFloat);
   return undefended;
-}
-
-Release release(const std::string& name, const Undefended& undefended,
-                const std::map<std::string, std::string>& given = {}) {
-  Generator random = seeded(3);
-  Silent progress;
-  NullStore store;
-  Job job{random, progress, store};
-  return defense_named(name).configured(given).release(undefended, job);
 }
 
 void check_gradient(const Objective& objective, const Tensor& outputs) {
@@ -64,6 +55,19 @@ TEST_CASE("a student's loss is zero at the teacher's outputs and has the gradien
   const Tensor rows = at::tensor({3, 1}, at::kLong);
   const Tensor of_rows = objective.cotangents(outputs.index_select(0, rows), rows);
   CHECK(at::allclose(of_rows * 2, objective.cotangents(outputs, {}).index_select(0, rows) * 5));
+}
+
+TEST_CASE("matching embeddings adds half their weighted mean square, with the gradient of finite differences") {
+  Generator random = seeded(8);
+  const Tensor logits = at::randn({5, 3}, random, at::kDouble),
+               labels = at::one_hot(at::arange(5).remainder(3), 3).to(at::kDouble);
+  const Tensor embeddings = at::randn({5, 4}, random, at::kDouble), outputs = at::randn({5, 7}, random, at::kDouble);
+  const Objective classes = student_objective(logits, labels, 2, 0),
+                  both = with_embeddings(classes, embeddings, 3, 0.7);
+  check_gradient(both, outputs);
+  CHECK(both.loss(at::cat({logits, embeddings}, 1)) == Approx(0).margin(1e-12));
+  const double missed = (outputs.narrow(1, 3, 4) - embeddings).square().mean().item<double>();
+  CHECK(both.loss(outputs) == Approx(classes.loss(outputs.narrow(1, 0, 3)) + 0.7 * missed / 2));
 }
 
 TEST_CASE("a teacher's subclass loss is that of its formula, with the gradient of finite differences") {
@@ -138,7 +142,7 @@ TEST_CASE("students of every kind learn the teacher's classes and have the outpu
   const auto check = [&](const std::string& name, std::map<std::string, std::string> given, std::int64_t subclasses) {
     CAPTURE(name, given);
     given.insert({{"student", "16"}, {"steps", "400"}});
-    const Release released = release(name, undefended, given);
+    const Release released = defended_by(name, undefended, given);
     REQUIRE(released.student);
     CHECK(released.student->network->architecture() == "mlp:16");
     CHECK(released.student->subclasses == subclasses);
@@ -161,21 +165,21 @@ TEST_CASE("students of every kind learn the teacher's classes and have the outpu
 TEST_CASE("a student of public or distilled images is trained on these and never sees the private ones") {
   Generator random = seeded(5);
   const Undefended undefended = two_classes(random);
-  const Release of_public = release("lelp", undefended, {{"images", "public"}, {"public-images", "20"}});
+  const Release of_public = defended_by("lelp", undefended, {{"images", "public"}, {"public-images", "20"}});
   CHECK(at::equal(of_public.support.images, undefended.others.narrow(0, 0, 20)));
   CHECK(of_public.support.targets.sizes() == at::IntArrayRef({20, 1}));
   // Every change of its first layer lies in the span of the public images.
   const Tensor change = (of_public.training.trained[0] - of_public.student->initial[0]).to(at::kDouble);
   Undefended few = undefended;
   few.others = undefended.others.narrow(0, 0, 4);
-  const Release of_four = release("distilled-student", few, {{"images", "public"}, {"steps", "200"}});
+  const Release of_four = defended_by("distilled-student", few, {{"images", "public"}, {"steps", "200"}});
   const Tensor moved = (of_four.training.trained[0] - of_four.student->initial[0]).to(at::kDouble);
   const Tensor basis = std::get<0>(at::linalg_qr(few.others.to(at::kDouble).t()));
   CHECK((moved - at::mm(at::mm(moved, basis), basis.t())).norm().item<double>() < 1e-4 * moved.norm().item<double>());
   CHECK(change.norm().item<double>() > 0);
 
   const Release of_distilled =
-      release("lelp", undefended, {{"images", "distilled"}, {"per-class", "3"}, {"distillation-steps", "50"}});
+      defended_by("lelp", undefended, {{"images", "distilled"}, {"per-class", "3"}, {"distillation-steps", "50"}});
   CHECK(of_distilled.support.images.size(0) == 6);
 }
 
@@ -184,8 +188,8 @@ TEST_CASE("what a student cannot learn from is refused before any work") {
   const auto refused = [&](const std::string& name, const std::map<std::string, std::string>& given,
                            const Undefended& undefended, const std::string& why) {
     CAPTURE(name, given);
-    CHECK_THROWS_AS(release(name, undefended, given), UsageError);
-    CHECK_THROWS_WITH(release(name, undefended, given), Catch::Contains(why));
+    CHECK_THROWS_AS(defended_by(name, undefended, given), UsageError);
+    CHECK_THROWS_WITH(defended_by(name, undefended, given), Catch::Contains(why));
   };
   const Undefended plain = two_classes(random);
   refused("lelp", {{"subclasses", "3"}}, plain, "has to be even");
