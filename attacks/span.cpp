@@ -83,12 +83,16 @@ Reconstruction probe_later_layer(const TrainedNetwork& released, std::size_t lay
 Reconstruction probe_time_slices(const TrainedNetwork& released, const RecurrentNetwork& network) {
   const auto [steps, numbers] = network.shape();
   const char* name = RecurrentNetwork::input_weight;
+  if (at::equal(released.initial.at(name), released.trained.at(name))) {
+    return not_applicable("the input matrix did not change in training, as where it is frozen");
+  }
   const SpanSearch search = find_row_span(released.initial.at(name), released.trained.at(name));
   if (!search.span) {
-    return not_applicable(fmt::format(
-        "the input matrix gets time slices of {} numbers, {} of each image, and the slices of the training images fill "
-        "their space as far as its change shows: {}",
-        numbers, steps, search.evidence));
+    return not_applicable(
+        fmt::format("the input matrix gets time slices of {} numbers, {} of each image, and no smaller space of the "
+                    "training images' "
+                    "slices is seen in its change: {}",
+                    numbers, steps, search.evidence));
   }
   Reconstruction result;
   add_span(result, *search.span);

@@ -146,8 +146,14 @@ LabelledImages apart_from(const Tensor& training, LabelledImages control, const 
 }
 
 // [M, d]; undefined where there is no such file.
-Tensor support_pixels(const std::string& file) {
-  return file.empty() ? Tensor() : load_images("npz:" + file).images.flatten(1);
+Tensor support_pixels(const std::string& file, const ModelDescription& model) {
+  if (file.empty()) return {};
+  Tensor pixels = load_images("npz:" + file).images.flatten(1);
+  if (pixels.size(1) == model.inputs()) return pixels;
+  throw InputError(
+      fmt::format("{}: its images have {} pixels but the model takes {}; a run directory has to hold what "
+                  "`afterimage train` wrote",
+                  file, pixels.size(1), model.inputs()));
 }
 
 // `class_names` and `columns`: of the training images' source. `support`: pixels [M, d] of what a defence trained on,
@@ -176,6 +182,15 @@ LabelledImages load_control(const ControlRequest& request, const std::string& so
                     request.data, theirs, ours));
   }
   if (given) all = apart_from(pixels, std::move(all), request.data);
+  if (given && support.defined()) {
+    const std::int64_t count = all.size();
+    auto [kept, dropped] = without_images(support, std::move(all));
+    all = std::move(kept);
+    if (!dropped.empty()) {
+      all.notes.push_back(fmt::format("{} of {} images are among those that the defence trained on, and left out",
+                                      dropped.size(), count));
+    }
+  }
   const Tensor trained_on = support.defined() ? at::cat({pixels, support}) : pixels;
   LabelledImages control = draw_control(all, task, trained_on, request.count, random);
   if (const std::string note = task.note_on_absent(all.labels); !note.empty()) control.notes.push_back(note);
@@ -359,7 +374,7 @@ AuditInput load_audit_input(const SubjectFiles& files, const ControlRequest& req
       load_control(request, record.data_source.value_or(""),
                    record.class_names.empty() ? training_file.class_names : record.class_names,
                    result.model.columns.empty() ? training_file.columns : result.model.columns, task, training,
-                   support_pixels(files.support_set), result.model, random);
+                   support_pixels(files.support_set, result.model), result.model, random);
 
   training.space.one_hot =
       result.model.one_hot.empty() ? one_hot_groups(control.images.flatten(1)) : result.model.one_hot;
@@ -380,6 +395,7 @@ AuditInput load_audit_input(const SubjectFiles& files, const ControlRequest& req
   }
   add_inputs(facts.inputs, "training-set", training_file.files, training_notes);
   if (!files.training_record.empty()) facts.inputs.push_back(describe("training-record", files.training_record));
+  if (!files.support_set.empty()) facts.inputs.push_back(describe("support-set", files.support_set));
   add_inputs(facts.inputs, "control", control.files, control.notes);
   facts.model = {result.model.architecture, result.model.parameterization, released.trained.count(),
                  result.model.input_shape, result.model.outputs};
@@ -400,9 +416,8 @@ AuditInput load_audit_input(const SubjectFiles& files, const ControlRequest& req
   result.targets = task.targets(training.labels, result.model.target_columns());
   facts.training->train_accuracy = accuracy(outputs, result.targets);
   if (const auto loss = result.model.class_loss()) facts.training->final_loss = loss_of(*loss, outputs, result.targets);
-  // A defence may train on something else, and a student learns other targets.
-  if (!record.defended && result.model.subclasses == 0)
-    result.doubt = implausible(released, result.model.loss, training.images, result.targets);
+  // A defence may train on something else.
+  if (!record.defended) result.doubt = implausible(released, result.model, training.images, result.targets);
   facts.limitations = limitations(released.knows_initial(), is_picture(result.model.input_shape));
   return result;
 }

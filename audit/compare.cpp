@@ -186,8 +186,8 @@ std::vector<std::string> limitations() {
       "privacy.",
       "An attacker who knows which defence was used may do better than attacks that do not.",
       "Each count, and the control beside it, is that of the attack that did best on that network.",
-      "Settings share training images, control images and initial weights within a seed; intervals over few seeds are "
-      "wide.",
+      "Settings share training images, control images and, but for students, initial weights within a seed; intervals "
+      "over few seeds are wide.",
       "The comparison holds training images and has to be kept as carefully as the data."};
 }
 

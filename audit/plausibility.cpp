@@ -24,10 +24,13 @@ constexpr std::int64_t most_rows = 1000;  // a mistake shows in few images, and 
 
 // Whether the change goes against the gradient of the loss at the start, as after one step or a few small ones, which
 // lower the loss by little. Of other labels, images or weights the cosine is small.
-bool descends(const TrainedNetwork& released, LossKind loss, const Tensor& images, const Tensor& targets) {
+bool descends(const TrainedNetwork& released, const ModelDescription& model, LossKind loss, const Tensor& images,
+              const Tensor& targets) {
   constexpr double least_cosine = 0.8;
-  const Parameters gradient = released.network->pullback(
-      released.initial, images, [&](const Tensor& outputs) { return cotangents(loss, outputs, targets); });
+  const Parameters gradient = released.network->pullback(released.initial, images, [&](const Tensor& outputs) {
+    const Tensor by_class = cotangents(loss, model.class_outputs(outputs), targets);
+    return model.subclasses == 0 ? by_class : by_subclasses(outputs, by_class, model.subclasses);
+  });
   const Parameters change = released.trained.minus(released.initial);
   const double sizes = std::sqrt(gradient.squared_norm() * change.squared_norm());
   return sizes > 0 && -change.inner(gradient) > least_cosine * sizes;
@@ -51,7 +54,7 @@ Tensor spread_rows(std::int64_t images) {
 
 }  // namespace
 
-std::string implausible(const TrainedNetwork& released, std::optional<LossKind> loss, const Tensor& training,
+std::string implausible(const TrainedNetwork& released, const ModelDescription& model, const Tensor& training,
                         const Tensor& all_targets) {
   if (released.knows_initial() && are_independent(released)) {
     return "the weights before and after training have nothing in common, as those of two networks that were drawn "
@@ -60,14 +63,16 @@ std::string implausible(const TrainedNetwork& released, std::optional<LossKind> 
   }
   const Tensor rows = spread_rows(training.size(0));
   const Tensor images = training.index_select(0, rows), targets = all_targets.index_select(0, rows);
-  const LossKind kind = loss.value_or(targets.size(1) == 1 ? LossKind::logistic : LossKind::cross_entropy);
-  const Tensor outputs = released.network->evaluate(released.trained, images);
+  const LossKind kind =
+      model.class_loss().value_or(targets.size(1) == 1 ? LossKind::logistic : LossKind::cross_entropy);
+  const Tensor outputs = model.class_outputs(released.network->evaluate(released.trained, images));
   // Of a start that is not known, outputs of zero.
-  const Tensor first =
-      released.knows_initial() ? released.network->evaluate(released.initial, images) : at::zeros_like(outputs);
+  const Tensor first = released.knows_initial()
+                           ? model.class_outputs(released.network->evaluate(released.initial, images))
+                           : at::zeros_like(outputs);
   const double before = loss_of(kind, first, targets), after = loss_of(kind, outputs, targets);
   if (!(after < hardly_lower * before) &&
-      !(released.knows_initial() && after < before && descends(released, kind, images, targets))) {
+      !(released.knows_initial() && after < before && descends(released, model, kind, images, targets))) {
     return fmt::format(
         "on the training set the loss is {:.3g} {} and {:.3g} after training, as if the network had not been trained "
         "on "

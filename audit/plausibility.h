@@ -2,10 +2,10 @@
 // normalised as in training, shuffled labels and swapped weights give an audit of nothing that passes every limit.
 #pragma once
 
-#include <optional>
 #include <string>
 
 #include "attacks/subject.h"
+#include "audit/run_directory.h"
 
 namespace afterimage {
 
@@ -13,7 +13,8 @@ namespace afterimage {
 // to be known. Of `images` [N, d] as the network sees them and their `targets` [N, C]:
 //  - training lowers the loss on them (without a known loss: that which the number of outputs suggests);
 //  - where the first layer's change has a row space, they lie in it (docs/methods.md, section 3).
-std::string implausible(const TrainedNetwork& released, std::optional<LossKind> loss, const Tensor& images,
+// `model` says what outputs stand for.
+std::string implausible(const TrainedNetwork& released, const ModelDescription& model, const Tensor& images,
                         const Tensor& targets);
 
 }  // namespace afterimage

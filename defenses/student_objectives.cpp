@@ -56,8 +56,9 @@ Objective subclass_objective(const Tensor& labels, std::int64_t subclasses, doub
             const Tensor alike = Pairs(outputs).alike;
             const Tensor contrast =
                 alike.logsumexp(1) - alike.diagonal() - std::log(static_cast<double>(outputs.size(0)));
+            // At least zero: the mean of z_i.z_j over all pairs is.
             return -(classes_of_outputs(outputs) * labels).sum(1).mean().item<double>() +
-                   weight * contrast.mean().item<double>();
+                   weight * (1 / diversity_temperature + contrast.mean().item<double>());
           },
           [=](const Tensor& outputs, const Tensor& rows) {
             const std::int64_t count = outputs.size(0), size = outputs.size(1);

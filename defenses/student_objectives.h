@@ -15,7 +15,7 @@ Objective student_objective(const Tensor& logits, const Tensor& labels, double t
 
 // The objective of a teacher that is to have S subclasses in each of C classes, outputs [n, C S]: cross-entropy of the
 // classes, and `weight` times Mueller et al.'s term for subclasses that differ from image to image,
-//   -1/n sum_i log(e^(z_i.z_i / (K T)) / (1/n sum_j e^(z_i.z_j / (K T)))),  T = 1,
+//   1/T - 1/n sum_i log(e^(z_i.z_i / (K T)) / (1/n sum_j e^(z_i.z_j / (K T)))),  T = 1,
 // with z the outputs of each image less their mean over the K = C S, over their standard deviation.
 Objective subclass_objective(const Tensor& labels, std::int64_t subclasses, double weight);
 

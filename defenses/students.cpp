@@ -28,11 +28,13 @@ struct Teacher {
   const DenseNetwork* dense = nullptr;  // null where embeddings cannot be read
   std::shared_ptr<const Network> network;
   Parameters trained;
+  std::int64_t subclasses = 1;
 
+  Tensor outputs(const Tensor& images) const { return network->evaluate(trained, images); }
   // Of classes [n, C]: one output f is the logit of the second against the first.
   Tensor logits(const Tensor& images) const {
-    const Tensor outputs = network->evaluate(trained, images);
-    return outputs.size(1) == 1 ? at::cat({at::zeros_like(outputs), outputs}, 1) : outputs;
+    const Tensor all = outputs(images);
+    return all.size(1) == 1 ? at::cat({at::zeros_like(all), all}, 1) : class_outputs(all, subclasses, 2);
   }
   // What goes into the last layer, [n, p].
   Tensor embeddings(const Tensor& images) const {
@@ -43,12 +45,22 @@ struct Teacher {
   const Tensor& classifier() const { return trained[trained.size() - 2]; }
 };
 
-Teacher taught(const StudentSettings& settings, const Undefended& undefended, Job& job) {
+// Throws UsageError on what shows before any work.
+void require_teachable(const StudentSettings& settings, const Undefended& undefended) {
   if (undefended.recipe.loss == LossKind::squared) {
     throw UsageError(
         fmt::format("--loss squared: {} needs a teacher whose outputs are probabilities; use logistic or cross-entropy",
                     settings.name));
   }
+  if (settings.images == "public" && !(undefended.others.defined() && undefended.others.size(0) > 0)) {
+    throw UsageError(
+        fmt::format("{}: images=public: the data has no images of the task beside the training images and those that "
+                    "measure the accuracy; use training or distilled",
+                    settings.name));
+  }
+}
+
+Teacher taught(const StudentSettings& settings, const Undefended& undefended, Job& job) {
   job.progress.stage(settings.name + ": training the teacher");
   Teacher teacher;
   teacher.network = undefended.network;
@@ -74,15 +86,7 @@ Tensor images_of(const StudentSettings& settings, const Undefended& undefended, 
   if (settings.images == "distilled") {
     return kip_defense().configured(settings.distillation).distill(undefended, job).images;
   }
-  const std::int64_t count =
-      undefended.others.defined() ? std::min(settings.public_images, undefended.others.size(0)) : 0;
-  if (count == 0) {
-    throw UsageError(
-        fmt::format("{}: images=public: the data has no images of the task beside the training images and those that "
-                    "measure the accuracy; use training or distilled",
-                    settings.name));
-  }
-  return undefended.others.narrow(0, 0, count);
+  return undefended.others.narrow(0, 0, std::min(settings.public_images, undefended.others.size(0)));
 }
 
 // In the format of the original targets.
@@ -104,6 +108,7 @@ struct Lesson {
   Objective objective;
   std::int64_t outputs = 0, subclasses = 1;  // those that are released; others come after them
   std::int64_t others = 0;
+  Tensor probabilities;  // of the classes, that are taught, [m, C]
   nlohmann::ordered_json evidence = nlohmann::ordered_json::object();
 };
 
@@ -127,10 +132,9 @@ Release student_of(const StudentSettings& settings, const Undefended& undefended
     release.training.trained = of_first_outputs(release.training.trained, lesson.outputs);
     release.student->initial = of_first_outputs(initial, lesson.outputs);
   }
-  const Tensor wanted = teacher.logits(images);
   if (settings.images != "training") {
     release.support.images = images;
-    release.support.targets = targets_of(at::softmax(wanted, 1), undefended.targets.size(1));
+    release.support.targets = targets_of(lesson.probabilities, undefended.targets.size(1));
   }
   const auto agreement = [&](const Tensor& some) {
     const Tensor outputs = release.student->network->evaluate(release.training.trained, some);
@@ -138,12 +142,14 @@ Release student_of(const StudentSettings& settings, const Undefended& undefended
     return (classes == teacher.logits(some).argmax(1)).to(at::kDouble).mean().item<double>();
   };
   release.evidence = lesson.evidence;
+  const Tensor classes = teacher.logits(undefended.images).argmax(1);
   release.evidence["teacher"] = {
       {"architecture", teacher.network->architecture()},
       {"parameters", teacher.trained.count()},
-      {"train_accuracy", accuracy(teacher.network->evaluate(teacher.trained, undefended.images), undefended.targets)}};
+      {"train_accuracy", (classes == classes_of(undefended.targets)).to(at::kDouble).mean().item<double>()}};
   release.evidence["student"] = {{"architecture", settings.architecture},
-                                 {"parameters", release.training.trained.count()}};
+                                 {"parameters", release.training.trained.count()},
+                                 {"max_steps", settings.steps}};
   release.evidence["images"] = {{"kind", settings.images}, {"count", images.size(0)}};
   release.evidence["agreement_with_teacher"] = agreement(images);
   return release;
@@ -200,7 +206,10 @@ Teacher taught_with_subclasses(const DistilledSettings& settings, const Undefend
   Recipe recipe = undefended.recipe;
   recipe.frozen.clear();
   recipe.over_loss = false;
-  recipe.max_steps = std::min(recipe.max_steps, settings.student.steps);
+  // The term by which outputs differ has no end at which it is zero.
+  constexpr std::int64_t patience = 500;
+  if (recipe.patience == 0) recipe.patience = patience;
+  teacher.subclasses = settings.subclasses;
   teacher.trained =
       train(*teacher.network, teacher.network->draw_initial(job.random).value(), undefended.images,
             subclass_objective(labels, settings.subclasses, settings.diversity), recipe, job.random, job.progress)
@@ -210,25 +219,28 @@ Teacher taught_with_subclasses(const DistilledSettings& settings, const Undefend
 
 Release release_distilled(const DistilledSettings& settings, const Undefended& undefended, Job& job) {
   const bool embeddings = settings.learns == "embeddings", subclasses = settings.learns == "subclasses";
+  require_teachable(settings.student, undefended);
   if (embeddings || subclasses) require_embeddings(settings.student, *undefended.network);
-  const Teacher teacher = taught(settings.student, undefended, job);
+  const Teacher teacher =
+      subclasses ? taught_with_subclasses(settings, undefended, job) : taught(settings.student, undefended, job);
   const Tensor images = images_of(settings.student, undefended, job), logits = teacher.logits(images);
   Lesson lesson;
   lesson.outputs = undefended.classes();
   lesson.evidence["learns"] = settings.learns;
-  // Where the images have no labels of their own, the teacher says them.
-  const Tensor classes = settings.student.images == "training" ? classes_of(undefended.targets) : logits.argmax(1);
-  const Tensor labels = at::one_hot(classes, lesson.outputs).to(at::kFloat);
+  lesson.probabilities = at::softmax(logits, 1);
   if (subclasses) {
-    const Teacher other = taught_with_subclasses(settings, undefended, job);
     lesson.outputs *= settings.subclasses;
     lesson.subclasses = settings.subclasses;
     lesson.evidence["subclasses"] = settings.subclasses;
-    lesson.objective = divergence_from(at::softmax(other.network->evaluate(other.trained, images), 1));
+    lesson.objective = divergence_from(at::softmax(teacher.outputs(images), 1));
     return student_of(settings.student, undefended, teacher, images, lesson, job);
   }
-  const double share = settings.learns == "labels" ? 1 : settings.label_share;
-  lesson.objective = student_objective(logits, labels, settings.temperature, share);
+  // Where the images have no labels of their own, the teacher says them.
+  const Tensor classes = settings.student.images == "training" ? classes_of(undefended.targets) : logits.argmax(1);
+  const Tensor labels = at::one_hot(classes, lesson.outputs).to(at::kFloat);
+  const bool labels_alone = settings.learns == "labels";
+  if (labels_alone) lesson.probabilities = labels;
+  lesson.objective = student_objective(logits, labels, settings.temperature, labels_alone ? 1 : settings.label_share);
   if (embeddings) {
     const Tensor wanted = teacher.embeddings(images), centred = wanted - wanted.mean(0);
     const Tensor scaled = centred / centred.square().mean().sqrt().clamp_min(1e-12);
@@ -255,18 +267,34 @@ LelpSettings parse_lelp(const OptionValues& options) {
   return settings;
 }
 
+// Each class's embeddings, less their mean, vary in fewer directions than they are.
+void require_images_for(std::int64_t subclasses, const Undefended& undefended) {
+  const Tensor classes = classes_of(undefended.targets);
+  for (std::int64_t label = 0; label < undefended.classes(); ++label) {
+    const auto count = (classes == label).sum().item<std::int64_t>();
+    if (count > subclasses / 2) continue;
+    throw UsageError(
+        fmt::format("subclasses {}: needs more than {} images of each class, and class {} has {}; ask for "
+                    "fewer subclasses, or train on more images",
+                    subclasses, subclasses / 2, label, count));
+  }
+}
+
 Release release_lelp(const LelpSettings& settings, const Undefended& undefended, Job& job) {
+  require_teachable(settings.student, undefended);
   require_embeddings(settings.student, *undefended.network);
+  require_images_for(settings.subclasses.subclasses, undefended);
   const Teacher teacher = taught(settings.student, undefended, job);
-  const Tensor images = images_of(settings.student, undefended, job);
   const PseudoSubclasses subclasses(teacher.embeddings(undefended.images), classes_of(undefended.targets),
                                     undefended.classes(), teacher.classifier(), settings.subclasses, job.random);
+  const Tensor images = images_of(settings.student, undefended, job);
   Lesson lesson;
   lesson.subclasses = settings.subclasses.subclasses;
   lesson.outputs = undefended.classes() * lesson.subclasses;
   lesson.evidence["subclasses"] = lesson.subclasses;
-  const Tensor probabilities = at::softmax(teacher.logits(images) / settings.temperature, 1);
-  lesson.objective = divergence_from(subclasses.targets(probabilities, teacher.embeddings(images)).to(at::kFloat));
+  lesson.probabilities = at::softmax(teacher.logits(images) / settings.temperature, 1);
+  lesson.objective =
+      divergence_from(subclasses.targets(lesson.probabilities, teacher.embeddings(images)).to(at::kFloat));
   return student_of(settings.student, undefended, teacher, images, lesson, job);
 }
 

@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <numeric>
 #include <string_view>
 #include <utility>
 
@@ -17,7 +18,10 @@
 namespace afterimage {
 namespace {
 
-constexpr std::int64_t largest_recurrent_width = 1 << 16;
+// So that an architecture in a file takes little time and memory before its weights are read.
+constexpr std::int64_t largest_recurrent_width = 2048, most_steps = 4096, most_weights = 1 << 24;
+constexpr double kept_of_unit =
+    64;  // bytes that autograd keeps for a unit of an image, of some tensors and derivatives
 
 struct Family {
   std::string_view prefix;
@@ -100,6 +104,10 @@ RecurrentNetwork::RecurrentNetwork(Signature signature, Cell cell, Shape shape, 
     throw UsageError(fmt::format("architecture \"{}\": the width has to be from 1 to {}", printable(architecture()),
                                  largest_recurrent_width));
   }
+  if (shape_.steps > most_steps) {
+    throw UsageError(fmt::format("architecture \"{}\": reads {} rows of a picture, and {} is the most",
+                                 printable(architecture()), shape_.steps, most_steps));
+  }
   require_rank(connectivity_, width_, architecture());
   std::vector<Tensor> masks;
   for (std::int64_t gate = 0; gate < gates_; ++gate) {
@@ -107,8 +115,7 @@ RecurrentNetwork::RecurrentNetwork(Signature signature, Cell cell, Shape shape, 
     masks.push_back(time_gate ? at::ones({width_, width_}) : mask_of(connectivity_, gate, width_, width_));
   }
   masks_ = at::stack(masks);
-  Generator random = seeded(0);
-  choose_chunk(*draw_initial(random));
+  set_chunk(kept_of_unit * static_cast<double>(shape_.steps * gates_ * width_));
 }
 
 std::optional<Parameters> RecurrentNetwork::draw_initial(Generator& random) const {
@@ -208,10 +215,14 @@ LowRankMlp::LowRankMlp(Signature signature, std::vector<std::int64_t> widths, co
   sizes_.insert(sizes_.begin(), inputs());
   sizes_.push_back(outputs());
   for (std::size_t layer = 1; layer + 2 < sizes_.size(); ++layer) {
+    if (sizes_[layer + 1] * sizes_[layer] > most_weights) {
+      throw UsageError(
+          fmt::format("architecture \"{}\": has more than {} weights between two layers; give smaller widths",
+                      printable(architecture()), most_weights));
+    }
     masks_.push_back(mask_of(connectivity_, static_cast<std::int64_t>(layer), sizes_[layer + 1], sizes_[layer]));
   }
-  Generator random = seeded(0);
-  choose_chunk(*draw_initial(random));
+  set_chunk(kept_of_unit * static_cast<double>(std::accumulate(sizes_.begin(), sizes_.end(), std::int64_t{0})));
 }
 
 std::optional<Parameters> LowRankMlp::draw_initial(Generator& random) const {

@@ -29,7 +29,7 @@ class RecurrentNetwork final : public RecordedNetwork {
     std::int64_t steps = 0, numbers = 0;  // T, m
   };
 
-  // Throws UsageError on a width outside 1 to 2^16, and a rank above it.
+  // Throws UsageError on a width outside 1 to 2048, a rank above it, and more than 4096 steps.
   RecurrentNetwork(Signature signature, Cell cell, Shape shape, std::int64_t width, const Connectivity& connectivity);
 
   static constexpr const char* input_weight = "input.weight";
@@ -58,7 +58,7 @@ class RecurrentNetwork final : public RecordedNetwork {
 // "fcK.weight") and "fcK.bias"; the last layer's weight and bias.
 class LowRankMlp final : public RecordedNetwork {
  public:
-  // Throws UsageError on fewer than two widths, widths outside 1 to 2^20, and a rank above one of them.
+  // Throws UsageError on fewer than two widths, more than 2^24 weights between two of them, and a rank above one.
   LowRankMlp(Signature signature, std::vector<std::int64_t> widths, const Connectivity& connectivity);
 
   std::optional<Parameters> draw_initial(Generator& random) const override;

@@ -3,13 +3,24 @@
 #include <c10/core/GradMode.h>
 #include <torch/csrc/autograd/autograd.h>
 
+#include <algorithm>
+
 #include "models/tangent/autograd_tangents.h"
 
 namespace afterimage {
 
-void RecordedNetwork::choose_chunk(const Parameters& parameters) {
-  constexpr double chunk_budget = 0.5 * (1 << 30);  // bytes of tensors alive while a chunk of images is worked on
-  constexpr std::int64_t largest_chunk = 4096;
+namespace {
+
+constexpr double chunk_budget = 0.5 * (1 << 30);  // bytes of tensors alive while a chunk of images is worked on
+constexpr std::int64_t largest_chunk = 4096;
+
+}  // namespace
+
+void RecordedNetwork::set_chunk(double bytes_of_image) {
+  chunk_ = std::clamp(static_cast<std::int64_t>(chunk_budget / bytes_of_image), std::int64_t{1}, largest_chunk);
+}
+
+void RecordedNetwork::measure_chunk(const Parameters& parameters) {
   chunk_ = images_at_once(largest_chunk, chunk_budget, [&](std::int64_t count) {
     Differentiated(recorded(), parameters).combined(at::zeros({count, inputs()}), at::ones({count, outputs()}), {});
   });

@@ -23,8 +23,10 @@ class RecordedNetwork : public Network {
 
  protected:
   using Network::Network;
-  // For constructors: how many images are worked on at a time, measured at parameters like the network's.
-  void choose_chunk(const Parameters& parameters);
+  // For constructors: how many images are worked on at a time, measured at parameters like the network's, or by the
+  // bytes that autograd keeps for one image.
+  void measure_chunk(const Parameters& parameters);
+  void set_chunk(double bytes_of_image);
 
  private:
   std::int64_t chunk_ = 1;

@@ -29,7 +29,7 @@ ScriptedNetwork::ScriptedNetwork(const std::filesystem::path& archive, std::stri
       input_shape_(std::move(input_shape)) {
   find_layout();
   require_plain_function();
-  choose_chunk(archived());
+  measure_chunk(archived());
 }
 
 Recorded ScriptedNetwork::recorded() const {

@@ -174,6 +174,11 @@ Tensor class_outputs(const Tensor& outputs, std::int64_t subclasses, std::int64_
   return target_columns == 1 ? classes.narrow(1, 1, 1) - classes.narrow(1, 0, 1) : classes;
 }
 
+Tensor by_subclasses(const Tensor& outputs, const Tensor& by_classes, std::int64_t subclasses) {
+  const Tensor all = by_classes.size(1) == 1 ? at::cat({-by_classes, by_classes}, 1) : by_classes;
+  return at::softmax(outputs.reshape({outputs.size(0), -1, subclasses}), 2).mul(all.unsqueeze(2)).flatten(1);
+}
+
 Objective objective_of(LossKind loss, const Tensor& targets) {
   return {[=](const Tensor& outputs) { return loss_of(loss, outputs, targets); },
           [=](const Tensor& outputs, const Tensor& rows) {

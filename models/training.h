@@ -69,6 +69,8 @@ double accuracy(const Tensor& outputs, const Tensor& targets);
 // Of outputs [n, C S], S in turn for each of C classes, those of the classes: the logarithm of each one's sum of
 // exponentials, [n, C]; where targets have one column (C = 2), the second's minus the first's, [n, 1].
 Tensor class_outputs(const Tensor& outputs, std::int64_t subclasses, std::int64_t target_columns);
+// Derivatives by these, [n, C] or [n, 1], as derivatives by the outputs, [n, C S].
+Tensor by_subclasses(const Tensor& outputs, const Tensor& by_classes, std::int64_t subclasses);
 
 // What training lowers: the mean over images of a loss of their outputs.
 struct Objective {

@@ -51,10 +51,15 @@ Changes changes_of(const TrainedNetwork& released) {
   return changes;
 }
 
+// Whether all have this rank, or all that their sizes allow, and two or more are far larger.
 bool have_rank(const std::vector<Tensor>& changes, std::int64_t rank) {
-  return rank > 0 && std::all_of(changes.begin() + 1, changes.end(), [&](const Tensor& change) {
-           return std::min(change.size(0), change.size(1)) <= rank || clear_rank(change) == rank;
-         });
+  std::int64_t clear = 0;
+  for (const auto& change : changes) {
+    const bool has = clear_rank(change) == rank;
+    clear += has ? 1 : 0;
+    if (!has && std::min(change.size(0), change.size(1)) > rank) return false;
+  }
+  return rank > 0 && clear > 1;
 }
 
 }  // namespace
@@ -73,7 +78,7 @@ std::optional<MergedAdapter> merged_adapter(const TrainedNetwork& released) {
 bool may_be_adapter(const TrainedNetwork& released) {
   if (!released.knows_initial()) return false;
   const Changes changes = changes_of(released);
-  return changes.weights.size() > 1 && changes.still_bias && !changes.moved_bias &&
+  return changes.weights.size() > 1 && !changes.still_weight && changes.still_bias && !changes.moved_bias &&
          have_rank(changes.weights, clear_rank(changes.weights.front()));
 }
 

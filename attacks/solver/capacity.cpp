@@ -15,8 +15,8 @@ std::int64_t moved_pixels(const TrainedNetwork& released) {
   const DenseNetwork* dense = released.dense();
   if (dense == nullptr) return released.network->inputs();
   const std::string weight = dense->first_weight();
-  const Tensor change = released.trained.at(weight) - released.initial.at(weight);
-  const auto moved = change.ne(0).any(0).sum().item<std::int64_t>();
+  const Tensor changed = same_but_for_rounding(released.initial.at(weight), released.trained.at(weight)).logical_not();
+  const auto moved = changed.any(0).sum().item<std::int64_t>();
   return moved > 0 ? moved : released.network->inputs();
 }
 

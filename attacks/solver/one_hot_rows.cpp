@@ -38,9 +38,9 @@ Tensor neighbours_of(const ImageSpace& space, const Tensor& row) {
   return space.inputs(at::stack(near));
 }
 
-Tensor rows_near(const ImageSpace& space, const Tensor& basis, const Tensor& row) {
+Tensor rows_near(const ImageSpace& space, const Tensor& basis, const Tensor& row, std::size_t most) {
   constexpr double in_space = 0.01;  // of the size of a change
-  constexpr std::size_t most_for_three = 200;
+  constexpr std::size_t most_for_two = 1000, most_for_three = 200;
   const Tensor exact = nearest_rows(space, row.unsqueeze(0)).squeeze(0);
   const Tensor changes = neighbours_of(space, exact).slice(0, 1) - exact;
   std::vector<std::size_t> groups;  // of each change
@@ -48,27 +48,25 @@ Tensor rows_near(const ImageSpace& space, const Tensor& basis, const Tensor& row
     groups.insert(groups.end(), static_cast<std::size_t>(space.one_hot[group] - 1), group);
   }
   const std::size_t count = groups.size();
+  const Tensor off = changes - at::mm(at::mm(changes, basis.t()), basis);
+  const std::vector<double> sizes = to_doubles(changes.square().sum(1)), own = to_doubles(off.square().sum(1));
   std::vector<Tensor> near;
-  if (count > 0) {
-    const Tensor off = changes - at::mm(at::mm(changes, basis.t()), basis);
+  const auto change = [&](std::size_t i) { return changes[static_cast<std::int64_t>(i)]; };
+  const auto add = [&](double left, double size, const auto&... indices) {
+    if (near.size() < most && left < in_space * in_space * size) near.push_back((exact + ... + change(indices)));
+  };
+  for (std::size_t i = 0; i < count; ++i) add(own[i], sizes[i], i);
+  if (count <= most_for_two) {
     const Tensor products = at::mm(off, off.t()).contiguous();
-    const auto of = products.accessor<double, 2>();
-    const double limit = in_space * in_space * changes[0].square().sum().item<double>();
-    const auto change = [&](std::size_t i) { return changes[static_cast<std::int64_t>(i)]; };
+    const auto of = [p = products.data_ptr<double>(), count](std::size_t a, std::size_t b) { return p[a * count + b]; };
     for (std::size_t i = 0; i < count; ++i) {
-      const auto a = static_cast<std::int64_t>(i);
-      if (of[a][a] < limit) near.push_back(exact + change(i));
       for (std::size_t j = 0; j < i; ++j) {
-        const auto b = static_cast<std::int64_t>(j);
         if (groups[i] == groups[j]) continue;
-        const double two = of[a][a] + of[b][b] + 2 * of[a][b];
-        if (two < limit) near.push_back(exact + change(i) + change(j));
+        const double two = own[i] + own[j] + 2 * of(i, j), size = sizes[i] + sizes[j];
+        add(two, size, i, j);
         for (std::size_t k = 0; k < j && count <= most_for_three; ++k) {
-          const auto c = static_cast<std::int64_t>(k);
           if (groups[k] == groups[i] || groups[k] == groups[j]) continue;
-          if (two + of[c][c] + 2 * (of[a][c] + of[b][c]) < limit) {
-            near.push_back(exact + change(i) + change(j) + change(k));
-          }
+          add(two + own[k] + 2 * (of(i, k) + of(j, k)), size + sizes[k], i, j, k);
         }
       }
     }

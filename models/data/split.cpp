@@ -107,16 +107,29 @@ LabelledImages draw_control(const LabelledImages& all, const Task& task, const T
   return all.select(at::tensor(chosen, at::kLong));
 }
 
+namespace {
+
+Disjoint without_rows(LabelledImages control, std::vector<std::int64_t> rows) {
+  if (rows.empty()) return {std::move(control), {}};
+  Tensor keep = at::ones({control.size()}, at::kBool);
+  keep.index_fill_(0, at::tensor(rows, at::kLong), 0);
+  return {control.select(at::nonzero(keep).squeeze(1)), std::move(rows)};
+}
+
+}  // namespace
+
+Disjoint without_images(const Tensor& images, LabelledImages control) {
+  auto copies = copies_in(images, control.images);
+  return without_rows(std::move(control), std::move(copies));
+}
+
 Disjoint without_copies(const Tensor& training, LabelledImages control, const std::string& control_name) {
   // Rows of a table with few columns are alike by chance, pictures are not.
   const std::int64_t least_per_copy = control.images.dim() == 2 ? 2 : 10;
   auto copies = copies_in(training, control.images);
   const std::int64_t size = control.size(), count = static_cast<std::int64_t>(copies.size());
-  if (copies.empty()) return {std::move(control), {}};
   if (count * least_per_copy > size) throw overlap(copies, size, control_name);
-  Tensor keep = at::ones({size}, at::kBool);
-  keep.index_fill_(0, at::tensor(copies, at::kLong), 0);
-  return {control.select(at::nonzero(keep).squeeze(1)), std::move(copies)};
+  return without_rows(std::move(control), std::move(copies));
 }
 
 }  // namespace afterimage

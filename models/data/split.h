@@ -30,4 +30,7 @@ struct Disjoint {
 // are more than a tenth of it: it is then not a control set.
 Disjoint without_copies(const Tensor& training, LabelledImages control, const std::string& control_name);
 
+// The control set without these images [n, ...] and near copies of them, however many.
+Disjoint without_images(const Tensor& images, LabelledImages control);
+
 }  // namespace afterimage

@@ -222,8 +222,8 @@ WeightFile read_shards(const fs::path& path) {
   return result;
 }
 
-WeightFile read_as_written(const fs::path& path, Format format, const std::string& key) {
-  switch (format) {
+WeightFile read_as_written(const fs::path& path, const std::string& key) {
+  switch (require_format(path)) {
     case Format::pytorch:
       return of_pickle(read_pytorch(path, key));
     case Format::torchscript:
@@ -238,17 +238,39 @@ WeightFile read_as_written(const fs::path& path, Format format, const std::strin
   throw std::logic_error("unknown format");
 }
 
+// What a key names: a dict of a PyTorch file or the beginning of names in it; else the beginning of names without what
+// wrappers add, in any format.
+WeightFile read_at_key(const fs::path& path, const std::string& key) {
+  const auto whole = [&](WeightFile file) {
+    if (!file.is_script) take_off_wrappers(file.content, path.string());
+    return file;
+  };
+  if (key.empty()) return whole(read_as_written(path, ""));
+  const bool has_dicts = require_format(path) == Format::pytorch;
+  if (has_dicts) {
+    try {
+      return whole(read_as_written(path, key));
+    } catch (const UsageError&) {  // no dict: what names begin with is left
+    }
+  }
+  std::optional<WeightFile> file;
+  try {
+    file = whole(read_as_written(path, ""));
+  } catch (const InputError&) {
+    if (!has_dicts) throw;
+    static_cast<void>(read_as_written(path, key));  // several dicts, none of which the key names
+  }
+  if (file && keep_part(file->content, key + ".")) return *std::move(file);
+  throw UsageError(
+      fmt::format("--key {}: {} has no dict there, and no names that begin with it", printable(key), path.string()));
+}
+
 }  // namespace
 
 WeightFile read_weight_file(const fs::path& path, const std::string& asked_key) {
   const std::string key = asked_key.ends_with('.') ? asked_key.substr(0, asked_key.size() - 1) : asked_key;
-  const Format format = require_format(path);
-  WeightFile file = read_as_written(path, format, key);
-  // Only PyTorch's files have dicts in dicts; of others a key names the beginning of names.
-  if (format != Format::pytorch && !key.empty() && !keep_part(file.content, key + ".") &&
-      !keep_part(file.content, key + "/")) {
-    throw UsageError(fmt::format("--key {}: {} has no names that begin with it", printable(key), path.string()));
-  }
+  if (key.empty() && !asked_key.empty()) throw UsageError("--key .: names nothing; give what names begin with");
+  WeightFile file = read_at_key(path, key);
   std::error_code ignored;
   if (is_shard(path) && !fs::is_directory(path, ignored)) {
     file.content.no_weights =
@@ -261,7 +283,6 @@ WeightFile read_weight_file(const fs::path& path, const std::string& asked_key) 
     file.content.no_weights =
         "holds a low-rank adapter that is not merged; merge it into the base model (merge_and_unload) and save that";
   }
-  if (!file.is_script) take_off_wrappers(file.content, path.string());
   return file;
 }
 

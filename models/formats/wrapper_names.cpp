@@ -66,7 +66,8 @@ void take_off_wrappers(ArrayFile& content, const std::string& file) {
 
 bool keep_part(ArrayFile& content, const std::string& prefix) {
   const auto is_outside = [&](const std::string& name) {
-    return name.size() <= prefix.size() || !name.starts_with(prefix);
+    const auto alike = [](char wanted, char has) { return wanted == has || (wanted == '.' && has == '/'); };
+    return name.size() <= prefix.size() || !std::equal(prefix.begin(), prefix.end(), name.begin(), alike);
   };
   const std::size_t all = content.arrays.size();
   const auto outside = std::count_if(content.arrays.begin(), content.arrays.end(),

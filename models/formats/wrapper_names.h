@@ -13,8 +13,8 @@ namespace afterimage {
 // would get one name.
 void take_off_wrappers(ArrayFile& content, const std::string& file);
 
-// Keeps what has a name that begins with `prefix`, as "teacher.", without it, with a note. Returns whether any array
-// has one; else nothing is changed.
+// Keeps what has a name that begins with `prefix`, as "teacher.", without it, with a note; "/" in names is taken for
+// ".". Returns whether any array has one; else nothing is changed.
 bool keep_part(ArrayFile& content, const std::string& prefix);
 
 }  // namespace afterimage

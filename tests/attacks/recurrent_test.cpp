@@ -63,7 +63,8 @@ TEST_CASE("the rows of a recurrent network's input matrix change in the span of 
 TEST_CASE("where the time slices fill their space the span probe does not apply, and says why") {
   const Reconstruction found = span_of(trained_on(20, "rnn:24").subject);
   CHECK(found.status == Status::not_applicable);
-  CHECK_THAT(found.reason, Catch::Contains("time slices of 30 numbers, 2 of each image") && Catch::Contains("fill"));
+  CHECK_THAT(found.reason,
+             Catch::Contains("time slices of 30 numbers, 2 of each image") && Catch::Contains("full rank"));
 }
 
 }  // namespace afterimage

@@ -250,6 +250,11 @@ TEST_CASE("settings and shapes that make no network are refused with the archite
   refused("gru:8,8", "one layer");
   refused("gru:0", "whole numbers from 1");
   refused("lstm:8", "have no rows", {12});
+  // From a hostile file: before anything is allocated.
+  refused("cfc:65536", "from 1 to 2048");
+  refused("rnn:1048576,rank=1048576", "from 1 to 2048");
+  refused("low-rank-mlp:1048576,1048576", "weights between two layers");
+  refused("lstm:32", "is the most", {1048576, 1});
 }
 
 }  // namespace afterimage

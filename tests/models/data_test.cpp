@@ -313,6 +313,17 @@ TEST_CASE("a key names a dict of a PyTorch file or the beginning of names, and h
   const test::Folder own;
   write_parameters(own.at("both.safetensors"),
                    Parameters({{"teacher.0.weight", at::ones({2, 2})}, {"student.0.weight", at::zeros({2, 2})}}));
+  // As wrapped, and as Flax names them: what a message says, "student", is there without the wrapper.
+  for (const std::string name : {"module.{}.0.weight", "{}._orig_mod.0.weight", "params/{}/Dense_0/kernel"}) {
+    const auto of = [&](const std::string& who) { return fmt::format(fmt::runtime(name), who); };
+    write_parameters(own.at("wrapped.safetensors"),
+                     Parameters({{of("teacher"), at::ones({2, 2})}, {of("student"), at::zeros({2, 2})}}));
+    const std::string key = name.starts_with("params") ? "params.student" : "student";
+    const Weights student = read_weights(own.at("wrapped.safetensors"), key);
+    CHECK(student.parameters.size() == 1);
+    CHECK(at::equal(student.parameters[0], at::zeros({2, 2})));
+  }
+  CHECK_THROWS_AS(read_weights(own.at("both.safetensors"), "."), UsageError);
   for (const std::string key : {"student", "student."}) {
     const Weights student = read_weights(own.at("both.safetensors"), key);
     CHECK(at::equal(student.parameters.at("0.weight"), at::zeros({2, 2})));
