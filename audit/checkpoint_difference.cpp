@@ -106,13 +106,18 @@ void describe_dense(const TrainedNetwork& released, std::vector<std::string>& fi
   }
   const SpanSearch search = row_span_of(released);
   if (search.span) {
-    findings.push_back(fmt::format(
-        "the first layer's change has rank {} (singular values fall {:.0f}-fold after it{}): so many "
-        "independent training images, or one more where their own mean was subtracted{}; span, vertices and "
-        "finite-width apply, and flow after training on the squared loss",
-        search.span->rank, search.span->gap,
-        search.span->decay != 1 ? fmt::format(", with a weight decay by {:.6g}", search.span->decay) : "",
-        may_be_adapter(released) ? ", or, as no bias changed, a merged low-rank adapter of that rank" : ""));
+    const std::string seen =
+        fmt::format("the first layer's change has rank {} (singular values fall {:.0f}-fold after it{})",
+                    search.span->rank, search.span->gap,
+                    search.span->decay != 1 ? fmt::format(", with a weight decay by {:.6g}", search.span->decay) : "");
+    findings.push_back(seen +
+                       (may_be_adapter(released)
+                            ? " and no bias changed, as where a low-rank adapter of that rank was merged into all "
+                              "layers: the rank is then the adapter's; only if biases were frozen instead it "
+                              "counts images, and span, vertices and finite-width apply"
+                            : ": so many independent training images, or one more where their own mean was "
+                              "subtracted; span, vertices and finite-width apply, and flow after training on the "
+                              "squared loss"));
   } else {
     findings.push_back(fmt::format("{}: {}",
                                    search.directions.defined()

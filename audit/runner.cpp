@@ -147,7 +147,7 @@ std::optional<std::string> without_power(const Finding& finding) {
 // The control set may be too small for the lowest false-positive rates.
 std::optional<std::string> unresolved_rates(const Finding& finding, std::int64_t control) {
   if (!finding.membership || finding.membership->tpr_at_fpr_0_001) return std::nullopt;
-  return fmt::format("{} control images are too few to measure membership at a false-positive rate of {}", control,
+  return fmt::format("{} control images are too few for membership at a false-positive rate of {}", control,
                      finding.membership->tpr_at_fpr_0_01 ? "0.001" : "0.01 or less");
 }
 
