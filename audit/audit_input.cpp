@@ -8,14 +8,12 @@
 
 #include "audit/context.h"
 #include "audit/plausibility.h"
-#include "models/data/split.h"
 #include "models/dense_layers.h"
 #include "models/formats/npz.h"
 #include "models/formats/weight_file.h"
 #include "models/foundations/error.h"
 #include "models/foundations/files.h"
 #include "models/foundations/text.h"
-#include "models/rounding.h"
 #include "models/scripted_network.h"
 #include "models/weights.h"
 
@@ -23,7 +21,6 @@ namespace afterimage {
 namespace {
 
 namespace fs = std::filesystem;
-constexpr std::int64_t fewest_control_images = 20;
 
 std::string format_of(const std::string& file) {
   const auto extension = fs::path(file).extension().string();
@@ -128,81 +125,6 @@ bool load_weights(TrainedNetwork& released, Parameters initial, const Parameters
   }
   if (released.knows_initial()) require_change(released.initial, released.trained, files, new_head);
   return new_head;
-}
-
-// Named by the user as not trained on: an overlap is a mistake, and must not be skipped silently.
-LabelledImages apart_from(const Tensor& training, LabelledImages control, const std::string& name) {
-  constexpr std::size_t shown = 10;
-  const std::int64_t all = control.size();
-  auto [kept, dropped] = without_copies(training, std::move(control), name);
-  if (!dropped.empty()) {
-    const std::vector<std::int64_t> first(dropped.begin(), dropped.begin() + std::min(dropped.size(), shown));
-    kept.notes.push_back(
-        fmt::format("{} of {} images are training images or near copies of them, and left out (rows "
-                    "{}{}, the first is 0)",
-                    dropped.size(), all, fmt::join(first, ", "), dropped.size() > shown ? ", ..." : ""));
-  }
-  return std::move(kept);
-}
-
-// [M, d]; undefined where there is no such file.
-Tensor support_pixels(const std::string& file, const ModelDescription& model) {
-  if (file.empty()) return {};
-  Tensor pixels = load_images("npz:" + file).images.flatten(1);
-  if (pixels.size(1) == model.inputs()) return pixels;
-  throw InputError(
-      fmt::format("{}: its images have {} pixels but the model takes {}; a run directory has to hold what "
-                  "`afterimage train` wrote",
-                  file, pixels.size(1), model.inputs()));
-}
-
-// `class_names` and `columns`: of the training images' source. `support`: pixels [M, d] of what a defence trained on,
-// may be undefined.
-LabelledImages load_control(const ControlRequest& request, const std::string& source,
-                            const std::vector<std::string>& class_names, const std::vector<std::string>& columns,
-                            const Task& task, const TrainingSet& training, const Tensor& support,
-                            const ModelDescription& model, Generator& random) {
-  const bool given = !request.data.empty();
-  LabelledImages all = load_images(given ? request.data : source, model.preprocessing);
-  match_classes(all, class_names);
-  match_columns(all, columns);
-  std::int64_t dimension = 1;
-  for (const auto size : all.image_shape()) dimension *= size;
-  if (dimension != model.inputs()) {
-    throw InputError(
-        fmt::format("{}: control images have {} pixels but the model takes {}", all.source, dimension, model.inputs()));
-  }
-  require_layout(all.image_shape(), model.input_shape, all.source);
-  const Tensor pixels = training.pixels();
-  constexpr double same_scale = 20;  // bytes divided by 255 on one side alone
-  const double ours = pixels.max().item<double>(), theirs = all.images.max().item<double>();
-  if (given && ours > 0 && theirs > 0 && (ours > same_scale * theirs || theirs > same_scale * ours)) {
-    throw InputError(
-        fmt::format("{}: its largest value is {:.3g} and that of the training set {:.3g}; scale both in the same way",
-                    request.data, theirs, ours));
-  }
-  if (given) all = apart_from(pixels, std::move(all), request.data);
-  if (given && support.defined()) {
-    const std::int64_t count = all.size();
-    auto [kept, dropped] = without_images(support, std::move(all));
-    all = std::move(kept);
-    if (!dropped.empty()) {
-      all.notes.push_back(fmt::format("{} of {} images are among those that the defence trained on, and left out",
-                                      dropped.size(), count));
-    }
-  }
-  const Tensor trained_on = support.defined() ? at::cat({pixels, support}) : pixels;
-  LabelledImages control = draw_control(all, task, trained_on, request.count, random);
-  if (const std::string note = task.note_on_absent(all.labels); !note.empty()) control.notes.push_back(note);
-  if (control.size() < std::min(request.count, all.size())) {
-    control.notes.push_back(fmt::format("{} of {} images are of the task's classes and different from one another",
-                                        control.size(), all.size()));
-  }
-  if (control.size() < fewest_control_images) {
-    throw InputError(fmt::format("{}: has only {} images that were not trained on; a control set needs at least {}",
-                                 all.source, control.size(), fewest_control_images));
-  }
-  return control;
 }
 
 std::string known_preprocessing(const TrainingSet& training) {
@@ -348,9 +270,8 @@ AuditInput load_audit_input(const SubjectFiles& files, const ControlRequest& req
     agree_on_names(initial, files.initial, trained, files.trained);
   }
   if (result.model.archive().empty()) leave_out_buffers(initial, trained, files);
-  for (auto* weights : {&initial, &trained}) {
-    if (const auto note = rounding_note(weights->parameters); !note.empty()) weights->notes.push_back(note);
-  }
+  note_rounding(initial);
+  note_rounding(trained);
   TrainingFile training_file = read_training_file(files.training_set);
   if (files.model.empty()) {
     result.model =

@@ -8,6 +8,7 @@
 
 #include "attacks/attack.h"
 #include "attacks/scoring/score.h"
+#include "audit/control_set.h"
 #include "audit/drawn_data.h"
 #include "audit/run_directory.h"
 #include "reports/report.h"
@@ -27,11 +28,6 @@ struct SubjectFiles {
 // The files of a run directory, without the initial weights where the attacker does not know them. Throws InputError
 // naming the first file that is missing.
 SubjectFiles files_of_run(const std::string& run, bool initial_known = true);
-
-struct ControlRequest {
-  std::string data;  // DATA; empty: the source that the training set was drawn from
-  std::int64_t count = 1000;
-};
 
 struct AuditInput {
   Subject subject;

@@ -20,10 +20,10 @@ Tensor at_rows(const Tensor& all, const Tensor& rows) { return rows.defined() ? 
 }  // namespace
 
 Objective divergence_from(const Tensor& wanted) {
-  return {[=](const Tensor& outputs) { return mean_divergence(wanted, at::log_softmax(outputs, 1)); },
-          [=](const Tensor& outputs, const Tensor& rows) {
-            return at::softmax(outputs, 1).sub_(at_rows(wanted, rows)).div_(static_cast<double>(outputs.size(0)));
-          }};
+  // Less by the entropy of what is wanted, which no output changes.
+  Objective objective = objective_of(LossKind::cross_entropy, wanted);
+  objective.loss = [=](const Tensor& outputs) { return mean_divergence(wanted, at::log_softmax(outputs, 1)); };
+  return objective;
 }
 
 Objective student_objective(const Tensor& logits, const Tensor& labels, double temperature, double label_share) {

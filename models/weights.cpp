@@ -10,6 +10,7 @@
 
 #include "models/foundations/error.h"
 #include "models/foundations/text.h"
+#include "models/rounding.h"
 
 namespace afterimage {
 namespace {
@@ -159,6 +160,10 @@ Checkpoints read_checkpoints(const std::filesystem::path& initial, const std::fi
   if (!before) return {read_weights(initial, "", widest), read_weights(trained, key, widest)};
   auto after = at_key(trained);
   return {*std::move(before), after ? *std::move(after) : read_weights(trained, "", widest)};
+}
+
+void note_rounding(Weights& weights) {
+  if (auto note = rounding_note(weights.parameters); !note.empty()) weights.notes.push_back(std::move(note));
 }
 
 Parameters read_parameters(const std::filesystem::path& path, const std::string& key, at::ScalarType widest) {

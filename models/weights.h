@@ -34,6 +34,9 @@ Weights weights_of(WeightFile read, const std::string& file, at::ScalarType wide
 Parameters read_parameters(const std::filesystem::path& path, const std::string& key = "",
                            at::ScalarType widest = at::kFloat);
 
+// Adds rounding_note() of its parameters to the notes, where there is one.
+void note_rounding(Weights& weights);
+
 // Brings names and layouts to those of a plain PyTorch module, with a note for each kind of change:
 // - "/" in names becomes ".", and kernels [in, out] or [h, w, in, out] of Keras and Flax become weights [out, in] or
 //   [out, in, h, w];

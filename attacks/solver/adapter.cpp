@@ -62,24 +62,25 @@ bool have_rank(const std::vector<Tensor>& changes, std::int64_t rank) {
   return rank > 0 && clear > 1;
 }
 
-}  // namespace
-
-std::optional<MergedAdapter> merged_adapter(const TrainedNetwork& released) {
+// Null unless weights changed so and no bias did, and every weight changed or not every one, as is asked.
+std::optional<MergedAdapter> adapter_in(const TrainedNetwork& released, bool in_every_layer) {
   if (!released.knows_initial()) return std::nullopt;
   const Changes changes = changes_of(released);
-  if (changes.weights.size() < 2 || !changes.still_weight || !changes.still_bias || changes.moved_bias) {
-    return std::nullopt;
-  }
+  if (changes.still_weight == in_every_layer || !changes.still_bias || changes.moved_bias) return std::nullopt;
+  if (changes.weights.size() < 2) return std::nullopt;
   const std::int64_t rank = clear_rank(changes.weights.front());
   if (!have_rank(changes.weights, rank)) return std::nullopt;
   return MergedAdapter{rank, static_cast<std::int64_t>(changes.weights.size())};
 }
 
+}  // namespace
+
+std::optional<MergedAdapter> merged_adapter(const TrainedNetwork& released) {
+  return adapter_in(released, /*in_every_layer=*/false);
+}
+
 bool may_be_adapter(const TrainedNetwork& released) {
-  if (!released.knows_initial()) return false;
-  const Changes changes = changes_of(released);
-  return changes.weights.size() > 1 && !changes.still_weight && changes.still_bias && !changes.moved_bias &&
-         have_rank(changes.weights, clear_rank(changes.weights.front()));
+  return adapter_in(released, /*in_every_layer=*/true).has_value();
 }
 
 }  // namespace afterimage

@@ -18,7 +18,6 @@
 #include "models/foundations/error.h"
 #include "models/foundations/files.h"
 #include "models/foundations/text.h"
-#include "models/rounding.h"
 #include "models/tensor.h"
 #include "models/weights.h"
 
@@ -140,9 +139,8 @@ std::string change_text(const TensorChange& change) {
 int compare(const std::string& first, const std::string& second, const std::string& key) {
   auto [before, after] = read_checkpoints(first, second, key, at::kDouble);
   agree_on_names(before, first, after, second);
-  for (auto* weights : {&before, &after}) {
-    if (const auto note = rounding_note(weights->parameters); !note.empty()) weights->notes.push_back(note);
-  }
+  note_rounding(before);
+  note_rounding(after);
   const CheckpointDifference difference = difference_of(before.parameters, first, after.parameters, second);
   fmt::print("from {}\n", first);
   for (const auto& note : before.notes) fmt::print("  {}\n", note);

@@ -32,7 +32,7 @@ TEST_CASE("recurrent and low-rank networks are trained, forecast and audited, an
   }
 }
 
-TEST_CASE("connectivity that is none is refused with one line, and nothing is written") {
+TEST_CASE("an architecture with an impossible rank, sparsity or width is refused in one line, and nothing is written") {
   const Folder folder;
   const std::string out = folder / "run";
   for (const auto& [architecture, why] :
