@@ -3,13 +3,13 @@
 #include <limits>
 
 #include "attacks/attack.h"
-#include "attacks/recorder.h"
 #include "attacks/scoring/score.h"
 #include "attacks/solver/capacity.h"
 #include "attacks/solver/row_span.h"
 #include "attacks/solver/search_history.h"
 #include "models/foundations/error.h"
 #include "models/mlp.h"
+#include "tests/attacks/recorder.h"
 #include "tests/attacks/released.h"
 
 namespace afterimage {

@@ -2,7 +2,7 @@
 
 #include <catch2/catch.hpp>
 
-#include "attacks/synthetic_pictures.h"
+#include "tests/attacks/synthetic_pictures.h"
 
 namespace afterimage {
 

@@ -3,12 +3,12 @@
 #include <catch2/catch.hpp>
 #include <map>
 
-#include "attacks/recorder.h"
 #include "attacks/scoring/score.h"
 #include "attacks/solver/fit.h"
 #include "models/foundations/error.h"
 #include "models/mlp.h"
 #include "models/tangent/flow.h"
+#include "tests/attacks/recorder.h"
 #include "tests/attacks/released.h"
 
 namespace afterimage {

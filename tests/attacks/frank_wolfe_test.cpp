@@ -2,7 +2,7 @@
 
 #include <catch2/catch.hpp>
 
-#include "attacks/recorder.h"
+#include "tests/attacks/recorder.h"
 
 namespace afterimage {
 namespace {

@@ -3,11 +3,11 @@
 #include <catch2/catch.hpp>
 #include <cmath>
 
-#include "attacks/recorder.h"
 #include "attacks/scoring/score.h"
 #include "attacks/solver/dual_coefficients.h"
 #include "attacks/solver/row_span.h"
 #include "models/mlp.h"
+#include "tests/attacks/recorder.h"
 #include "tests/attacks/released.h"
 #include "tests/models/finite_differences.h"
 

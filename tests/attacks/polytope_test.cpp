@@ -3,7 +3,7 @@
 #include <catch2/catch.hpp>
 #include <cmath>
 
-#include "attacks/synthetic_pictures.h"
+#include "tests/attacks/synthetic_pictures.h"
 
 namespace afterimage {
 

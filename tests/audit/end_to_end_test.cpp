@@ -4,7 +4,7 @@
 #include "audit/run_directory.h"
 #include "models/data/split.h"
 #include "models/formats/npz.h"
-#include "tests/audit/control_set.h"
+#include "tests/audit/control_images.h"
 #include "tests/audit/program.h"
 
 namespace afterimage::test {

@@ -1,12 +1,12 @@
 // Networks of other programs: other names, no model.json, a new head, frozen layers.
 #include <catch2/catch.hpp>
 
-#include "audit/control_set.h"
-#include "audit/program.h"
 #include "audit/run_directory.h"
 #include "models/formats/npz.h"
 #include "models/formats/safetensors.h"
 #include "models/foundations/error.h"
+#include "tests/audit/control_images.h"
+#include "tests/audit/program.h"
 
 namespace afterimage::test {
 namespace {

@@ -2,11 +2,11 @@
 #include <catch2/catch.hpp>
 #include <fstream>
 
-#include "audit/control_set.h"
-#include "audit/program.h"
 #include "models/formats/npz.h"
 #include "models/formats/safetensors.h"
 #include "models/tensor.h"
+#include "tests/audit/control_images.h"
+#include "tests/audit/program.h"
 
 namespace afterimage::test {
 namespace {

@@ -3,8 +3,8 @@
 #include <functional>
 #include <vector>
 
-#include "audit/control_set.h"
-#include "audit/program.h"
+#include "tests/audit/control_images.h"
+#include "tests/audit/program.h"
 
 namespace afterimage::test {
 namespace {

@@ -2,7 +2,7 @@
 
 #include <catch2/catch.hpp>
 
-#include "defenses/convolution_reference.h"
+#include "tests/defenses/convolution_reference.h"
 
 namespace afterimage {
 namespace {

@@ -2,8 +2,8 @@
 
 #include <catch2/catch.hpp>
 
-#include "defenses/convolution_reference.h"
 #include "defenses/network_pool.h"
+#include "tests/defenses/convolution_reference.h"
 
 namespace afterimage {
 namespace {

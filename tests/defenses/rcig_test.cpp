@@ -3,11 +3,11 @@
 #include <catch2/catch.hpp>
 #include <cmath>
 
-#include "attacks/recorder.h"
 #include "defenses/adabelief.h"
 #include "defenses/baselines.h"
 #include "defenses/convexified_training.h"
 #include "models/foundations/error.h"
+#include "tests/attacks/recorder.h"
 
 namespace afterimage {
 namespace {

@@ -13,9 +13,9 @@
 #include <fstream>
 #include <string>
 
-#include "formats/deflated.h"
-#include "formats/raw_zip.h"
 #include "models/foundations/error.h"
+#include "tests/formats/deflated.h"
+#include "tests/formats/raw_zip.h"
 
 namespace afterimage::test {
 

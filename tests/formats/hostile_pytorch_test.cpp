@@ -3,10 +3,10 @@
 #include <fstream>
 #include <functional>
 
-#include "formats/hostile.h"
 #include "models/formats/pytorch.h"
 #include "models/foundations/files.h"
 #include "tests/folder.h"
+#include "tests/formats/hostile.h"
 
 namespace afterimage {
 namespace {

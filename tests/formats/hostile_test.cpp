@@ -1,4 +1,4 @@
-#include "formats/hostile.h"
+#include "tests/formats/hostile.h"
 
 #include <zip.h>
 #include <zlib.h>

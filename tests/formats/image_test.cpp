@@ -6,13 +6,13 @@
 #include <filesystem>
 #include <fstream>
 
-#include "formats/hostile.h"
-#include "formats/png.h"
 #include "models/formats/image_file.h"
 #include "models/formats/npz.h"
 #include "models/foundations/error.h"
 #include "models/foundations/files.h"
 #include "tests/folder.h"
+#include "tests/formats/hostile.h"
+#include "tests/formats/png.h"
 
 namespace afterimage {
 namespace {

@@ -7,8 +7,8 @@
 #include <string>
 #include <string_view>
 
-#include "formats/bytes.h"
-#include "formats/deflated.h"
+#include "tests/formats/bytes.h"
+#include "tests/formats/deflated.h"
 
 namespace afterimage::test {
 

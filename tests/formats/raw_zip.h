@@ -8,7 +8,7 @@
 #include <string>
 #include <vector>
 
-#include "formats/bytes.h"
+#include "tests/formats/bytes.h"
 
 namespace afterimage::test {
 

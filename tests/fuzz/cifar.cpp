@@ -1,7 +1,7 @@
 // Both versions: CIFAR-100 has one label more in a record.
 #include "models/formats/cifar.h"
 
-#include "fuzz/fuzz.h"
+#include "tests/fuzz/fuzz.h"
 
 using namespace afterimage;
 

@@ -2,7 +2,7 @@
 
 #include <initializer_list>
 
-#include "fuzz/fuzz.h"
+#include "tests/fuzz/fuzz.h"
 
 using namespace afterimage;
 

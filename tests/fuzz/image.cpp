@@ -2,9 +2,9 @@
 // rows of a picture in an otherwise valid PNG file.
 #include <zlib.h>
 
-#include "formats/png.h"
-#include "fuzz/fuzz.h"
 #include "models/formats/image_file.h"
+#include "tests/formats/png.h"
+#include "tests/fuzz/fuzz.h"
 
 using namespace afterimage;
 

@@ -1,8 +1,8 @@
 // The JSON parser of reports, policies and model descriptions.
 #include "models/foundations/json.h"
 
-#include "fuzz/fuzz.h"
 #include "models/foundations/files.h"
+#include "tests/fuzz/fuzz.h"
 
 using namespace afterimage;
 

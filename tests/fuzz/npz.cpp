@@ -1,8 +1,8 @@
 // Whole files, and arrays in an otherwise valid file.
 #include "models/formats/npz.h"
 
-#include "formats/raw_zip.h"
-#include "fuzz/fuzz.h"
+#include "tests/formats/raw_zip.h"
+#include "tests/fuzz/fuzz.h"
 
 using namespace afterimage;
 

@@ -1,8 +1,8 @@
 // Whole files, and pickles in an otherwise valid file, as the fuzzer would not get past a zip's checksums.
 #include "models/formats/pytorch.h"
 
-#include "formats/raw_zip.h"
-#include "fuzz/fuzz.h"
+#include "tests/formats/raw_zip.h"
+#include "tests/fuzz/fuzz.h"
 
 using namespace afterimage;
 

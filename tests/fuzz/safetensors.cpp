@@ -1,6 +1,6 @@
 #include "models/formats/safetensors.h"
 
-#include "fuzz/fuzz.h"
+#include "tests/fuzz/fuzz.h"
 
 using namespace afterimage;
 
