@@ -393,11 +393,11 @@ Reconstruction run(const Settings& settings, const Subject& subject, const HandO
   const auto& released = std::get<TrainedNetwork>(subject.released);
   const Capacity capacity = capacity_of(released);
   if (capacity.last_layer_only) {
-    return not_applicable(
-        fmt::format("{}: its {} numbers are a sum over the training images of what goes into it, and determine at most "
-                    "{:.0f} images of {} pixels and a coefficient; no search is tried for so few",
-                    released.initial.size() <= 2 ? "the network is one layer" : "only the last layer was trained",
-                    capacity.equations, std::floor(capacity.images()), released.network->inputs()));
+    return not_applicable(fmt::format(
+        "{}: its {} numbers are a sum over the training images of what goes into it, and determine {} of {} "
+        "pixels and a coefficient; no search is tried for so few",
+        released.initial.size() <= 2 ? "the network is one layer" : "only the last layer was trained",
+        capacity.equations, capacity.images_text(), released.network->inputs()));
   }
   job.progress.stage("finite-width: row space of the first layer's change");
   const auto span = row_span_of(released).span;

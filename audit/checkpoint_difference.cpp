@@ -86,9 +86,9 @@ void describe_dense(const TrainedNetwork& released, std::vector<std::string>& fi
   if (capacity.last_layer_only) {
     findings.push_back(
         fmt::format("{}: its {} numbers are a sum over what goes into it of the training images, and "
-                    "determine at most {:.0f} images; finite-width does not apply",
+                    "determine {}; finite-width does not apply",
                     one_layer ? "the network is one layer" : "only the last layer changed", capacity.equations,
-                    std::floor(capacity.images())));
+                    capacity.images_text()));
     if (const auto last = trained_last_layer(released))
       describe_last_layer(find_feature_span(released, *last), findings);
     if (one_layer && row_span_of(released).span) {
@@ -131,8 +131,8 @@ void describe_dense(const TrainedNetwork& released, std::vector<std::string>& fi
     findings.push_back(
         fmt::format("the weights are rounded, stored as {}: images may come back that cannot be confirmed", stored));
   }
-  findings.push_back(fmt::format("{} parameters changed, which determine at most {:.0f} images of {} unknowns each",
-                                 capacity.equations, std::floor(capacity.images()), capacity.unknowns));
+  findings.push_back(fmt::format("{} parameters changed, which determine {} of {} unknowns each", capacity.equations,
+                                 capacity.images_text(), capacity.unknowns));
 }
 
 }  // namespace

@@ -129,9 +129,9 @@ std::optional<std::string> beyond_capacity(const AuditInput& input, const Findin
   const std::int64_t images = input.truth.training.size(0);
   if (static_cast<double>(images) <= capacity.images()) return std::nullopt;
   return fmt::format(
-      "beyond capacity: the {} parameters that training changed determine at most {:.0f} images of {} unknowns each, "
-      "and {} were trained on; other images explain the change equally well",
-      capacity.equations, std::floor(capacity.images()), capacity.unknowns, images);
+      "beyond capacity: the {} parameters that training changed determine {} of {} unknowns each, and {} were trained "
+      "on; other images explain the change equally well",
+      capacity.equations, capacity.images_text(), capacity.unknowns, images);
 }
 
 // Where control images are claimed as exactly as any can be, no training image can count by the rule: tables of few

@@ -1,5 +1,9 @@
 #include "attacks/solver/capacity.h"
 
+#include <fmt/format.h>
+
+#include <cmath>
+
 #include "attacks/solver/last_layer.h"
 #include "models/rounding.h"
 
@@ -21,6 +25,12 @@ std::int64_t moved_pixels(const TrainedNetwork& released) {
 }
 
 }  // namespace
+
+std::string Capacity::images_text() const {
+  const double whole = std::floor(images());
+  if (whole < 1) return "not even one image";
+  return fmt::format("at most {:.0f} image{}", whole, whole < 2 ? "" : "s");
+}
 
 Capacity capacity_of(const TrainedNetwork& released) {
   Capacity capacity;

@@ -3,6 +3,8 @@
 // (2509.22214); below, many sets of images explain the same change.
 #pragma once
 
+#include <string>
+
 #include "attacks/subject.h"
 
 namespace afterimage {
@@ -15,6 +17,7 @@ struct Capacity {
   bool last_layer_only = false;  // only a last dense layer changed
 
   double images() const { return static_cast<double>(equations) / static_cast<double>(unknowns); }
+  std::string images_text() const;  // how many the equations determine: "at most 3 images", or "not even one image"
 };
 
 // Where the start is not known, all parameters and pixels count.

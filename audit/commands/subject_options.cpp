@@ -7,6 +7,7 @@
 
 #include "audit/commands/checks.h"
 #include "models/foundations/error.h"
+#include "models/mlp.h"
 
 namespace afterimage {
 namespace {
@@ -93,8 +94,9 @@ AuditInput SubjectOptions::load(std::int64_t seed) const {
   }
   AuditInput loaded = load_audit_input(files, control, seed);
   if (files.model.empty()) {
-    fmt::print(stderr, "inferred {}, ReLU, {} outputs, task {}; give --model where that is wrong\n",
-               loaded.model.architecture, loaded.model.outputs, loaded.model.task);
+    fmt::print(stderr, "inferred {}{}, {} output(s), task {}; give --model where that is wrong\n",
+               loaded.model.architecture, loaded.model.architecture == linear_family ? "" : " with ReLUs",
+               loaded.model.outputs, loaded.model.task);
   }
   return loaded;
 }
