@@ -169,6 +169,20 @@ double accuracy(const Tensor& outputs, const Tensor& targets) {
   return right.to(at::kDouble).mean().item<double>();
 }
 
+Tensor class_probabilities(const Tensor& outputs, LossKind loss) {
+  switch (loss) {
+    case LossKind::squared:
+      throw UsageError("--loss squared: its outputs are no probabilities; use logistic or cross-entropy");
+    case LossKind::logistic: {
+      const Tensor second = outputs.sigmoid();
+      return at::cat({1 - second, second}, 1);
+    }
+    case LossKind::cross_entropy:
+      return at::softmax(outputs, 1);
+  }
+  throw std::logic_error("unknown loss");
+}
+
 Tensor class_outputs(const Tensor& outputs, std::int64_t subclasses, std::int64_t target_columns) {
   const Tensor classes = outputs.reshape({outputs.size(0), -1, subclasses}).logsumexp(2);
   return target_columns == 1 ? classes.narrow(1, 1, 1) - classes.narrow(1, 0, 1) : classes;

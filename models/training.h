@@ -66,6 +66,10 @@ std::vector<bool> trainable(const Parameters& parameters, const std::vector<std:
 // The share of images with the right class: the sign of one output, or the largest of several.
 double accuracy(const Tensor& outputs, const Tensor& targets);
 
+// The probabilities of the classes [n, C], C at least 2, that outputs of a network trained by `loss` stand for. Throws
+// UsageError for the squared loss.
+Tensor class_probabilities(const Tensor& outputs, LossKind loss);
+
 // Of outputs [n, C S], S in turn for each of C classes, those of the classes: the logarithm of each one's sum of
 // exponentials, [n, C]; where targets have one column (C = 2), the second's minus the first's, [n, 1].
 Tensor class_outputs(const Tensor& outputs, std::int64_t subclasses, std::int64_t target_columns);

@@ -77,13 +77,15 @@ struct ThreatModel {
 };
 
 struct TrainingFacts {
-  Number final_loss, train_accuracy, test_accuracy;
+  Number final_loss, train_accuracy, test_accuracy, test_calibration_error;
 };
 inline constexpr auto training_figures = std::to_array<Figure<TrainingFacts>>({
     {"final_loss", &TrainingFacts::final_loss, Unit::number, "Final loss", "on the training images"},
     {"train_accuracy", &TrainingFacts::train_accuracy, Unit::fraction, "Training accuracy", "on the training images"},
     {"test_accuracy", &TrainingFacts::test_accuracy, Unit::fraction, "Test accuracy",
      "on images that were not trained on"},
+    {"test_calibration_error", &TrainingFacts::test_calibration_error, Unit::fraction, "Calibration error",
+     "how far confidence is from accuracy on images that were not trained on, 15 bins"},
 });
 
 // A property of a training image that may predict how exposed it is, and how well it does so.

@@ -6,7 +6,7 @@
 #include <memory>
 
 #include "audit/commands/commands.h"
-#include "audit/commands/train.h"
+#include "audit/training_run.h"
 #include "audit/compare.h"
 #include "audit/runner.h"
 #include "audit/summary.h"

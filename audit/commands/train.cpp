@@ -1,175 +1,10 @@
-#include "audit/commands/train.h"
-
-#include <fmt/format.h>
-
-#include <chrono>
-#include <filesystem>
-
-#include "audit/audit_input.h"
 #include "audit/commands/checks.h"
 #include "audit/commands/commands.h"
 #include "audit/commands/subject_options.h"
 #include "audit/defense_options.h"
-#include "audit/defense_state.h"
-#include "audit/drawn_data.h"
-#include "audit/run_directory.h"
-#include "audit/support_set.h"
-#include "models/foundations/error.h"
-#include "models/foundations/files.h"
-#include "models/scripted_network.h"
-#include "models/weights.h"
-#include "reports/json_parts.h"
+#include "audit/training_run.h"
 
 namespace afterimage {
-namespace {
-
-namespace fs = std::filesystem;
-
-Json record_of(const TrainRequest& request, const Context& context, const Network& network,
-               const ModelDescription& model, const DrawnData& data, const Release& release, double seconds) {
-  const Training& training = release.training;
-  const auto accuracy_on = [&](const Tensor& images, const Tensor& targets) {
-    if (images.size(0) == 0) return Json(nullptr);
-    return Json(accuracy(model.class_outputs(network.evaluate(training.trained, images)), targets));
-  };
-  Json mean = request.inputs.mean.empty() ? "training" : request.inputs.mean;
-  if (!request.inputs.normalize.empty()) mean = "normalize " + request.inputs.normalize;
-  Json class_names = Json::array();
-  for (const auto& name : data.class_names) class_names.push_back(json::utf8(name));
-  Json curve = Json::array();
-  for (const auto& [step, loss] : training.curve) curve.push_back({step, loss});
-  const Recipe& recipe = request.recipe;
-  Json record = {{"schema", "afterimage.training/1"},
-                 {"data", json::utf8(request.data)},
-                 {"data_notes", data.notes},
-                 {"class_names", class_names},
-                 {"samples", request.samples},
-                 {"mean", mean},
-                 {"seed", context.seed},
-                 {"first_layer_scale", request.first_layer_scale},
-                 {"recipe",
-                  {{"loss", name_of(recipe.loss)},
-                   {"optimizer", name_of(recipe.optimizer)},
-                   {"learning_rate", recipe.learning_rate},
-                   {"momentum", recipe.momentum},
-                   {"weight_decay", recipe.weight_decay},
-                   {"batch", recipe.batch},
-                   {"max_steps", recipe.max_steps},
-                   {"until_loss", recipe.until_loss},
-                   {"patience", recipe.patience},
-                   {"over_loss", recipe.over_loss},
-                   {"freeze", recipe.frozen},
-                   {"augment", recipe.augment}}},
-                 {"stopped_by", training.stopped_by},
-                 {"steps", training.steps},
-                 {"final_loss", training.final_loss},
-                 {"train_accuracy", accuracy_on(data.training.images, data.targets)},
-                 {"test_accuracy", accuracy_on(data.held_out, data.held_out_targets)},
-                 {"test_samples", data.held_out.size(0)},
-                 {"loss_curve", curve},
-                 {"seconds", seconds}};
-  record["defense"] = {{"name", request.defense},
-                       {"options", request.defense_options},
-                       {"distilled", release.support.evidence},
-                       {"evidence", release.evidence}};
-  return record;
-}
-
-// Drawn, or those of the archive that the network comes from.
-Parameters initial_weights(const Network& network, const ModelDescription& model, double first_layer_scale,
-                           Generator& random) {
-  const fs::path archive = model.archive();
-  Parameters initial = archive.empty() ? network.draw_initial(random).value()
-                                       : network.arranged(read_parameters(archive), archive.string());
-  if (first_layer_scale == 1) return initial;
-  const DenseNetwork* dense = as_dense(network);
-  if (dense == nullptr) throw UsageError("--first-layer-scale: the first layer is not fully connected; leave it out");
-  initial.at(dense->first_weight()).mul_(first_layer_scale);
-  return initial;
-}
-
-ModelDescription described(const Student& student, ModelDescription model) {
-  model.architecture = student.network->architecture();
-  model.parameterization = student.network->parameterization();
-  model.outputs = student.network->outputs();
-  model.loss = LossKind::cross_entropy;
-  model.subclasses = student.subclasses;
-  return model;
-}
-
-// The archive is copied into the run directory.
-ModelDescription written_model(ModelDescription model, const fs::path& out) {
-  const fs::path archive = model.archive();
-  if (archive.empty()) return model;
-  const std::string name = "network.pt";
-  fs::copy_file(archive, out / name);
-  model.architecture = std::string(ScriptedNetwork::family) + name;
-  return model;
-}
-
-}  // namespace
-
-void train_run(const TrainRequest& request, const Context& context) {
-  const auto start = std::chrono::steady_clock::now();
-  const ChosenDefense chosen = choose_defense(request.defense, request.defense_options);
-  require_folder_name("--out", request.out);
-  context.progress->stage(fmt::format("train: reading {}", request.data));
-  const DrawnData data =
-      draw_data(request.data, Task::parse(request.task), request.samples, request.inputs, context.seed);
-  for (const auto& note : data.notes) context.progress->stage("train: " + note);
-  const ModelDescription model{request.architecture,
-                               request.parameterization,
-                               data.training.space.shape,
-                               data.targets.size(1),
-                               request.task,
-                               request.recipe.loss,
-                               request.inputs.preprocessing,
-                               {},
-                               request.allow_torchscript,
-                               {},
-                               data.columns};
-  const std::shared_ptr<const Network> network = model.network();
-  Generator random = seeded(stage_seed(context.seed, "initial weights"));
-  const Parameters initial = initial_weights(*network, model, request.first_layer_scale, random);
-  context.progress->stage(
-      fmt::format("train: {} on {} images of {}", request.architecture, request.samples, request.task));
-  // Checked here because a defence may run for hours before it trains.
-  require_fit(request.recipe.loss, network->outputs());
-  static_cast<void>(trainable(initial, request.recipe.frozen));
-  Recipe recipe = request.recipe;
-  recipe.picture_shape = data.training.space.shape;
-  const Undefended undefended = undefended_of(data, network, initial, recipe);
-  DefenseState state(
-      request.out, fingerprint_of(undefended, request.architecture, request.defense, request.defense_options, context),
-      request.resume);
-  const Release release = state.run([&](StateStore& store) {
-    Job job{random, *context.progress, store};
-    return chosen.configured.release(undefended, job);
-  });
-  const Training& training = release.training;
-  const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-  const auto& student = release.student;
-  const ModelDescription released = student ? described(*student, model) : model;
-  const Json record =
-      record_of(request, context, student ? *student->network : *network, released, data, release, seconds);
-
-  prepare_output_folder(request.out, false);
-  const fs::path out(request.out);
-  write_parameters(out / "initial.safetensors", student ? student->initial : initial);
-  write_parameters(out / "trained.safetensors", training.trained);
-  write_training_set(out / "training-set.npz", data.training);
-  if (release.support.images.defined()) {
-    write_support_set(out / "support-set.npz", release.support, data);
-  }
-  write_file(out / "training.json", record.dump(1) + "\n");
-  write_file(out / "model.json", to_json(written_model(released, out)).dump(1) + "\n");
-  state.clear();
-  fmt::print(
-      "trained {} on {} images: loss {:.3g} after {} steps (stopped by {}), test accuracy {}\n{}\n",
-      released.architecture, request.samples, training.final_loss, training.steps, training.stopped_by,
-      record["test_accuracy"].is_null() ? "unknown" : fmt::format("{:.3f}", record["test_accuracy"].get<double>()),
-      request.out);
-}
 
 void add_train(CLI::App& app, Context& context, Action& action) {
   struct Options {
@@ -275,6 +110,7 @@ void add_train(CLI::App& app, Context& context, Action& action) {
     static_cast<void>(choose_defense(asked.defense, asked.defense_options));
     static_cast<void>(Task::parse(asked.task));
     action = [options, &context] {
+      require_folder_name("--out", options->request.out);
       train_run(options->request, context);
       return static_cast<int>(done);
     };
