@@ -16,6 +16,7 @@ namespace afterimage {
 
 struct TrainRequest {
   std::string data, task, architecture, parameterization = "standard", out;
+  std::vector<std::string> tasks = {};  // in turn, in place of `task` (audit/task_sequence.h)
   std::int64_t samples = 0;
   InputRequest inputs;
   double first_layer_scale =

@@ -5,6 +5,7 @@
 
 #include "defenses/baselines.h"
 #include "defenses/dp_sgd.h"
+#include "defenses/gvcl.h"
 #include "defenses/kip.h"
 #include "defenses/random_features.h"
 #include "defenses/rcig.h"
@@ -37,6 +38,7 @@ const std::vector<Defense>& all_defenses() {
       rcig_defense(),
       distilled_student_defense(),
       lelp_defense(),
+      gvcl_defense(),
   };
   return defenses;
 }

@@ -63,7 +63,8 @@ class Mlp final : public DenseNetwork {
                                                      const Parameters& drift, const Tensor& basis) const override;
 
   std::int64_t layers() const { return static_cast<std::int64_t>(sizes_.size()) - 1; }
-  double weight_scale(std::int64_t layer) const;  // s_l, layer from 0
+  const std::vector<std::int64_t>& sizes() const { return sizes_; }  // d, hidden widths, C
+  double weight_scale(std::int64_t layer) const;                     // s_l, layer from 0
   static std::string weight_name(std::int64_t layer);
   static std::string bias_name(std::int64_t layer);
 

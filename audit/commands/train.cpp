@@ -2,6 +2,7 @@
 #include "audit/commands/commands.h"
 #include "audit/commands/subject_options.h"
 #include "audit/defense_options.h"
+#include "audit/task_sequence.h"
 #include "audit/training_run.h"
 
 namespace afterimage {
@@ -12,6 +13,7 @@ void add_train(CLI::App& app, Context& context, Action& action) {
     std::string loss = "squared", optimizer = "sgd";
     std::optional<double> learning_rate;
     std::vector<std::string> defense_options;
+    std::string tasks;
   };
   auto options = std::make_shared<Options>();
   TrainRequest& request = options->request;
@@ -21,9 +23,11 @@ void add_train(CLI::App& app, Context& context, Action& action) {
                                          "  Example: afterimage train --data fashion-mnist --task odd-even --samples "
                                          "20 --architecture mlp:512,512 --out runs/fashion");
   command->add_option("--data", request.data, data_kinds)->type_name("DATA")->required();
-  command->add_option("--task", request.task, "odd-even, classes:A,B, groups:A,B|C,D or multiclass")
-      ->type_name("TASK")
-      ->required();
+  command->add_option("--task", request.task, "odd-even, classes:A,B, groups:A,B|C,D or multiclass")->type_name("TASK");
+  command
+      ->add_option("--tasks", options->tasks,
+                   "pairs of classes that are learned in turn by --defense gvcl, as in 0,1/2,3; in place of --task")
+      ->type_name("A,B/C,D");
   command->add_option("--samples", request.samples, "training images, balanced across classes as far as possible")
       ->type_name("INTEGER")
       ->check(positive_integer())
@@ -108,10 +112,21 @@ void add_train(CLI::App& app, Context& context, Action& action) {
         asked.parameterization == "ntk" && asked.recipe.optimizer == Optimizer::sgd ? 1.0 : 1e-3);
     asked.defense_options = named_values(options->defense_options);
     static_cast<void>(choose_defense(asked.defense, asked.defense_options));
-    static_cast<void>(Task::parse(asked.task));
+    if (asked.task.empty() == options->tasks.empty()) {
+      throw UsageError("--task: give it, or --tasks for several in turn, and not both");
+    }
+    if (asked.task.empty()) {
+      asked.tasks = parse_tasks(options->tasks);
+    } else {
+      static_cast<void>(Task::parse(asked.task));
+    }
     action = [options, &context] {
       require_folder_name("--out", options->request.out);
-      train_run(options->request, context);
+      if (options->request.tasks.empty()) {
+        train_run(options->request, context);
+      } else {
+        train_sequence(options->request, context);
+      }
       return static_cast<int>(done);
     };
   });
