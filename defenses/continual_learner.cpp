@@ -71,7 +71,9 @@ class TaskTraining {
       log_variance_ = mapped(before.variance, [&](const Tensor& variance) {
         return variance.log().clamp_max_(settings.start_log_variance);
       });
-      log_variance_before_ = mapped(before.variance, [](const Tensor& variance) { return variance.log(); });
+      for (std::size_t i = 0; i < mean_.size(); ++i) {
+        divergence_.emplace_back(before.mean[i], before.variance[i], settings.lambda, settings.prior_variance);
+      }
     }
     for (const auto* parameters : {&mean_, &log_variance_}) {
       for (const auto& [name, tensor] : parameters->entries()) tensors_.push_back(tensor);
@@ -110,16 +112,17 @@ class TaskTraining {
     std::size_t at_tensor = 0;
     const auto give = [&](const Tensor& slope) { tensors_[at_tensor++].mutable_grad() = slope; };
     if (sampled()) {
-      std::vector<Tensor> by_log_variance;
+      const double tempered = settings_.beta * share;
       for (std::size_t i = 0; i < mean_.size(); ++i) {
-        const TemperedDivergence divergence =
-            tempered_divergence(mean_[i], log_variance_[i], before_.mean[i], log_variance_before_[i], settings_.lambda,
-                                settings_.prior_variance);
-        give(gradient.by_mean[i] + divergence.by_mean * (settings_.beta * share));
-        by_log_variance.push_back(
-            (gradient.by_variance[i] * now.variance[i]).add_(divergence.by_log_variance, settings_.beta * share));
+        Tensor slope = gradient.by_mean[i];
+        divergence_[i].add_by_mean(slope, mean_[i], tempered);
+        give(slope);
       }
-      for (const auto& slope : by_log_variance) give(slope);
+      for (std::size_t i = 0; i < mean_.size(); ++i) {
+        Tensor slope = gradient.by_variance[i].mul_(now.variance[i]);
+        divergence_[i].add_by_log_variance(slope, now.variance[i], tempered);
+        give(slope);
+      }
     } else {
       for (std::size_t i = 0; i < mean_.size(); ++i) {
         Tensor slope = gradient.by_mean[i];
@@ -140,7 +143,8 @@ class TaskTraining {
   const GvclSettings& settings_;
   const DiagonalGaussian& before_;
   const Parameters& curvature_;
-  Parameters mean_, log_variance_, log_variance_before_;
+  Parameters mean_, log_variance_;
+  std::vector<TemperedDivergence> divergence_;  // of each tensor, where beta is above 0
   Film film_;
   std::vector<Tensor> tensors_;  // all of these: means, logarithms of variances, scales, shifts
   std::unique_ptr<torch::optim::Adam> optimizer_;

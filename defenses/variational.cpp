@@ -149,15 +149,25 @@ SampledGradient sampled_pullback(const Mlp& network, const DiagonalGaussian& wei
   return {Parameters(std::move(by_mean)), Parameters(std::move(by_variance))};
 }
 
-TemperedDivergence tempered_divergence(const Tensor& mean, const Tensor& log_variance, const Tensor& mean_before,
-                                       const Tensor& log_variance_before, double lambda, double prior_variance) {
-  const Tensor precision_before = log_variance_before.neg().exp_();
-  const Tensor pull = (precision_before - 1 / prior_variance).clamp_min_(0).mul_(lambda).add_(1 / prior_variance);
-  const Tensor moved = mean - mean_before, ratio = (log_variance - log_variance_before).exp_();
-  const Tensor by_mean = moved * pull;
-  const double value =
-      0.5 * (log_variance_before - log_variance + ratio - 1).add_(moved * by_mean).sum(at::kDouble).item<double>();
-  return {value, by_mean, (ratio - 1).div_(2)};
+TemperedDivergence::TemperedDivergence(const Tensor& mean_before, const Tensor& variance_before, double lambda,
+                                       double prior_variance)
+    : mean_before_(mean_before), precision_before_(variance_before.reciprocal()) {
+  const double prior = 1 / prior_variance;
+  pull_ = (precision_before_ - prior).clamp_min_(0).mul_(lambda).add_(prior);
+}
+
+double TemperedDivergence::value(const Tensor& mean, const Tensor& variance) const {
+  const Tensor ratio = variance * precision_before_;
+  return 0.5 *
+         (ratio - ratio.log() - 1).addcmul_((mean - mean_before_).square(), pull_).sum(at::kDouble).item<double>();
+}
+
+void TemperedDivergence::add_by_mean(Tensor& to, const Tensor& mean, double factor) const {
+  to.addcmul_(mean - mean_before_, pull_, factor);
+}
+
+void TemperedDivergence::add_by_log_variance(Tensor& to, const Tensor& variance, double factor) const {
+  to.addcmul_(variance, precision_before_, factor / 2).sub_(factor / 2);
 }
 
 Parameters gauss_newton_diagonal(const Mlp& network, const Parameters& parameters, const Tensor& images,

@@ -58,12 +58,19 @@ SampledGradient sampled_pullback(const Mlp& network, const DiagonalGaussian& wei
 //   KL = 1/2 sum [ log(v' / v) + v / v' - 1 + (m - m')^2 pull ],  pull = lambda max(1 / v' - 1 / v_0, 0) + 1 / v_0,
 // from N(m, v) to the belief before, N(m', v'); v_0 is the variance of the prior. With lambda = 1 and v' <= v_0 it is
 // the Kullback-Leibler divergence.
-struct TemperedDivergence {
-  double value = 0;
-  Tensor by_mean, by_log_variance;
+class TemperedDivergence {
+ public:
+  // m' and v' of one tensor of weights.
+  TemperedDivergence(const Tensor& mean_before, const Tensor& variance_before, double lambda, double prior_variance);
+
+  double value(const Tensor& mean, const Tensor& variance) const;
+  // Add `factor` times the derivatives by m and by log v.
+  void add_by_mean(Tensor& to, const Tensor& mean, double factor) const;
+  void add_by_log_variance(Tensor& to, const Tensor& variance, double factor) const;
+
+ private:
+  Tensor mean_before_, precision_before_, pull_;
 };
-TemperedDivergence tempered_divergence(const Tensor& mean, const Tensor& log_variance, const Tensor& mean_before,
-                                       const Tensor& log_variance_before, double lambda, double prior_variance);
 
 // The diagonal of the Gauss-Newton matrix of the loss summed over images [n, d]: sum_j J_j^T H_j J_j with J_j the
 // derivatives of the outputs by the parameters and H_j that of the loss by the outputs; with logistic and

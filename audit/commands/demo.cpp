@@ -6,10 +6,10 @@
 #include <memory>
 
 #include "audit/commands/commands.h"
-#include "audit/training_run.h"
 #include "audit/compare.h"
 #include "audit/runner.h"
 #include "audit/summary.h"
+#include "audit/training_run.h"
 #include "models/foundations/error.h"
 #include "models/foundations/files.h"
 #include "models/foundations/folder_lock.h"

@@ -157,19 +157,24 @@ TEST_CASE(
       expected += width * std::exp(log_q) / std::sqrt(2 * M_PI) * (log_q - log_p);
     }
   }
-  CHECK(tempered_divergence(mean, logarithm, mean_before, before, 1, prior).value == Approx(expected).epsilon(1e-8));
+  CHECK(TemperedDivergence(mean_before, before.exp(), 1, prior).value(mean, logarithm.exp()) ==
+        Approx(expected).epsilon(1e-8));
+  const auto slopes = [&](const TemperedDivergence& divergence) {
+    Tensor by_mean = at::zeros_like(mean), by_log_variance = at::zeros_like(mean);
+    divergence.add_by_mean(by_mean, mean, 1);
+    divergence.add_by_log_variance(by_log_variance, logarithm.exp(), 1);
+    return std::pair(by_mean, by_log_variance);
+  };
   for (const double lambda : {0.0, 1.0, 100.0}) {
-    const auto value = [&](const Tensor& m, const Tensor& v) {
-      return tempered_divergence(m, v, mean_before, before, lambda, prior).value;
-    };
-    const auto divergence = tempered_divergence(mean, logarithm, mean_before, before, lambda, prior);
-    CHECK(near(divergence.by_mean, differences(mean, 1e-5, [&](const Tensor& at) { return value(at, logarithm); }),
-               1e-7));
-    CHECK(near(divergence.by_log_variance,
-               differences(logarithm, 1e-5, [&](const Tensor& at) { return value(mean, at); }), 1e-7));
+    const TemperedDivergence divergence(mean_before, before.exp(), lambda, prior);
+    const auto [by_mean, by_log_variance] = slopes(divergence);
+    CHECK(near(by_mean,
+               differences(mean, 1e-5, [&](const Tensor& at) { return divergence.value(at, logarithm.exp()); }), 1e-7));
+    CHECK(near(by_log_variance,
+               differences(logarithm, 1e-5, [&](const Tensor& at) { return divergence.value(mean, at.exp()); }), 1e-7));
   }
   // Without lambda only the prior pulls.
-  CHECK(at::allclose(tempered_divergence(mean, logarithm, mean_before, before, 0, prior).by_mean,
+  CHECK(at::allclose(slopes(TemperedDivergence(mean_before, before.exp(), 0, prior)).first,
                      (mean - mean_before) / prior));
 }
 
@@ -231,9 +236,9 @@ TEST_CASE("as variances shrink, the derivative by them becomes half the Gauss-Ne
   // towards the means of the task before is beta lambda (1 / v - 1 / v_0) + beta / v_0: lambda times the curvature.
   const double beta = 1e-9, lambda = 7, prior = 1;
   const Tensor precision = curvature[0] / beta + 1 / prior, moved = at::ones_like(precision);
-  const auto divergence =
-      tempered_divergence(moved, precision.log().neg(), at::zeros_like(moved), precision.log().neg(), lambda, prior);
-  CHECK(near(divergence.by_mean * beta, lambda * curvature[0], 1e-4));
+  Tensor pull = at::zeros_like(moved);
+  TemperedDivergence(at::zeros_like(moved), 1 / precision, lambda, prior).add_by_mean(pull, moved, beta);
+  CHECK(near(pull, lambda * curvature[0], 1e-4));
 }
 
 TEST_CASE("beta 0 is online EWC: three tasks end where a direct implementation with autograd ends") {
