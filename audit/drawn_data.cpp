@@ -47,8 +47,7 @@ void set_normalization(ImageSpace& space, const std::string& option) {
 
 }  // namespace
 
-DrawnData draw_data(const std::string& data, const Task& task, std::int64_t samples, const InputRequest& inputs,
-                    std::int64_t seed) {
+void require_drawable(std::int64_t samples, const InputRequest& inputs) {
   if (!inputs.normalize.empty() && !inputs.mean.empty()) {
     throw UsageError("--mean: --normalize is given as well, and subtracts a mean of its own; leave one of them out");
   }
@@ -56,7 +55,16 @@ DrawnData draw_data(const std::string& data, const Task& task, std::int64_t samp
   if (!inputs.mean.empty() && inputs.mean != "training" && inputs.mean != "public" && inputs.mean != "none") {
     throw UsageError(fmt::format("--mean {}: has to be training, public or none", inputs.mean));
   }
-  const LabelledImages all = load_images(data, inputs.preprocessing);
+}
+
+DrawnData draw_data(const std::string& data, const Task& task, std::int64_t samples, const InputRequest& inputs,
+                    std::int64_t seed) {
+  require_drawable(samples, inputs);
+  return draw_data(load_images(data, inputs.preprocessing), data, task, samples, inputs, seed);
+}
+
+DrawnData draw_data(const LabelledImages& all, const std::string& data, const Task& task, std::int64_t samples,
+                    const InputRequest& inputs, std::int64_t seed) {
   // A distilled set contains the mean that was subtracted.
   const bool says_mean = all.mean.defined() && inputs.mean.empty() && inputs.normalize.empty();
   const std::string mean_kind = inputs.mean.empty() ? "training" : inputs.mean;

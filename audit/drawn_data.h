@@ -29,5 +29,10 @@ struct InputRequest {
 // `samples` images of DATA for the task, drawn at random from the seed. Throws UsageError, InputError.
 DrawnData draw_data(const std::string& data, const Task& task, std::int64_t samples, const InputRequest& inputs,
                     std::int64_t seed);
+// The same of images that were loaded from it.
+DrawnData draw_data(const LabelledImages& all, const std::string& data, const Task& task, std::int64_t samples,
+                    const InputRequest& inputs, std::int64_t seed);
+// Throws UsageError on options that do not fit each other, or a number of samples below one.
+void require_drawable(std::int64_t samples, const InputRequest& inputs);
 
 }  // namespace afterimage

@@ -4,6 +4,7 @@
 #include "models/foundations/json.h"
 #include "reports/comparison.h"
 #include "reports/html.h"
+#include "reports/task_sequence.h"
 
 namespace afterimage {
 
@@ -26,6 +27,7 @@ std::string render_file(const std::string& path) {
   if (schema != document.end() && *schema == comparison_schema) {
     return render_html(comparison_from_json(document, path));
   }
+  if (schema != document.end() && *schema == tasks_schema) return render_html(task_sequence_from_json(document, path));
   return render_html(report_from_json(document, path));
 }
 

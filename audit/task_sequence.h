@@ -14,7 +14,8 @@ std::vector<std::string> parse_tasks(const std::string& text);
 
 // Learns the tasks of the request in turn by its defence, which has to be gvcl. Writes a run directory for every
 // network that is released, after each task for each of the tasks so far, as OUT/after-2/task-1, whose weights before
-// training are those of just before task 1; and OUT/tasks.json, accuracies and calibration. Throws as train_run() does.
+// training are those of just before task 1; and OUT/tasks.json and its page, accuracies and calibration. Throws as
+// train_run() does.
 void train_sequence(const TrainRequest& request, const Context& context);
 
 }  // namespace afterimage

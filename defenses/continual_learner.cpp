@@ -150,18 +150,20 @@ class TaskTraining {
   std::unique_ptr<torch::optim::Adam> optimizer_;
 };
 
-// Each image once an epoch, in a random order.
+// Each image once an epoch, in a random order; the last batch may be smaller.
 class Rows {
  public:
   Rows(std::int64_t images, std::int64_t batch) : images_(images), batch_(std::min(batch, images)) {}
 
   bool whole() const { return batch_ == images_ || batch_ == 0; }
   Tensor next(Generator& random) {
-    if (!order_.defined() || begin_ + batch_ > images_) {
+    if (!order_.defined() || begin_ >= images_) {
       order_ = at::randperm(images_, random, at::kLong);
       begin_ = 0;
     }
-    return order_.narrow(0, std::exchange(begin_, begin_ + batch_), batch_);
+    const std::int64_t begin = begin_, count = std::min(batch_, images_ - begin);
+    begin_ += count;
+    return order_.narrow(0, begin, count);
   }
 
  private:
@@ -198,7 +200,7 @@ void ContinualLearner::learn(const Tensor& images, const Tensor& targets, Genera
     start = Parameters(joined(settings_.means_anew ? hidden_part(drawn) : shared_.mean.clone(), head_part(drawn)));
   }
   Own own;
-  own.before = first ? initial_ : Parameters(joined(shared_.mean.clone(), head_part(start.clone())));
+  own.before = start.clone();
   DiagonalGaussian before;
   const Parameters head = head_part(start);
   before.mean = Parameters(joined(shared_.mean, mapped(head, [](const Tensor& some) { return at::zeros_like(some); })));
@@ -231,8 +233,8 @@ void ContinualLearner::learn(const Tensor& images, const Tensor& targets, Genera
   look(settings_.steps);
   const DiagonalGaussian learned = cloned(training.weights());
   own.film = training.film();
-  own.head = {head_part(learned.mean), learned.variance.size() > 0 ? head_part(learned.variance) : Parameters()};
-  shared_ = {hidden_part(learned.mean), learned.variance.size() > 0 ? hidden_part(learned.variance) : Parameters()};
+  own.head = {head_part(learned.mean), learned.is_certain() ? Parameters() : head_part(learned.variance)};
+  shared_ = {hidden_part(learned.mean), learned.is_certain() ? Parameters() : hidden_part(learned.variance)};
   if (settings_.beta == 0) {
     const Parameters added = hidden_part(
         before_film(own.film, gauss_newton_diagonal(network_, own.film.folded(learned.mean), images, loss_)));
@@ -282,7 +284,7 @@ Tensor averaged_predictions(const Mlp& network, const DiagonalGaussian& weights,
   const std::int64_t classes = std::max<std::int64_t>(network.outputs(), 2);
   Tensor sum = at::zeros({images.size(0), classes});
   for (std::int64_t i = 0; i < draws; ++i) {
-    const bool fixed = weights.variance.size() == 0;
+    const bool fixed = weights.is_certain();
     sum.add_(class_probabilities(network.evaluate(fixed ? weights.mean : weights.draw(random), images), loss));
     if (fixed) return sum;
   }

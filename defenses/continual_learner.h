@@ -40,7 +40,7 @@ class ContinualLearner {
   // The weights of a network for task `task`, from 0, as learned so far: the shared belief with that task's FiLM and
   // head. The variance has no entries where beta is 0.
   DiagonalGaussian weights(std::int64_t task) const;
-  // Those that `task` was learned from, as a network would have been released before it.
+  // Those that training of `task` began with, before FiLM, which then changes nothing.
   const Parameters& before(std::int64_t task) const { return own_[static_cast<std::size_t>(task)].before; }
   // Of the last task: the loss at the means now and then, (step, loss over all its images).
   const std::vector<std::pair<std::int64_t, double>>& curve() const { return curve_; }

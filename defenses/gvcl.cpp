@@ -34,7 +34,7 @@ GvclDefense parse(const OptionValues& options) {
 Release release_gvcl(const GvclDefense& typed, const Undefended& undefended, Job& job) {
   const Mlp& network = gvcl_network(*undefended.network);
   require_gvcl_recipe(undefended.recipe);
-  require_fit(undefended.recipe.loss, network.outputs());
+  require_fit(undefended.recipe.loss, network.outputs(), undefended.targets);
   GvclSettings settings = typed.settings;
   settings.batch = undefended.recipe.batch;
   job.progress.stage("gvcl: learning a distribution of the weights");
@@ -42,15 +42,13 @@ Release release_gvcl(const GvclDefense& typed, const Undefended& undefended, Job
   learner.learn(undefended.images, undefended.targets, job.random, job.progress);
   const DiagonalGaussian weights = learner.weights(0);
   Release release;
-  const bool drawn = typed.sample && weights.variance.size() > 0;
-  release.training.trained = drawn ? weights.draw(job.random) : weights.mean;
+  release.training.trained = gvcl_released(weights, typed.sample, job.random);
   release.training.stopped_by = "steps";
   release.training.steps = settings.steps;
   release.training.curve = learner.curve();
   release.training.final_loss = loss_of(
       undefended.recipe.loss, network.evaluate(release.training.trained, undefended.images), undefended.targets);
-  release.evidence = gvcl_evidence(settings, weights);
-  release.evidence["release"] = drawn ? "sample" : "mean";
+  release.evidence = gvcl_evidence(settings, weights, typed.sample);
   return release;
 }
 
@@ -73,7 +71,7 @@ void require_gvcl_recipe(const Recipe& recipe) {
   }
 }
 
-nlohmann::ordered_json gvcl_evidence(const GvclSettings& settings, const DiagonalGaussian& weights) {
+nlohmann::ordered_json gvcl_evidence(const GvclSettings& settings, const DiagonalGaussian& weights, bool sample) {
   nlohmann::ordered_json evidence = {{"beta", settings.beta},
                                      {"lambda", settings.lambda},
                                      {"film", settings.film},
@@ -84,14 +82,19 @@ nlohmann::ordered_json gvcl_evidence(const GvclSettings& settings, const Diagona
                                      {"start_log_variance", settings.start_log_variance},
                                      {"means", settings.means_anew ? "anew" : "kept"}};
   nlohmann::ordered_json deviations = nullptr;
-  if (weights.variance.size() > 0) {
+  if (!weights.is_certain()) {
     deviations = nlohmann::ordered_json::object();
     for (const auto& [name, variance] : weights.variance.entries()) {
       deviations[name] = variance.mean(at::kDouble).sqrt().item<double>();
     }
   }
   evidence["standard_deviations"] = deviations;
+  evidence["release"] = sample && !weights.is_certain() ? "sample" : "mean";
   return evidence;
+}
+
+Parameters gvcl_released(const DiagonalGaussian& weights, bool sample, Generator& random) {
+  return sample && !weights.is_certain() ? weights.draw(random) : weights.mean;
 }
 
 Defense gvcl_defense() {

@@ -14,7 +14,9 @@ GvclSettings gvcl_settings(const OptionValues& options);
 const Mlp& gvcl_network(const Network& network);
 // Throws UsageError on options of a recipe that GVCL does not use.
 void require_gvcl_recipe(const Recipe& recipe);
-// The settings, and how far the weights are from certain: the root of the mean variance of each tensor.
-nlohmann::ordered_json gvcl_evidence(const GvclSettings& settings, const DiagonalGaussian& weights);
+// What is released of these weights: a draw, where a sample is asked for and they are not certain, or the mean.
+Parameters gvcl_released(const DiagonalGaussian& weights, bool sample, Generator& random);
+// The settings, what is released, and how uncertain the weights are: the root of the mean variance of each tensor.
+nlohmann::ordered_json gvcl_evidence(const GvclSettings& settings, const DiagonalGaussian& weights, bool sample);
 
 }  // namespace afterimage

@@ -11,9 +11,11 @@
 
 namespace afterimage {
 
-// theta ~ N(mean, diag variance), entry by entry.
+// theta ~ N(mean, diag variance), entry by entry. Where the variance has no entries the weights are certain.
 struct DiagonalGaussian {
   Parameters mean, variance;
+
+  bool is_certain() const { return variance.size() == 0; }
 
   Parameters draw(Generator& random) const;
 };

@@ -143,6 +143,15 @@ bool are_distributions(const Tensor& targets) {
   return (targets >= 0).all().item<bool>() && ((targets.sum(1) - 1).abs() < rounding).all().item<bool>();
 }
 
+void require_fit(LossKind loss, std::int64_t outputs, const Tensor& targets) {
+  require_fit(loss, outputs);
+  if (loss == LossKind::cross_entropy && !are_distributions(targets)) {
+    throw UsageError(
+        "--loss cross-entropy: needs targets that are probabilities, and these are not (learned labels can be any "
+        "numbers); use squared");
+  }
+}
+
 std::vector<bool> trainable(const Parameters& parameters, const std::vector<std::string>& frozen) {
   std::vector<bool> trained(parameters.size(), true);
   for (const auto& prefix : frozen) {
@@ -203,12 +212,7 @@ Objective objective_of(LossKind loss, const Tensor& targets) {
 
 Training train(const Network& network, const Parameters& initial, const Tensor& images, const Tensor& targets,
                const Recipe& recipe, Generator& random, Progress& progress) {
-  require_fit(recipe.loss, network.outputs());
-  if (recipe.loss == LossKind::cross_entropy && !are_distributions(targets)) {
-    throw UsageError(
-        "--loss cross-entropy: needs targets that are probabilities, and these are not (learned labels can be any "
-        "numbers); use squared");
-  }
+  require_fit(recipe.loss, network.outputs(), targets);
   return train(network, initial, images, objective_of(recipe.loss, targets), recipe, random, progress);
 }
 

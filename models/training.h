@@ -58,6 +58,8 @@ double loss_of(LossKind loss, const Tensor& outputs, const Tensor& targets);
 Tensor cotangents(LossKind loss, const Tensor& outputs, const Tensor& targets);
 // Throws UsageError where the loss does not fit this number of outputs.
 void require_fit(LossKind loss, std::int64_t outputs);
+// The same, and where it does not fit the targets [n, C].
+void require_fit(LossKind loss, std::int64_t outputs, const Tensor& targets);
 
 // Which parameters are trained: those whose names begin with none of the prefixes in `frozen`. Throws UsageError on a
 // prefix of no name, and where all are frozen.

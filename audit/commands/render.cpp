@@ -14,10 +14,13 @@ void add_render(CLI::App& app, Context&, Action& action) {
     std::string report, out;
   };
   auto options = std::make_shared<Options>();
-  CLI::App* command = app.add_subcommand("render",
-                                         "Write the HTML page again from the JSON of a report or a comparison alone.\n"
-                                         "  Example: afterimage render report/report.json --out page.html");
-  command->add_option("REPORT", options->report, "report.json or comparison.json")->type_name("FILE")->required();
+  CLI::App* command =
+      app.add_subcommand("render",
+                         "Write the HTML page again from the JSON of a report, a comparison or tasks in turn alone.\n"
+                         "  Example: afterimage render report/report.json --out page.html");
+  command->add_option("REPORT", options->report, "report.json, comparison.json or tasks.json")
+      ->type_name("FILE")
+      ->required();
   command->add_option("--out", options->out, "the page")->type_name("FILE")->required();
   command->callback([options, &action] {
     action = [options] {

@@ -1,9 +1,12 @@
+#include <fmt/format.h>
+
 #include "audit/commands/checks.h"
 #include "audit/commands/commands.h"
 #include "audit/commands/subject_options.h"
 #include "audit/defense_options.h"
 #include "audit/task_sequence.h"
 #include "audit/training_run.h"
+#include "models/foundations/error.h"
 
 namespace afterimage {
 
@@ -104,7 +107,7 @@ void add_train(CLI::App& app, Context& context, Action& action) {
       ->type_name("NAME=VALUE");
   command->add_flag("--resume", request.resume,
                     "continue the defence of an interrupted run with the same options and --out");
-  command->callback([options, &context, &action] {
+  command->callback([options, command, &context, &action] {
     TrainRequest& asked = options->request;
     asked.recipe.loss = parse_loss(options->loss);
     asked.recipe.optimizer = parse_optimizer(options->optimizer);
@@ -112,6 +115,14 @@ void add_train(CLI::App& app, Context& context, Action& action) {
         asked.parameterization == "ntk" && asked.recipe.optimizer == Optimizer::sgd ? 1.0 : 1e-3);
     asked.defense_options = named_values(options->defense_options);
     static_cast<void>(choose_defense(asked.defense, asked.defense_options));
+    if (asked.defense == "gvcl") {
+      for (const char* unused :
+           {"--steps", "--learning-rate", "--optimizer", "--momentum", "--until-loss", "--patience"}) {
+        if (command->count(unused) == 0) continue;
+        throw UsageError(
+            fmt::format("{}: gvcl trains by its own --defense-option steps= and learning-rate=; leave it out", unused));
+      }
+    }
     if (asked.task.empty() == options->tasks.empty()) {
       throw UsageError("--task: give it, or --tasks for several in turn, and not both");
     }

@@ -95,6 +95,8 @@ TEST_CASE("a sequence of tasks that cannot be learned is refused in one line, an
            {gvcl + "--tasks 0,1/2", "\"2\" has to be two classes"},
            {gvcl + "--tasks 0,1", "two tasks or more"},
            {gvcl + "--tasks 0,1/1,2", "class 1 is named twice"},
+           {gvcl + "--tasks 0,1/2,00", "class 00 is named twice"},
+           {gvcl + "--tasks 0,1/2,3 --steps 5", "--steps: gvcl trains by its own"},
            {gvcl + "--tasks 0,1/2,3,4", "has to be two classes"},
            {gvcl + "--tasks 0,1/2,x", "x"},
            {gvcl, "--task: give it, or --tasks"},

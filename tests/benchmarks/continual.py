@@ -71,8 +71,8 @@ def sequences(program, options):
 
 
 def trained(program, name, seed, *more):
-    run = program.train(name, 20, "mlp:512", "--loss", "logistic", "--optimizer", "adam", "--learning-rate", 1e-3,
-                        "--steps", 2000, "--until-loss", 0, "--mean", "none", "--seed", seed, *more)
+    recipe = [] if "gvcl" in more else ["--optimizer", "adam", "--learning-rate", 1e-3, "--steps", 2000, "--until-loss", 0]
+    run = program.train(name, 20, "mlp:512", "--loss", "logistic", "--mean", "none", "--seed", seed, *recipe, *more)
     if run is None:
         raise SystemExit(f"{name}: training failed")
     return run, json.loads((run / "training.json").read_text())
