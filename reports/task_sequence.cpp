@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cmath>
 #include <utility>
 
 #include "models/foundations/error.h"
@@ -129,10 +130,10 @@ std::string render_html(const TaskSequence& sequence) {
       "plain",
       fmt::format("{} tasks were learned in turn by one network. After the last, {} of held-out images are classified "
                   "rightly in the mean over the tasks, with a calibration error of {}; of mean predictions {} and {}. "
-                  "Earlier tasks lost {} of accuracy in the mean.",
+                  "The accuracy of earlier tasks {} by {} in the mean.",
                   sequence.tasks.size(), percent(&TaskFigures::accuracy), percent(&TaskFigures::calibration_error),
                   percent(&TaskFigures::averaged_accuracy), percent(&TaskFigures::averaged_calibration_error),
-                  page::percent(Number(sequence.forgetting()))));
+                  sequence.forgetting() < 0 ? "rose" : "fell", page::percent(Number(std::abs(sequence.forgetting())))));
   view.set("names", page::texts(sequence.tasks));
   view.set("accuracy", table_of(sequence, &TaskFigures::accuracy));
   view.set("calibration", table_of(sequence, &TaskFigures::calibration_error));

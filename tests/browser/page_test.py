@@ -71,16 +71,33 @@ def check_comparison(run, folder):
             "settings": [{"defense": "none"}, {"name": "".join(HOSTILE), "defense": "random-subset", "options": {"per-class": 2}}]}
     (folder / "spec.json").write_text(json.dumps(spec))
     subprocess.run([*run, "compare", folder / "spec.json", "--out", folder / "compared"], check=True, capture_output=True)
-    page = folder / "compared/comparison.html"
+    check_page(folder / "compared/comparison.html", "defences compared")
+
+
+def check_tasks(run, folder):
+    subprocess.run([*run, "train", "--data", "fashion-mnist", "--tasks", "0,1/2,3/4,5", "--samples", "12", "--architecture",
+                    "mlp:16", "--loss", "logistic", "--defense", "gvcl", "--defense-option", "steps=20", "--out",
+                    folder / "turns"], check=True, capture_output=True)
+    summary = json.loads((folder / "turns/tasks.json").read_text())
+    summary["tasks"][1] = HOSTILE[0] + HOSTILE[5]
+    summary["data"] = HOSTILE[1]
+    summary["defense"]["evidence"][HOSTILE[2]] = HOSTILE[3]
+    (folder / "turns/hostile.json").write_text(json.dumps(summary))
+    page = folder / "turns/hostile.html"
+    subprocess.run([*run, "render", folder / "turns/hostile.json", "--out", page], check=True, capture_output=True)
+    check_page(page, "tasks in turn")
+
+
+def check_page(page, title):
     dom = browse(page, "--dump-dom")
-    assert 'data-charts="1"' in dom and 'data-errors="0"' in dom, "the front was not drawn"
-    assert "<title>afterimage: defences compared</title>" in dom and "<img src=\"x\"" not in dom
+    assert 'data-charts="1"' in dom and 'data-errors="0"' in dom, f"{title}: the chart was not drawn"
+    assert f"<title>afterimage: {title}</title>" in dom and "<img src=\"x\"" not in dom
     for width in (320, 390, 1200):
         measured = measure(page, width, page.parent)
-        assert measured["overflow"] <= 0 and not measured["wide"], f"comparison wider than {width} pixels: {measured}"
+        assert measured["overflow"] <= 0 and not measured["wide"], f"{title}: wider than {width} pixels: {measured}"
     for scheme in (LIGHT, DARK):
         faint = measure(page, 1200, page.parent, scheme)["faint"]
-        assert not faint, f"text of too little contrast in the comparison, {scheme}: {faint}"
+        assert not faint, f"{title}: text of too little contrast, {scheme}: {faint}"
 
 
 def main():
@@ -133,6 +150,7 @@ def main():
                 assert not faint, f"text of too little contrast, verdict {verdict}, {scheme}: {faint}"
 
         check_comparison(run, folder)
+        check_tasks(run, folder)
 
         screenshots = pathlib.Path(sys.argv[2]) if len(sys.argv) > 2 else folder
         for name, shown, flags in (("light", page, ["--window-size=1200,4400", LIGHT]), ("dark", page, ["--window-size=1200,4400", DARK]),

@@ -33,7 +33,7 @@ Report sample_report() {
   report.model = {"mlp:8", "standard", 81, {2, 3}, 1};
   report.data = {"fashion-mnist", "odd-even", 2, 6, 200, "fashion-mnist"};
   report.threat_model = {{"weights"}, {"images"}};
-  report.training = TrainingFacts{0.25, 1.0, std::nullopt};
+  report.training = TrainingFacts{0.25, 1.0, std::nullopt, 0.125};
   report.deviation.kernel_distance = 0.01;
   report.deviation.reason = "too many rows";
   Finding finding;
