@@ -272,6 +272,7 @@ void train_sequence(const TrainRequest& typed, const Context& context) {
       release.training.final_loss =
           loss_of(request.recipe.loss, network.evaluate(release.training.trained, task.data.training.images),
                   task.data.targets);
+      release.recipe = gvcl_recipe(settings, request.recipe.loss);
       release.evidence = sequence.after[t][s].evidence;
       Json record = training_record(request, context, network, task.model, task.data, release, sequence.seconds[s]);
       record["task"] = s + 1;

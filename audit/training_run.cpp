@@ -89,7 +89,7 @@ Json training_record(const TrainRequest& request, const Context& context, const 
   for (const auto& name : data.class_names) class_names.push_back(json::utf8(name));
   Json curve = Json::array();
   for (const auto& [step, loss] : training.curve) curve.push_back({step, loss});
-  const Recipe& recipe = request.recipe;
+  const Recipe& recipe = release.recipe ? *release.recipe : request.recipe;
   Json record = {{"schema", "afterimage.training/1"},
                  {"data", json::utf8(request.data)},
                  {"data_notes", data.notes},

@@ -28,6 +28,7 @@ Release trained(const Undefended& undefended, const Recipe& recipe, Job& job) {
   Release release;
   release.training = train(*undefended.network, undefended.initial, undefended.images, undefended.targets, recipe,
                            job.random, job.progress);
+  release.recipe = recipe;
   return release;
 }
 

@@ -54,6 +54,7 @@ struct Release {
   Training training;
   SupportSet support;              // its images are undefined where the original ones were trained on
   std::optional<Student> student;  // what `training` is of, where it is not the recipe's network
+  std::optional<Recipe> recipe;    // what `training` followed, where that is not the recipe that was asked for
   nlohmann::ordered_json evidence = nlohmann::ordered_json::object();  // e.g. the privacy that was spent
 };
 

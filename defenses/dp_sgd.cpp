@@ -193,6 +193,13 @@ Release train_privately(const Plan& typed, const Undefended& undefended, Job& jo
     }
   }
   watch.look(plan.steps, weights);
+  Recipe followed = recipe;
+  followed.learning_rate = plan.learning_rate;
+  followed.batch = plan.batch;
+  followed.max_steps = plan.steps;
+  followed.until_loss = 0;
+  followed.patience = 0;
+  release.recipe = followed;
   release.training.stopped_by = "steps";
   release.training.steps = plan.steps;
   release.training.final_loss = watch.latest();

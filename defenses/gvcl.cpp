@@ -48,6 +48,7 @@ Release release_gvcl(const GvclDefense& typed, const Undefended& undefended, Job
   release.training.curve = learner.curve();
   release.training.final_loss = loss_of(
       undefended.recipe.loss, network.evaluate(release.training.trained, undefended.images), undefended.targets);
+  release.recipe = gvcl_recipe(settings, undefended.recipe.loss);
   release.evidence = gvcl_evidence(settings, weights, typed.sample);
   return release;
 }
@@ -91,6 +92,18 @@ nlohmann::ordered_json gvcl_evidence(const GvclSettings& settings, const Diagona
   evidence["standard_deviations"] = deviations;
   evidence["release"] = sample && !weights.is_certain() ? "sample" : "mean";
   return evidence;
+}
+
+Recipe gvcl_recipe(const GvclSettings& settings, LossKind loss) {
+  Recipe recipe;
+  recipe.loss = loss;
+  recipe.optimizer = Optimizer::adam;
+  recipe.learning_rate = settings.learning_rate;
+  recipe.momentum = 0;
+  recipe.batch = settings.batch;
+  recipe.max_steps = settings.steps;
+  recipe.until_loss = 0;
+  return recipe;
 }
 
 Parameters gvcl_released(const DiagonalGaussian& weights, bool sample, Generator& random) {

@@ -16,6 +16,8 @@ const Mlp& gvcl_network(const Network& network);
 void require_gvcl_recipe(const Recipe& recipe);
 // What is released of these weights: a draw, where a sample is asked for and they are not certain, or the mean.
 Parameters gvcl_released(const DiagonalGaussian& weights, bool sample, Generator& random);
+// What training with these settings follows.
+Recipe gvcl_recipe(const GvclSettings& settings, LossKind loss);
 // The settings, what is released, and how uncertain the weights are: the root of the mean variance of each tensor.
 nlohmann::ordered_json gvcl_evidence(const GvclSettings& settings, const DiagonalGaussian& weights, bool sample);
 

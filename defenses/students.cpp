@@ -127,6 +127,8 @@ Release student_of(const StudentSettings& settings, const Undefended& undefended
   job.progress.stage(settings.name + ": training the student");
   Release release;
   release.training = train(*learner, initial, images, lesson.objective, recipe, job.random, job.progress);
+  recipe.loss = LossKind::cross_entropy;  // of what is released, as the audit sees it; the evidence says of what
+  release.recipe = recipe;
   release.student = Student{network(lesson.outputs), initial, lesson.subclasses};
   if (lesson.others > 0) {
     release.training.trained = of_first_outputs(release.training.trained, lesson.outputs);

@@ -33,6 +33,8 @@ TEST_CASE("a student is released in the teacher's place, audited by its own outp
   CHECK(model["outputs"] == 8);
   CHECK(model["subclasses"] == 4);
   CHECK(model["loss"] == "cross-entropy");
+  CHECK(record["recipe"]["loss"] == "cross-entropy");
+  CHECK(record["recipe"]["max_steps"] == 2000);  // the student's, not the teacher's 1000
   CHECK(record["defense"]["evidence"]["teacher"]["parameters"] == 28 * 28 * 64 + 64 + 64 * 64 + 64 + 64 + 1);
   const Result audited = run("audit --quiet " + out + " --attacks span --out " + report);
   INFO(audited.err);

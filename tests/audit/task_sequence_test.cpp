@@ -36,6 +36,9 @@ TEST_CASE("tasks are learned in turn, each release is a run of its own, and task
       CHECK(record["test_accuracy"] == row["accuracy"][task - 1]);
       CHECK(record["test_calibration_error"] == row["calibration_error"][task - 1]);
       CHECK(record["after_task"] == after);
+      CHECK(record["recipe"]["optimizer"] == "adam");
+      CHECK(record["recipe"]["max_steps"] == 150);
+      CHECK(record["mean"] == "none");
       CHECK(json_in(run_folder + "/model.json")["task"] == summary["tasks"][task - 1]);
       if (after == 3) sum += record["test_accuracy"].get<double>() / 3;
     }
