@@ -167,8 +167,7 @@ void require_sequence(const TrainRequest& request) {
   if (request.defense != gvcl_defense().name) {
     throw UsageError(
         "--tasks: only --defense gvcl learns tasks in turn; with beta=0 and lambda=0 it trains one after another "
-        "without "
-        "keeping any");
+        "without keeping any");
   }
   if (request.first_layer_scale != 1) throw UsageError("--first-layer-scale: not used with --tasks; leave it out");
   if (request.recipe.loss == LossKind::squared) {

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "models/batches.h"
 #include "models/foundations/error.h"
 
 namespace afterimage {
@@ -150,27 +151,6 @@ class TaskTraining {
   std::unique_ptr<torch::optim::Adam> optimizer_;
 };
 
-// Each image once an epoch, in a random order; the last batch may be smaller.
-class Rows {
- public:
-  Rows(std::int64_t images, std::int64_t batch) : images_(images), batch_(std::min(batch, images)) {}
-
-  bool whole() const { return batch_ == images_ || batch_ == 0; }
-  Tensor next(Generator& random) {
-    if (!order_.defined() || begin_ >= images_) {
-      order_ = at::randperm(images_, random, at::kLong);
-      begin_ = 0;
-    }
-    const std::int64_t begin = begin_, count = std::min(batch_, images_ - begin);
-    begin_ += count;
-    return order_.narrow(0, begin, count);
-  }
-
- private:
-  std::int64_t images_, batch_, begin_ = 0;
-  Tensor order_;
-};
-
 }  // namespace
 
 ContinualLearner::ContinualLearner(const Mlp& network, Parameters initial, LossKind loss, const GvclSettings& settings)
@@ -211,7 +191,7 @@ void ContinualLearner::learn(const Tensor& images, const Tensor& targets, Genera
   }
   TaskTraining training(network_, loss_, settings_, before, curvature_, start);
   const std::int64_t all = images.size(0), stride = (settings_.steps + 99) / 100;
-  Rows rows(all, settings_.batch);
+  Batches batches(all, settings_.batch, random);
   curve_.clear();
   const auto look = [&](std::int64_t step) {
     const double loss = training.loss_at_means(images, targets);
@@ -223,10 +203,10 @@ void ContinualLearner::learn(const Tensor& images, const Tensor& targets, Genera
   for (std::int64_t step = 0; step < settings_.steps; ++step) {
     if (step % stride == 0) look(step);
     progress.step(step, settings_.steps, fmt::format("loss {:.3g}", curve_.back().second));
-    if (rows.whole()) {
+    if (batches.whole()) {
       training.step(images, targets, all, random);
     } else {
-      const Tensor seen = rows.next(random);
+      const Tensor seen = batches.next();
       training.step(images.index_select(0, seen), targets.index_select(0, seen), all, random);
     }
   }

@@ -7,6 +7,7 @@
 #include <cmath>
 
 #include "models/augmentation.h"
+#include "models/batches.h"
 #include "models/foundations/error.h"
 #include "models/foundations/text.h"
 
@@ -28,29 +29,6 @@ std::unique_ptr<torch::optim::Optimizer> make_optimizer(const Recipe& recipe, st
       std::move(parameters),
       torch::optim::SGDOptions(recipe.learning_rate).momentum(recipe.momentum).weight_decay(recipe.weight_decay));
 }
-
-// Batches in random order, with each image once per epoch.
-class Batches {
- public:
-  Batches(std::int64_t images, std::int64_t batch, Generator& random)
-      : images_(images), batch_(batch > 0 ? batch : images), random_(random) {}
-
-  bool whole() const { return batch_ >= images_; }
-  Tensor next() {
-    if (!order_.defined() || at_ >= images_) {
-      order_ = at::randperm(images_, random_, at::kLong);
-      at_ = 0;
-    }
-    const std::int64_t count = std::min(batch_, images_ - at_);
-    at_ += count;
-    return order_.narrow(0, at_ - count, count);
-  }
-
- private:
-  std::int64_t images_, batch_, at_ = 0;
-  Generator& random_;
-  Tensor order_;
-};
 
 // A short loss curve: when it is full, every second point is dropped and the stride doubles.
 class Curve {
