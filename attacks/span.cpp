@@ -41,7 +41,7 @@ Reconstruction probe_last_layer(const TrainedNetwork& released, std::optional<Lo
     add_span(result, *search.span);
     result.evidence["membership_by"] = "the distance of features to the row space of the last layer's change";
     result.claim.membership = [&released, layer, span = *search.span](const Tensor& images) {
-      return distance_to_span(span, last_layer_features(released, layer, images)).neg();
+      return distance_to_span(span, last_layer_features(*released.network, released.trained, layer, images)).neg();
     };
   } else if (loss == LossKind::squared) {
     result = by_fit(released, search.evidence);

@@ -5,7 +5,7 @@
 
 #include <numeric>
 
-#include "models/connected_networks.h"
+#include "models/architectures.h"
 #include "models/data/labelled_images.h"
 #include "models/data/sources.h"
 #include "models/dense_layers.h"
@@ -161,13 +161,7 @@ std::unique_ptr<Network> ModelDescription::network() const {
     }
     return std::make_unique<ScriptedNetwork>(file, architecture, input_shape, outputs);
   }
-  if (is_connected_family(architecture)) {
-    if (parameterization != "standard") {
-      throw UsageError(fmt::format("parameterization \"{}\": {} has to be standard", parameterization, architecture));
-    }
-    return make_connected_network(architecture, input_shape, outputs);
-  }
-  return make_network(architecture, parameterization, inputs(), outputs);
+  return make_network_for(architecture, parameterization, input_shape, outputs);
 }
 
 bool is_there(const std::filesystem::path& path) {

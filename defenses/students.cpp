@@ -6,12 +6,17 @@
 #include "defenses/kip.h"
 #include "defenses/pseudo_subclasses.h"
 #include "defenses/student_objectives.h"
+#include "models/architectures.h"
 #include "models/dense_network.h"
 #include "models/foundations/error.h"
-#include "models/mlp.h"
+#include "models/foundations/text.h"
+#include "models/last_layer.h"
 
 namespace afterimage {
 namespace {
+
+constexpr const char* dense_family = "mlp:";
+const std::vector<std::int64_t> smallest_picture = {1, 1};
 
 // What a student is trained on, and how it is built; the same for all methods.
 struct StudentSettings {
@@ -25,9 +30,9 @@ struct StudentSettings {
 
 // The network that was trained on the private images.
 struct Teacher {
-  const DenseNetwork* dense = nullptr;  // null where embeddings cannot be read
   std::shared_ptr<const Network> network;
   Parameters trained;
+  std::optional<LastLayer> last = {};  // for embeddings
   std::int64_t subclasses = 1;
 
   Tensor outputs(const Tensor& images) const { return network->evaluate(trained, images); }
@@ -38,12 +43,24 @@ struct Teacher {
   }
   // What goes into the last layer, [n, p].
   Tensor embeddings(const Tensor& images) const {
-    const auto all = dense->activations(trained, images);
-    return all[all.size() - 2];
+    const LastLayer weight{last.value().weight, std::nullopt};
+    if (const DenseNetwork* dense = as_dense(*network)) {
+      const auto all = dense->activations(trained, images);
+      return all[all.size() - 2];
+    }
+    return last_layer_features(*network, trained, weight, images).to(trained.dtype());
   }
   // Of the last layer, [k, p].
-  const Tensor& classifier() const { return trained[trained.size() - 2]; }
+  const Tensor& classifier() const { return trained[last.value().weight]; }
 };
+
+// Throws UsageError where the architecture does not fit the inputs.
+std::shared_ptr<const Network> student_network(const StudentSettings& settings, const Undefended& undefended,
+                                               std::int64_t outputs) {
+  const bool dense = settings.architecture.starts_with(dense_family);
+  return make_network_for(settings.architecture, dense ? undefended.network->parameterization() : "standard",
+                          undefended.space.shape, outputs);
+}
 
 // Throws UsageError on what shows before any work.
 void require_teachable(const StudentSettings& settings, const Undefended& undefended) {
@@ -58,26 +75,25 @@ void require_teachable(const StudentSettings& settings, const Undefended& undefe
                     "measure the accuracy; use training or distilled",
                     settings.name));
   }
+  static_cast<void>(student_network(settings, undefended, undefended.classes()));
 }
 
 Teacher taught(const StudentSettings& settings, const Undefended& undefended, Job& job) {
   job.progress.stage(settings.name + ": training the teacher");
   Teacher teacher;
   teacher.network = undefended.network;
-  teacher.dense = as_dense(*undefended.network);
   teacher.trained = train(*undefended.network, undefended.initial, undefended.images, undefended.targets,
                           undefended.recipe, job.random, job.progress)
                         .trained;
   return teacher;
 }
 
-void require_embeddings(const StudentSettings& settings, const Network& network) {
-  const DenseNetwork* dense = as_dense(network);
-  if (dense != nullptr && dense->last_hidden_layer().neurons > 0) return;
+LastLayer require_embeddings(const StudentSettings& settings, const Undefended& undefended) {
+  if (const auto last = last_layer_of(*undefended.network, undefended.initial)) return *last;
   throw UsageError(
-      fmt::format("--architecture {}: {} learns from embeddings, the inputs of the last of several dense layers, and "
-                  "this network has none; give mlp:WIDTH,...",
-                  network.architecture(), settings.name));
+      fmt::format("--architecture {}: {} learns from embeddings, what goes into a dense last layer, and this network "
+                  "has none, or nothing below it; give mlp:WIDTH,... or convnet:CHANNELS,...",
+                  printable(undefended.network->architecture()), settings.name));
 }
 
 // [m, d], as the network sees them.
@@ -114,11 +130,7 @@ struct Lesson {
 
 Release student_of(const StudentSettings& settings, const Undefended& undefended, const Teacher& teacher,
                    const Tensor& images, const Lesson& lesson, Job& job) {
-  const auto network = [&](std::int64_t outputs) {
-    return std::shared_ptr<const Network>(make_network(settings.architecture, undefended.network->parameterization(),
-                                                       undefended.images.size(1), outputs));
-  };
-  const auto learner = network(lesson.outputs + lesson.others);
+  const auto learner = student_network(settings, undefended, lesson.outputs + lesson.others);
   Recipe recipe = undefended.recipe;
   recipe.max_steps = settings.steps;
   recipe.frozen.clear();
@@ -129,7 +141,7 @@ Release student_of(const StudentSettings& settings, const Undefended& undefended
   release.training = train(*learner, initial, images, lesson.objective, recipe, job.random, job.progress);
   recipe.loss = LossKind::cross_entropy;  // of what is released, as the audit sees it; the evidence says of what
   release.recipe = recipe;
-  release.student = Student{network(lesson.outputs), initial, lesson.subclasses};
+  release.student = Student{student_network(settings, undefended, lesson.outputs), initial, lesson.subclasses};
   if (lesson.others > 0) {
     release.training.trained = of_first_outputs(release.training.trained, lesson.outputs);
     release.student->initial = of_first_outputs(initial, lesson.outputs);
@@ -158,7 +170,8 @@ Release student_of(const StudentSettings& settings, const Undefended& undefended
 }
 
 std::vector<OptionSpec> student_options() {
-  return {{"student", "hidden widths of the student, as in 64,64", "64,64", "NUMBER,..."},
+  return {{"student", "hidden widths of the student, as in 64,64, or another architecture, as in convnet:8,16", "64,64",
+           "WIDTH,...|ARCH"},
           {"images", "that the student learns from: training, public (others of the same source) or distilled (by kip)",
            "training", "training|public|distilled"},
           {"public-images", "public images at most", "1000", "INTEGER"},
@@ -170,13 +183,14 @@ std::vector<OptionSpec> student_options() {
 StudentSettings parse_student(const std::string& name, const OptionValues& options) {
   StudentSettings settings;
   settings.name = name;
-  settings.architecture = "mlp:" + options.text("student");
+  settings.architecture = options.text("student");
+  if (settings.architecture.find(':') == std::string::npos) settings.architecture.insert(0, dense_family);
   settings.images = options.one_of("images", {"training", "public", "distilled"});
   settings.public_images = options.whole("public-images", 1, 1000000);
   settings.distillation = {{"per-class", std::to_string(per_class(options))},
                            {"distillation-steps", std::to_string(options.whole("distillation-steps", 1, 10000000))}};
   settings.steps = options.whole("steps", 1, 100000000);
-  static_cast<void>(make_network(settings.architecture, "standard", 1, 1));  // whether the widths are valid
+  static_cast<void>(make_network_for(settings.architecture, "standard", smallest_picture, 1));  // whether it is one
   return settings;
 }
 
@@ -200,9 +214,8 @@ DistilledSettings parse_distilled(const OptionValues& options) {
 // A teacher of the same architecture that has subclasses.
 Teacher taught_with_subclasses(const DistilledSettings& settings, const Undefended& undefended, Job& job) {
   Teacher teacher;
-  teacher.network = make_network(undefended.network->architecture(), undefended.network->parameterization(),
-                                 undefended.images.size(1), undefended.classes() * settings.subclasses);
-  teacher.dense = as_dense(*teacher.network);
+  teacher.network = make_network_for(undefended.network->architecture(), undefended.network->parameterization(),
+                                     undefended.space.shape, undefended.classes() * settings.subclasses);
   job.progress.stage("distilled-student: training a teacher with subclasses");
   const Tensor labels = at::one_hot(classes_of(undefended.targets), undefended.classes()).to(at::kFloat);
   Recipe recipe = undefended.recipe;
@@ -222,9 +235,11 @@ Teacher taught_with_subclasses(const DistilledSettings& settings, const Undefend
 Release release_distilled(const DistilledSettings& settings, const Undefended& undefended, Job& job) {
   const bool embeddings = settings.learns == "embeddings", subclasses = settings.learns == "subclasses";
   require_teachable(settings.student, undefended);
-  if (embeddings || subclasses) require_embeddings(settings.student, *undefended.network);
-  const Teacher teacher =
+  std::optional<LastLayer> last;
+  if (embeddings) last = require_embeddings(settings.student, undefended);
+  Teacher teacher =
       subclasses ? taught_with_subclasses(settings, undefended, job) : taught(settings.student, undefended, job);
+  teacher.last = last;
   const Tensor images = images_of(settings.student, undefended, job), logits = teacher.logits(images);
   Lesson lesson;
   lesson.outputs = undefended.classes();
@@ -284,9 +299,10 @@ void require_images_for(std::int64_t subclasses, const Undefended& undefended) {
 
 Release release_lelp(const LelpSettings& settings, const Undefended& undefended, Job& job) {
   require_teachable(settings.student, undefended);
-  require_embeddings(settings.student, *undefended.network);
+  const LastLayer last = require_embeddings(settings.student, undefended);
   require_images_for(settings.subclasses.subclasses, undefended);
-  const Teacher teacher = taught(settings.student, undefended, job);
+  Teacher teacher = taught(settings.student, undefended, job);
+  teacher.last = last;
   const PseudoSubclasses subclasses(teacher.embeddings(undefended.images), classes_of(undefended.targets),
                                     undefended.classes(), teacher.classifier(), settings.subclasses, job.random);
   const Tensor images = images_of(settings.student, undefended, job);

@@ -50,35 +50,6 @@ Tensor uniform(at::IntArrayRef shape, double bound, Generator& random) {
   return at::empty(shape).uniform_(-bound, bound, random);
 }
 
-using Shapes = std::vector<std::pair<std::string, std::vector<std::int64_t>>>;
-
-// In the order of `shapes`.
-Parameters arranged_as(const Shapes& shapes, const Parameters& parameters, const std::string& file,
-                       const std::string& architecture) {
-  std::vector<Parameters::Entry> entries;
-  for (const auto& [name, shape] : shapes) {
-    if (!parameters.contains(name)) {
-      throw InputError(fmt::format("{}: has no tensor \"{}\", which {} needs; give the weights of that network", file,
-                                   name, architecture));
-    }
-    const Tensor& tensor = parameters.at(name);
-    if (tensor.sizes() != shape) {
-      throw InputError(fmt::format("{}: tensor \"{}\" is [{}] but that of {} is [{}]", file, name,
-                                   fmt::join(tensor.sizes(), ", "), architecture, fmt::join(shape, ", ")));
-    }
-    entries.emplace_back(name, tensor);
-  }
-  if (parameters.size() != shapes.size()) {
-    throw InputError(fmt::format("{}: has {} tensors but {} has {}; give the weights of that network", file,
-                                 parameters.size(), architecture, shapes.size()));
-  }
-  return Parameters(std::move(entries));
-}
-
-Tensor activated(const Tensor& z, Smoothing relu) {
-  return relu.is_relu() ? z.relu() : at::softplus(z, relu.beta, softplus_threshold);
-}
-
 // LeCun's.
 Tensor scaled_tanh(const Tensor& z) { return 1.7159 * at::tanh(z * (2.0 / 3)); }
 
@@ -145,7 +116,7 @@ std::optional<Parameters> RecurrentNetwork::draw_initial(Generator& random) cons
 }
 
 Parameters RecurrentNetwork::arranged(const Parameters& parameters, const std::string& file) const {
-  Shapes shapes = {{input_weight, {gates_ * width_, shape_.numbers}}, {"input.bias", {gates_ * width_}}};
+  NamedShapes shapes = {{input_weight, {gates_ * width_, shape_.numbers}}, {"input.bias", {gates_ * width_}}};
   if (connectivity_.is_low_rank()) {
     shapes.push_back({"recurrent.left", {gates_ * width_, connectivity_.rank}});
     shapes.push_back({"recurrent.right", {gates_ * connectivity_.rank, width_}});
@@ -245,7 +216,7 @@ std::optional<Parameters> LowRankMlp::draw_initial(Generator& random) const {
 }
 
 Parameters LowRankMlp::arranged(const Parameters& parameters, const std::string& file) const {
-  Shapes shapes;
+  NamedShapes shapes;
   for (std::size_t layer = 0; layer + 1 < sizes_.size(); ++layer) {
     const std::string name = fmt::format("fc{}.", layer + 1);
     const bool hidden = layer > 0 && layer + 2 < sizes_.size();

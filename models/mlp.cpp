@@ -271,9 +271,8 @@ std::unique_ptr<DenseNetwork> make_network(const std::string& architecture, cons
   constexpr std::string_view mlp = "mlp:";
   if (architecture != linear_family && !architecture.starts_with(mlp)) {
     throw UsageError(
-        fmt::format("architecture \"{}\": unknown family; use mlp:WIDTH,WIDTH,..., linear, "
-                    "low-rank-mlp:WIDTH,WIDTH,..., rnn:WIDTH, "
-                    "lstm:WIDTH, gru:WIDTH, cfc:WIDTH or torchscript:FILE",
+        fmt::format("architecture \"{}\": unknown family; use mlp:WIDTH,WIDTH,..., linear, convnet:CHANNELS,..., "
+                    "low-rank-mlp:WIDTH,WIDTH,..., rnn:WIDTH, lstm:WIDTH, gru:WIDTH, cfc:WIDTH or torchscript:FILE",
                     architecture));
   }
   if (parameterization != "standard" && parameterization != "ntk") {

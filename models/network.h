@@ -3,10 +3,10 @@
 // A new family (networks whose graph is interpreted, recurrent cells) is one class behind Network: outputs, gradients
 // by inputs and parameters, the derivative along a direction of parameters, and a TangentTarget. Where autograd can
 // record the outputs, the class is short: Differentiated (models/tangent/autograd.h) gives all derivatives and
-// AutogradTangents the target, as in models/scripted_network.h. make_network() (models/mlp.h) and
-// ModelDescription::network() (audit/run_directory.h) choose the family by the name of the architecture. Everything
-// that needs more, closed forms for fully connected layers, is in DenseNetwork (models/dense_network.h) and not
-// required here.
+// AutogradTangents the target, as in models/scripted_network.h. make_network_for()
+// (models/architectures.h) and ModelDescription::network() (audit/run_directory.h) choose the family by the name of the
+// architecture. Everything that needs more, closed forms for fully connected layers, is in DenseNetwork
+// (models/dense_network.h) and not required here.
 #pragma once
 
 #include <functional>

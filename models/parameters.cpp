@@ -125,6 +125,28 @@ void require_same_layout(const Parameters& initial, const std::string& initial_n
   }
 }
 
+Parameters arranged_as(const NamedShapes& shapes, const Parameters& parameters, const std::string& file,
+                       const std::string& network) {
+  std::vector<Parameters::Entry> entries;
+  for (const auto& [name, shape] : shapes) {
+    if (!parameters.contains(name)) {
+      throw InputError(fmt::format("{}: has no tensor \"{}\", which {} needs; give the weights of that network", file,
+                                   name, network));
+    }
+    const Tensor& tensor = parameters.at(name);
+    if (tensor.sizes() != shape) {
+      throw InputError(fmt::format("{}: tensor \"{}\" is [{}] but that of {} is [{}]", file, name,
+                                   fmt::join(tensor.sizes(), ", "), network, fmt::join(shape, ", ")));
+    }
+    entries.emplace_back(name, tensor);
+  }
+  if (parameters.size() != shapes.size()) {
+    throw InputError(fmt::format("{}: has {} tensors but {} has {}; give the weights of that network", file,
+                                 parameters.size(), network, shapes.size()));
+  }
+  return Parameters(std::move(entries));
+}
+
 void write_parameters(const std::filesystem::path& path, const Parameters& parameters) {
   Safetensors content;
   for (const auto& [name, tensor] : parameters.entries()) content.arrays.emplace_back(name, to_array(tensor));

@@ -62,6 +62,12 @@ Parameters completed_start(const Parameters& initial, const Parameters& trained)
 void require_same_layout(const Parameters& initial, const std::string& initial_name, const Parameters& trained,
                          const std::string& trained_name);
 
+// The parameters that have these names and shapes, in this order. Throws InputError, naming `file`, where one is
+// missing or of another shape, and where there are others; `network` says whose they have to be.
+using NamedShapes = std::vector<std::pair<std::string, std::vector<std::int64_t>>>;
+Parameters arranged_as(const NamedShapes& shapes, const Parameters& parameters, const std::string& file,
+                       const std::string& network);
+
 // A safetensors file.
 void write_parameters(const std::filesystem::path& path, const Parameters& parameters);
 

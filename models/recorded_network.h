@@ -8,6 +8,11 @@
 
 namespace afterimage {
 
+// max(z, 0), or softplus where that is smoothed, recorded.
+inline Tensor activated(const Tensor& z, Smoothing relu) {
+  return relu.is_relu() ? z.relu() : at::softplus(z, relu.beta, softplus_threshold);
+}
+
 class RecordedNetwork : public Network {
  public:
   // The function that derivatives are taken of. May outlive the network.

@@ -26,7 +26,7 @@ bool is_linear(const TrainedNetwork& released, const LastLayer& layer) {
   constexpr std::int64_t count = 3;
   Generator random = seeded(0);
   const Tensor images = at::rand({count, released.network->inputs()}, random, at::kFloat);
-  const Tensor features = last_layer_features(released, layer, images);
+  const Tensor features = last_layer_features(*released.network, released.trained, layer, images);
   const auto change_of_outputs = [&] {
     return (released.network->evaluate(released.trained, images) - released.network->evaluate(released.initial, images))
         .to(at::kDouble);
@@ -67,20 +67,6 @@ std::optional<LastLayer> trained_last_layer(const TrainedNetwork& released) {
   const LastLayer layer{*weight, bias};
   if (!is_linear(released, layer)) return std::nullopt;
   return layer;
-}
-
-Tensor last_layer_features(const TrainedNetwork& released, const LastLayer& layer, const Tensor& images) {
-  const std::int64_t outputs = released.network->outputs();
-  std::vector<Tensor> rows{at::empty({0, joined(released.trained, layer).size(1)}, at::kDouble)};
-  // An output depends on its own row alone: as many images at a time as there are outputs, each by one of them.
-  for (std::int64_t first = 0; first < images.size(0); first += outputs) {
-    const std::int64_t count = std::min(outputs, images.size(0) - first);
-    const Parameters gradient =
-        released.network->pullback(released.trained, images.narrow(0, first, count),
-                                   [&](const Tensor& f) { return at::eye(count, outputs, f.options()); });
-    rows.push_back(joined(gradient, layer).narrow(0, 0, count));
-  }
-  return at::cat(rows);
 }
 
 SpanSearch find_feature_span(const TrainedNetwork& released, const LastLayer& layer) {

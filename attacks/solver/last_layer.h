@@ -15,13 +15,9 @@
 #include <optional>
 
 #include "attacks/solver/row_span.h"
+#include "models/last_layer.h"
 
 namespace afterimage {
-
-struct LastLayer {
-  std::size_t weight = 0;           // which of the parameters: [C, width]
-  std::optional<std::size_t> bias;  // [C]; none where there is no bias, or it did not move
-};
 
 // Which layer of a dense network is the first that training moved, from 0; 0 as well for other networks.
 std::size_t first_trained_layer(const TrainedNetwork& released);
@@ -31,10 +27,6 @@ SpanSearch find_layer_span(const TrainedNetwork& released, std::size_t layer);
 // The last layer, where it is all that training moved: one weight with a row for each output, perhaps their biases, in
 // which the outputs are linear. Null otherwise, and where the start is not known.
 std::optional<LastLayer> trained_last_layer(const TrainedNetwork& released);
-
-// What images [n, d] put into that layer, [n, width] float64, or [n, width + 1] with what goes into the bias: the
-// gradients of an output by its row of the layer.
-Tensor last_layer_features(const TrainedNetwork& released, const LastLayer& layer, const Tensor& images);
 
 // The row space of the layer's change, its basis [rank, width (+ 1)]; without a span where its rank does not
 // distinguish the images from the outputs.

@@ -6,6 +6,7 @@
 #include "audit/defense_options.h"
 #include "audit/task_sequence.h"
 #include "audit/training_run.h"
+#include "models/architectures.h"
 #include "models/foundations/error.h"
 
 namespace afterimage {
@@ -36,11 +37,8 @@ void add_train(CLI::App& app, Context& context, Action& action) {
       ->check(positive_integer())
       ->required();
   command
-      ->add_option(
-          "--architecture", request.architecture,
-          "mlp:WIDTH,WIDTH,... (hidden widths, ReLU); rnn:, lstm:, gru: or cfc:WIDTH (reads pictures row by row) and "
-          "low-rank-mlp:WIDTH,WIDTH,..., each perhaps with ,rank=R,sparsity=S,mask=SEED; or torchscript:FILE, "
-          "trained from the weights in it")
+      ->add_option("--architecture", request.architecture,
+                   std::string(architecture_kinds) + "; or torchscript:FILE, trained from the weights in it")
       ->type_name("ARCH")
       ->required();
   command->add_flag(

@@ -92,7 +92,7 @@ TEST_CASE("features of the last layer are its inputs, in dense and in convolutio
     return at::relu(at::addmm(p.at(name + ".bias"), x, p.at(name + ".weight").t()));
   };
   const Tensor expected = dense(dense(tuned.others, "fc1"), "fc2");
-  const Tensor features = last_layer_features(released(tuned.subject), *layer, tuned.others);
+  const Tensor features = last_layer_features(*released(tuned.subject).network, p, *layer, tuned.others);
   CHECK(features.size(1) == 129);
   CHECK((features.narrow(1, 0, 128) - expected).norm().item<double>() < 1e-5 * expected.norm().item<double>());
   CHECK(features.select(1, 128).equal(at::ones({200}, at::kDouble)));
@@ -106,7 +106,8 @@ TEST_CASE("features of the last layer are its inputs, in dense and in convolutio
   const Tensor below = at::relu(at::conv2d(scripted.others.reshape({-1, 1, 8, 8}), q.at("conv.weight"),
                                            q.at("conv.bias"), /*stride=*/2, /*padding=*/1))
                            .flatten(1);
-  const Tensor found = last_layer_features(released(scripted.subject), *last, scripted.others).narrow(1, 0, 48);
+  const Tensor found =
+      last_layer_features(*conv, released(scripted.subject).trained, *last, scripted.others).narrow(1, 0, 48);
   CHECK((found - below).norm().item<double>() < 1e-5 * below.norm().item<double>());
 }
 

@@ -70,6 +70,28 @@ TEST_CASE("a student of public images does not leak the private ones, and no con
   CHECK(found["data"]["control_samples"] == 60);
 }
 
+TEST_CASE("a convolutional student is released, audited and given its own attacks") {
+  const Folder folder;
+  const std::string out = folder / "run", report = folder / "report";
+  const Result trained =
+      run("train --quiet --data fashion-mnist --task odd-even --samples 6 --architecture convnet:4,8 --loss logistic "
+          "--learning-rate 0.05 --until-loss 0.05 --mean public --steps 300 --defense lelp --defense-option "
+          "student=convnet:2,4 --defense-option steps=200 --defense-option subclasses=2 --out " +
+          out);
+  INFO(trained.err);
+  REQUIRE(trained.code == 0);
+  CHECK(json_in(out + "/model.json")["architecture"] == "convnet:2,4");
+  const Result audited =
+      run("audit --quiet " + out + " --attacks span,vertices,finite-width --time-limit 3 --out " + report);
+  INFO(audited.err);
+  REQUIRE((audited.code == 0 || audited.code == 3));
+  const auto found = json_in(report + "/report.json");
+  CHECK(found["model"]["architecture"] == "convnet:2,4");
+  CHECK(found["findings"][0]["status"] == "not-applicable");
+  CHECK(found["findings"][1]["status"] == "not-applicable");
+  CHECK(found["findings"][2]["status"] != "not-applicable");
+}
+
 TEST_CASE("a student that cannot be taught is refused with one line, and nothing is written") {
   const Folder folder;
   const std::string out = folder / "run";

@@ -3,6 +3,7 @@
 #include "defenses/baselines.h"
 #include "defenses/pseudo_subclasses.h"
 #include "defenses/student_objectives.h"
+#include "models/architectures.h"
 #include "models/foundations/error.h"
 #include "models/mlp.h"
 #include "tests/defenses/defended.h"
@@ -224,9 +225,47 @@ TEST_CASE("what a student cannot learn from is refused before any work") {
   linear.initial = linear.network->draw_initial(random).value();
   refused("lelp", {}, linear, "learns from embeddings");
   refused("distilled-student", {{"learns", "embeddings"}}, linear, "learns from embeddings");
+  refused("lelp", {{"student", "convnet:4"}}, plain, "reads pictures");
+  refused("lelp", {{"student", "torchscript:network.pt"}}, plain, "comes with its weights");
   Undefended alone = plain;
   alone.others = Tensor();
   refused("distilled-student", {{"images", "public"}}, alone, "use training or distilled");
+}
+
+TEST_CASE("convolutional and recurrent teachers and students are taught by every way") {
+  Generator random = seeded(5);
+  Undefended pictures = two_classes(random);
+  pictures.images = at::cat({pictures.images, at::randn({40, 26}, random, at::kFloat)}, 1);
+  pictures.space = {{6, 6}, at::zeros({36}), -10, 10};
+  pictures.recipe.learning_rate = 0.05;
+  struct Case {
+    std::string teacher, student, defense, learns;
+  };
+  const std::vector<Case> cases = {{"convnet:4,8", "convnet:2,4", "lelp", ""},
+                                   {"convnet:4,8", "16", "distilled-student", "embeddings"},
+                                   {"rnn:12", "cfc:6,rank=2", "lelp", ""},
+                                   {"mlp:24", "convnet:4", "distilled-student", "subclasses"},
+                                   {"gru:6", "low-rank-mlp:8,8,rank=2", "distilled-student", "probabilities"}};
+  for (const auto& [teacher, student, defense, learns] : cases) {
+    CAPTURE(teacher, student, defense);
+    Undefended undefended = pictures;
+    undefended.network = make_network_for(teacher, "standard", {6, 6}, 1);
+    undefended.initial = undefended.network->draw_initial(random).value();
+    std::map<std::string, std::string> given = {{"student", student}};
+    if (!learns.empty()) given["learns"] = learns;
+    Silent silent;
+    NullStore store;
+    Generator own = seeded(6);
+    Job job{own, silent, store};
+    const Release release = defense_named(defense).configured(given).release(undefended, job);
+    REQUIRE(release.student);
+    const Tensor outputs = class_outputs(release.student->network->evaluate(release.training.trained, pictures.images),
+                                         release.student->subclasses, 1);
+    CHECK(accuracy(outputs, pictures.targets) > 0.9);
+    CHECK(release.evidence["teacher"]["architecture"] == teacher);
+    const std::string named = student == "16" ? "mlp:16" : student;
+    CHECK(release.student->network->architecture() == named);
+  }
 }
 
 }  // namespace afterimage
