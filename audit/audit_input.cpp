@@ -7,6 +7,7 @@
 #include <filesystem>
 
 #include "audit/context.h"
+#include "audit/limited_matrices.h"
 #include "audit/plausibility.h"
 #include "models/dense_layers.h"
 #include "models/formats/npz.h"
@@ -300,6 +301,7 @@ AuditInput load_audit_input(const SubjectFiles& files, const ControlRequest& req
   training.space.one_hot =
       result.model.one_hot.empty() ? one_hot_groups(control.images.flatten(1)) : result.model.one_hot;
   training.space.levels = levels_of(control.images);
+  training.space.named = !column_names(result.model, training_file.columns, control.columns).empty();
   set_data(result, training, control);
 
   Report& facts = result.facts;
@@ -320,13 +322,14 @@ AuditInput load_audit_input(const SubjectFiles& files, const ControlRequest& req
   add_inputs(facts.inputs, "control", control.files, control.notes);
   facts.model = {result.model.architecture, result.model.parameterization, released.trained.count(),
                  result.model.input_shape, result.model.outputs};
+  facts.model.connectivity = limited_matrices(released);
   facts.data = {record.data_source.value_or("unknown"),
                 result.model.task,
                 training.images.size(0),
                 training.images.size(1),
                 control.size(),
                 control.source,
-                is_picture(result.model.input_shape) ? InputKind::image : InputKind::record};
+                training.space.is_picture() ? InputKind::image : InputKind::record};
   if (facts.data.kind == InputKind::record) {
     facts.data.columns = column_names(result.model, training_file.columns, control.columns);
     facts.data.one_hot = training.space.one_hot;
@@ -339,7 +342,7 @@ AuditInput load_audit_input(const SubjectFiles& files, const ControlRequest& req
   if (const auto loss = result.model.class_loss()) facts.training->final_loss = loss_of(*loss, outputs, result.targets);
   // A defence may train on something else.
   if (!record.defended) result.doubt = implausible(released, result.model, training.images, result.targets);
-  facts.limitations = limitations(released.knows_initial(), is_picture(result.model.input_shape));
+  facts.limitations = limitations(released.knows_initial(), training.space.is_picture());
   return result;
 }
 

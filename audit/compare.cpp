@@ -168,7 +168,7 @@ std::vector<SupportPicture> pictures_of(const fs::path& run) {
   const ModelDescription model = read_model(run / "model.json");
   const TrainingSet training = read_training_set(run / "training-set.npz", model);
   const Tensor images = load_images("npz:" + file.string()).images;
-  if (!is_picture(model.input_shape)) return {};
+  if (!training.space.is_picture()) return {};
   const Tensor support = images.flatten(1), originals = training.pixels();
   const Nearest nearest = nearest_of(support, originals);
   std::vector<SupportPicture> pictures;
@@ -257,7 +257,7 @@ std::vector<std::string> train_words(const CompareSpec& spec, const ComparedSett
   for (const auto& [name, value] : setting.options) {
     add(words, {"--defense-option", fmt::format("{}={}", name, value)});
   }
-  add(words, spec.train);
+  add(words, setting.train);
   add(words, {"--resume", "--out", (folder / "run").string()});
   return words;
 }

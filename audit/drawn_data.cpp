@@ -84,6 +84,7 @@ DrawnData draw_data(const LabelledImages& all, const std::string& data, const Ta
   training.labels = chosen.labels;
   ImageSpace& space = training.space;
   space.shape = all.image_shape();
+  space.named = !all.columns.empty();
   space.mean = at::zeros({pixels.size(1)});
   if (says_mean) {
     space.mean = all.mean;

@@ -275,7 +275,8 @@ ModelDescription infer_model(const Parameters& trained, const std::string& train
 }
 
 void write_training_set(const std::filesystem::path& path, const TrainingSet& set) {
-  const auto& [shape, mean, low, high, scale, one_hot, levels] = set.space;
+  const auto& shape = set.space.shape;
+  const Tensor &mean = set.space.mean, &scale = set.space.scale;
   std::vector<std::int64_t> with_count = {set.images.size(0)};
   with_count.insert(with_count.end(), shape.begin(), shape.end());
   NamedArrays arrays = {{"images", to_array(set.images.reshape(with_count))},
@@ -328,6 +329,7 @@ TrainingSet training_set_of(const ArrayFile& content, const std::string& file, c
   TrainingSet set;
   set.images = finite(to_tensor(*images), "images", file).reshape({-1, d});
   set.space.shape = model.input_shape;
+  set.space.named = !model.columns.empty();
   set.space.mean = mean == nullptr ? at::zeros({d}) : constant_in(*mean, "mean", model, file);
   if (scale != nullptr) {
     set.space.scale = constant_in(*scale, "scale", model, file);

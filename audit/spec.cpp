@@ -38,8 +38,12 @@ std::string typed(const json::Reader& in) {
   return fmt::format("{}", fmt::join(items, ","));
 }
 
-std::map<std::string, std::string> options_in(const json::Reader& in) {
+void require_object(const json::Reader& in) {
   if (!in.raw().is_object()) in.fail("has to be an object of options by name");
+}
+
+std::map<std::string, std::string> options_in(const json::Reader& in) {
+  require_object(in);
   std::map<std::string, std::string> all;
   for (const auto& [key, value] : in.items()) all[key] = typed(value);
   return all;
@@ -64,13 +68,31 @@ void require_none_of(const std::set<std::string>& set_by_compare, const std::vec
   }
 }
 
-ComparedSetting setting_in(const json::Reader& in) {
-  in.require_keys_among({"name", "defense", "options"});
+// Words of `train`, checked.
+std::vector<std::string> training_words(const json::Reader& in) {
+  std::vector<std::string> words = words_in(in);
+  require_none_of({"--data", "--task", "--samples", "--architecture", "--out", "--defense", "--defense-option"}, words,
+                  in);
+  return words;
+}
+
+// `common` are the options of `train` of all settings, null where there are none.
+ComparedSetting setting_in(const json::Reader& in, const Json& common, const std::string& file) {
+  in.require_keys_among({"name", "defense", "options", "train"});
   ComparedSetting setting;
   setting.defense = text_in(in["defense"]);
   const auto name = in.find("name"), options = in.find("options");
   setting.name = name ? text_in(*name) : setting.defense;
   if (options) setting.options = options_in(*options);
+  Json merged = common.is_object() ? common : Json::object();
+  if (const auto own = in.find("train")) {
+    require_object(*own);
+    for (const auto& [key, value] : own->items()) merged[key] = value.raw();
+    for (const auto& [key, value] : own->items()) {
+      if (value.is_null()) merged.erase(key);
+    }
+  }
+  setting.train = training_words(json::Reader(merged, file, fmt::format("train of \"{}\"", printable(setting.name))));
   try {
     static_cast<void>(choose_defense(setting.defense, setting.options));
   } catch (const UsageError& error) {
@@ -90,7 +112,7 @@ std::vector<std::int64_t> seeds_in(const json::Reader& in) {
 }
 
 // Throws InputError.
-CompareSpec spec_in(const json::Reader& in) {
+CompareSpec spec_in(const json::Reader& in, const std::string& file) {
   constexpr std::int64_t most_samples = 100'000'000;
   in.require_keys_among({"schema", "data", "task", "samples", "architecture", "train", "audit", "seeds", "settings"});
   if (in["schema"].raw() != spec_schema) in["schema"].fail(fmt::format("has to be \"{}\"", spec_schema));
@@ -100,11 +122,8 @@ CompareSpec spec_in(const json::Reader& in) {
   spec.task = text_in(in["task"]);
   spec.samples = in["samples"].whole(1, most_samples);
   spec.architecture = text_in(in["architecture"]);
-  if (const auto train = in.find("train")) {
-    spec.train = words_in(*train);
-    require_none_of({"--data", "--task", "--samples", "--architecture", "--out", "--defense", "--defense-option"},
-                    spec.train, *train);
-  }
+  const auto train = in.find("train");
+  if (train) static_cast<void>(training_words(*train));
   if (const auto audit = in.find("audit")) {
     spec.audit = words_in(*audit);
     require_none_of(
@@ -115,7 +134,7 @@ CompareSpec spec_in(const json::Reader& in) {
   spec.seeds = seeds ? seeds_in(*seeds) : std::vector<std::int64_t>{0};
   std::set<std::string> names;
   for (const auto& setting : filled_list(in["settings"])) {
-    spec.settings.push_back(setting_in(setting));
+    spec.settings.push_back(setting_in(setting, train ? train->raw() : Json(), file));
     if (!names.insert(spec.settings.back().name).second) {
       setting.fail("has the name of another setting; give each its own \"name\"");
     }
@@ -126,7 +145,7 @@ CompareSpec spec_in(const json::Reader& in) {
 }  // namespace
 
 CompareSpec spec_from_json(const Json& document, const std::string& file) {
-  return input_as_usage([&] { return spec_in(json::Reader(document, file, "the spec")); });
+  return input_as_usage([&] { return spec_in(json::Reader(document, file, "the spec"), file); });
 }
 
 CompareSpec read_spec(const std::filesystem::path& path) {

@@ -13,6 +13,7 @@ namespace afterimage {
 struct ComparedSetting {
   std::string name, defense;
   std::map<std::string, std::string> options;  // of the defence, as typed on a command line
+  std::vector<std::string> train;              // words of the command line
 };
 
 // { "schema": "afterimage.compare/1",
@@ -20,11 +21,11 @@ struct ComparedSetting {
 //   "train": {options of `train` by name}, "audit": {options of `audit` by name}, "seeds": [1, 2, 3],
 //   "settings": [ {"name": "KIP, 10 a class", "defense": "kip", "options": {"per-class": 10}}, ... ] }
 // train, audit, seeds ([0]), name (the defence's) and options may be left out. Options that are flags are true or
-// false.
+// false. A setting may have a "train" of its own, whose options take the place of the common ones; null leaves one out.
 struct CompareSpec {
   std::string data, task, architecture;
   std::int64_t samples = 0;
-  std::vector<std::string> train, audit;  // words of the command line
+  std::vector<std::string> audit;  // words of the command line
   std::vector<std::int64_t> seeds;
   std::vector<ComparedSetting> settings;
   Json document;  // as it was read

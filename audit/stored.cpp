@@ -94,11 +94,13 @@ void require_fitting(const StoredClaim& claim, const Truth& truth, const fs::pat
 }
 
 void write_truth(const fs::path& file, const Truth& truth, const Tensor& labels) {
+  // What is no picture is scored as rows.
+  const auto shape = truth.space.named ? std::vector<std::int64_t>{truth.space.dimension()} : truth.space.shape;
   NamedArrays arrays = {{"training", to_array(truth.training)},
                         {"control", to_array(truth.control)},
                         {"mean", to_array(truth.space.mean)},
                         {"labels", to_array(labels)},
-                        {"image_shape", to_array(at::tensor(truth.space.shape, at::kLong))}};
+                        {"image_shape", to_array(at::tensor(shape, at::kLong))}};
   if (truth.space.scale.defined()) arrays.emplace_back("scale", to_array(truth.space.scale));
   write_npz(file, arrays);
 }

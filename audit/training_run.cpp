@@ -10,6 +10,7 @@
 #include "audit/support_set.h"
 #include "defenses/baselines.h"
 #include "models/calibration.h"
+#include "models/data/sequences.h"
 #include "models/dense_network.h"
 #include "models/foundations/error.h"
 #include "models/foundations/files.h"
@@ -33,6 +34,23 @@ Parameters initial_weights(const Network& network, const ModelDescription& model
   if (dense == nullptr) throw UsageError("--first-layer-scale: the first layer is not fully connected; leave it out");
   initial.at(dense->first_weight()).mul_(first_layer_scale);
   return initial;
+}
+
+// A network that reads times from its inputs needs them as they are.
+void require_times(const std::string& architecture, const DrawnData& data) {
+  if (architecture.find(",time=first") == std::string::npos) return;
+  if (!data.columns.empty() && !data.columns.front().ends_with(elapsed_column)) {
+    throw UsageError(
+        fmt::format("--architecture {}: reads the time since the last step from the inputs, and all steps of the data "
+                    "are alike, so that they hold none; leave time=first out",
+                    architecture));
+  }
+  const ImageSpace& space = data.training.space;
+  if (!space.scale.defined() && space.mean.eq(0).all().item<bool>()) return;
+  throw UsageError(
+      fmt::format("--mean: \"{}\" reads the time since the last step from its inputs, from which a mean is subtracted; "
+                  "use none",
+                  architecture));
 }
 
 ModelDescription described(const Student& student, ModelDescription model) {
@@ -148,6 +166,7 @@ void train_run(const TrainRequest& request, const Context& context) {
   const ModelDescription model = model_of(request, request.task, data);
   const std::shared_ptr<const Network> network = model.network();
   Generator random = seeded(stage_seed(context.seed, "initial weights"));
+  require_times(request.architecture, data);
   const Parameters initial = initial_weights(*network, model, request.first_layer_scale, random);
   context.progress->stage(
       fmt::format("train: {} on {} images of {}", request.architecture, request.samples, request.task));

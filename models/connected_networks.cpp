@@ -27,11 +27,12 @@ struct Family {
   std::string_view prefix;
   RecurrentNetwork::Cell cell;
   std::int64_t gates;
+  std::string_view names;  // of the gates, a letter each
 };
-constexpr std::array<Family, 4> recurrent_families = {{{"rnn:", RecurrentNetwork::Cell::rnn, 1},
-                                                       {"lstm:", RecurrentNetwork::Cell::lstm, 4},
-                                                       {"gru:", RecurrentNetwork::Cell::gru, 3},
-                                                       {"cfc:", RecurrentNetwork::Cell::cfc, 3}}};
+constexpr std::array<Family, 4> recurrent_families = {{{"rnn:", RecurrentNetwork::Cell::rnn, 1, "h"},
+                                                       {"lstm:", RecurrentNetwork::Cell::lstm, 4, "figo"},
+                                                       {"gru:", RecurrentNetwork::Cell::gru, 3, "urn"},
+                                                       {"cfc:", RecurrentNetwork::Cell::cfc, 3, "f12"}}};
 constexpr std::string_view low_rank_family = "low-rank-mlp:";
 
 std::int64_t gates_of(RecurrentNetwork::Cell cell) {
@@ -134,14 +135,38 @@ Tensor RecurrentNetwork::recurrent_matrices(const Parameters& parameters) const 
   return matrices(factors, masks_, gates_, width_);
 }
 
+std::vector<std::pair<std::string, Tensor>> RecurrentNetwork::limited_matrices(const Parameters& parameters) const {
+  const auto* family = std::find_if(recurrent_families.begin(), recurrent_families.end(),
+                                    [&](const Family& one) { return one.cell == cell_; });
+  const Tensor all = recurrent_matrices(parameters);
+  std::vector<std::pair<std::string, Tensor>> named;
+  for (std::int64_t gate = 0; gate < gates_; ++gate) {
+    named.emplace_back(fmt::format("recurrent {}", family->names[static_cast<std::size_t>(gate)]), all[gate]);
+  }
+  return named;
+}
+
 Recorded RecurrentNetwork::recorded_at(const std::vector<double>& times) const {
   if (static_cast<std::int64_t>(times.size()) != shape_.steps) {
     throw std::invalid_argument("a time is needed for each step");
   }
-  return [cell = cell_, shape = shape_, width = width_, gates = gates_, masks = masks_, times,
+  const Tensor same = at::tensor(times, at::kDouble).unsqueeze(0);
+  return recorded_with([same](const Tensor& images) { return same.to(images.scalar_type()); });
+}
+
+Recorded RecurrentNetwork::recorded() const {
+  if (!connectivity_.timed) return recorded_at(std::vector<double>(static_cast<std::size_t>(shape_.steps), 1));
+  return recorded_with([shape = shape_](const Tensor& images) {
+    return images.reshape({images.size(0), shape.steps, shape.numbers}).select(2, 0);
+  });
+}
+
+Recorded RecurrentNetwork::recorded_with(std::function<Tensor(const Tensor&)> times_of) const {
+  return [cell = cell_, shape = shape_, width = width_, gates = gates_, masks = masks_, times_of = std::move(times_of),
           factors = connectivity_.is_low_rank() ? 2 : 1](const std::vector<Tensor>& parameters, const Tensor& images,
                                                          Smoothing) {
     const std::int64_t count = images.size(0);
+    const Tensor times = times_of(images);
     const Tensor steps = images.reshape({count * shape.steps, shape.numbers});
     const Tensor inputs = at::addmm(parameters[1], steps, parameters[0].t()).view({count, shape.steps, gates, width});
     const Tensor recurrent = matrices({parameters.begin() + 2, parameters.begin() + 2 + factors}, masks, gates, width);
@@ -165,7 +190,7 @@ Recorded RecurrentNetwork::recorded_at(const std::vector<double>& times) const {
           break;
         }
         case Cell::cfc: {
-          const Tensor share = at::sigmoid(-times[static_cast<std::size_t>(step)] * gate(0));
+          const Tensor share = at::sigmoid(-times.narrow(1, step, 1) * gate(0));
           state = share * scaled_tanh(gate(1)) + (1 - share) * scaled_tanh(gate(2));
           break;
         }
@@ -231,6 +256,18 @@ Parameters LowRankMlp::arranged(const Parameters& parameters, const std::string&
   return arranged_as(shapes, parameters, file, architecture());
 }
 
+std::vector<std::pair<std::string, Tensor>> LowRankMlp::limited_matrices(const Parameters& parameters) const {
+  std::vector<std::pair<std::string, Tensor>> named;
+  std::size_t next = 2;
+  for (std::size_t layer = 0; layer < masks_.size(); ++layer) {
+    const bool low_rank = connectivity_.is_low_rank();
+    const Tensor whole = low_rank ? at::mm(parameters[next], parameters[next + 1]) : parameters[next];
+    named.emplace_back(fmt::format("fc{}", layer + 2), whole * masks_[layer].to(whole.scalar_type()));
+    next += low_rank ? 3 : 2;
+  }
+  return named;
+}
+
 Recorded LowRankMlp::recorded() const {
   return [masks = masks_, low_rank = connectivity_.is_low_rank()](const std::vector<Tensor>& parameters,
                                                                   const Tensor& images, Smoothing relu) {
@@ -258,6 +295,10 @@ std::unique_ptr<Network> make_connected_network(const std::string& architecture,
   std::string sizes = architecture.substr(architecture.find(':') + 1);
   const Connectivity connectivity = take_connectivity(architecture, sizes);
   const std::vector<std::int64_t> widths = parse_widths(architecture, sizes);
+  if (connectivity.timed && !architecture.starts_with("cfc:")) {
+    throw UsageError(
+        fmt::format("architecture \"{}\": time=first is of cfc alone; leave it out", printable(architecture)));
+  }
   if (architecture.starts_with(low_rank_family)) {
     return std::make_unique<LowRankMlp>(std::move(signature), widths, connectivity);
   }
@@ -266,9 +307,10 @@ std::unique_ptr<Network> make_connected_network(const std::string& architecture,
         fmt::format("architecture \"{}\": has one layer of one width, as in cfc:64", printable(architecture)));
   }
   if (shape.size() < 2) {
-    throw UsageError(
-        fmt::format("architecture \"{}\": reads pictures row by row, and inputs of shape [{}] have no rows",
-                    printable(architecture), fmt::join(shape, ", ")));
+    throw UsageError(fmt::format(
+        "architecture \"{}\": reads pictures row by row, or sequences (csv: with sequence= and time=), and inputs of "
+        "shape [{}] have no rows",
+        printable(architecture), fmt::join(shape, ", ")));
   }
   const auto* family = std::find_if(recurrent_families.begin(), recurrent_families.end(),
                                     [&](const Family& one) { return architecture.starts_with(one.prefix); });

@@ -2,6 +2,7 @@
 // picture row by row, and fully connected ones.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -17,7 +18,8 @@ namespace afterimage {
 //   gru   h' = (1 - s(z_u)) n + s(z_u) h,    n = tanh(U_n x + b_n + s(z_r) W_n h)
 //   cfc   h' = s(-z_f t) a(z_1) + (1 - s(-z_f t)) a(z_2),  a(z) = 1.7159 tanh(2/3 z), t the time since the last step
 //         (Hasani et al. 2022, arXiv 2106.13898, equation 10)
-// with s the logistic function. W of each gate is of the connectivity; M acts on all but cfc's z_f, the time gate.
+// with s the logistic function; t is 1, or with "time=first" the first of the m numbers, which z has as well. W of each
+// gate is of the connectivity; M acts on all but cfc's z_f, the time gate.
 // Parameters: "input.weight" [G H, m], "input.bias" [G H], "recurrent.left" [G H, r] and "recurrent.right" [G r, H], or
 // "recurrent.weight" [G H, H]; "output.weight" [C, H], "output.bias" [C]. G gates in the order f, i, g, o; u, r, n; f,
 // 1,
@@ -37,15 +39,18 @@ class RecurrentNetwork final : public RecordedNetwork {
 
   std::optional<Parameters> draw_initial(Generator& random) const override;
   Parameters arranged(const Parameters& parameters, const std::string& file) const override;
-  Recorded recorded() const override {
-    return recorded_at(std::vector<double>(static_cast<std::size_t>(shape_.steps), 1));
-  }
-  // With these times since the last step, one for each step; for cells other than cfc they mean nothing.
+  Recorded recorded() const override;
+  // With these times since the last step, one for each step, in place of its own; they mean nothing but to cfc.
   Recorded recorded_at(const std::vector<double>& times) const;
   // The recurrent matrices of all gates, masked: [G, H, H].
   Tensor recurrent_matrices(const Parameters& parameters) const;
+  // Those, as "recurrent f".
+  std::vector<std::pair<std::string, Tensor>> limited_matrices(const Parameters& parameters) const override;
 
  private:
+  // Of images [n, T m] the time since the last step of each, [n or 1, T].
+  Recorded recorded_with(std::function<Tensor(const Tensor& images)> times) const;
+
   Cell cell_;
   Shape shape_;
   std::int64_t width_, gates_;
@@ -64,6 +69,8 @@ class LowRankMlp final : public RecordedNetwork {
   std::optional<Parameters> draw_initial(Generator& random) const override;
   Parameters arranged(const Parameters& parameters, const std::string& file) const override;
   Recorded recorded() const override;
+  // Those between hidden layers, masked, as "fc2".
+  std::vector<std::pair<std::string, Tensor>> limited_matrices(const Parameters& parameters) const override;
 
  private:
   std::vector<std::int64_t> sizes_;  // d, hidden widths, C
@@ -72,7 +79,7 @@ class LowRankMlp final : public RecordedNetwork {
 };
 
 // Whether `architecture` is of a family of this file: rnn:H, lstm:H, gru:H, cfc:H or low-rank-mlp:WIDTH,WIDTH,..., each
-// with rank=R, sparsity=S and mask=SEED.
+// with rank=R, sparsity=S and mask=SEED, cfc with time=first.
 bool is_connected_family(const std::string& architecture);
 // For inputs of `shape`: [h, w] and [h, w, c] are sequences of h steps of w c numbers. Throws UsageError.
 std::unique_ptr<Network> make_connected_network(const std::string& architecture, const std::vector<std::int64_t>& shape,

@@ -50,8 +50,14 @@ Connectivity take_connectivity(const std::string& architecture, std::string& siz
       const auto seed = whole_in(value);
       if (!seed) refuse(architecture, fmt::format("mask {} has to be a whole number from 0", printable(value)));
       connectivity.mask = *seed;
+    } else if (name == "time") {
+      if (value != "first") {
+        refuse(architecture, fmt::format("time {}: has to be first, the first number of a step", printable(value)));
+      }
+      connectivity.timed = true;
     } else {
-      refuse(architecture, fmt::format("setting {} is unknown; there are rank, sparsity and mask", printable(name)));
+      refuse(architecture,
+             fmt::format("setting {} is unknown; there are rank, sparsity, mask and time", printable(name)));
     }
     sizes.erase(comma);
   }

@@ -10,11 +10,12 @@
 
 namespace afterimage {
 
-// As an architecture says it: "rank=R,sparsity=S,mask=SEED", each of which may be left out.
+// As an architecture says it: "rank=R,sparsity=S,mask=SEED,time=first", each of which may be left out.
 struct Connectivity {
   std::int64_t rank = 0;  // 0: a whole matrix in place of the product
   double sparsity = 0;
   std::uint64_t mask = 0;  // what the mask is drawn from
+  bool timed = false;      // "time=first", of cfc alone: the first number of a step is the time since the last
 
   bool is_low_rank() const { return rank > 0; }
 };

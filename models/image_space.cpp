@@ -14,7 +14,7 @@ bool is_picture(const std::vector<std::int64_t>& shape) {
   return shape.size() == 2 || (shape.size() == 3 && (shape[2] == 1 || shape[2] == 3));
 }
 
-bool ImageSpace::is_picture() const { return afterimage::is_picture(shape); }
+bool ImageSpace::is_picture() const { return !named && afterimage::is_picture(shape); }
 
 std::vector<std::int64_t> one_hot_groups(const Tensor& rows) {
   std::vector<std::int64_t> groups;

@@ -20,9 +20,10 @@ struct ImageSpace {
   std::vector<std::int64_t> one_hot = {};
   // The values that pixels have, where these are few; empty: not known, or many.
   std::vector<double> levels = {};
+  bool named = false;  // whether the numbers have names: rows or sequences, no pictures whatever the shape
 
   std::int64_t dimension() const { return mean.numel(); }  // d
-  // Whether inputs are pictures: [h, w], [h, w, 1] or [h, w, 3].
+  // Whether inputs are pictures: [h, w], [h, w, 1] or [h, w, 3], and not named.
   bool is_picture() const;
 
   // Inputs [..., d] as pixels, and pixels [..., d] as inputs, in the dtype of the argument. Not clipped to the range.
@@ -42,7 +43,9 @@ struct ImageSpace {
   // From black to white in an input, likewise.
   double range() const { return (high - low) * width(); }
   // With the mean in this dtype. The scale keeps its own: it is converted where it is used.
-  ImageSpace to(at::ScalarType dtype) const { return {shape, mean.to(dtype), low, high, scale, one_hot, levels}; }
+  ImageSpace to(at::ScalarType dtype) const {
+    return {shape, mean.to(dtype), low, high, scale, one_hot, levels, named};
+  }
 };
 
 // Sizes of groups of columns as in ImageSpace::one_hot that all rows [n, d] of zeros and ones fit, the shortest first;

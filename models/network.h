@@ -66,6 +66,11 @@ class Network {
   // theta_f - theta_0 against the features at theta_0 + t (theta_f - theta_0), one for each t in `along`.
   std::unique_ptr<TangentTarget> tangents(const Parameters& initial, const Parameters& trained,
                                           const std::vector<double>& along) const;
+  // The matrices whose rank or entries the architecture limits, as the network multiplies by them, each with its name.
+  virtual std::vector<std::pair<std::string, Tensor>> limited_matrices(const Parameters& parameters) const {
+    static_cast<void>(parameters);
+    return {};
+  }
   // One line on activations that a search cannot smooth; empty where all are smoothed.
   virtual std::string unsmoothed() const { return {}; }
 

@@ -8,6 +8,7 @@
 #include "reports/page_files.h"
 #include "reports/page_parts.h"
 #include "reports/record_table.h"
+#include "reports/spectra.h"
 #include "reports/wording.h"
 
 namespace afterimage {
@@ -302,6 +303,8 @@ std::string render_html(const Report& report) {
     view.set("exposure_attack", report.exposure->attack);
     view.set("exposure_reason", report.exposure->reason);
   }
+  view.set("has_spectra", !report.model.connectivity.empty());
+  view.set("spectra", page::spectra_data(report.model.connectivity));
   view.set("facts", facts_data(report));
   view.set("inputs", inputs_data(report));
   view.set("knows", texts(report.threat_model.knows));

@@ -6,6 +6,7 @@
 
 #include "models/foundations/error.h"
 #include "reports/json_parts.h"
+#include "reports/spectra.h"
 
 namespace afterimage {
 namespace {
@@ -107,6 +108,7 @@ ModelFacts read_model(const Reader& in) {
                    {},
                    in["outputs"].whole()};
   for (const auto& size : in["input_shape"].list_or_empty()) model.input_shape.push_back(size.whole());
+  if (const auto matrices = in.find("connectivity")) model.connectivity = read_limited_matrices(*matrices);
   return model;
 }
 
@@ -172,6 +174,16 @@ Json to_json(const Finding& finding) {
   return document;
 }
 
+Json to_json(const ModelFacts& model) {
+  Json document = {{"architecture", model.architecture},
+                   {"parameterization", model.parameterization},
+                   {"parameters", model.parameters},
+                   {"input_shape", model.input_shape},
+                   {"outputs", model.outputs}};
+  if (!model.connectivity.empty()) document["connectivity"] = to_json(model.connectivity);
+  return document;
+}
+
 Json to_json(const Report& report) {
   Json inputs = Json::array(), findings = Json::array();
   for (const auto& input : report.inputs) {
@@ -192,12 +204,7 @@ Json to_json(const Report& report) {
       {"tool", to_json(report.tool)},
       {"verdict", name_of(report.verdict)},
       {"inputs", inputs},
-      {"model",
-       {{"architecture", report.model.architecture},
-        {"parameterization", report.model.parameterization},
-        {"parameters", report.model.parameters},
-        {"input_shape", report.model.input_shape},
-        {"outputs", report.model.outputs}}},
+      {"model", to_json(report.model)},
       {"data", to_json(report.data)},
       {"threat_model", {{"knows", report.threat_model.knows}, {"does_not_know", report.threat_model.does_not_know}}},
       {"training", report.training ? to_json(*report.training) : Json(nullptr)},

@@ -53,11 +53,23 @@ struct InputFile {
   std::vector<std::string> notes = {};
 };
 
+// Of a matrix whose rank or entries the architecture limits.
+struct Spectrum {
+  std::vector<double> singular_values;  // the largest first
+  Number radius;                        // the largest absolute eigenvalue; of square matrices
+};
+struct LimitedMatrix {
+  std::string name;
+  std::optional<Spectrum> initial;  // where the weights before training are known
+  Spectrum trained;
+};
+
 struct ModelFacts {
   std::string architecture, parameterization;
   std::int64_t parameters = 0;
   std::vector<std::int64_t> input_shape;
   std::int64_t outputs = 1;
+  std::vector<LimitedMatrix> connectivity = {};
 };
 
 // What one input is: a picture, or a row of a table.

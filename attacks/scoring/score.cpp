@@ -28,7 +28,8 @@ void check(const Truth& truth) {
   require(truth.training.size(0) > 0, "scoring needs training images");
   require(truth.control.size(0) >= 2, "scoring needs at least two control images");
   require(truth.control.size(1) == pixels, "training and control images have to be of one size");
-  const auto& [shape, mean, low, high, scale, one_hot, levels] = truth.space;
+  const Tensor &mean = truth.space.mean, &scale = truth.space.scale;
+  const auto& shape = truth.space.shape;
   require(mean.dim() == 1 && mean.size(0) == pixels, "the mean image has to be of the images' size");
   require(std::accumulate(shape.begin(), shape.end(), std::int64_t{1}, std::multiplies<>()) == pixels,
           "the image shape has to hold as many pixels as an image");
@@ -60,7 +61,9 @@ std::span<const double> span_of(const Tensor& values) {
 // Distances are those of pixels, whatever units the network saw.
 Truth in_pixels(const Truth& truth) {
   const ImageSpace& space = truth.space;
-  return {space.times_scale(truth.training), space.times_scale(truth.control), {space.shape, space.mean}};
+  Truth pixels{space.times_scale(truth.training), space.times_scale(truth.control), {space.shape, space.mean}};
+  pixels.space.named = space.named;
+  return pixels;
 }
 
 struct Halves {
@@ -197,7 +200,7 @@ void share_between_copies(std::vector<Match>& matches, const std::vector<std::si
 }
 
 void add_similarity(std::vector<Match>& matches, const Tensor& candidates, const Truth& truth) {
-  if (truth.space.shape.size() < 2) return;
+  if (truth.space.shape.size() < 2 || truth.space.named) return;
   std::vector<std::int64_t> images, partners;
   for (std::size_t k = 0; k < matches.size(); ++k) {
     if (matches[k].candidate < 0) continue;

@@ -7,6 +7,7 @@
 #include <filesystem>
 #include <optional>
 
+#include "models/data/sequences.h"
 #include "models/data/sources.h"
 #include "models/foundations/error.h"
 #include "models/foundations/text.h"
@@ -36,33 +37,39 @@ std::vector<std::string> parts_of(const std::string& text) {
 
 // Takes an option off the end of the file's name. False where there is none, or a second of its kind.
 bool take_option(TableSource& source) {
-  constexpr std::string_view label = ",label=", drop = ",drop=";
   const auto comma = source.file.rfind(',');
-  if (comma == std::string::npos) return false;
-  const std::string option = source.file.substr(comma);
+  const auto equals = comma == std::string::npos ? comma : source.file.find('=', comma);
+  if (equals == std::string::npos) return false;
+  const std::string name = source.file.substr(comma + 1, equals - comma - 1), value = source.file.substr(equals + 1);
   auto& columns = source.columns;
-  if (option.starts_with(label) && option.size() > label.size() && columns.label.empty()) {
-    columns.label = option.substr(label.size());
-  } else if (option.starts_with(drop) && columns.drop.empty()) {
-    const auto parts = parts_of(option.substr(drop.size()));
-    if (std::count(parts.begin(), parts.end(), "") > 0) return false;
+  if (value.empty()) return false;
+  if (name == "drop") {
+    const auto parts = parts_of(value);
+    if (!columns.drop.empty() || std::count(parts.begin(), parts.end(), "") > 0) return false;
     columns.drop = parts;
   } else {
-    return false;
+    std::string* column = name == "label"      ? &columns.label
+                          : name == "sequence" ? &columns.sequence
+                          : name == "time"     ? &columns.time
+                                               : nullptr;
+    if (column == nullptr || !column->empty()) return false;
+    *column = value;
   }
   source.file.resize(comma);
   return true;
 }
 
-// FILE[,label=COLUMN][,drop=COLUMN/COLUMN], the options in any order.
+// FILE and options of csv:, in any order.
 TableSource table_source(const std::string& where) {
   TableSource source{where, {}};
   while (!is_file(source.file) && take_option(source)) {
   }
   const auto comma = source.file.find(',');
   if (comma != std::string::npos && !is_file(source.file) && is_file(source.file.substr(0, comma))) {
-    throw UsageError(fmt::format("data \"csv:{}\": after the file come label=COLUMN and drop=COLUMN/COLUMN, once each",
-                                 printable(where)));
+    throw UsageError(fmt::format(
+        "data \"csv:{}\": after the file come label=COLUMN, drop=COLUMN/COLUMN, sequence=COLUMN and time=COLUMN, once "
+        "each",
+        printable(where)));
   }
   return source;
 }
@@ -116,6 +123,20 @@ std::vector<std::string> names_of(const std::vector<std::string>& labels, const 
                   file, *broken));
 }
 
+// Samples with these of the table's labels, without values yet.
+LabelledImages labelled(const CsvTable& table, const std::vector<std::uint32_t>& label, const std::string& file) {
+  NamedClasses classes = classes_of(names_of(table.labels, file), file);
+  std::vector<std::int64_t> labels;
+  labels.reserve(label.size());
+  for (const auto place : label) labels.push_back(classes.of[place]);
+  LabelledImages loaded;
+  loaded.files = {file};
+  loaded.notes = table.notes;
+  loaded.labels = at::tensor(labels, at::kLong);
+  loaded.class_names = std::move(classes.names);
+  return loaded;
+}
+
 }  // namespace
 
 void match_columns(LabelledImages& control, const std::vector<std::string>& names) {
@@ -135,7 +156,7 @@ void match_columns(LabelledImages& control, const std::vector<std::string>& name
     }
     order.push_back(place);
   }
-  control.images = control.images.index_select(1, at::tensor(order, at::kLong));
+  control.images = control.images.flatten(1).index_select(1, at::tensor(order, at::kLong)).view(control.images.sizes());
   control.columns = names;
   control.notes.emplace_back("its columns were put in the order of the training set's, by their names");
 }
@@ -143,16 +164,17 @@ void match_columns(LabelledImages& control, const std::vector<std::string>& name
 LabelledImages load_csv(const std::string& where) {
   const auto [file, columns] = table_source(where);
   CsvTable table = read_csv(file, columns);
-  NamedClasses classes = classes_of(names_of(table.labels, file), file);
-  std::vector<std::int64_t> labels;
-  labels.reserve(table.label.size());
-  for (const auto place : table.label) labels.push_back(classes.of[place]);
-  LabelledImages loaded;
-  loaded.files = {file};
-  loaded.notes = std::move(table.notes);
+  if (!table.sequences.empty()) {
+    const Sequences sequences = sequences_of(table, file);
+    LabelledImages loaded = labelled(table, sequences.label, file);
+    loaded.images = in_range(sequences.values, file, loaded.notes);
+    if (sequences.elapsed.defined()) loaded.images = at::cat({sequences.elapsed, loaded.images}, 2);
+    loaded.columns = sequences.columns;
+    loaded.notes.insert(loaded.notes.end(), sequences.notes.begin(), sequences.notes.end());
+    return loaded;
+  }
+  LabelledImages loaded = labelled(table, table.label, file);
   loaded.images = in_range(to_tensor(table.values), file, loaded.notes);
-  loaded.labels = at::tensor(labels, at::kLong);
-  loaded.class_names = std::move(classes.names);
   loaded.columns = std::move(table.columns);
   return loaded;
 }

@@ -21,7 +21,7 @@ struct LabelledImages {
   // The name of each class, where the source has names (sub-folders, labels of a table); empty where no name has that
   // number.
   std::vector<std::string> class_names = {};
-  // The names of the d values of rows, where the source has them; else empty.
+  // The names of the d values of rows or sequences, where the source has them; else empty.
   std::vector<std::string> columns = {};
   // How the whole source was read: samples, classes and their counts, and what was told from the file. Printable, a
   // line each; select() keeps them.
@@ -36,7 +36,8 @@ struct LabelledImages {
 inline constexpr const char* data_kinds =
     "fashion-mnist, idx:IMAGES,LABELS, npz:FILE, folder:DIR (a sub-folder of PNG or JPEG files for each class), "
     "cifar10:DIR, cifar100:DIR (their binary versions) or csv:FILE (values and a label on each line; "
-    "csv:FILE,label=COLUMN,drop=COLUMN/COLUMN says which columns are no values)";
+    "csv:FILE,label=COLUMN,drop=COLUMN/COLUMN says which columns are no values; with sequence=COLUMN,time=COLUMN the "
+    "lines are steps of sequences)";
 
 // Throws UsageError when `data` is of no known form, InputError when files are missing or malformed: counts that
 // differ, pixels that are NaN, infinite or outside [0, 1] (bytes are divided by 255), labels that are negative or not

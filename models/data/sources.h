@@ -26,8 +26,9 @@ LabelledImages load_cifar100(const std::string& folder);
 LabelledImages load_folder(const std::string& folder, const Preprocessing& preprocessing);
 
 // A table [n, d] of numbers in [0, 1], or of whole numbers up to 255 that are divided by 255 (as in CSV copies of
-// MNIST). `where` is FILE, or FILE and then ",label=COLUMN" and ",drop=COLUMN/COLUMN" (CsvColumns); a file with the
-// whole of it as its name comes first. Throws UsageError where a column is none.
+// MNIST). `where` is FILE, or FILE and then ",label=COLUMN", ",drop=COLUMN/COLUMN", ",sequence=COLUMN" and
+// ",time=COLUMN" (CsvColumns); a file with the whole of it as its name comes first. With the last two, sequences
+// [n, T, m] (models/data/sequences.h). Throws UsageError where a column is none.
 LabelledImages load_csv(const std::string& where);
 
 // A tensor for `count` images like `first`: float32 [count, ...]. Throws InputError that names `file` where they take

@@ -11,9 +11,11 @@
 #include <map>
 #include <optional>
 #include <string_view>
+#include <tuple>
 #include <utility>
 
 #include "models/formats/csv_column.h"
+#include "models/formats/time_stamp.h"
 #include "models/foundations/error.h"
 #include "models/foundations/files.h"
 #include "models/foundations/text.h"
@@ -24,6 +26,7 @@ namespace {
 constexpr std::uint64_t largest_file = std::uint64_t{1} << 32;
 constexpr std::size_t most_fields = (1 << 18) + 1;  // of a line
 constexpr std::size_t longest_label = 1000;
+constexpr std::size_t most_sequences = 1 << 20;
 
 // The fields of lines, one line after the other; blank lines are skipped. A field may be quoted, with quotes in it
 // doubled; it ends on its own line.
@@ -109,7 +112,7 @@ bool is_row_number_word(const std::string& field) { return is_any_of(field, {"",
 struct Layout {
   std::vector<std::string> first;  // line
   bool header = false, numbers_in_header = false;
-  std::optional<std::size_t> label;
+  std::optional<std::size_t> label, sequence, time;
   std::vector<bool> dropped;
   std::size_t rows = 0;
   std::string label_reason;
@@ -141,6 +144,7 @@ struct Layout {
   std::vector<std::string> notes() const {
     std::vector<std::string> lines = {header ? "the first line is a header" : "there is no header",
                                       fmt::format("the label is {}, {}", name(*label), label_reason)};
+    if (sequence) lines.push_back(fmt::format("the sequence is {}, the time {}", name(*sequence), name(*time)));
     for (const auto& reason : dropped_reasons) lines.push_back("left out: " + reason);
     return lines;
   }
@@ -220,18 +224,28 @@ Layout layout_of(const std::vector<std::string>& first, const CsvColumns& asked,
   layout.dropped.assign(first.size(), false);
   const auto is_name = [](const std::string& column) { return !column.empty() && !number_of_column(column); };
   const auto any_number = std::any_of(first.begin(), first.end(), is_number);
-  layout.header =
-      is_header(first) || is_name(asked.label) || std::any_of(asked.drop.begin(), asked.drop.end(), is_name);
+  layout.header = is_header(first) || is_name(asked.label) || is_name(asked.sequence) || is_name(asked.time) ||
+                  std::any_of(asked.drop.begin(), asked.drop.end(), is_name);
   layout.numbers_in_header = layout.header && any_number && !counts_columns(first);
   for (const auto& column : asked.drop) {
     const std::size_t place = column_of(column, "drop", first, lines.file());
     if (!layout.dropped[place]) layout.drop(place, "as asked for");
   }
+  for (const auto& [name, option, place] :
+       {std::tuple{&asked.sequence, "sequence", &layout.sequence}, std::tuple{&asked.time, "time", &layout.time}}) {
+    if (name->empty()) continue;
+    *place = column_of(*name, option, first, lines.file());
+    if (layout.dropped[**place]) {
+      throw UsageError(fmt::format("{}: {} is named twice, as {} and before; give each column one part", lines.file(),
+                                   layout.name(**place), option));
+    }
+    layout.dropped[**place] = true;
+  }
   if (!asked.label.empty()) {
     layout.label = column_of(asked.label, "label", first, lines.file());
     layout.label_reason = "as asked for";
     if (!layout.dropped[*layout.label]) return layout;
-    throw UsageError(fmt::format("{}: drop leaves out {}, which is the label; name another", lines.file(),
+    throw UsageError(fmt::format("{}: {} is no value, and cannot be the label too; name another", lines.file(),
                                  layout.name(*layout.label)));
   }
   if (!layout.header) return layout;
@@ -360,10 +374,32 @@ void require_label(const std::string& label, const Layout& layout, const Lines& 
   }
 }
 
+void add_step(const std::vector<std::string>& fields, const Layout& layout,
+              std::map<std::string, std::uint32_t>& sequences, CsvTable& table, const Lines& lines) {
+  const std::string &sequence = fields[*layout.sequence], &stamp = fields[*layout.time];
+  if (sequence.empty()) lines.fail(fmt::format("has nothing in {}, the sequence", layout.name(*layout.sequence)));
+  if (sequence.size() > longest_label) lines.fail("has a sequence of more than a thousand characters");
+  const auto time = time_in(stamp);
+  if (!time) {
+    lines.fail(fmt::format("has \"{}\" in {}, the time; give numbers, or dates as 2024-01-31T10:20:30",
+                           printable(stamp), layout.name(*layout.time)));
+  }
+  const auto [place, added] = sequences.try_emplace(sequence, static_cast<std::uint32_t>(table.sequences.size()));
+  if (added && table.sequences.size() == most_sequences) {
+    lines.fail(fmt::format("has a sequence too many; a file may have {}", most_sequences));
+  }
+  if (added) table.sequences.push_back(sequence);
+  table.sequence.push_back(place->second);
+  table.times.push_back(*time);
+}
+
 }  // namespace
 
 CsvTable read_csv(const std::filesystem::path& path, const CsvColumns& columns) {
   const std::string file = path.string(), text = read_file(path, largest_file);
+  if (columns.sequence.empty() != columns.time.empty()) {
+    throw UsageError(fmt::format("{}: sequence=COLUMN and time=COLUMN go together; give both", file));
+  }
   const Layout layout = surveyed(text, file, columns);
   const std::size_t values = layout.kept().size() - 1;
   CsvTable table;
@@ -373,7 +409,7 @@ CsvTable read_csv(const std::filesystem::path& path, const CsvColumns& columns) 
   table.values.bytes.resize(layout.rows * values * sizeof(float));  // at most twice the file: a value takes two bytes
   table.label.reserve(layout.rows);
   std::byte* to = table.values.bytes.data();
-  std::map<std::string, std::uint32_t> places;
+  std::map<std::string, std::uint32_t> places, sequences;
   Lines lines(text, file);
   std::vector<std::string> fields;
   if (layout.header) lines.next(fields);
@@ -392,6 +428,7 @@ CsvTable read_csv(const std::filesystem::path& path, const CsvColumns& columns) 
     }
     if (added) table.labels.push_back(label);
     table.label.push_back(place->second);
+    if (layout.sequence) add_step(fields, layout, sequences, table, lines);
   }
   return table;
 }

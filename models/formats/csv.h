@@ -14,6 +14,8 @@ namespace afterimage {
 struct CsvColumns {
   std::string label = {};              // empty: as the header says, else as the values of the first and last column do
   std::vector<std::string> drop = {};  // left out
+  // Of a table whose lines are steps of sequences: which sequence a line is of, and when it was. Both or neither.
+  std::string sequence = {}, time = {};
 };
 
 struct CsvTable {
@@ -21,7 +23,11 @@ struct CsvTable {
   std::vector<std::uint32_t> label;  // [n] which of `labels` each line has
   std::vector<std::string> labels;   // the distinct labels, in the order of their first lines; 65536 at most
   std::vector<std::string> columns;  // [d] the names of the values, printable; empty where there is no header
-  std::vector<std::string> notes;    // which line is the header, which column the label, which left out; printable
+  // Of steps, else empty: [n] which of `sequences` each line is of, and its time (models/formats/time_stamp.h).
+  std::vector<std::uint32_t> sequence = {};
+  std::vector<double> times = {};
+  std::vector<std::string> sequences = {};  // as the file has them, in the order of their first lines; 2^20 at most
+  std::vector<std::string> notes = {};      // which line is the header, which column the label, ...; printable
 };
 
 // A field may be quoted, with quotes in it doubled; blank lines are skipped. The first line is a header where it is
@@ -34,7 +40,8 @@ struct CsvTable {
 // column are left out: 0 or 1 and so on, or different whole numbers below "id", "index", "Unnamed: 0" or no name.
 //
 // Throws InputError: a label column that is not certain, no label on a line, fewer or more fields than in the first, a
-// value that is no finite number, a quote that is not closed. Throws UsageError where `columns` names none.
+// value that is no finite number, a time that is none, a quote that is not closed. Throws UsageError where `columns`
+// names none.
 CsvTable read_csv(const std::filesystem::path& path, const CsvColumns& columns = {});
 
 }  // namespace afterimage

@@ -73,11 +73,36 @@
     });
   };
 
+  const spectra = (canvas) => {
+    const marks = ["circle", "rect", "triangle", "crossRot"];
+    const curve = (matrix, values, mark, dashed) => ({
+      label: matrix + (dashed ? ", before" : ""),
+      data: values.map((y, i) => ({ x: i + 1, y })),
+      borderColor: colour(dashed ? "--control" : "--member"),
+      backgroundColor: colour(dashed ? "--control" : "--member"),
+      borderDash: dashed ? [5, 4] : [],
+      pointStyle: mark,
+      pointRadius: values.length > 64 ? 0 : 3,
+      borderWidth: 2,
+    });
+    const datasets = [];
+    report.model.connectivity.forEach(({ matrix, initial, trained }, i) => {
+      const mark = marks[i % marks.length];
+      datasets.push(curve(matrix, trained.singular_values, mark, false));
+      if (initial !== null) datasets.push(curve(matrix, initial.singular_values, mark, true));
+    });
+    return new Chart(canvas, {
+      type: "line",
+      data: { datasets },
+      options: common(axis("number", { type: "linear", min: 1, ticks: { color: colour("--soft"), precision: 0, maxRotation: 0 } }), axis("singular value", { beginAtZero: true })),
+    });
+  };
+
   const draw = () => {
     while (charts.length > 0) charts.pop().destroy();
     for (const canvas of document.querySelectorAll("canvas[data-chart]")) {
-      const finding = report.findings[Number(canvas.dataset.finding)];
-      charts.push((canvas.dataset.chart === "roc" ? roc : distances)(canvas, finding));
+      const kind = { roc, distances, spectra }[canvas.dataset.chart];
+      charts.push(kind(canvas, report.findings[Number(canvas.dataset.finding)]));
     }
     document.body.dataset.charts = String(charts.length);
     document.body.dataset.errors = String(errors);

@@ -42,6 +42,36 @@ Result compared_with_dp_sgd(const Folder& folder, const std::string& out, const 
 
 }  // namespace
 
+TEST_CASE("a setting may train in its own way, so that students and distilled sets stand in one comparison") {
+  const Folder folder;
+  const std::string out = folder / "out";
+  auto spec = small_spec();
+  spec["seeds"] = {1};
+  spec["train"] = {{"learning-rate", 0.002}, {"mean", "public"}};
+  spec["audit"] = {{"attacks", "span"}, {"control-samples", 400}};
+  spec["settings"] = {{{"defense", "none"}},
+                      {{"name", "student"},
+                       {"defense", "distilled-student"},
+                       {"options", {{"student", 16}, {"steps", 50}}},
+                       {"train", {{"loss", "logistic"}, {"learning-rate", 0.05}, {"steps", 50}}}},
+                      {{"name", "posterior"},
+                       {"defense", "gvcl"},
+                       {"options", {{"steps", 20}}},
+                       {"train", {{"loss", "logistic"}, {"learning-rate", nullptr}}}}};
+  const Result compared = run("compare " + written(folder, spec) + " --quiet --out " + out);
+  INFO(compared.err);
+  REQUIRE(compared.code == 0);
+  const auto recipe = [&](int setting) {
+    return json_in(out + "/setting-" + std::to_string(setting) + "/seed-1/run/training.json");
+  };
+  CHECK(recipe(1)["recipe"]["loss"] == "squared");
+  CHECK(recipe(1)["recipe"]["learning_rate"] == 0.002);
+  CHECK(recipe(2)["recipe"]["loss"] == "cross-entropy");
+  CHECK(recipe(2)["recipe"]["learning_rate"] == 0.05);
+  CHECK(recipe(3)["mean"] == "public");
+  CHECK(json_in(out + "/comparison.json")["settings"].size() == 3);
+}
+
 TEST_CASE("a comparison scores every setting on the original images, and distilled data leak less than no defence") {
   const Folder folder;
   const std::string out = folder / "out";
@@ -212,6 +242,10 @@ TEST_CASE("an invalid spec is refused before any work, with one line that names 
   refused([](auto& s) { s["train"] = {{"out", "elsewhere"}}; }, "--out");
   refused([](auto& s) { s["train"] = {{"lerning-rate", 1}}; }, "lerning-rate");
   refused([](auto& s) { s["train"] = {{"loss", "sqared"}}; }, "sqared");
+  refused([](auto& s) { s["settings"][0]["train"] = {{"loss", "sqared"}}; }, "sqared");
+  refused([](auto& s) { s["settings"][0]["train"] = {{"defense", "kip"}}; }, "train of \"none\"");
+  refused([](auto& s) { s["settings"][0]["train"] = 3; }, "settings[0].train");
+  refused([](auto& s) { s["train"] = {{"loss", nullptr}}; }, "train");
   refused([](auto& s) { s["audit"] = {{"attacks", "telepathy"}}; }, "telepathy");
   refused([](auto& s) { s["audit"]["dtype"] = "float16"; }, "--dtype");
   refused([](auto& s) { s["audit"]["memory-limit"] = "lots"; }, "--memory-limit");

@@ -19,8 +19,13 @@ import sys
 from program import Program, arguments
 
 
-def setting(name, defense, **options):
-    return {"name": name, "defense": defense, "options": {key.replace("_", "-"): value for key, value in options.items()}}
+def setting(name, defense, train=None, **options):
+    return {"name": name, "defense": defense, "options": {key.replace("_", "-"): value for key, value in options.items()},
+            "train": train or {}}
+
+
+# What needs probabilities is trained by the logistic loss.
+TEACHER = {"loss": "logistic", "learning-rate": 0.05, "until-loss": 1e-3, "steps": 3000}
 
 
 EXPERIMENTS = {
@@ -58,7 +63,16 @@ EXPERIMENTS = {
         setting("RKIP, 10 images, distance 0.8", "rkip", per_class=5, distance=0.8),
         setting("RKIP-finite, 10 images", "rkip-finite", per_class=5),
         setting("RCIG, 10 images", "rcig", per_class=5, channels=8, distillation_steps=300),
-        setting("random features", "random-features")]),
+        setting("random features", "random-features"),
+        setting("undefended, logistic loss", "none", TEACHER),
+        setting("student, the same images", "distilled-student", TEACHER),
+        setting("student, public images", "distilled-student", TEACHER, images="public"),
+        setting("student, distilled images", "distilled-student", TEACHER, images="distilled", per_class=5),
+        setting("LELP, the same images", "lelp", TEACHER),
+        setting("LELP, public images", "lelp", TEACHER, images="public"),
+        setting("LELP, distilled images", "lelp", TEACHER, images="distilled", per_class=5),
+        setting("GVCL, mean", "gvcl", {"loss": "logistic"}),
+        setting("GVCL, one sample", "gvcl", {"loss": "logistic"}, release="sample")]),
 }
 
 

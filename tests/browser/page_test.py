@@ -116,6 +116,9 @@ def main():
         report["findings"][1]["evidence"][HOSTILE[5]] = HOSTILE[4]
         report["limitations"].append(HOSTILE[4] + HOSTILE[5])
         report["tool"]["command"] = HOSTILE[3] + HOSTILE[0]
+        matrix = {"matrix": HOSTILE[0], "initial": {"radius": None, "singular_values": [1.5, 0.5]},
+                  "trained": {"radius": 1.25, "singular_values": [2.0, 1e-9]}}
+        report["model"]["connectivity"] = [matrix, {**matrix, "matrix": HOSTILE[5], "initial": None}]
         report["verdict"] = "fail"
         report["gate"] = {"policy": {}, "rules": [
             {"rule": f"{outcome}.max_reconstructed_rate", "measured": 0.25, "limit": None, "outcome": outcome, "reason": HOSTILE[0]}
@@ -131,9 +134,9 @@ def main():
         assert not re.search(r"(?:src|href)\s*=\s*[\"']?(?:https?:)?//", source), "the page names something outside itself"
         dom = browse(page, "--dump-dom")
         canvases = dom.count("<canvas")
-        # A ROC where membership was scored (the span probe, at least), distances where images were.
-        expected = sum(bool(finding["membership"]) + bool(finding["reconstructed"]) for finding in report["findings"])
-        assert canvases == expected >= 5, f"{canvases} charts in the page, {expected} expected"
+        # The spectra, a ROC where membership was scored (the span probe, at least), distances where images were.
+        expected = 1 + sum(bool(finding["membership"]) + bool(finding["reconstructed"]) for finding in report["findings"])
+        assert canvases == expected >= 6, f"{canvases} charts in the page, {expected} expected"
         assert f'data-charts="{canvases}"' in dom, "not every chart was drawn"
         assert 'data-errors="0"' in dom, "a script failed"
         title = re.search(r"<title>(.*?)</title>", dom).group(1)

@@ -10,7 +10,8 @@ using namespace afterimage;
 // answer.
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   test::read_bytes(test::view(data, size), [](const std::filesystem::path& path) {
-    for (const CsvColumns& columns : {CsvColumns{}, {"1", {}}, {"-1", {"1"}}, {"label", {"x", "2"}}}) {
+    for (const CsvColumns& columns :
+         {CsvColumns{}, {"1", {}}, {"-1", {"1"}}, {"label", {"x", "2"}}, {"", {}, "1", "2"}}) {
       try {
         read_csv(path, columns);
       } catch (const InputError&) {

@@ -21,6 +21,7 @@ const std::vector<std::string> all = {"rnn:5",
                                       "lstm:5,rank=3",
                                       "gru:5,sparsity=0.5,mask=3",
                                       "cfc:5,rank=2,sparsity=0.2",
+                                      "cfc:5,rank=3,time=first",
                                       "low-rank-mlp:6,5,rank=2,sparsity=0.3",
                                       "low-rank-mlp:6,5,4"};
 
@@ -229,6 +230,53 @@ TEST_CASE("a low-rank mlp of full rank without zeros is the mlp, outputs and gra
   CHECK(by(*low).minus(by(*plain)).squared_norm() < 1e-20);
 }
 
+TEST_CASE("with time=first cfc has the time since the last step from each input itself") {
+  Generator random = seeded(8);
+  const auto timed = network_of("cfc:5,rank=2,time=first"), plain = network_of("cfc:5,rank=2");
+  const Parameters parameters = timed->draw_initial(random).value().to(at::kDouble);
+  const Tensor images = at::rand({3, height * width}, random, at::kDouble);
+  const auto& fixed = dynamic_cast<const RecurrentNetwork&>(*plain);
+  std::vector<Tensor> tensors;
+  for (const auto& [name, tensor] : parameters.entries()) tensors.push_back(tensor);
+  const Tensor found = timed->evaluate(parameters, images);
+  for (std::int64_t i = 0; i < 3; ++i) {
+    const Tensor image = images.narrow(0, i, 1);
+    const Tensor times = image.view({height, width}).select(1, 0).contiguous();
+    const std::vector<double> own(times.data_ptr<double>(), times.data_ptr<double>() + height);
+    CHECK(at::allclose(found.narrow(0, i, 1), fixed.recorded_at(own)(tensors, image, {})));
+  }
+  CHECK_FALSE(at::allclose(found, plain->evaluate(parameters, images)));
+}
+
+TEST_CASE("matrices of limited rank are those that a network multiplies by") {
+  Generator random = seeded(9);
+  const auto mlp = network_of("low-rank-mlp:6,5,4,rank=2,sparsity=0.3");
+  Parameters parameters = mlp->draw_initial(random).value().to(at::kDouble);
+  const auto matrices = mlp->limited_matrices(parameters);
+  REQUIRE(matrices.size() == 2);
+  CHECK(matrices[1].first == "fc3");
+  CHECK((matrices[0].second == 0).sum().item<std::int64_t>() == 9);  // 0.3 of 5 by 6
+  const Tensor product = at::mm(parameters.at("fc3.left"), parameters.at("fc3.right"));
+  CHECK(at::equal(matrices[1].second, at::where(matrices[1].second == 0, at::zeros_like(product), product)));
+  // As the outputs have it: dense layers of the same matrices give the same.
+  const auto dense = make_network("mlp:6,5,4", "standard", height * width, outputs);
+  auto entries = dense->draw_initial(random).value().to(at::kDouble).entries();
+  for (const std::string name : {"fc1.weight", "fc1.bias", "fc2.bias", "fc3.bias", "fc4.weight", "fc4.bias"}) {
+    std::find_if(entries.begin(), entries.end(), [&](const auto& entry) { return entry.first == name; })->second =
+        parameters.at(name);
+  }
+  entries[2].second = matrices[0].second;
+  entries[4].second = matrices[1].second;
+  const Tensor images = at::randn({3, height * width}, random, at::kDouble);
+  CHECK(at::allclose(dense->evaluate(Parameters(entries), images), mlp->evaluate(parameters, images)));
+  const auto lstm = network_of("lstm:5,rank=2");
+  const auto gates = lstm->limited_matrices(lstm->draw_initial(random).value());
+  REQUIRE(gates.size() == 4);
+  CHECK(gates[0].first == "recurrent f");
+  CHECK(gates[3].first == "recurrent o");
+  CHECK(make_network("mlp:6", "standard", 12, 2)->limited_matrices({}).empty());
+}
+
 TEST_CASE("settings and shapes that make no network are refused with the architecture's name") {
   const auto refused = [](const std::string& architecture, const std::string& why,
                           const std::vector<std::int64_t>& shape = {height, width}) {
@@ -246,6 +294,9 @@ TEST_CASE("settings and shapes that make no network are refused with the archite
   refused("cfc:8,rank=0", "whole number from 1");
   refused("cfc:8,rank=2,rank=3", "twice");
   refused("cfc:8,depth=2", "unknown");
+  refused("cfc:8,time=last", "has to be first");
+  refused("gru:8,time=first", "of cfc alone");
+  refused("low-rank-mlp:8,8,time=first", "of cfc alone");
   refused("cfc:rank=2", "no sizes");
   refused("gru:8,8", "one layer");
   refused("gru:0", "whole numbers from 1");

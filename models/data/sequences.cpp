@@ -1,0 +1,89 @@
+#include "models/data/sequences.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <optional>
+
+#include "models/foundations/error.h"
+#include "models/foundations/text.h"
+
+namespace afterimage {
+namespace {
+
+constexpr double same_time = 1e-6;  // relative: decimal fractions are not exact
+
+// First lines of the sequences, checked.
+std::vector<std::size_t> first_lines(const CsvTable& table, const std::string& file) {
+  std::vector<std::size_t> first;
+  for (std::size_t line = 0; line < table.sequence.size(); ++line) {
+    const auto sequence = table.sequence[line];
+    const auto refuse = [&](const std::string& what) {
+      throw InputError(fmt::format("{}: sequence \"{}\" {}", file, printable(table.sequences[sequence]), what));
+    };
+    if (sequence == first.size()) {
+      first.push_back(line);
+      continue;
+    }
+    if (sequence + 1 != first.size()) refuse("has lines in two places; sort the file by sequence and time");
+    if (table.label[line] != table.label[line - 1]) refuse("has two labels; give all lines of a sequence the same");
+    const double before = table.times[line - 1], now = table.times[line];
+    if (now == before) refuse("has the same time twice; give each step one line");
+    if (now < before) refuse("has times that fall; sort the file by sequence and time");
+  }
+  return first;
+}
+
+// The steps of all sequences.
+std::size_t length_of(const CsvTable& table, const std::vector<std::size_t>& first, const std::string& file) {
+  const std::size_t lines = table.sequence.size(), length = lines / first.size();
+  const auto of = [&](std::size_t i) { return (i + 1 < first.size() ? first[i + 1] : lines) - first[i]; };
+  for (std::size_t i = 1; i < first.size(); ++i) {
+    if (of(i) == of(0)) continue;
+    throw InputError(fmt::format("{}: sequence \"{}\" has {} lines and \"{}\" {}; cut or fill them to one length", file,
+                                 printable(table.sequences[0]), of(0), printable(table.sequences[i]), of(i)));
+  }
+  if (length < 2) {
+    throw InputError(
+        fmt::format("{}: all sequences have one line; leave sequence= and time= out for a table of rows", file));
+  }
+  return length;
+}
+
+}  // namespace
+
+Sequences sequences_of(const CsvTable& table, const std::string& file) {
+  const auto first = first_lines(table, file);
+  const auto length = static_cast<std::int64_t>(length_of(table, first, file));
+  const auto count = static_cast<std::int64_t>(first.size()), numbers = table.values.shape[1];
+  Sequences result;
+  result.values = to_tensor(table.values).view({count, length, numbers});
+  for (const auto line : first) result.label.push_back(table.label[line]);
+  const Tensor times = at::tensor(table.times, at::kDouble).view({count, length});
+  const Tensor steps = times.narrow(1, 1, length - 1) - times.narrow(1, 0, length - 1);
+  const double longest = steps.max().item<double>(), shortest = steps.min().item<double>();
+  const bool alike = longest - shortest <= same_time * longest;
+  result.notes.push_back(fmt::format("{} sequences of {} steps", count, length));
+  if (alike) {
+    result.notes.push_back(fmt::format("each step is {:.6g} after the one before", longest));
+  } else {
+    const Tensor shares = at::cat({at::zeros({count, 1}, at::kDouble), steps / longest}, 1);
+    result.elapsed = shares.to(at::kFloat).unsqueeze(2);
+    result.notes.push_back(
+        fmt::format("steps are {:.6g} to {:.6g} apart: the time since the step before is a number of each, as a share "
+                    "of the longest",
+                    shortest, longest));
+  }
+  for (std::int64_t step = 1; step <= length; ++step) {
+    if (!alike) result.columns.push_back(fmt::format("step {} {}", step, elapsed_column));
+    for (std::int64_t k = 0; k < numbers; ++k) {
+      const auto at = static_cast<std::size_t>(k);
+      result.columns.push_back(at < table.columns.size() ? fmt::format("step {} {}", step, table.columns[at])
+                                                         : fmt::format("step {} column {}", step, k + 1));
+    }
+  }
+  return result;
+}
+
+}  // namespace afterimage

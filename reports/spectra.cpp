@@ -1,0 +1,63 @@
+#include "reports/spectra.h"
+
+#include <fmt/format.h>
+
+#include "reports/json_parts.h"
+
+namespace afterimage {
+namespace {
+
+Json spectrum_json(const Spectrum& spectrum) {
+  return {{"radius", spectrum.radius ? Json(*spectrum.radius) : Json(nullptr)},
+          {"singular_values", spectrum.singular_values}};
+}
+
+Spectrum read_spectrum(const json::Reader& in) {
+  const auto values = in["singular_values"];
+  Spectrum spectrum{json::read_numbers(values), in["radius"].real_or_null()};
+  if (spectrum.singular_values.empty()) values.fail("is empty; every matrix has a singular value");
+  return spectrum;
+}
+
+// Before and after training, or the latter alone.
+std::string both(const LimitedMatrix& matrix, Number (*figure)(const Spectrum&)) {
+  const auto text = [](Number value) { return value ? fmt::format("{:.3f}", *value) : std::string("none"); };
+  const std::string after = text(figure(matrix.trained));
+  return matrix.initial ? fmt::format("{} to {}", text(figure(*matrix.initial)), after) : after;
+}
+
+}  // namespace
+
+Json to_json(const std::vector<LimitedMatrix>& matrices) {
+  Json list = Json::array();
+  for (const auto& matrix : matrices) {
+    list.push_back({{"matrix", matrix.name},
+                    {"initial", matrix.initial ? spectrum_json(*matrix.initial) : Json(nullptr)},
+                    {"trained", spectrum_json(matrix.trained)}});
+  }
+  return list;
+}
+
+std::vector<LimitedMatrix> read_limited_matrices(const json::Reader& in) {
+  std::vector<LimitedMatrix> matrices;
+  for (const auto& item : in.list()) {
+    LimitedMatrix matrix{item["matrix"].text(), std::nullopt, read_spectrum(item["trained"])};
+    if (const auto initial = item["initial"]; !initial.is_null()) matrix.initial = read_spectrum(initial);
+    matrices.push_back(std::move(matrix));
+  }
+  return matrices;
+}
+
+kainjow::mustache::data page::spectra_data(const std::vector<LimitedMatrix>& matrices) {
+  kainjow::mustache::data rows{kainjow::mustache::data::type::list};
+  for (const auto& matrix : matrices) {
+    kainjow::mustache::data row;
+    row.set("name", matrix.name);
+    row.set("norm", both(matrix, [](const Spectrum& spectrum) { return Number(spectrum.singular_values.front()); }));
+    row.set("radius", both(matrix, [](const Spectrum& spectrum) { return spectrum.radius; }));
+    rows.push_back(row);
+  }
+  return rows;
+}
+
+}  // namespace afterimage

@@ -1,0 +1,21 @@
+// The spectra of matrices whose rank or entries an architecture limits, in the report and on its page.
+#pragma once
+
+#include <kainjow/mustache.hpp>
+#include <vector>
+
+#include "models/foundations/json_reader.h"
+#include "reports/report.h"
+
+namespace afterimage {
+
+Json to_json(const std::vector<LimitedMatrix>& matrices);
+// Throws InputError.
+std::vector<LimitedMatrix> read_limited_matrices(const json::Reader& in);
+
+namespace page {
+// A row of the page's table for each.
+kainjow::mustache::data spectra_data(const std::vector<LimitedMatrix>& matrices);
+}  // namespace page
+
+}  // namespace afterimage
