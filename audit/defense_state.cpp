@@ -20,6 +20,11 @@ fs::path state_file(fs::path out) {
 DefenseState::DefenseState(const fs::path& out, const std::string& fingerprint, bool take)
     : file_(state_file(out)), store_(file_, fingerprint, take) {}
 
+bool DefenseState::has_state() const {
+  std::error_code ignored;
+  return fs::exists(file_, ignored);
+}
+
 void DefenseState::clear() const {
   fs::remove(file_);
   const fs::path folder = file_.has_parent_path() ? file_.parent_path() : ".";

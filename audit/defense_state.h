@@ -27,12 +27,16 @@ class DefenseState {
     } catch (const UsageError&) {
       clear();
       throw;
+    } catch (const Interrupted&) {
+      throw Interrupted(has_state());
     }
   }
   // The output is complete, or can never be: deletes the state and half-written files.
   void clear() const;
 
  private:
+  bool has_state() const;
+
   std::filesystem::path file_;
   FileStateStore store_;
 };

@@ -82,8 +82,9 @@ int guarded(const Action& action) {
     return fail(bad_usage, error.what());
   } catch (const InputError& error) {
     return fail(bad_input, error.what());
-  } catch (const Interrupted&) {
-    return fail(interrupted, interrupted_text);
+  } catch (const Interrupted& error) {
+    return fail(interrupted,
+                error.kept() ? interrupted_text : "interrupted; nothing was finished, and nothing is kept");
   } catch (const FileSystemError& error) {
     return fail_at_path(error);
   } catch (const std::exception& error) {

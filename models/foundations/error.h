@@ -37,10 +37,14 @@ class OutOfMemory : public FatalError {
   OutOfMemory() : FatalError("out of memory; use fewer images or a smaller network") {}
 };
 
-// The user asked to stop; what is finished is kept: exit 130.
+// The user asked to stop: exit 130. What is finished is kept, unless nothing was.
 class Interrupted : public FatalError {
  public:
-  Interrupted() : FatalError("interrupted") {}
+  explicit Interrupted(bool kept = true) : FatalError("interrupted"), kept_(kept) {}
+  bool kept() const { return kept_; }
+
+ private:
+  bool kept_;
 };
 
 // A method does not apply to its input (for example no row span after Adam); the message says why.

@@ -73,6 +73,13 @@
     });
   };
 
+  // The legend shows the marks that tell curves of one colour apart.
+  const marked = (x, y) => {
+    const options = common(x, y);
+    options.plugins.legend.labels.usePointStyle = true;
+    return options;
+  };
+
   const spectra = (canvas) => {
     const marks = ["circle", "rect", "triangle", "crossRot"];
     const curve = (matrix, values, mark, dashed) => ({
@@ -94,7 +101,7 @@
     return new Chart(canvas, {
       type: "line",
       data: { datasets },
-      options: common(axis("number", { type: "linear", min: 1, ticks: { color: colour("--soft"), precision: 0, maxRotation: 0 } }), axis("singular value", { beginAtZero: true })),
+      options: marked(axis("number", { type: "linear", min: 1, ticks: { color: colour("--soft"), precision: 0, maxRotation: 0 } }), axis("singular value", { beginAtZero: true })),
     });
   };
 

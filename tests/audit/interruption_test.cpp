@@ -74,6 +74,20 @@ TEST_CASE("Ctrl-C exits 130, and with --resume the audit continues to the same r
   CHECK(report == whole);
 }
 
+TEST_CASE("a training that keeps no state says so when it is interrupted") {
+  const Folder folder;
+  const std::string out = folder / "run";
+  const std::string errors = folder / "errors";
+  const std::string command = "timeout --preserve-status -s INT 6 " PROGRAM
+                              " train --quiet --data fashion-mnist --task odd-even --samples 8 --architecture mlp:64 "
+                              "--steps 100000000 --until-loss 0 --out " +
+                              out + " 2>" + errors;
+  const int status = std::system(command.c_str());
+  CHECK(WEXITSTATUS(status) == 130);
+  CHECK(contents(errors) == "afterimage: interrupted; nothing was finished, and nothing is kept\n");
+  CHECK(folder.entries() == 1);
+}
+
 TEST_CASE("one attack alone resumes to the same result") {
   const Folder folder;
   const std::string run_folder = small_run(folder), out = folder / "r", state = out + "/finite-width.state.safetensors";
