@@ -28,13 +28,6 @@ Parameters head_part(const Parameters& all) {
   return Parameters({all.entries().end() - head_entries, all.entries().end()});
 }
 
-template <class Make>
-Parameters mapped(const Parameters& parameters, const Make& make) {
-  std::vector<Parameters::Entry> entries;
-  for (const auto& [name, tensor] : parameters.entries()) entries.emplace_back(name, make(tensor));
-  return Parameters(std::move(entries));
-}
-
 DiagonalGaussian cloned(const DiagonalGaussian& weights) { return {weights.mean.clone(), weights.variance.clone()}; }
 
 void set(State& state, const std::string& name, const Parameters& parameters) {
@@ -69,9 +62,8 @@ class TaskTraining {
         mean_(std::move(start)) {
     if (settings.film) film_ = Film::identity(network);
     if (sampled()) {
-      log_variance_ = mapped(before.variance, [&](const Tensor& variance) {
-        return variance.log().clamp_max_(settings.start_log_variance);
-      });
+      log_variance_ = before.variance.each(
+          [&](std::size_t, const Tensor& variance) { return variance.log().clamp_max_(settings.start_log_variance); });
       for (std::size_t i = 0; i < mean_.size(); ++i) {
         divergence_.emplace_back(before.mean[i], before.variance[i], settings.lambda, settings.prior_variance);
       }
@@ -86,7 +78,7 @@ class TaskTraining {
 
   bool sampled() const { return settings_.beta > 0; }
   DiagonalGaussian weights() const {
-    return {mean_, mapped(log_variance_, [](const Tensor& logarithm) { return logarithm.exp(); })};
+    return {mean_, log_variance_.each([](std::size_t, const Tensor& logarithm) { return logarithm.exp(); })};
   }
   const Film& film() const { return film_; }
   double loss_at_means(const Tensor& images, const Tensor& targets) const {
@@ -155,10 +147,10 @@ class TaskTraining {
 
 ContinualLearner::ContinualLearner(const Mlp& network, Parameters initial, LossKind loss, const GvclSettings& settings)
     : network_(network), loss_(loss), settings_(settings), initial_(std::move(initial)) {
-  shared_.mean = mapped(hidden_part(initial_), [](const Tensor& weight) { return at::zeros_like(weight); });
+  shared_.mean = zeros_like(hidden_part(initial_));
   if (settings.beta > 0) {
-    shared_.variance =
-        mapped(shared_.mean, [&](const Tensor& weight) { return at::full_like(weight, settings.prior_variance); });
+    shared_.variance = shared_.mean.each(
+        [&](std::size_t, const Tensor& weight) { return at::full_like(weight, settings.prior_variance); });
   }
 }
 
@@ -183,11 +175,11 @@ void ContinualLearner::learn(const Tensor& images, const Tensor& targets, Genera
   own.before = start.clone();
   DiagonalGaussian before;
   const Parameters head = head_part(start);
-  before.mean = Parameters(joined(shared_.mean, mapped(head, [](const Tensor& some) { return at::zeros_like(some); })));
+  before.mean = Parameters(joined(shared_.mean, zeros_like(head)));
   if (settings_.beta > 0) {
-    before.variance = Parameters(joined(shared_.variance, mapped(head, [&](const Tensor& some) {
-                                          return at::full_like(some, settings_.prior_variance);
-                                        })));
+    before.variance = Parameters(joined(shared_.variance, head.each([&](std::size_t, const Tensor& some) {
+      return at::full_like(some, settings_.prior_variance);
+    })));
   }
   TaskTraining training(network_, loss_, settings_, before, curvature_, start);
   const std::int64_t all = images.size(0), stride = (settings_.steps + 99) / 100;

@@ -123,12 +123,6 @@ void restore(const Parameters& parameters, const State& state) {
   for (const auto& [name, tensor] : parameters.entries()) tensor.copy_(state.tensor(name));
 }
 
-Parameters zeros_like(const Parameters& parameters) {
-  std::vector<Parameters::Entry> entries;
-  for (const auto& [name, tensor] : parameters.entries()) entries.emplace_back(name, at::zeros_like(tensor));
-  return Parameters(std::move(entries));
-}
-
 Release train_privately(const Plan& typed, const Undefended& undefended, Job& job) {
   const DenseNetwork* network = as_dense(*undefended.network);
   if (network == nullptr) {

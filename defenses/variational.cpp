@@ -8,20 +8,12 @@ namespace {
 
 std::size_t hidden_layers(const Parameters& parameters) { return parameters.size() / 2 - 1; }
 
-// Entries of the same names, each from `make(i)`.
-template <class Make>
-Parameters entries_like(const Parameters& parameters, const Make& make) {
-  std::vector<Parameters::Entry> entries;
-  for (std::size_t i = 0; i < parameters.size(); ++i) entries.emplace_back(parameters.entries()[i].first, make(i));
-  return Parameters(std::move(entries));
-}
-
 // Each hidden layer's weight and bias times a power of its scale.
 Parameters scaled(const Parameters& parameters, const std::vector<Tensor>& scale, int power) {
-  return entries_like(parameters, [&](std::size_t i) -> Tensor {
-    if (i / 2 >= scale.size()) return parameters[i];
+  return parameters.each([&](std::size_t i, const Tensor& tensor) -> Tensor {
+    if (i / 2 >= scale.size()) return tensor;
     const Tensor factor = scale[i / 2].pow(power);
-    return parameters[i] * (i % 2 == 0 ? factor.unsqueeze(1) : factor);
+    return tensor * (i % 2 == 0 ? factor.unsqueeze(1) : factor);
   });
 }
 
@@ -50,8 +42,8 @@ std::vector<Tensor> roots_of_curvature(LossKind loss, const Tensor& outputs) {
 }  // namespace
 
 Parameters DiagonalGaussian::draw(Generator& random) const {
-  return entries_like(mean, [&](std::size_t i) {
-    return at::randn(mean[i].sizes(), random, mean[i].options()).mul_(variance[i].sqrt()).add_(mean[i]);
+  return mean.each([&](std::size_t i, const Tensor& centre) {
+    return at::randn(centre.sizes(), random, centre.options()).mul_(variance[i].sqrt()).add_(centre);
   });
 }
 
@@ -174,7 +166,7 @@ Parameters gauss_newton_diagonal(const Mlp& network, const Parameters& parameter
                                  LossKind loss) {
   const std::vector<Tensor> h = network.activations(parameters, images);
   const auto layers = static_cast<std::size_t>(network.layers());
-  const Parameters diagonal = entries_like(parameters, [&](std::size_t i) { return at::zeros_like(parameters[i]); });
+  const Parameters diagonal = zeros_like(parameters);
   std::vector<Tensor> squares;
   for (std::size_t l = 0; l < layers; ++l) squares.push_back(h[l].square());
   for (Tensor delta : roots_of_curvature(loss, h.back())) {

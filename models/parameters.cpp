@@ -38,34 +38,23 @@ std::int64_t Parameters::count() const {
   return total;
 }
 
-namespace {
-
-template <class Make>
-Parameters transformed(const std::vector<Parameters::Entry>& entries, Make make) {
-  std::vector<Parameters::Entry> made;
-  for (std::size_t i = 0; i < entries.size(); ++i) made.emplace_back(entries[i].first, make(i, entries[i].second));
-  return Parameters(std::move(made));
-}
-
-}  // namespace
-
 Parameters Parameters::clone() const {
-  return transformed(entries_, [](std::size_t, const Tensor& t) { return t.clone(); });
+  return each([](std::size_t, const Tensor& t) { return t.clone(); });
 }
 
 Parameters Parameters::to(at::ScalarType dtype) const {
-  return transformed(entries_, [&](std::size_t, const Tensor& t) { return t.to(dtype); });
+  return each([&](std::size_t, const Tensor& t) { return t.to(dtype); });
 }
 
 Parameters Parameters::minus(const Parameters& other) const { return plus(other, -1); }
 
 Parameters Parameters::plus(const Parameters& other, double factor) const {
   if (other.size() != size()) throw std::invalid_argument("parameters of two networks cannot be added");
-  return transformed(entries_, [&](std::size_t i, const Tensor& t) { return at::add(t, other[i], factor); });
+  return each([&](std::size_t i, const Tensor& t) { return at::add(t, other[i], factor); });
 }
 
 Parameters Parameters::times(double factor) const {
-  return transformed(entries_, [&](std::size_t, const Tensor& t) { return t * factor; });
+  return each([&](std::size_t, const Tensor& t) { return t * factor; });
 }
 
 double Parameters::inner(const Parameters& other) const {
@@ -79,6 +68,10 @@ double Parameters::inner(const Parameters& other) const {
     }
   }
   return total;
+}
+
+Parameters zeros_like(const Parameters& parameters) {
+  return parameters.each([](std::size_t, const Tensor& tensor) { return at::zeros_like(tensor); });
 }
 
 std::vector<Parameters> points_between(const Parameters& initial, const Parameters& trained,

@@ -30,6 +30,14 @@ class Parameters {
   // That of the first tensor; parameters of a network have one dtype.
   at::ScalarType dtype() const { return entries_.front().second.scalar_type(); }
 
+  // Entries of the same names, each make(i, tensor) of the entry i that is there.
+  template <class Make>
+  Parameters each(const Make& make) const {
+    std::vector<Entry> made;
+    for (std::size_t i = 0; i < entries_.size(); ++i) made.emplace_back(entries_[i].first, make(i, entries_[i].second));
+    return Parameters(std::move(made));
+  }
+
   Parameters clone() const;
   Parameters to(at::ScalarType dtype) const;
 
@@ -46,6 +54,8 @@ class Parameters {
  private:
   std::vector<Entry> entries_;
 };
+
+Parameters zeros_like(const Parameters& parameters);
 
 // initial + t (trained - initial) for each t of `along`; at 0 and 1 the two themselves.
 std::vector<Parameters> points_between(const Parameters& initial, const Parameters& trained,

@@ -1,6 +1,7 @@
 """Does a smaller rank of the recurrent matrix give less away? What finite-width finds, beside what numbers determine.
 
     python3 tests/benchmarks/recurrent.py build/release/afterimage [--mnist DIR] [--seeds 2] [--width 48] [--seconds 40]
+        [--cells rnn,lstm,gru,cfc]
 
 For each cell and rank, networks are trained by gradient descent on 1 and 4 pictures to a loss of 1e-4 and audited with
 finite-width for so many seconds. Prints r 2 H / (d N), the numbers of a gate's recurrent factors for each unknown pixel,
@@ -14,10 +15,10 @@ PIXELS = 28 * 28
 
 
 def main():
-    options = arguments(seeds=2, width=48, seconds=40)
+    options = arguments(seeds=2, width=48, seconds=40, cells="rnn,lstm,gru,cfc")
     program = Program(options.program, options.mnist)
     print("| cell | rank | N | r 2H / dN | parameters / dN | came back | mean L2 | mean SSIM | AUC |")
-    for cell in ("rnn", "lstm", "gru", "cfc"):
+    for cell in options.cells.split(","):
         for rank in (2, 8, options.width):
             for samples in (1, 4):
                 back, distances, similarities, areas, parameters = 0, [], [], [], 0
