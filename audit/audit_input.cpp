@@ -301,7 +301,9 @@ AuditInput load_audit_input(const SubjectFiles& files, const ControlRequest& req
   training.space.one_hot =
       result.model.one_hot.empty() ? one_hot_groups(control.images.flatten(1)) : result.model.one_hot;
   training.space.levels = levels_of(control.images);
-  training.space.named = !column_names(result.model, training_file.columns, control.columns).empty();
+  // A table of pixels may stand for pictures, a table of sequences not.
+  const bool sequences = control.image_shape().size() == 2 && !control.columns.empty();
+  training.space.named = training.space.named || sequences;
   set_data(result, training, control);
 
   Report& facts = result.facts;

@@ -223,6 +223,7 @@ ComparisonSetting described(const ComparedSetting& setting) {
   described.description = defense.description;
   described.limits = defense.limits;
   described.options = setting.options;
+  described.train = setting.own_train;
   return described;
 }
 

@@ -5,7 +5,7 @@
 namespace afterimage {
 namespace {
 
-constexpr std::int64_t largest_side = 2048;
+constexpr std::int64_t largest_side = 1024;
 
 Spectrum spectrum_of(const Tensor& matrix) {
   const Tensor values = matrix.to(at::kDouble);
@@ -13,6 +13,8 @@ Spectrum spectrum_of(const Tensor& matrix) {
   if (values.size(0) == values.size(1)) spectrum.radius = at::linalg_eigvals(values).abs().max().item<double>();
   return spectrum;
 }
+
+bool finite(const Tensor& matrix) { return at::isfinite(matrix).all().item<bool>(); }
 
 }  // namespace
 
@@ -24,9 +26,9 @@ std::vector<LimitedMatrix> limited_matrices(const TrainedNetwork& released) {
   std::vector<LimitedMatrix> limited;
   for (std::size_t i = 0; i < trained.size(); ++i) {
     const auto& [name, matrix] = trained[i];
-    if (std::max(matrix.size(0), matrix.size(1)) > largest_side) continue;
+    if (std::max(matrix.size(0), matrix.size(1)) > largest_side || !finite(matrix)) continue;
     limited.push_back({name, std::nullopt, spectrum_of(matrix)});
-    if (known) limited.back().initial = spectrum_of(initial[i].second);
+    if (known && finite(initial[i].second)) limited.back().initial = spectrum_of(initial[i].second);
   }
   return limited;
 }

@@ -9,7 +9,7 @@
 namespace afterimage {
 
 // Singular values and spectral radii, before training where that is known and after it; none of a matrix with more than
-// 2048 rows and columns, for the time that takes.
+// 1024 rows or columns, for the time that takes, or with numbers that are not finite.
 std::vector<LimitedMatrix> limited_matrices(const TrainedNetwork& released);
 
 }  // namespace afterimage

@@ -10,6 +10,7 @@
 #include "models/foundations/error.h"
 #include "models/foundations/files.h"
 #include "models/foundations/json_reader.h"
+#include "models/foundations/text.h"
 
 namespace afterimage {
 namespace {
@@ -87,6 +88,7 @@ ComparedSetting setting_in(const json::Reader& in, const Json& common, const std
   Json merged = common.is_object() ? common : Json::object();
   if (const auto own = in.find("train")) {
     require_object(*own);
+    setting.own_train = own->raw();
     for (const auto& [key, value] : own->items()) merged[key] = value.raw();
     for (const auto& [key, value] : own->items()) {
       if (value.is_null()) merged.erase(key);

@@ -14,6 +14,7 @@ struct ComparedSetting {
   std::string name, defense;
   std::map<std::string, std::string> options;  // of the defence, as typed on a command line
   std::vector<std::string> train;              // words of the command line
+  Json own_train = Json::object();             // what the spec says of this setting alone
 };
 
 // { "schema": "afterimage.compare/1",

@@ -39,9 +39,9 @@ Parameters initial_weights(const Network& network, const ModelDescription& model
 // A network that reads times from its inputs needs them as they are.
 void require_times(const std::string& architecture, const DrawnData& data) {
   if (architecture.find(",time=first") == std::string::npos) return;
-  if (!data.columns.empty() && !data.columns.front().ends_with(elapsed_column)) {
+  if (!data.columns.empty() && longest_step_of(data.columns).empty()) {
     throw UsageError(
-        fmt::format("--architecture {}: reads the time since the last step from the inputs, and all steps of the data "
+        fmt::format("\"{}\": reads the time since the last step from the inputs, and all steps of the data "
                     "are alike, so that they hold none; leave time=first out",
                     architecture));
   }
@@ -167,6 +167,9 @@ void train_run(const TrainRequest& request, const Context& context) {
   const std::shared_ptr<const Network> network = model.network();
   Generator random = seeded(stage_seed(context.seed, "initial weights"));
   require_times(request.architecture, data);
+  if (const auto student = request.defense_options.find("student"); student != request.defense_options.end()) {
+    require_times(student->second, data);
+  }
   const Parameters initial = initial_weights(*network, model, request.first_layer_scale, random);
   context.progress->stage(
       fmt::format("train: {} on {} images of {}", request.architecture, request.samples, request.task));
@@ -174,7 +177,7 @@ void train_run(const TrainRequest& request, const Context& context) {
   require_fit(request.recipe.loss, network->outputs());
   static_cast<void>(trainable(initial, request.recipe.frozen));
   Recipe recipe = request.recipe;
-  recipe.picture_shape = data.training.space.shape;
+  if (data.training.space.is_picture()) recipe.picture_shape = data.training.space.shape;
   const Undefended undefended = undefended_of(data, network, initial, recipe);
   DefenseState state(
       request.out, fingerprint_of(undefended, request.architecture, request.defense, request.defense_options, context),

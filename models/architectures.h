@@ -1,4 +1,4 @@
-// The one place that knows the families of networks by their names.
+// Networks by the names of their families.
 #pragma once
 
 #include <memory>
@@ -11,10 +11,12 @@ namespace afterimage {
 
 // What the command line and messages say of them.
 inline constexpr const char* architecture_kinds =
-    "mlp:WIDTH,WIDTH,... (hidden widths, ReLU); convnet:CHANNELS,CHANNELS,... (3x3 convolution, ReLU and pooling by "
+    "mlp:WIDTH,WIDTH,... (hidden widths, ReLU), linear (one layer); convnet:CHANNELS,CHANNELS,... (3x3 convolution, "
+    "ReLU and pooling by "
     "two "
     "for each); rnn:, lstm:, gru: or cfc:WIDTH (reads pictures row by row, or sequences) and "
-    "low-rank-mlp:WIDTH,WIDTH,..., each perhaps with ,rank=R,sparsity=S,mask=SEED";
+    "low-rank-mlp:WIDTH,WIDTH,..., each perhaps with ,rank=R,sparsity=S,mask=SEED, and "
+    "cfc with ,time=first";
 
 // The network of `architecture` for inputs of `shape`: any family but that of files (torchscript:FILE). Throws
 // UsageError: a family that is unknown, sizes that are malformed or do not fit the inputs, a parameterization that the

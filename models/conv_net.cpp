@@ -19,6 +19,7 @@ namespace {
 constexpr std::size_t most_blocks = 6;
 constexpr std::int64_t most_channels = 4096, most_layer_weights = 1 << 24;
 constexpr std::int64_t kernel_side = 3, pooling_side = 2;
+constexpr double most_kept = 1 << 26;         // numbers that the blocks of one picture give
 constexpr double kept_of_channel_pixel = 64;  // bytes that autograd keeps for a pixel of a block's output
 
 }  // namespace
@@ -49,7 +50,8 @@ ConvNet::ConvNet(Signature signature, const std::vector<std::int64_t>& shape, st
     }
     kept += static_cast<double>(width * (pixels >> (2 * (block - 1))));
   }
-  if (features_ * outputs() > most_layer_weights) {
+  if (kept > most_kept) refuse("gives too many numbers for pictures of this size; give fewer channels");
+  if (features_ > most_layer_weights / outputs()) {
     refuse(fmt::format("has more than {} weights in its last layer; give fewer channels", most_layer_weights));
   }
   set_chunk(kept_of_channel_pixel * kept);

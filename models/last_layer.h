@@ -13,6 +13,9 @@ struct LastLayer {
   std::optional<std::size_t> bias;  // [C]; none where there is no bias, or it is of no interest
 };
 
+// The layer with its bias as one column more, [C, width (+ 1)] float64.
+Tensor with_bias(const Parameters& parameters, const LastLayer& layer);
+
 // What images [n, d] put into that layer, [n, width] float64, or [n, width + 1] with what goes into the bias: the
 // gradients of an output by its row of the layer.
 Tensor last_layer_features(const Network& network, const Parameters& parameters, const LastLayer& layer,

@@ -191,6 +191,7 @@ Json to_json(const ComparisonSetting& setting) {
                    {"test_accuracy", {{"mean", json::number(setting.test_accuracy)}, {"ci95", interval}}},
                    {"reconstructed", json::or_null(setting.reconstructed)},
                    {"control", json::or_null(setting.control)}};
+  if (!setting.train.empty()) document["train"] = setting.train;
   json::add_figures(document, setting, setting_figures);
   document["on_front"] = setting.on_front;
   document["sentence"] = json::utf8(setting.sentence);
@@ -227,6 +228,7 @@ ComparisonSetting read_setting(const json::Reader& in) {
   setting.description = in["description"].text_or_empty();
   setting.limits = in["limits"].text_or_empty();
   setting.options = in["options"].object_or_empty();
+  setting.train = in["train"].object_or_empty();
   const auto accuracy = in["test_accuracy"];
   setting.test_accuracy = accuracy["mean"].fraction_or_null();
   if (const auto interval = accuracy["ci95"]; !interval.is_null()) {

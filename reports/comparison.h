@@ -62,6 +62,7 @@ struct SupportPicture {
 struct ComparisonSetting {
   std::string name, defense, description, limits;
   Json options = Json::object();
+  Json train = Json::object();  // options of `train` in place of the common ones
   std::vector<ComparisonRun> runs;
   std::vector<SupportPicture> pictures;  // of the first seed
   // Over all runs; see summarize().

@@ -67,11 +67,16 @@ data picture_data(const SupportPicture& picture) {
   return entry;
 }
 
-std::vector<std::string> option_texts(const Json& options) {
+std::vector<std::string> option_texts(const ComparisonSetting& setting) {
   std::vector<std::string> lines;
-  for (const auto& [name, value] : options.items()) {
-    lines.push_back(fmt::format("{} {}", name, value.is_string() ? value.get<std::string>() : value.dump()));
-  }
+  const auto add = [&](const Json& options, const char* before) {
+    for (const auto& [name, value] : options.items()) {
+      lines.push_back(
+          fmt::format("{}{} {}", before, name, value.is_string() ? value.get<std::string>() : value.dump()));
+    }
+  };
+  add(setting.options, "");
+  add(setting.train, "train: ");
   return lines;
 }
 
@@ -89,7 +94,7 @@ data setting_data(const ComparisonSetting& setting, std::size_t number_in_table)
   entry.set("name", setting.name);
   entry.set("description", description);
   entry.set("limits_sentence", as_sentence(setting.limits));
-  entry.set("options", texts(option_texts(setting.options)));
+  entry.set("options", texts(option_texts(setting)));
   entry.set("sentence", setting.sentence);
   entry.set("on_front", setting.on_front);
   entry.set("accuracy", accuracy_text(setting));

@@ -21,7 +21,8 @@ Spectrum read_spectrum(const json::Reader& in) {
 
 // Before and after training, or the latter alone.
 std::string both(const LimitedMatrix& matrix, Number (*figure)(const Spectrum&)) {
-  const auto text = [](Number value) { return value ? fmt::format("{:.3f}", *value) : std::string("none"); };
+  const auto text = [](Number value) { return fmt::format("{:.3f}", *value); };
+  if (!figure(matrix.trained) || (matrix.initial && !figure(*matrix.initial))) return "not square";
   const std::string after = text(figure(matrix.trained));
   return matrix.initial ? fmt::format("{} to {}", text(figure(*matrix.initial)), after) : after;
 }

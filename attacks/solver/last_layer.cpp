@@ -15,12 +15,6 @@ constexpr double largest_noise = 1e-4;
 constexpr double least_span_gap = 10;
 constexpr double linear = 1e-3;  // relative: float32 sums of outputs
 
-// The layer with its bias as one column more, [C, width (+ 1)] float64.
-Tensor joined(const Parameters& parameters, const LastLayer& layer) {
-  const Tensor weight = parameters[layer.weight].to(at::kDouble);
-  return layer.bias ? at::cat({weight, parameters[*layer.bias].to(at::kDouble).unsqueeze(1)}, 1) : weight;
-}
-
 // Whether the outputs are the product of the layer and its features: tried on a few images.
 bool is_linear(const TrainedNetwork& released, const LastLayer& layer) {
   constexpr std::int64_t count = 3;
@@ -32,7 +26,8 @@ bool is_linear(const TrainedNetwork& released, const LastLayer& layer) {
         .to(at::kDouble);
   };
   const Tensor given = change_of_outputs(),
-               expected = at::mm(features, (joined(released.trained, layer) - joined(released.initial, layer)).t());
+               expected =
+                   at::mm(features, (with_bias(released.trained, layer) - with_bias(released.initial, layer)).t());
   return ((given - expected).norm() <= linear * given.norm()).item<bool>();
 }
 
@@ -70,8 +65,8 @@ std::optional<LastLayer> trained_last_layer(const TrainedNetwork& released) {
 }
 
 SpanSearch find_feature_span(const TrainedNetwork& released, const LastLayer& layer) {
-  const Tensor trained = joined(released.trained, layer);
-  SpanSearch search = find_row_span(joined(released.initial, layer), trained);
+  const Tensor trained = with_bias(released.trained, layer);
+  SpanSearch search = find_row_span(with_bias(released.initial, layer), trained);
   const double size = std::sqrt(trained.square().mean().item<double>());
   if (!search.span || search.span->gap < least_span_gap || search.span->rounding > largest_noise * size) {
     search.span.reset();

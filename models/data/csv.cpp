@@ -47,6 +47,10 @@ bool take_option(TableSource& source) {
     const auto parts = parts_of(value);
     if (!columns.drop.empty() || std::count(parts.begin(), parts.end(), "") > 0) return false;
     columns.drop = parts;
+  } else if (name == "longest") {
+    const auto longest = number_in(value);
+    if (columns.longest != 0 || !longest || !(*longest > 0) || !std::isfinite(*longest)) return false;
+    columns.longest = *longest;
   } else {
     std::string* column = name == "label"      ? &columns.label
                           : name == "sequence" ? &columns.sequence
@@ -67,8 +71,8 @@ TableSource table_source(const std::string& where) {
   const auto comma = source.file.find(',');
   if (comma != std::string::npos && !is_file(source.file) && is_file(source.file.substr(0, comma))) {
     throw UsageError(fmt::format(
-        "data \"csv:{}\": after the file come label=COLUMN, drop=COLUMN/COLUMN, sequence=COLUMN and time=COLUMN, once "
-        "each",
+        "data \"csv:{}\": after the file come label=COLUMN, drop=COLUMN/COLUMN, sequence=COLUMN, time=COLUMN and "
+        "longest=NUMBER above zero, once each",
         printable(where)));
   }
   return source;
@@ -141,6 +145,13 @@ LabelledImages labelled(const CsvTable& table, const std::vector<std::uint32_t>&
 
 void match_columns(LabelledImages& control, const std::vector<std::string>& names) {
   if (names.empty() || control.columns.empty() || control.columns == names) return;
+  const std::string wanted = longest_step_of(names), own = longest_step_of(control.columns);
+  if (!wanted.empty() && !own.empty() && wanted != own) {
+    throw InputError(
+        fmt::format("{}: its times are shares of {}, those of the training set of {}; give both the same, as in "
+                    "csv:FILE,sequence=COLUMN,time=COLUMN,longest={}",
+                    control.files.front(), own, wanted, wanted));
+  }
   const auto position = [&](const std::string& name) {
     return std::find(control.columns.begin(), control.columns.end(), name) - control.columns.begin();
   };
@@ -165,7 +176,7 @@ LabelledImages load_csv(const std::string& where) {
   const auto [file, columns] = table_source(where);
   CsvTable table = read_csv(file, columns);
   if (!table.sequences.empty()) {
-    const Sequences sequences = sequences_of(table, file);
+    const Sequences sequences = sequences_of(table, columns.longest, file);
     LabelledImages loaded = labelled(table, sequences.label, file);
     loaded.images = in_range(sequences.values, file, loaded.notes);
     if (sequences.elapsed.defined()) loaded.images = at::cat({sequences.elapsed, loaded.images}, 2);

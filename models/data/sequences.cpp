@@ -4,7 +4,8 @@
 
 #include <algorithm>
 #include <cmath>
-#include <optional>
+#include <limits>
+#include <string_view>
 
 #include "models/foundations/error.h"
 #include "models/foundations/text.h"
@@ -12,7 +13,9 @@
 namespace afterimage {
 namespace {
 
-constexpr double same_time = 1e-6;  // relative: decimal fractions are not exact
+constexpr double same_time = 1e-6;              // relative: decimal fractions are not exact
+constexpr std::int64_t most_numbers = 1 << 18;  // of a sequence
+constexpr std::string_view elapsed_column = "step 1 elapsed/";
 
 // First lines of the sequences, checked.
 std::vector<std::size_t> first_lines(const CsvTable& table, const std::string& file) {
@@ -53,22 +56,34 @@ std::size_t length_of(const CsvTable& table, const std::vector<std::size_t>& fir
 
 }  // namespace
 
-Sequences sequences_of(const CsvTable& table, const std::string& file) {
+Sequences sequences_of(const CsvTable& table, double unit, const std::string& file) {
   const auto first = first_lines(table, file);
   const auto length = static_cast<std::int64_t>(length_of(table, first, file));
   const auto count = static_cast<std::int64_t>(first.size()), numbers = table.values.shape[1];
+  if (length > most_numbers / (numbers + 1)) {
+    throw InputError(fmt::format("{}: sequences have {} steps of {} numbers, and {} numbers are the most; cut them",
+                                 file, length, numbers, most_numbers));
+  }
   Sequences result;
   result.values = to_tensor(table.values).view({count, length, numbers});
   for (const auto line : first) result.label.push_back(table.label[line]);
   const Tensor times = at::tensor(table.times, at::kDouble).view({count, length});
   const Tensor steps = times.narrow(1, 1, length - 1) - times.narrow(1, 0, length - 1);
   const double longest = steps.max().item<double>(), shortest = steps.min().item<double>();
-  const bool alike = longest - shortest <= same_time * longest;
+  if (!std::isfinite(longest)) throw InputError(file + ": has times too far apart; give them in a larger unit");
+  // Nor are differences of large numbers, as of seconds since 1970.
+  const double rounding = 4 * std::numeric_limits<double>::epsilon() * times.abs().max().item<double>();
+  const bool alike = unit == 0 && longest - shortest <= same_time * longest + rounding;
+  if (unit == 0) unit = longest;
+  if (longest > unit) {
+    throw InputError(
+        fmt::format("{}: has steps up to {:.9g} apart, and longest={:.9g}; give a larger one", file, longest, unit));
+  }
   result.notes.push_back(fmt::format("{} sequences of {} steps", count, length));
   if (alike) {
     result.notes.push_back(fmt::format("each step is {:.6g} after the one before", longest));
   } else {
-    const Tensor shares = at::cat({at::zeros({count, 1}, at::kDouble), steps / longest}, 1);
+    const Tensor shares = at::cat({at::zeros({count, 1}, at::kDouble), steps / unit}, 1);
     result.elapsed = shares.to(at::kFloat).unsqueeze(2);
     result.notes.push_back(
         fmt::format("steps are {:.6g} to {:.6g} apart: the time since the step before is a number of each, as a share "
@@ -76,7 +91,7 @@ Sequences sequences_of(const CsvTable& table, const std::string& file) {
                     shortest, longest));
   }
   for (std::int64_t step = 1; step <= length; ++step) {
-    if (!alike) result.columns.push_back(fmt::format("step {} {}", step, elapsed_column));
+    if (!alike) result.columns.push_back(fmt::format("step {} elapsed/{:.9g}", step, unit));
     for (std::int64_t k = 0; k < numbers; ++k) {
       const auto at = static_cast<std::size_t>(k);
       result.columns.push_back(at < table.columns.size() ? fmt::format("step {} {}", step, table.columns[at])
@@ -84,6 +99,11 @@ Sequences sequences_of(const CsvTable& table, const std::string& file) {
     }
   }
   return result;
+}
+
+std::string longest_step_of(const std::vector<std::string>& columns) {
+  if (columns.empty() || !columns.front().starts_with(elapsed_column)) return "";
+  return columns.front().substr(elapsed_column.size());
 }
 
 }  // namespace afterimage

@@ -10,8 +10,6 @@
 
 namespace afterimage {
 
-inline constexpr const char* elapsed_column = "elapsed";  // the last word of its name
-
 struct Sequences {
   Tensor values;                     // [n, T, m] float32
   Tensor elapsed;                    // [n, T, 1] float32, see below; undefined where all steps are alike
@@ -22,9 +20,13 @@ struct Sequences {
 
 // Of a table with steps (CsvTable::sequence). The lines of a sequence stand together, with rising times, one label and
 // as many steps as the others have. Where the time from step to step is not one and the same throughout, it becomes a
-// number of its own, "elapsed": since the step before, 0 at the first, as a share of the longest of the file.
+// number of its own, "elapsed": since the step before, 0 at the first, as a share of `longest` (0: of the longest in
+// the file). The numbers of all steps of a sequence are 2^18 at most.
 //
 // Throws InputError that names the file and the sequence.
-Sequences sequences_of(const CsvTable& table, const std::string& file);
+Sequences sequences_of(const CsvTable& table, double longest, const std::string& file);
+
+// What times are shares of, as the first of these names of columns says it; empty where that is no time.
+std::string longest_step_of(const std::vector<std::string>& columns);
 
 }  // namespace afterimage

@@ -16,6 +16,7 @@ struct CsvColumns {
   std::vector<std::string> drop = {};  // left out
   // Of a table whose lines are steps of sequences: which sequence a line is of, and when it was. Both or neither.
   std::string sequence = {}, time = {};
+  double longest = 0;  // the time between two steps that is 1, above zero; 0: the longest of the file
 };
 
 struct CsvTable {

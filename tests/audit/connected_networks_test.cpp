@@ -89,12 +89,29 @@ TEST_CASE("a table of sequences is trained on and audited as records whose steps
   REQUIRE((audited.code == 0 || audited.code == 3));
   const auto report = json_in(folder / "report/report.json");
   CHECK(report["data"]["kind"] == "record");
-  CHECK(report["data"]["columns"][3] == "step 2 elapsed");
+  CHECK(report["data"]["columns"][3] == "step 2 elapsed/3");
   CHECK(report["data"]["columns"][14] == "step 5 flow");
   CHECK(report["findings"][1]["mean_ssim"].is_null());
   CHECK_FALSE(fs::exists(folder / "report/contact-sheet.png"));
   CHECK(run("verify " + (folder / "report/report.json")).out.find("\nverified\n") != std::string::npos);
 
+  // Of another file, in which the longest step is another: its times would be on another scale.
+  std::string others = "patient,day,pulse,flow,label\n";
+  for (int patient = 0; patient < 60; ++patient) {
+    for (int step = 0; step < 5; ++step) {
+      others +=
+          fmt::format("q{},{},{:.3f},{:.3f},{}\n", patient, step == 4 ? 5 : step,
+                      ((patient * 5 + step * 11) % 83) / 83.0, ((patient * 3 + step * 7) % 79) / 79.0, patient % 2);
+    }
+  }
+  const std::string control = folder.write("others.csv", others).string();
+  const std::string again =
+      "audit --quiet " + out + " --attacks span --control csv:" + control + ",sequence=patient,time=day";
+  const Result scaled = run(again + " --out " + (folder / "scaled"));
+  CHECK(scaled.code == 4);
+  CHECK(scaled.err.find("its times are shares of 2, those of the training set of 3; give both the same") !=
+        std::string::npos);
+  CHECK(run(again + ",longest=3 --out " + (folder / "scaled")).code == 3);
   const auto refused = [&](const std::string& command, int code, const std::string& why) {
     const Result wrong = run(command + " --out " + (folder / "wrong"));
     CAPTURE(command, wrong.err);
@@ -104,6 +121,10 @@ TEST_CASE("a table of sequences is trained on and audited as records whose steps
     CHECK_FALSE(fs::exists(folder / "wrong"));
   };
   refused(train + data + "--architecture cfc:8,time=first", 2, "use none");
+  refused("train --quiet --task classes:0,1 --samples 4 --steps 5 --loss logistic " + data +
+              "--architecture gru:8 --defense lelp --defense-option student=cfc:8,time=first",
+          2, "use none");
+  refused(train + data + "--architecture gru:8 --augment 1", 2, "needs pictures");
   refused(train + "--data csv:" + file + ",time=day --architecture cfc:8", 2, "go together");
   const std::string unsorted =
       folder.write("unsorted.csv", "p,t,x,label\na,2,0.5,0\na,1,0.25,0\nb,1,0,1\nb,2,1,1\n").string();

@@ -141,6 +141,8 @@ TEST_CASE("architectures that make no network are refused by name, before anythi
   refused("convnet:5000", "more than 4096 channels", shape);
   refused("convnet:4096,4096", "weights in a layer", shape);
   refused("convnet:32", "weights in its last layer", {1024, 1024});
+  refused("convnet:4096,1,1", "too many numbers", {4096, 4096});
+  refused("convnet:4096", "too many numbers", {1 << 20, 1 << 20});
   refused("convnet:4", "has to be standard", shape, "ntk");
   refused("cfc:4", "has to be standard", shape, "ntk");
   refused("torchscript:network.pt", "comes with its weights", shape);

@@ -50,8 +50,17 @@ TEST_CASE("times that are not even become a number of each step, as shares of th
   CHECK(uneven.images.sizes() == at::IntArrayRef({2, 3, 2}));
   CHECK(at::equal(uneven.images.select(2, 0), at::tensor({0.0F, 0.25F, 0.5F, 0.0F, 1.0F, 0.25F}).view({2, 3})));
   CHECK(at::equal(uneven.images.select(2, 1), at::tensor({0.1F, 0.2F, 0.3F, 0.4F, 0.5F, 0.6F}).view({2, 3})));
-  CHECK(uneven.columns.front() == "step 1 elapsed");
+  CHECK(uneven.columns.front() == "step 1 elapsed/4");
   CHECK(has_note(uneven, "steps are 1 to 4 apart"));
+  // The same with a divisor of one's own, so that two files are alike.
+  const LabelledImages given = load_images(
+      data_of(folder, "who,when,x,label\na,0,0.1,0\na,1,0.2,0\nb,7,0.4,1\nb,8,0.5,1\n", columns + ",longest=8"));
+  CHECK(given.columns.front() == "step 1 elapsed/8");
+  CHECK(at::equal(given.images[1].select(1, 0), at::tensor({0.0F, 0.125F})));
+  // Even steps of a tenth of a second are even, though 1.7e9 + 0.1 is not exact.
+  const LabelledImages clock = load_images(
+      data_of(folder, "who,when,x,label\na,1700000000.1,0.1,0\na,1700000000.2,0.2,0\na,1700000000.3,0.2,0\n"));
+  CHECK(has_note(clock, "each step is 0.1 after"));
   // Dates: 2024 is a leap year, so that February has 29 days. Whole numbers of the values alone are divided by 255.
   const LabelledImages dates =
       load_images(data_of(folder, "who,when,x,label\na,2024-01-31,51,0\na,2024-02-29,255,0\na,2024-03-31,0,0\n"));
@@ -88,6 +97,7 @@ TEST_CASE("steps that are out of order, repeated, of two labels or of other leng
   refused("a,noon,0.1,0\na,2,0.2,0\n", "line 2 has \"noon\" in column 2 \"when\", the time");
   refused(",1,0.1,0\n,2,0.2,0\n", "has nothing in column 1 \"who\", the sequence");
   refused("a,1,x,0\na,2,0.2,0\n", "in place of a number");
+  refused("a,-1e308,0.1,0\na,1e308,0.2,0\n", "times too far apart");
   const std::string good = header + "a,1,0.1,0\na,2,0.2,0\n";
   for (const auto& [options, why] : std::vector<std::pair<std::string, std::string>>{
            {",time=when", "go together"},
@@ -98,6 +108,7 @@ TEST_CASE("steps that are out of order, repeated, of two labels or of other leng
            {",sequence=who,time=clock", "time=clock: the first line names no such column"},
            {",sequence=who,time=9", "the table has 4 columns"},
            {",sequence=who,time=when,time=when", "once each"},
+           {",sequence=who,time=when,longest=0", "once each"},
            {",drop=x,sequence=who,time=when", "leaves out all values"}}) {
     CAPTURE(options);
     CHECK_THROWS_AS(load_images(data_of(folder, good, options)), UsageError);
