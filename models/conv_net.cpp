@@ -75,8 +75,9 @@ std::optional<Parameters> ConvNet::draw_initial(Generator& random) const {
     if (shape.size() == 1) {
       entries.emplace_back(name, at::zeros(shape));
     } else {
-      const auto inputs_of_unit = static_cast<double>(c10::multiply_integers(shape) / shape[0]);
-      entries.emplace_back(name, at::randn(shape, random, at::kFloat).div_(std::sqrt(inputs_of_unit)));
+      const std::int64_t inputs_of_unit = c10::multiply_integers(shape) / shape[0];
+      const double size = std::sqrt(static_cast<double>(inputs_of_unit));
+      entries.emplace_back(name, at::randn(shape, random, at::kFloat).div_(size));
     }
   }
   return Parameters(std::move(entries));

@@ -82,7 +82,7 @@ TEST_CASE("a table of sequences is trained on and audited as records whose steps
   const Result result = run(train + data + "--architecture cfc:8,time=first --mean none" + to);
   INFO(result.err);
   REQUIRE(result.code == 0);
-  CHECK(json_in(out + "/model.json")["input_shape"] == nlohmann::ordered_json{5, 3});
+  CHECK(json_in(out + "/model.json")["input_shape"].get<std::vector<int>>() == std::vector<int>{5, 3});
   const Result audited =
       run("audit --quiet " + out + " --attacks span,finite-width --time-limit 3 --out " + (folder / "report"));
   INFO(audited.err);
