@@ -92,6 +92,32 @@ TEST_CASE("a convolutional student is released, audited and given its own attack
   CHECK(found["findings"][2]["status"] != "not-applicable");
 }
 
+TEST_CASE("a TorchScript teacher is taught from: its embeddings are found without knowing its code") {
+  const Folder folder;
+  const std::string file = folder / "pictures.npz";
+  Generator random = seeded(5);
+  const Tensor classes = at::arange(120, at::kLong).remainder(2);
+  Tensor pictures = at::rand({120, 8, 8}, random, at::kFloat) * 0.6;
+  pictures.narrow(1, 0, 4).add_(classes.view({120, 1, 1}), 0.4);  // the upper half tells the class
+  write_npz(file, {{"images", to_array(pictures)}, {"labels", to_array(classes)}});
+  const std::string train =
+      "train --quiet --data npz:" + file +
+      " --task multiclass --samples 16 --architecture torchscript:" TEST_DATA
+      "/conv-traced.pt --allow-torchscript --loss cross-entropy --learning-rate 0.05 --steps 200 ";
+  const std::string out = folder / "run";
+  const Result taught = run(train + "--defense lelp" + option + "student=convnet:4" + option + "subclasses=2" + option +
+                            "steps=300 --out " + out);
+  INFO(taught.err);
+  REQUIRE(taught.code == 0);
+  const auto record = json_in(out + "/training.json");
+  CHECK(record["test_accuracy"].get<double>() > 0.9);
+  CHECK_FALSE(fs::exists(out + "/network.pt"));  // the teacher is not released
+  const Result refused =
+      run(train + "--defense distilled-student" + option + "learns=subclasses --out " + (folder / "other"));
+  CHECK(refused.code == 2);
+  CHECK(refused.err.find("comes with its weights") != std::string::npos);
+}
+
 TEST_CASE("a student that cannot be taught is refused with one line, and nothing is written") {
   const Folder folder;
   const std::string out = folder / "run";
