@@ -7,7 +7,6 @@
 #include <filesystem>
 
 #include "audit/context.h"
-#include "audit/limited_matrices.h"
 #include "audit/plausibility.h"
 #include "models/dense_layers.h"
 #include "models/formats/npz.h"
@@ -324,7 +323,6 @@ AuditInput load_audit_input(const SubjectFiles& files, const ControlRequest& req
   add_inputs(facts.inputs, "control", control.files, control.notes);
   facts.model = {result.model.architecture, result.model.parameterization, released.trained.count(),
                  result.model.input_shape, result.model.outputs};
-  facts.model.connectivity = limited_matrices(released);
   facts.data = {record.data_source.value_or("unknown"),
                 result.model.task,
                 training.images.size(0),

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include "audit/run_directory.h"
 #include "models/foundations/files.h"
 
 namespace afterimage {
@@ -20,10 +21,7 @@ fs::path state_file(fs::path out) {
 DefenseState::DefenseState(const fs::path& out, const std::string& fingerprint, bool take)
     : file_(state_file(out)), store_(file_, fingerprint, take) {}
 
-bool DefenseState::has_state() const {
-  std::error_code ignored;
-  return fs::exists(file_, ignored);
-}
+bool DefenseState::has_state() const { return is_there(file_); }
 
 void DefenseState::clear() const {
   fs::remove(file_);

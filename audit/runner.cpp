@@ -10,6 +10,7 @@
 #include "attacks/solver/one_hot_rows.h"
 #include "audit/exposure.h"
 #include "audit/forecast.h"
+#include "audit/hidden_matrices.h"
 #include "audit/interrupted.h"
 #include "audit/scored.h"
 #include "audit/stored.h"
@@ -377,6 +378,7 @@ Report run_audit(const AuditInput& input, const AuditRequest& request, const Con
   context.progress->stage("deviation from the tangent kernel");
   const MeasuredDeviation deviation = measured_deviation(input);
   report.deviation = deviation.figures;
+  if (const auto* released = input.subject.trained_network()) report.model.connectivity = hidden_matrices(*released);
   report.exposure = measured_exposure(input, deviation.coefficients, report.findings);
   if (request.policy) {
     report.gate = apply(*request.policy, report);

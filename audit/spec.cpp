@@ -89,10 +89,7 @@ ComparedSetting setting_in(const json::Reader& in, const Json& common, const std
   if (const auto own = in.find("train")) {
     require_object(*own);
     setting.own_train = own->raw();
-    for (const auto& [key, value] : own->items()) merged[key] = value.raw();
-    for (const auto& [key, value] : own->items()) {
-      if (value.is_null()) merged.erase(key);
-    }
+    merged.merge_patch(setting.own_train);
   }
   setting.train = training_words(json::Reader(merged, file, fmt::format("train of \"{}\"", printable(setting.name))));
   try {

@@ -10,6 +10,7 @@
 #include "audit/support_set.h"
 #include "defenses/baselines.h"
 #include "models/calibration.h"
+#include "models/connected_networks.h"
 #include "models/data/sequences.h"
 #include "models/dense_network.h"
 #include "models/foundations/error.h"
@@ -38,7 +39,7 @@ Parameters initial_weights(const Network& network, const ModelDescription& model
 
 // A network that reads times from its inputs needs them as they are.
 void require_times(const std::string& architecture, const DrawnData& data) {
-  if (architecture.find(",time=first") == std::string::npos) return;
+  if (!reads_times(architecture)) return;
   if (!data.columns.empty() && longest_step_of(data.columns).empty()) {
     throw UsageError(
         fmt::format("\"{}\": reads the time since the last step from the inputs, and all steps of the data "

@@ -39,12 +39,8 @@ void set(State& state, const std::string& name, const Parameters& parameters) {
 // As set() kept them, with the names of `like`; without entries where none were kept.
 Parameters kept(const State& state, const std::string& name, const Parameters& like) {
   const State part = state.part(name);
-  std::vector<Parameters::Entry> entries;
   if (part.empty()) return {};
-  for (std::size_t i = 0; i < like.size(); ++i) {
-    entries.emplace_back(like.entries()[i].first, part.tensor(std::to_string(i)));
-  }
-  return Parameters(std::move(entries));
+  return like.each([&](std::size_t i, const Tensor&) { return part.tensor(std::to_string(i)); });
 }
 
 // What training of one task moves, and its steps.

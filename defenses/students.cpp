@@ -43,12 +43,11 @@ struct Teacher {
   }
   // What goes into the last layer, [n, p].
   Tensor embeddings(const Tensor& images) const {
-    const LastLayer weight{last.value().weight, std::nullopt};
     if (const DenseNetwork* dense = as_dense(*network)) {
       const auto all = dense->activations(trained, images);
       return all[all.size() - 2];
     }
-    return last_layer_features(*network, trained, weight, images).to(trained.dtype());
+    return last_layer_features(*network, trained, {last.value().weight, std::nullopt}, images).to(trained.dtype());
   }
   // Of the last layer, [k, p].
   const Tensor& classifier() const { return trained[last.value().weight]; }
@@ -190,7 +189,7 @@ StudentSettings parse_student(const std::string& name, const OptionValues& optio
   settings.distillation = {{"per-class", std::to_string(per_class(options))},
                            {"distillation-steps", std::to_string(options.whole("distillation-steps", 1, 10000000))}};
   settings.steps = options.whole("steps", 1, 100000000);
-  static_cast<void>(make_network_for(settings.architecture, "standard", smallest_picture, 1));  // whether it is one
+  static_cast<void>(make_network_for(settings.architecture, "standard", smallest_picture, 1));  // checks it
   return settings;
 }
 

@@ -12,11 +12,8 @@ namespace afterimage {
 // What the command line and messages say of them.
 inline constexpr const char* architecture_kinds =
     "mlp:WIDTH,WIDTH,... (hidden widths, ReLU), linear (one layer); convnet:CHANNELS,CHANNELS,... (3x3 convolution, "
-    "ReLU and pooling by "
-    "two "
-    "for each); rnn:, lstm:, gru: or cfc:WIDTH (reads pictures row by row, or sequences) and "
-    "low-rank-mlp:WIDTH,WIDTH,..., each perhaps with ,rank=R,sparsity=S,mask=SEED, and "
-    "cfc with ,time=first";
+    "ReLU and 2x2 pooling for each); rnn:, lstm:, gru: or cfc:WIDTH (reads pictures row by row, or sequences) and "
+    "low-rank-mlp:WIDTH,WIDTH,..., each perhaps with ,rank=R,sparsity=S,mask=SEED, and cfc with ,time=first";
 
 // The network of `architecture` for inputs of `shape`: any family but that of files (torchscript:FILE). Throws
 // UsageError: a family that is unknown, sizes that are malformed or do not fit the inputs, a parameterization that the

@@ -26,16 +26,15 @@ constexpr double kept_of_unit =
 struct Family {
   std::string_view prefix;
   RecurrentNetwork::Cell cell;
-  std::int64_t gates;
-  std::string_view names;  // of the gates, a letter each
+  std::string_view gates;  // a letter each
 };
-constexpr std::array<Family, 4> recurrent_families = {{{"rnn:", RecurrentNetwork::Cell::rnn, 1, "h"},
-                                                       {"lstm:", RecurrentNetwork::Cell::lstm, 4, "figo"},
-                                                       {"gru:", RecurrentNetwork::Cell::gru, 3, "urn"},
-                                                       {"cfc:", RecurrentNetwork::Cell::cfc, 3, "f12"}}};
+constexpr std::array<Family, 4> recurrent_families = {{{"rnn:", RecurrentNetwork::Cell::rnn, "h"},
+                                                       {"lstm:", RecurrentNetwork::Cell::lstm, "figo"},
+                                                       {"gru:", RecurrentNetwork::Cell::gru, "urn"},
+                                                       {"cfc:", RecurrentNetwork::Cell::cfc, "f12"}}};
 constexpr std::string_view low_rank_family = "low-rank-mlp:";
 
-std::int64_t gates_of(RecurrentNetwork::Cell cell) {
+std::string_view gates_of(RecurrentNetwork::Cell cell) {
   return std::find_if(recurrent_families.begin(), recurrent_families.end(),
                       [&](const Family& family) { return family.cell == cell; })
       ->gates;
@@ -62,6 +61,12 @@ Tensor matrices(const std::vector<Tensor>& factors, const Tensor& masks, std::in
   return whole * masks.to(whole.scalar_type());
 }
 
+// Between two hidden layers: the product of both factors, or `first` alone where the rank is not limited, masked.
+Tensor hidden_matrix(const Tensor& first, const Tensor& second, bool low_rank, const Tensor& mask) {
+  const Tensor whole = low_rank ? at::mm(first, second) : first;
+  return whole * mask.to(whole.scalar_type());
+}
+
 }  // namespace
 
 RecurrentNetwork::RecurrentNetwork(Signature signature, Cell cell, Shape shape, std::int64_t width,
@@ -70,7 +75,7 @@ RecurrentNetwork::RecurrentNetwork(Signature signature, Cell cell, Shape shape, 
       cell_(cell),
       shape_(shape),
       width_(width),
-      gates_(gates_of(cell)),
+      gates_(static_cast<std::int64_t>(gates_of(cell).size())),
       connectivity_(connectivity) {
   if (width_ < 1 || width_ > largest_recurrent_width) {
     throw UsageError(fmt::format("architecture \"{}\": the width has to be from 1 to {}", printable(architecture()),
@@ -135,13 +140,12 @@ Tensor RecurrentNetwork::recurrent_matrices(const Parameters& parameters) const 
   return matrices(factors, masks_, gates_, width_);
 }
 
-std::vector<std::pair<std::string, Tensor>> RecurrentNetwork::limited_matrices(const Parameters& parameters) const {
-  const auto* family = std::find_if(recurrent_families.begin(), recurrent_families.end(),
-                                    [&](const Family& one) { return one.cell == cell_; });
+std::vector<std::pair<std::string, Tensor>> RecurrentNetwork::hidden_matrices(const Parameters& parameters) const {
+  const std::string_view names = gates_of(cell_);
   const Tensor all = recurrent_matrices(parameters);
   std::vector<std::pair<std::string, Tensor>> named;
   for (std::int64_t gate = 0; gate < gates_; ++gate) {
-    named.emplace_back(fmt::format("recurrent {}", family->names[static_cast<std::size_t>(gate)]), all[gate]);
+    named.emplace_back(fmt::format("recurrent {}", names[static_cast<std::size_t>(gate)]), all[gate]);
   }
   return named;
 }
@@ -256,13 +260,13 @@ Parameters LowRankMlp::arranged(const Parameters& parameters, const std::string&
   return arranged_as(shapes, parameters, file, architecture());
 }
 
-std::vector<std::pair<std::string, Tensor>> LowRankMlp::limited_matrices(const Parameters& parameters) const {
+std::vector<std::pair<std::string, Tensor>> LowRankMlp::hidden_matrices(const Parameters& parameters) const {
   std::vector<std::pair<std::string, Tensor>> named;
+  const bool low_rank = connectivity_.is_low_rank();
   std::size_t next = 2;
   for (std::size_t layer = 0; layer < masks_.size(); ++layer) {
-    const bool low_rank = connectivity_.is_low_rank();
-    const Tensor whole = low_rank ? at::mm(parameters[next], parameters[next + 1]) : parameters[next];
-    named.emplace_back(fmt::format("fc{}", layer + 2), whole * masks_[layer].to(whole.scalar_type()));
+    named.emplace_back(fmt::format("fc{}", layer + 2),
+                       hidden_matrix(parameters[next], parameters[next + 1], low_rank, masks_[layer]));
     next += low_rank ? 3 : 2;
   }
   return named;
@@ -274,9 +278,9 @@ Recorded LowRankMlp::recorded() const {
     Tensor state = activated(at::addmm(parameters[1], images, parameters[0].t()), relu);
     std::size_t next = 2;
     for (const auto& mask : masks) {
-      const Tensor whole = low_rank ? at::mm(parameters[next], parameters[next + 1]) : parameters[next];
+      const Tensor matrix = hidden_matrix(parameters[next], parameters[next + 1], low_rank, mask);
       next += low_rank ? 2 : 1;
-      state = activated(at::addmm(parameters[next], state, (whole * mask.to(whole.scalar_type())).t()), relu);
+      state = activated(at::addmm(parameters[next], state, matrix.t()), relu);
       ++next;
     }
     return at::addmm(parameters[next + 1], state, parameters[next].t());
@@ -287,6 +291,12 @@ bool is_connected_family(const std::string& architecture) {
   return architecture.starts_with(low_rank_family) ||
          std::any_of(recurrent_families.begin(), recurrent_families.end(),
                      [&](const Family& family) { return architecture.starts_with(family.prefix); });
+}
+
+bool reads_times(const std::string& architecture) {
+  if (!is_connected_family(architecture)) return false;
+  std::string sizes = architecture.substr(architecture.find(':') + 1);
+  return take_connectivity(architecture, sizes).timed;
 }
 
 std::unique_ptr<Network> make_connected_network(const std::string& architecture, const std::vector<std::int64_t>& shape,

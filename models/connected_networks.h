@@ -22,8 +22,7 @@ namespace afterimage {
 // gate is of the connectivity; M acts on all but cfc's z_f, the time gate.
 // Parameters: "input.weight" [G H, m], "input.bias" [G H], "recurrent.left" [G H, r] and "recurrent.right" [G r, H], or
 // "recurrent.weight" [G H, H]; "output.weight" [C, H], "output.bias" [C]. G gates in the order f, i, g, o; u, r, n; f,
-// 1,
-// 2. Matrices start from U(-1/sqrt(H), 1/sqrt(H)) as in PyTorch, biases at zero, but lstm's b_f at one.
+// 1, 2. Matrices start from U(-1/sqrt(H), 1/sqrt(H)) as in PyTorch, biases at zero, but lstm's b_f at one.
 class RecurrentNetwork final : public RecordedNetwork {
  public:
   enum class Cell { rnn, lstm, gru, cfc };
@@ -45,7 +44,7 @@ class RecurrentNetwork final : public RecordedNetwork {
   // The recurrent matrices of all gates, masked: [G, H, H].
   Tensor recurrent_matrices(const Parameters& parameters) const;
   // Those, as "recurrent f".
-  std::vector<std::pair<std::string, Tensor>> limited_matrices(const Parameters& parameters) const override;
+  std::vector<std::pair<std::string, Tensor>> hidden_matrices(const Parameters& parameters) const override;
 
  private:
   // Of images [n, T m] the time since the last step of each, [n or 1, T].
@@ -70,7 +69,7 @@ class LowRankMlp final : public RecordedNetwork {
   Parameters arranged(const Parameters& parameters, const std::string& file) const override;
   Recorded recorded() const override;
   // Those between hidden layers, masked, as "fc2".
-  std::vector<std::pair<std::string, Tensor>> limited_matrices(const Parameters& parameters) const override;
+  std::vector<std::pair<std::string, Tensor>> hidden_matrices(const Parameters& parameters) const override;
 
  private:
   std::vector<std::int64_t> sizes_;  // d, hidden widths, C
@@ -81,6 +80,8 @@ class LowRankMlp final : public RecordedNetwork {
 // Whether `architecture` is of a family of this file: rnn:H, lstm:H, gru:H, cfc:H or low-rank-mlp:WIDTH,WIDTH,..., each
 // with rank=R, sparsity=S and mask=SEED, cfc with time=first.
 bool is_connected_family(const std::string& architecture);
+// Whether it has time=first. Throws UsageError on settings that are wrong.
+bool reads_times(const std::string& architecture);
 // For inputs of `shape`: [h, w] and [h, w, c] are sequences of h steps of w c numbers. Throws UsageError.
 std::unique_ptr<Network> make_connected_network(const std::string& architecture, const std::vector<std::int64_t>& shape,
                                                 std::int64_t outputs);

@@ -19,7 +19,7 @@ namespace {
 constexpr std::size_t most_blocks = 6;
 constexpr std::int64_t most_channels = 4096, most_layer_weights = 1 << 24;
 constexpr std::int64_t kernel_side = 3, pooling_side = 2;
-constexpr double most_kept = 1 << 26;         // numbers that the blocks of one picture give
+constexpr double most_kept = 1 << 26;         // activations of all blocks, of one picture
 constexpr double kept_of_channel_pixel = 64;  // bytes that autograd keeps for a pixel of a block's output
 
 }  // namespace

@@ -3,10 +3,10 @@
 // A new family (networks whose graph is interpreted, recurrent cells) is one class behind Network: outputs, gradients
 // by inputs and parameters, the derivative along a direction of parameters, and a TangentTarget. Where autograd can
 // record the outputs, the class is short: Differentiated (models/tangent/autograd.h) gives all derivatives and
-// AutogradTangents the target, as in models/scripted_network.h. make_network_for()
-// (models/architectures.h) and ModelDescription::network() (audit/run_directory.h) choose the family by the name of the
-// architecture. Everything that needs more, closed forms for fully connected layers, is in DenseNetwork
-// (models/dense_network.h) and not required here.
+// AutogradTangents the target, as in models/scripted_network.h. make_network_for() (models/architectures.h) and
+// ModelDescription::network() (audit/run_directory.h) choose the family by the name of the architecture. Everything
+// that needs more, closed forms for fully connected layers, is in DenseNetwork (models/dense_network.h) and not
+// required here.
 #pragma once
 
 #include <functional>
@@ -66,8 +66,9 @@ class Network {
   // theta_f - theta_0 against the features at theta_0 + t (theta_f - theta_0), one for each t in `along`.
   std::unique_ptr<TangentTarget> tangents(const Parameters& initial, const Parameters& trained,
                                           const std::vector<double>& along) const;
-  // The matrices whose rank or entries the architecture limits, as the network multiplies by them, each with its name.
-  virtual std::vector<std::pair<std::string, Tensor>> limited_matrices(const Parameters& parameters) const {
+  // The hidden-to-hidden matrices of a family whose rank or sparsity can be set (models/connected_networks.h), each as
+  // the network multiplies by it, with its name. None for other families.
+  virtual std::vector<std::pair<std::string, Tensor>> hidden_matrices(const Parameters& parameters) const {
     static_cast<void>(parameters);
     return {};
   }

@@ -81,11 +81,8 @@ Parameters RecordedNetwork::pullback(const Parameters& parameters, const Tensor&
       add(network.combined(images.narrow(0, range.first, range.count), all.narrow(0, range.first, range.count), {}));
     }
   }
-  std::vector<Parameters::Entry> entries;
-  for (std::size_t k = 0; k < sum.size(); ++k) {
-    entries.emplace_back(parameters.entries()[k].first, sum[k].defined() ? sum[k] : at::zeros_like(parameters[k]));
-  }
-  return Parameters(std::move(entries));
+  return parameters.each(
+      [&](std::size_t k, const Tensor& tensor) { return sum[k].defined() ? sum[k] : at::zeros_like(tensor); });
 }
 
 Tensor RecordedNetwork::pushforward(const Parameters& parameters, const Parameters& direction,

@@ -108,7 +108,7 @@ ModelFacts read_model(const Reader& in) {
                    {},
                    in["outputs"].whole()};
   for (const auto& size : in["input_shape"].list_or_empty()) model.input_shape.push_back(size.whole());
-  if (const auto matrices = in.find("connectivity")) model.connectivity = read_limited_matrices(*matrices);
+  if (const auto matrices = in.find("connectivity")) model.connectivity = read_hidden_matrices(*matrices);
   return model;
 }
 

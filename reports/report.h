@@ -53,12 +53,12 @@ struct InputFile {
   std::vector<std::string> notes = {};
 };
 
-// Of a matrix whose rank or entries the architecture limits.
+// Of a hidden-to-hidden matrix of a recurrent or low-rank network.
 struct Spectrum {
   std::vector<double> singular_values;  // the largest first
   Number radius;                        // the largest absolute eigenvalue; of square matrices
 };
-struct LimitedMatrix {
+struct HiddenMatrix {
   std::string name;
   std::optional<Spectrum> initial;  // where the weights before training are known
   Spectrum trained;
@@ -69,7 +69,7 @@ struct ModelFacts {
   std::int64_t parameters = 0;
   std::vector<std::int64_t> input_shape;
   std::int64_t outputs = 1;
-  std::vector<LimitedMatrix> connectivity = {};
+  std::vector<HiddenMatrix> connectivity = {};
 };
 
 // What one input is: a picture, or a row of a table.

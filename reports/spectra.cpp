@@ -20,7 +20,7 @@ Spectrum read_spectrum(const json::Reader& in) {
 }
 
 // Before and after training, or the latter alone.
-std::string both(const LimitedMatrix& matrix, Number (*figure)(const Spectrum&)) {
+std::string both(const HiddenMatrix& matrix, Number (*figure)(const Spectrum&)) {
   const auto text = [](Number value) { return fmt::format("{:.3f}", *value); };
   if (!figure(matrix.trained) || (matrix.initial && !figure(*matrix.initial))) return "not square";
   const std::string after = text(figure(matrix.trained));
@@ -29,7 +29,7 @@ std::string both(const LimitedMatrix& matrix, Number (*figure)(const Spectrum&))
 
 }  // namespace
 
-Json to_json(const std::vector<LimitedMatrix>& matrices) {
+Json to_json(const std::vector<HiddenMatrix>& matrices) {
   Json list = Json::array();
   for (const auto& matrix : matrices) {
     list.push_back({{"matrix", matrix.name},
@@ -39,17 +39,17 @@ Json to_json(const std::vector<LimitedMatrix>& matrices) {
   return list;
 }
 
-std::vector<LimitedMatrix> read_limited_matrices(const json::Reader& in) {
-  std::vector<LimitedMatrix> matrices;
+std::vector<HiddenMatrix> read_hidden_matrices(const json::Reader& in) {
+  std::vector<HiddenMatrix> matrices;
   for (const auto& item : in.list()) {
-    LimitedMatrix matrix{item["matrix"].text(), std::nullopt, read_spectrum(item["trained"])};
+    HiddenMatrix matrix{item["matrix"].text(), std::nullopt, read_spectrum(item["trained"])};
     if (const auto initial = item["initial"]; !initial.is_null()) matrix.initial = read_spectrum(initial);
     matrices.push_back(std::move(matrix));
   }
   return matrices;
 }
 
-kainjow::mustache::data page::spectra_data(const std::vector<LimitedMatrix>& matrices) {
+kainjow::mustache::data page::spectra_data(const std::vector<HiddenMatrix>& matrices) {
   kainjow::mustache::data rows{kainjow::mustache::data::type::list};
   for (const auto& matrix : matrices) {
     kainjow::mustache::data row;

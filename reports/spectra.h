@@ -1,4 +1,4 @@
-// The spectra of matrices whose rank or entries an architecture limits, in the report and on its page.
+// The spectra of hidden-to-hidden matrices, in the report and on its page.
 #pragma once
 
 #include <kainjow/mustache.hpp>
@@ -9,13 +9,13 @@
 
 namespace afterimage {
 
-Json to_json(const std::vector<LimitedMatrix>& matrices);
+Json to_json(const std::vector<HiddenMatrix>& matrices);
 // Throws InputError.
-std::vector<LimitedMatrix> read_limited_matrices(const json::Reader& in);
+std::vector<HiddenMatrix> read_hidden_matrices(const json::Reader& in);
 
 namespace page {
 // A row of the page's table for each.
-kainjow::mustache::data spectra_data(const std::vector<LimitedMatrix>& matrices);
+kainjow::mustache::data spectra_data(const std::vector<HiddenMatrix>& matrices);
 }  // namespace page
 
 }  // namespace afterimage

@@ -14,9 +14,10 @@ namespace afterimage {
 struct CsvColumns {
   std::string label = {};              // empty: as the header says, else as the values of the first and last column do
   std::vector<std::string> drop = {};  // left out
-  // Of a table whose lines are steps of sequences: which sequence a line is of, and when it was. Both or neither.
+  // Of a table whose lines are time steps of sequences: the columns with the sequence's name and the time stamp. Both
+  // or neither.
   std::string sequence = {}, time = {};
-  double longest = 0;  // the time between two steps that is 1, above zero; 0: the longest of the file
+  double longest = 0;  // what elapsed times are divided by, above zero; 0: the longest in the file
 };
 
 struct CsvTable {
@@ -24,10 +25,11 @@ struct CsvTable {
   std::vector<std::uint32_t> label;  // [n] which of `labels` each line has
   std::vector<std::string> labels;   // the distinct labels, in the order of their first lines; 65536 at most
   std::vector<std::string> columns;  // [d] the names of the values, printable; empty where there is no header
-  // Of steps, else empty: [n] which of `sequences` each line is of, and its time (models/formats/time_stamp.h).
+  // Of sequences, else empty: [n] which of `sequences` each line belongs to, and its time
+  // (models/formats/time_stamp.h).
   std::vector<std::uint32_t> sequence = {};
   std::vector<double> times = {};
-  std::vector<std::string> sequences = {};  // as the file has them, in the order of their first lines; 2^20 at most
+  std::vector<std::string> sequences = {};  // their names, in the order of their first lines; 2^20 at most
   std::vector<std::string> notes = {};      // which line is the header, which column the label, ...; printable
 };
 
@@ -41,8 +43,8 @@ struct CsvTable {
 // column are left out: 0 or 1 and so on, or different whole numbers below "id", "index", "Unnamed: 0" or no name.
 //
 // Throws InputError: a label column that is not certain, no label on a line, fewer or more fields than in the first, a
-// value that is no finite number, a time that is none, a quote that is not closed. Throws UsageError where `columns`
-// names none.
+// value that is not a finite number, a time stamp that cannot be read, a quote that is not closed. Throws UsageError
+// where `columns` names a column that the file does not have.
 CsvTable read_csv(const std::filesystem::path& path, const CsvColumns& columns = {});
 
 }  // namespace afterimage

@@ -252,7 +252,7 @@ TEST_CASE("matrices of limited rank are those that a network multiplies by") {
   Generator random = seeded(9);
   const auto mlp = network_of("low-rank-mlp:6,5,4,rank=2,sparsity=0.3");
   Parameters parameters = mlp->draw_initial(random).value().to(at::kDouble);
-  const auto matrices = mlp->limited_matrices(parameters);
+  const auto matrices = mlp->hidden_matrices(parameters);
   REQUIRE(matrices.size() == 2);
   CHECK(matrices[1].first == "fc3");
   CHECK((matrices[0].second == 0).sum().item<std::int64_t>() == 9);  // 0.3 of 5 by 6
@@ -270,11 +270,11 @@ TEST_CASE("matrices of limited rank are those that a network multiplies by") {
   const Tensor images = at::randn({3, height * width}, random, at::kDouble);
   CHECK(at::allclose(dense->evaluate(Parameters(entries), images), mlp->evaluate(parameters, images)));
   const auto lstm = network_of("lstm:5,rank=2");
-  const auto gates = lstm->limited_matrices(lstm->draw_initial(random).value());
+  const auto gates = lstm->hidden_matrices(lstm->draw_initial(random).value());
   REQUIRE(gates.size() == 4);
   CHECK(gates[0].first == "recurrent f");
   CHECK(gates[3].first == "recurrent o");
-  CHECK(make_network("mlp:6", "standard", 12, 2)->limited_matrices({}).empty());
+  CHECK(make_network("mlp:6", "standard", 12, 2)->hidden_matrices({}).empty());
 }
 
 TEST_CASE("settings and shapes that make no network are refused with the architecture's name") {

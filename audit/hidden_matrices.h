@@ -1,4 +1,4 @@
-// What an audit reports of matrices whose rank or entries an architecture limits.
+// What an audit reports of the hidden-to-hidden matrices of recurrent and low-rank networks.
 #pragma once
 
 #include <vector>
@@ -10,6 +10,6 @@ namespace afterimage {
 
 // Singular values and spectral radii, before training where that is known and after it; none of a matrix with more than
 // 1024 rows or columns, for the time that takes, or with numbers that are not finite.
-std::vector<LimitedMatrix> limited_matrices(const TrainedNetwork& released);
+std::vector<HiddenMatrix> hidden_matrices(const TrainedNetwork& released);
 
 }  // namespace afterimage

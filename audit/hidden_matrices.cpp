@@ -1,4 +1,4 @@
-#include "audit/limited_matrices.h"
+#include "audit/hidden_matrices.h"
 
 #include <algorithm>
 
@@ -18,19 +18,19 @@ bool finite(const Tensor& matrix) { return at::isfinite(matrix).all().item<bool>
 
 }  // namespace
 
-std::vector<LimitedMatrix> limited_matrices(const TrainedNetwork& released) {
+std::vector<HiddenMatrix> hidden_matrices(const TrainedNetwork& released) {
   const Network& network = *released.network;
-  const auto trained = network.limited_matrices(released.trained);
+  const auto trained = network.hidden_matrices(released.trained);
   const bool known = released.knows_initial();
-  const auto initial = known ? network.limited_matrices(released.initial) : trained;
-  std::vector<LimitedMatrix> limited;
+  const auto initial = known ? network.hidden_matrices(released.initial) : trained;
+  std::vector<HiddenMatrix> measured;
   for (std::size_t i = 0; i < trained.size(); ++i) {
     const auto& [name, matrix] = trained[i];
     if (std::max(matrix.size(0), matrix.size(1)) > largest_side || !finite(matrix)) continue;
-    limited.push_back({name, std::nullopt, spectrum_of(matrix)});
-    if (known && finite(initial[i].second)) limited.back().initial = spectrum_of(initial[i].second);
+    measured.push_back({name, std::nullopt, spectrum_of(matrix)});
+    if (known && finite(initial[i].second)) measured.back().initial = spectrum_of(initial[i].second);
   }
-  return limited;
+  return measured;
 }
 
 }  // namespace afterimage
