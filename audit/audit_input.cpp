@@ -272,7 +272,7 @@ AuditInput load_audit_input(const SubjectFiles& files, const ControlRequest& req
   if (result.model.archive().empty()) leave_out_buffers(initial, trained, files);
   note_rounding(initial);
   note_rounding(trained);
-  TrainingFile training_file = read_training_file(files.training_set);
+  TrainingFile training_file = read_training_file(files.training_set, result.model.columns);
   if (files.model.empty()) {
     result.model =
         infer_model(trained.parameters, files.trained, training_file.content, files.training_set, files.task);
@@ -301,8 +301,7 @@ AuditInput load_audit_input(const SubjectFiles& files, const ControlRequest& req
       result.model.one_hot.empty() ? one_hot_groups(control.images.flatten(1)) : result.model.one_hot;
   training.space.levels = levels_of(control.images);
   // A table of pixels may stand for pictures, a table of sequences not.
-  const bool sequences = control.image_shape().size() == 2 && !control.columns.empty();
-  training.space.named = training.space.named || sequences;
+  training.space.named = training.space.named || control.is_sequences();
   set_data(result, training, control);
 
   Report& facts = result.facts;

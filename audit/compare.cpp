@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <set>
 
 #include "audit/defense_options.h"
 #include "audit/jobs.h"
@@ -204,6 +205,14 @@ std::vector<std::string> run_missing(const CompareRequest& request, const std::v
     if (job.commands.empty()) continue;
     missing.push_back(std::move(job));
     place_of_job.push_back(i);
+  }
+  // All before the first is trained, which may take hours.
+  std::set<std::size_t> settings;
+  for (const auto place : place_of_job) settings.insert(places[place].setting);
+  for (const auto setting : settings) {
+    context.progress->step(static_cast<std::int64_t>(setting), static_cast<std::int64_t>(request.spec.settings.size()),
+                           "checking settings");
+    request.check(setting);
   }
   std::vector<std::string> failures(places.size());
   run_jobs(missing, at_once, *context.progress, [&](std::size_t index, const ProcessResult& result) {

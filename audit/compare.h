@@ -2,6 +2,7 @@
 #pragma once
 
 #include <filesystem>
+#include <functional>
 
 #include "audit/context.h"
 #include "audit/spec.h"
@@ -14,6 +15,8 @@ struct CompareRequest {
   std::filesystem::path out;
   std::int64_t jobs = 0;  // runs at once; 0: as many as threads
   bool resume = false;    // use what an interrupted comparison of the same spec left in `out`
+  // Throws UsageError or InputError where `train` would refuse a setting; called before any is trained.
+  std::function<void(std::size_t setting)> check = [](std::size_t) {};
 };
 
 // The words of the command lines that train and audit a setting with a seed in `folder`.

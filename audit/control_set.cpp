@@ -48,7 +48,7 @@ LabelledImages load_control(const ControlRequest& request, const std::string& so
   const bool given = !request.data.empty();
   LabelledImages all = load_images(given ? request.data : source, model.preprocessing);
   match_classes(all, class_names);
-  match_columns(all, columns);
+  match_columns(all, columns, "the training set");
   std::int64_t dimension = 1;
   for (const auto size : all.image_shape()) dimension *= size;
   if (dimension != model.inputs()) {

@@ -299,7 +299,7 @@ void require_layout(const std::vector<std::int64_t>& images, const std::vector<s
       file, fmt::join(images, ", "), fmt::join(inputs, ", ")));
 }
 
-TrainingFile read_training_file(const std::string& name) {
+TrainingFile read_training_file(const std::string& name, const std::vector<std::string>& columns) {
   constexpr std::string_view npz = "npz:", csv = ".csv";
   if (name.starts_with(npz)) return {read_npz_file(name.substr(npz.size())), {name.substr(npz.size())}};
   const bool is_csv = name.ends_with(csv) && is_there(name);
@@ -309,6 +309,7 @@ TrainingFile read_training_file(const std::string& name) {
     return {read_npz_file(name), {name}};
   }
   LabelledImages data = load_images(is_csv ? "csv:" + name : name);
+  match_columns(data, columns, "the model");
   return {{{{"images", to_array(data.images)}, {"labels", to_array(data.labels)}}, {}, std::move(data.notes), ""},
           std::move(data.files),
           std::move(data.class_names),

@@ -81,7 +81,8 @@ struct TrainingFile {
   std::vector<std::string> files;                           // that were read
   std::vector<std::string> class_names = {}, columns = {};  // as LabelledImages has them
 };
-TrainingFile read_training_file(const std::string& name);
+// `columns`: those of the model, into whose order a table's are put; empty where they are not known.
+TrainingFile read_training_file(const std::string& name, const std::vector<std::string>& columns);
 
 // training.json: where the data came from and how training went. Fields that are missing or null are empty.
 struct TrainingRecord {

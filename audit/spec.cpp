@@ -62,19 +62,18 @@ std::vector<std::string> words_in(const json::Reader& in) {
   return all;
 }
 
-void require_none_of(const std::set<std::string>& set_by_compare, const std::vector<std::string>& words,
-                     const json::Reader& in) {
-  for (const auto& word : words) {
-    if (set_by_compare.contains(word)) in.fail(fmt::format("may not have {}; the comparison sets it itself", word));
+// Whatever the values are.
+void require_none_of(const std::set<std::string>& set_by_compare, const json::Reader& in) {
+  require_object(in);
+  for (const auto& [key, value] : in.items()) {
+    if (set_by_compare.contains(key)) in.fail(fmt::format("may not have --{}; the comparison sets it itself", key));
   }
 }
 
-// Words of `train`, checked.
-std::vector<std::string> training_words(const json::Reader& in) {
-  std::vector<std::string> words = words_in(in);
-  require_none_of({"--data", "--task", "--samples", "--architecture", "--out", "--defense", "--defense-option"}, words,
-                  in);
-  return words;
+void require_free_to_train(const json::Reader& in) {
+  require_none_of(
+      {"data", "task", "tasks", "samples", "architecture", "out", "resume", "dry-run", "defense", "defense-option"},
+      in);
 }
 
 // `common` are the options of `train` of all settings, null where there are none.
@@ -87,11 +86,11 @@ ComparedSetting setting_in(const json::Reader& in, const Json& common, const std
   if (options) setting.options = options_in(*options);
   Json merged = common.is_object() ? common : Json::object();
   if (const auto own = in.find("train")) {
-    require_object(*own);
+    require_free_to_train(*own);
     setting.own_train = own->raw();
     merged.merge_patch(setting.own_train);
   }
-  setting.train = training_words(json::Reader(merged, file, fmt::format("train of \"{}\"", printable(setting.name))));
+  setting.train = words_in(json::Reader(merged, file, fmt::format("train of \"{}\"", printable(setting.name))));
   try {
     static_cast<void>(choose_defense(setting.defense, setting.options));
   } catch (const UsageError& error) {
@@ -122,12 +121,14 @@ CompareSpec spec_in(const json::Reader& in, const std::string& file) {
   spec.samples = in["samples"].whole(1, most_samples);
   spec.architecture = text_in(in["architecture"]);
   const auto train = in.find("train");
-  if (train) static_cast<void>(training_words(*train));
+  if (train) {
+    require_free_to_train(*train);
+    static_cast<void>(words_in(*train));
+  }
   if (const auto audit = in.find("audit")) {
+    require_none_of({"out", "resume", "dry-run", "policy", "initial", "trained", "model", "training-set", "task"},
+                    *audit);
     spec.audit = words_in(*audit);
-    require_none_of(
-        {"--out", "--resume", "--dry-run", "--policy", "--initial", "--trained", "--model", "--training-set", "--task"},
-        spec.audit, *audit);
   }
   const auto seeds = in.find("seeds");
   spec.seeds = seeds ? seeds_in(*seeds) : std::vector<std::int64_t>{0};

@@ -9,6 +9,7 @@
 #include "audit/defense_state.h"
 #include "audit/support_set.h"
 #include "defenses/baselines.h"
+#include "models/augmentation.h"
 #include "models/calibration.h"
 #include "models/connected_networks.h"
 #include "models/data/sequences.h"
@@ -157,14 +158,23 @@ void write_run(const fs::path& out, const WrittenRun& run, const DrawnData& data
   write_file(out / "model.json", to_json(written_model(run.model, out)).dump(1) + "\n");
 }
 
-void train_run(const TrainRequest& request, const Context& context) {
-  const auto start = std::chrono::steady_clock::now();
-  const ChosenDefense chosen = choose_defense(request.defense, request.defense_options);
+namespace {
+
+// What training begins with.
+struct Prepared {
+  ChosenDefense chosen;
+  DrawnData data;
+  ModelDescription model;
+  Generator random;
+  Undefended undefended;
+};
+
+Prepared prepared(const TrainRequest& request, const Context& context) {
+  ChosenDefense chosen = choose_defense(request.defense, request.defense_options);
   context.progress->stage(fmt::format("train: reading {}", request.data));
-  const DrawnData data =
-      draw_data(request.data, Task::parse(request.task), request.samples, request.inputs, context.seed);
+  DrawnData data = draw_data(request.data, Task::parse(request.task), request.samples, request.inputs, context.seed);
   for (const auto& note : data.notes) context.progress->stage("train: " + note);
-  const ModelDescription model = model_of(request, request.task, data);
+  ModelDescription model = model_of(request, request.task, data);
   const std::shared_ptr<const Network> network = model.network();
   Generator random = seeded(stage_seed(context.seed, "initial weights"));
   require_times(request.architecture, data);
@@ -174,28 +184,43 @@ void train_run(const TrainRequest& request, const Context& context) {
   const Parameters initial = initial_weights(*network, model, request.first_layer_scale, random);
   context.progress->stage(
       fmt::format("train: {} on {} images of {}", request.architecture, request.samples, request.task));
-  // Checked here because a defence may run for hours before it trains.
   require_fit(request.recipe.loss, network->outputs());
   static_cast<void>(trainable(initial, request.recipe.frozen));
   Recipe recipe = request.recipe;
   if (data.training.space.is_picture()) recipe.picture_shape = data.training.space.shape;
-  const Undefended undefended = undefended_of(data, network, initial, recipe);
+  if (recipe.augment > 0) require_augmentable(recipe.picture_shape, recipe.augment);
+  Undefended undefended = undefended_of(data, network, initial, recipe);
+  // Here because a defence may run for hours before it trains.
+  chosen.configured.check(undefended);
+  return {std::move(chosen), std::move(data), std::move(model), random, std::move(undefended)};
+}
+
+}  // namespace
+
+void check_training(const TrainRequest& request, const Context& context) {
+  static_cast<void>(prepared(request, context));
+}
+
+void train_run(const TrainRequest& request, const Context& context) {
+  const auto start = std::chrono::steady_clock::now();
+  Prepared before = prepared(request, context);
+  const Undefended& undefended = before.undefended;
   DefenseState state(
       request.out, fingerprint_of(undefended, request.architecture, request.defense, request.defense_options, context),
       request.resume);
   const Release release = state.run([&](StateStore& store) {
-    Job job{random, *context.progress, store};
-    return chosen.configured.release(undefended, job);
+    Job job{before.random, *context.progress, store};
+    return before.chosen.configured.release(undefended, job);
   });
   const Training& training = release.training;
   const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   const auto& student = release.student;
-  const ModelDescription released = student ? described(*student, model) : model;
-  const Json record =
-      training_record(request, context, student ? *student->network : *network, released, data, release, seconds);
+  const ModelDescription released = student ? described(*student, before.model) : before.model;
+  const Json record = training_record(request, context, student ? *student->network : *undefended.network, released,
+                                      before.data, release, seconds);
 
   prepare_output_folder(request.out, false);
-  write_run(request.out, {released, student ? student->initial : initial, release, record}, data);
+  write_run(request.out, {released, student ? student->initial : undefended.initial, release, record}, before.data);
   state.clear();
   fmt::print(
       "trained {} on {} images: loss {:.3g} after {} steps (stopped by {}), test accuracy {}\n{}\n",

@@ -43,6 +43,10 @@ struct WrittenRun {
 // The files of a run directory, in the folder `out`, which exists.
 void write_run(const std::filesystem::path& out, const WrittenRun& run, const DrawnData& data);
 
+// Reads the data and makes the network, and trains nothing. Throws UsageError or InputError as train_run() does before
+// its work begins.
+void check_training(const TrainRequest& request, const Context& context);
+
 // Trains and writes the run directory. Throws UsageError or InputError, and then leaves nothing behind; Interrupted,
 // and leaves the state of the defence beside `out` (audit/defense_state.h).
 void train_run(const TrainRequest& request, const Context& context);

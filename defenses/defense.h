@@ -70,6 +70,8 @@ struct ConfiguredDefense {
   // The network to be released, trained from the same initial parameters. The same input gives the same network, noise
   // for a privacy guarantee aside. Throws as distill() and train() do.
   std::function<Release(const Undefended&, Job&)> release;
+  // What release() refuses before any work. Throws UsageError.
+  std::function<void(const Undefended&)> check = [](const Undefended&) {};
 };
 
 struct Defense {
@@ -87,29 +89,41 @@ struct Defense {
   }
 };
 
-// The factory of a defence that acts on training or on the weights, from two functions: `parse` gives its settings.
+// The factory of a defence that acts on training or on the weights, from functions: `parse` gives its settings,
+// `check`, where given, throws UsageError on what does not fit them, before any work.
 template <class Settings>
-auto releasing_by(Settings (*parse)(const OptionValues&),
-                  Release (*release)(const Settings&, const Undefended&, Job&)) {
+auto releasing_by(Settings (*parse)(const OptionValues&), Release (*release)(const Settings&, const Undefended&, Job&),
+                  void (*check)(const Settings&, const Undefended&) = nullptr) {
   return [=](const OptionValues& options) -> ConfiguredDefense {
     const Settings settings = parse(options);
-    return {nullptr, [=](const Undefended& undefended, Job& job) { return release(settings, undefended, job); }};
+    const auto checked = [=](const Undefended& undefended) {
+      if (check != nullptr) check(settings, undefended);
+    };
+    return {nullptr,
+            [=](const Undefended& undefended, Job& job) {
+              checked(undefended);
+              return release(settings, undefended, job);
+            },
+            checked};
   };
 }
 
-// The factory of a defence that makes data: the network of the recipe is trained on it. `check`, where given, is called
-// by release() before any work, and throws UsageError on a recipe that the data does not fit.
+// The factory of a defence that makes data: the network of the recipe is trained on it. `check` as above.
 template <class Settings>
 auto distilling_by(Settings (*parse)(const OptionValues&),
                    SupportSet (*distill)(const Settings&, const Undefended&, Job&),
-                   void (*check)(const Settings&, const Recipe&) = nullptr) {
+                   void (*check)(const Settings&, const Undefended&) = nullptr) {
   return [=](const OptionValues& options) -> ConfiguredDefense {
     const Settings settings = parse(options);
+    const auto checked = [=](const Undefended& undefended) {
+      if (check != nullptr) check(settings, undefended);
+    };
     return {[=](const Undefended& undefended, Job& job) { return distill(settings, undefended, job); },
             [=](const Undefended& undefended, Job& job) {
-              if (check != nullptr) check(settings, undefended.recipe);
+              checked(undefended);
               return trained_on(distill(settings, undefended, job), undefended, job);
-            }};
+            },
+            checked};
   };
 }
 

@@ -123,16 +123,20 @@ void restore(const Parameters& parameters, const State& state) {
   for (const auto& [name, tensor] : parameters.entries()) tensor.copy_(state.tensor(name));
 }
 
-Release train_privately(const Plan& typed, const Undefended& undefended, Job& job) {
-  const DenseNetwork* network = as_dense(*undefended.network);
-  if (network == nullptr) {
+void check(const Plan& typed, const Undefended& undefended) {
+  if (as_dense(*undefended.network) == nullptr) {
     throw UsageError(
         fmt::format("{}: gradients are clipped image by image in dense networks only; use mlp:WIDTH,WIDTH,...",
                     undefended.network->architecture()));
   }
+  require_private(undefended.recipe);
+  require_fit(undefended.recipe.loss, undefended.network->outputs());
+  static_cast<void>(completed(typed, undefended));
+}
+
+Release train_privately(const Plan& typed, const Undefended& undefended, Job& job) {
+  const DenseNetwork* network = as_dense(*undefended.network);
   const Recipe& recipe = undefended.recipe;
-  require_private(recipe);
-  require_fit(recipe.loss, network->outputs());
   const std::vector<bool> trained = trainable(undefended.initial, recipe.frozen);
   const Plan plan = completed(typed, undefended);
   const std::int64_t images = undefended.images.size(0);
@@ -222,7 +226,7 @@ Defense dp_sgd_defense() {
       {"batch", "images a step on average, each drawn by itself; 0: the recipe's", "0", "INTEGER"},
       {"steps", "of training, all of which are made", "500", "INTEGER"},
       {"learning-rate", "0: the recipe's", "0", "NUMBER"}};
-  defense.configure = releasing_by(plan_from, train_privately);
+  defense.configure = releasing_by(plan_from, train_privately, check);
   return defense;
 }
 

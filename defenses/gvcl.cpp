@@ -31,10 +31,13 @@ GvclDefense parse(const OptionValues& options) {
   return {gvcl_settings(options), options.one_of("release", {"mean", "sample"}) == "sample"};
 }
 
+void check(const GvclDefense&, const Undefended& undefended) {
+  require_gvcl_recipe(undefended.recipe);
+  require_fit(undefended.recipe.loss, gvcl_network(*undefended.network).outputs(), undefended.targets);
+}
+
 Release release_gvcl(const GvclDefense& typed, const Undefended& undefended, Job& job) {
   const Mlp& network = gvcl_network(*undefended.network);
-  require_gvcl_recipe(undefended.recipe);
-  require_fit(undefended.recipe.loss, network.outputs(), undefended.targets);
   GvclSettings settings = typed.settings;
   settings.batch = undefended.recipe.batch;
   job.progress.stage("gvcl: learning a distribution of the weights");
@@ -129,7 +132,7 @@ Defense gvcl_defense() {
       {"prior-variance", "of each weight", "1", "NUMBER"},
       {"start-log-variance", "largest logarithm of a variance at the start of each task's training", "-7", "NUMBER"},
       {"means", "of shared weights at the start of a later task: kept, or drawn anew", "kept", "kept|anew"}};
-  defense.configure = releasing_by(parse, release_gvcl);
+  defense.configure = releasing_by(parse, release_gvcl, check);
   return defense;
 }
 

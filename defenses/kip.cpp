@@ -72,12 +72,14 @@ SupportSet distill_rkip(const KernelSettings& settings, const Undefended& undefe
 
 constexpr const char* fixed_labels = ", or --defense-option labels=fixed";
 
-void check_kip(const KernelSettings& settings, const Recipe& recipe) {
-  if (settings.learns_labels) require_real_targets(recipe, "kip", fixed_labels);
+void check_kip(const KernelSettings& settings, const Undefended& undefended) {
+  static_cast<void>(settings.distillation.plan(undefended));
+  if (settings.learns_labels) require_real_targets(undefended.recipe, "kip", fixed_labels);
 }
 
-void check_rkip(const KernelSettings& settings, const Recipe& recipe) {
-  if (settings.learns_labels) require_real_targets(recipe, "rkip", fixed_labels);
+void check_rkip(const KernelSettings& settings, const Undefended& undefended) {
+  static_cast<void>(settings.distillation.plan(undefended));
+  if (settings.learns_labels) require_real_targets(undefended.recipe, "rkip", fixed_labels);
 }
 
 struct FiniteSettings {
@@ -110,7 +112,10 @@ SupportSet distill_finite(const FiniteSettings& settings, const Undefended& unde
   return support;
 }
 
-void check_finite(const FiniteSettings&, const Recipe& recipe) { require_real_targets(recipe, "rkip-finite", ""); }
+void check_finite(const FiniteSettings& settings, const Undefended& undefended) {
+  static_cast<void>(settings.distillation.plan(undefended));
+  require_real_targets(undefended.recipe, "rkip-finite", "");
+}
 
 }  // namespace
 

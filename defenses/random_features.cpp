@@ -106,14 +106,17 @@ std::vector<std::string> notes(const Options& options, const SolvedLabels& solve
   return sentences;
 }
 
+void require_images(const Options& options, std::int64_t images) {
+  if (options.synthetic() || options.size <= images) return;
+  throw UsageError(fmt::format(
+      "--points {}: {} points are more than the {} training images; fewer --features, a smaller --size or --points "
+      "synthetic",
+      options.points, options.size, images));
+}
+
 Distilled make(const Undefended& undefended, const Options& options, Generator& random, Progress& progress) {
   const Tensor& images = undefended.images;
-  if (!options.synthetic() && options.size > images.size(0)) {
-    throw UsageError(fmt::format(
-        "--points {}: {} points are more than the {} training images; fewer --features, a smaller --size or --points "
-        "synthetic",
-        options.points, options.size, images.size(0)));
-  }
+  require_images(options, images.size(0));
   progress.stage("random-features: solving for labels");
   progress.step(0, 3, "regression on the training images");
   // Noise is drawn before anything that depends on the training images.
@@ -207,12 +210,17 @@ Tensor noise_images(const ImageSpace& space, double spread, std::int64_t count, 
 
 namespace {
 
+void check(const Options& options, const Undefended& undefended) {
+  require_images(options, undefended.images.size(0));
+  if (undefended.recipe.loss == LossKind::squared) return;
+  throw UsageError(
+      fmt::format("--loss {}: defence \"random-features\" solves for labels that are any real numbers, which takes "
+                  "--loss squared",
+                  name_of(undefended.recipe.loss)));
+}
+
 Release release(const Options& options, const Undefended& undefended, Job& job) {
-  if (undefended.recipe.loss != LossKind::squared) {
-    throw UsageError(
-        fmt::format("--loss {}: defence \"{}\" solves for labels that are any real numbers, which takes --loss squared",
-                    name_of(undefended.recipe.loss), "random-features"));
-  }
+  check(options, undefended);
   Distilled made = make(undefended, options, job.random, job.progress);
   Release release = trained_on(std::move(made.support), undefended, job);
   // The network was trained towards the feature predictor's outputs at the points: does it agree with it at the images?
@@ -251,7 +259,8 @@ Defense random_features_defense() {
     return {[=](const Undefended& undefended, Job& job) {
               return make(undefended, options, job.random, job.progress).support;
             },
-            [=](const Undefended& undefended, Job& job) { return release(options, undefended, job); }};
+            [=](const Undefended& undefended, Job& job) { return release(options, undefended, job); },
+            [=](const Undefended& undefended) { check(options, undefended); }};
   };
   return defense;
 }

@@ -273,13 +273,16 @@ class Distillation {
   double inner_residual_ = 0;
 };
 
-SupportSet distill(const Plan& plan, const Undefended& undefended, Job& job) {
+void check(const Plan&, const Undefended& undefended) {
   const std::size_t dimensions = undefended.space.shape.size();
-  if (dimensions < 2 || dimensions > 3) {
-    throw UsageError(
-        "defence \"rcig\": distils with a convolutional network, but this data is flat; give pictures, [h, w] or "
-        "[h, w, c]");
-  }
+  if (dimensions == 2 || dimensions == 3) return;
+  throw UsageError(
+      "defence \"rcig\": distils with a convolutional network, but this data is flat; give pictures, [h, w] or "
+      "[h, w, c]");
+}
+
+SupportSet distill(const Plan& plan, const Undefended& undefended, Job& job) {
+  check(plan, undefended);
   return Distillation(undefended, plan, job.random).run(job.progress, job.state);
 }
 
@@ -306,7 +309,7 @@ Defense rcig_defense() {
       {"labels", "learned, or fixed to those of the classes", "learned", "learned|fixed"},
       {"start", "noise, or images: training images, which may then show through", "noise", "noise|images"}};
   defense.distills = true;
-  defense.configure = distilling_by(plan_of, distill);
+  defense.configure = distilling_by(plan_of, distill, check);
   return defense;
 }
 

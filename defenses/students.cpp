@@ -231,9 +231,13 @@ Teacher taught_with_subclasses(const DistilledSettings& settings, const Undefend
   return teacher;
 }
 
+void check_distilled(const DistilledSettings& settings, const Undefended& undefended) {
+  require_teachable(settings.student, undefended);
+  if (settings.learns == "embeddings") static_cast<void>(require_embeddings(settings.student, undefended));
+}
+
 Release release_distilled(const DistilledSettings& settings, const Undefended& undefended, Job& job) {
   const bool embeddings = settings.learns == "embeddings", subclasses = settings.learns == "subclasses";
-  require_teachable(settings.student, undefended);
   std::optional<LastLayer> last;
   if (embeddings) last = require_embeddings(settings.student, undefended);
   Teacher teacher =
@@ -296,10 +300,14 @@ void require_images_for(std::int64_t subclasses, const Undefended& undefended) {
   }
 }
 
-Release release_lelp(const LelpSettings& settings, const Undefended& undefended, Job& job) {
+void check_lelp(const LelpSettings& settings, const Undefended& undefended) {
   require_teachable(settings.student, undefended);
-  const LastLayer last = require_embeddings(settings.student, undefended);
+  static_cast<void>(require_embeddings(settings.student, undefended));
   require_images_for(settings.subclasses.subclasses, undefended);
+}
+
+Release release_lelp(const LelpSettings& settings, const Undefended& undefended, Job& job) {
+  const LastLayer last = require_embeddings(settings.student, undefended);
   Teacher teacher = taught(settings.student, undefended, job);
   teacher.last = last;
   const PseudoSubclasses subclasses(teacher.embeddings(undefended.images), classes_of(undefended.targets),
@@ -335,7 +343,7 @@ Defense distilled_student_defense() {
   defense.options.push_back({"embedding-weight", "of the embeddings' part of the loss", "1", "NUMBER"});
   defense.options.push_back({"subclasses", "of each class, that the teacher is trained to have", "4", "INTEGER"});
   defense.options.push_back({"diversity", "weight of the term that tells subclasses apart", "0.1", "NUMBER"});
-  defense.configure = releasing_by(parse_distilled, release_distilled);
+  defense.configure = releasing_by(parse_distilled, release_distilled, check_distilled);
   return defense;
 }
 
@@ -351,7 +359,7 @@ Defense lelp_defense() {
   defense.options.push_back({"membership-temperature",
                              "of the membership in subclasses, in standard deviations of a projection", "1", "NUMBER"});
   defense.options.push_back({"temperature", "that divides the teacher's class outputs", "1", "NUMBER"});
-  defense.configure = releasing_by(parse_lelp, release_lelp);
+  defense.configure = releasing_by(parse_lelp, release_lelp, check_lelp);
   return defense;
 }
 

@@ -6,10 +6,13 @@
 
 namespace afterimage {
 
+void require_augmentable(const std::vector<std::int64_t>& shape, std::int64_t shift) {
+  if (shape.size() >= 2 && shape[0] > shift && shape[1] > shift) return;
+  throw UsageError(fmt::format("--augment {}: needs pictures with more pixels than that in height and width", shift));
+}
+
 Tensor augmented(const Tensor& images, const std::vector<std::int64_t>& shape, std::int64_t shift, Generator& random) {
-  if (shape.size() < 2 || shape[0] <= shift || shape[1] <= shift) {
-    throw UsageError(fmt::format("--augment {}: needs pictures with more pixels than that in height and width", shift));
-  }
+  require_augmentable(shape, shift);
   const std::int64_t count = images.size(0), height = shape[0], width = shape[1];
   const Tensor pictures = images.reshape({count, height, width, images.size(1) / (height * width)});
   const Tensor moves = at::randint(-shift, shift + 1, {count, 2}, random, at::TensorOptions(at::kLong));

@@ -18,6 +18,7 @@ void add_train(CLI::App& app, Context& context, Action& action) {
     std::optional<double> learning_rate;
     std::vector<std::string> defense_options;
     std::string tasks;
+    bool dry_run = false;
   };
   auto options = std::make_shared<Options>();
   TrainRequest& request = options->request;
@@ -103,6 +104,7 @@ void add_train(CLI::App& app, Context& context, Action& action) {
       ->add_option("--defense-option", options->defense_options,
                    "NAME=VALUE, an option of the defence; may be repeated")
       ->type_name("NAME=VALUE");
+  command->add_flag("--dry-run", options->dry_run, "check the options against the data, and train and write nothing");
   command->add_flag("--resume", request.resume,
                     "continue the defence of an interrupted run with the same options and --out");
   command->callback([options, command, &context, &action] {
@@ -124,6 +126,9 @@ void add_train(CLI::App& app, Context& context, Action& action) {
     if (asked.task.empty() == options->tasks.empty()) {
       throw UsageError("--task: give it, or --tasks for several in turn, and not both");
     }
+    if (asked.task.empty() && options->dry_run) {
+      throw UsageError("--dry-run: checks one task; leave it out, or give --task");
+    }
     if (asked.task.empty()) {
       asked.tasks = parse_tasks(options->tasks);
     } else {
@@ -131,7 +136,9 @@ void add_train(CLI::App& app, Context& context, Action& action) {
     }
     action = [options, &context] {
       require_folder_name("--out", options->request.out);
-      if (options->request.tasks.empty()) {
+      if (options->dry_run) {
+        check_training(options->request, context);
+      } else if (options->request.tasks.empty()) {
         train_run(options->request, context);
       } else {
         train_sequence(options->request, context);

@@ -143,37 +143,31 @@ LabelledImages labelled(const CsvTable& table, const std::vector<std::uint32_t>&
 
 }  // namespace
 
-void match_columns(LabelledImages& control, const std::vector<std::string>& names) {
-  if (names.empty() || control.columns.empty() || control.columns == names) return;
-  const std::string wanted = longest_step_of(names), own = longest_step_of(control.columns);
-  if (!wanted.empty() && !own.empty() && wanted != own) {
-    throw InputError(
-        fmt::format("{}: its times are shares of {}, those of the training set of {}; give both the same, as in "
-                    "csv:FILE,sequence=COLUMN,time=COLUMN,longest={}",
-                    control.files.front(), own, wanted, wanted));
-  }
-  const auto position = [&](const std::string& name) {
-    return std::find(control.columns.begin(), control.columns.end(), name) - control.columns.begin();
-  };
+void match_columns(LabelledImages& table, const std::vector<std::string>& names, const std::string& owner) {
+  if (names.empty() || table.columns.empty() || table.columns == names) return;
+  require_same_times(table.columns, names, owner, table.files.front());
   std::vector<std::int64_t> order;
   for (const auto& name : names) {
-    const auto place = position(name);
+    const auto place = std::find(table.columns.begin(), table.columns.end(), name) - table.columns.begin();
     const bool twice = std::count(names.begin(), names.end(), name) > 1;
-    if (place == static_cast<std::ptrdiff_t>(control.columns.size()) || twice ||
-        control.columns.size() != names.size()) {
-      throw InputError(
-          fmt::format("{}: its columns are {}, and those of the training set {}; give both tables the same columns",
-                      control.files.front(), listed(control.columns, most_listed), listed(names, most_listed)));
+    if (place == static_cast<std::ptrdiff_t>(table.columns.size()) || twice || table.columns.size() != names.size()) {
+      throw InputError(fmt::format("{}: its columns are {}, and those of {} {}; give both tables the same columns",
+                                   table.files.front(), listed(table.columns, most_listed), owner,
+                                   listed(names, most_listed)));
     }
     order.push_back(place);
   }
-  control.images = control.images.flatten(1).index_select(1, at::tensor(order, at::kLong)).view(control.images.sizes());
-  control.columns = names;
-  control.notes.emplace_back("its columns were put in the order of the training set's, by their names");
+  table.images = table.images.flatten(1).index_select(1, at::tensor(order, at::kLong)).view(table.images.sizes());
+  table.columns = names;
+  table.notes.push_back(fmt::format("its columns were put in the order of those of {}, by their names", owner));
 }
 
 LabelledImages load_csv(const std::string& where) {
   const auto [file, columns] = table_source(where);
+  if (columns.longest != 0 && columns.sequence.empty()) {
+    throw UsageError(
+        fmt::format("{}: longest=NUMBER is for sequences; give sequence=COLUMN and time=COLUMN too", file));
+  }
   CsvTable table = read_csv(file, columns);
   if (!table.sequences.empty()) {
     const Sequences sequences = sequences_of(table, columns.longest, file);

@@ -108,6 +108,9 @@ LabelledImages load_images(const std::string& data, const Preprocessing& preproc
   if (preprocessing.any() && loaded.mean.defined()) {
     throw UsageError(data + ": is a distilled set, whose images cannot be preprocessed; leave out --grey and --resize");
   }
+  if (preprocessing.any() && loaded.is_sequences()) {
+    throw UsageError(data + ": holds sequences, which are no pictures; leave out --grey and --resize");
+  }
   if (preprocessing.any()) loaded.images = all_prepared(loaded.images, preprocessing, loaded.files.front());
   loaded.source = data;
   const auto counts = count_notes(loaded);

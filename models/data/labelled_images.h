@@ -27,6 +27,7 @@ struct LabelledImages {
   // line each; select() keeps them.
   std::vector<std::string> notes = {};
 
+  bool is_sequences() const { return images.dim() == 3 && !columns.empty(); }  // of a table's lines
   std::int64_t size() const { return images.defined() ? images.size(0) : 0; }
   std::vector<std::int64_t> image_shape() const;    // without n
   LabelledImages select(const Tensor& rows) const;  // rows [k] int64
@@ -49,9 +50,9 @@ LabelledImages load_images(const std::string& data, const Preprocessing& preproc
 // lacks.
 void match_classes(LabelledImages& control, const std::vector<std::string>& names);
 
-// Puts the columns of `control`, rows of a table, in the order of `names`, where both have names. Throws InputError
-// where their names are others.
-void match_columns(LabelledImages& control, const std::vector<std::string>& names);
+// Puts the columns of `table`, rows or sequences, in the order of `names`, those of `owner` ("the training set"), where
+// both have names. Throws InputError where their names are others, or elapsed times have another divisor.
+void match_columns(LabelledImages& table, const std::vector<std::string>& names, const std::string& owner);
 
 // 16 hexadecimal digits of the SHA-256 of an image's pixels, rounded to 8 bits: equal for the same picture from two
 // files.

@@ -14,6 +14,7 @@ namespace afterimage {
 namespace {
 
 constexpr double same_time = 1e-6;              // relative: decimal fractions are not exact
+constexpr double most_units = 1e6;              // `longest` in steps: float32 still tells steps apart
 constexpr std::int64_t most_numbers = 1 << 18;  // of a sequence
 constexpr std::string_view elapsed_column = "step 1 elapsed/";
 
@@ -79,6 +80,10 @@ Sequences sequences_of(const CsvTable& table, double unit, const std::string& fi
     throw InputError(
         fmt::format("{}: has steps up to {:.9g} apart, and longest={:.9g}; give a larger one", file, longest, unit));
   }
+  if (unit > most_units * longest) {
+    throw InputError(fmt::format("{}: has steps of {:.9g} at most, and longest={:.9g}; give one of the same order",
+                                 file, longest, unit));
+  }
   result.notes.push_back(fmt::format("{} sequences of {} steps", count, length));
   if (alike) {
     result.notes.push_back(fmt::format("each step is {:.6g} after the one before", longest));
@@ -99,6 +104,29 @@ Sequences sequences_of(const CsvTable& table, double unit, const std::string& fi
     }
   }
   return result;
+}
+
+void require_same_times(const std::vector<std::string>& ours, const std::vector<std::string>& theirs,
+                        const std::string& owner, const std::string& file) {
+  const auto is_sequence = [](const auto& columns) {
+    return !columns.empty() && columns.front().starts_with("step 1 ");
+  };
+  const std::string own = longest_step_of(ours), wanted = longest_step_of(theirs);
+  if (own == wanted || !is_sequence(ours) || !is_sequence(theirs)) return;
+  if (own.empty()) {
+    throw InputError(
+        fmt::format("{}: its steps are evenly spaced, and those of {} are not; write their times too, with longest={}",
+                    file, owner, wanted));
+  }
+  if (wanted.empty()) {
+    throw InputError(fmt::format(
+        "{}: its steps are not evenly spaced, as those of {} are; give sequences with equal steps", file, owner));
+  }
+  const bool too_long = number_in(own).value_or(0) > number_in(wanted).value_or(0);
+  throw InputError(fmt::format(
+      "{}: its times are shares of {}, those of {} of {}; {}give both the same, as in "
+      "csv:FILE,sequence=COLUMN,time=COLUMN,longest={}",
+      file, own, owner, wanted, too_long ? "leave out sequences with longer steps than that, and " : "", wanted));
 }
 
 std::string longest_step_of(const std::vector<std::string>& columns) {

@@ -26,6 +26,11 @@ struct Sequences {
 // Throws InputError that names the file and the sequence.
 Sequences sequences_of(const CsvTable& table, double longest, const std::string& file);
 
+// Throws InputError that names `file` where one of two tables has elapsed times and the other not, or their divisors
+// differ. `ours` are the columns of `file`, `theirs` those of `owner` ("the training set").
+void require_same_times(const std::vector<std::string>& ours, const std::vector<std::string>& theirs,
+                        const std::string& owner, const std::string& file);
+
 // The divisor of elapsed times, as the names of the columns state it; empty where the first column is not "elapsed".
 std::string longest_step_of(const std::vector<std::string>& columns);
 

@@ -380,9 +380,10 @@ void add_step(const std::vector<std::string>& fields, const Layout& layout,
   if (sequence.empty()) lines.fail(fmt::format("has nothing in {}, the sequence", layout.name(*layout.sequence)));
   if (sequence.size() > longest_label) lines.fail("has a sequence of more than a thousand characters");
   const auto time = time_in(stamp);
-  if (!time) {
-    lines.fail(fmt::format("has \"{}\" in {}, the time; give numbers, or dates as 2024-01-31T10:20:30",
-                           printable(stamp), layout.name(*layout.time)));
+  if (!time || (!table.times.empty() && time->is_date != table.has_dates)) {
+    lines.fail(
+        fmt::format("has \"{}\" in {}, the time; give numbers on all lines, or dates as 2024-01-31T10:20:30 on all",
+                    printable(stamp), layout.name(*layout.time)));
   }
   const auto [place, added] = sequences.try_emplace(sequence, static_cast<std::uint32_t>(table.sequences.size()));
   if (added && table.sequences.size() == most_sequences) {
@@ -390,7 +391,8 @@ void add_step(const std::vector<std::string>& fields, const Layout& layout,
   }
   if (added) table.sequences.push_back(sequence);
   table.sequence.push_back(place->second);
-  table.times.push_back(*time);
+  table.times.push_back(time->time);
+  table.has_dates = time->is_date;
 }
 
 }  // namespace

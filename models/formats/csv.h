@@ -29,6 +29,7 @@ struct CsvTable {
   // (models/formats/time_stamp.h).
   std::vector<std::uint32_t> sequence = {};
   std::vector<double> times = {};
+  bool has_dates = false;                   // the times are seconds
   std::vector<std::string> sequences = {};  // their names, in the order of their first lines; 2^20 at most
   std::vector<std::string> notes = {};      // which line is the header, which column the label, ...; printable
 };

@@ -243,9 +243,26 @@ TEST_CASE("an invalid spec is refused before any work, with one line that names 
   refused([](auto& s) { s["train"] = {{"lerning-rate", 1}}; }, "lerning-rate");
   refused([](auto& s) { s["train"] = {{"loss", "sqared"}}; }, "sqared");
   refused([](auto& s) { s["settings"][0]["train"] = {{"loss", "sqared"}}; }, "sqared");
-  refused([](auto& s) { s["settings"][0]["train"] = {{"defense", "kip"}}; }, "train of \"none\"");
+  refused(
+      [](auto& s) {
+        s["settings"][0]["train"] = {{"defense", "kip"}};
+      },
+      "settings[0].train may not have --defense");
   refused([](auto& s) { s["settings"][0]["train"] = 3; }, "settings[0].train");
   refused([](auto& s) { s["train"] = {{"loss", nullptr}}; }, "train");
+  refused([](auto& s) { s["train"] = {{"", 1}}; }, "train: \"\": no option of train");
+  refused([](auto& s) { s["train"] = {{"steps", true}}; }, "train: \"steps\": has to have a value, not true");
+  refused([](auto& s) { s["train"] = {{"over-loss", "yes"}}; }, "train: \"over-loss\": has to be true or false");
+  // Values that set nothing are looked at too.
+  refused([](auto& s) { s["train"] = {{"resume", true}}; }, "--resume");
+  refused([](auto& s) { s["settings"][1]["train"] = {{"data", nullptr}}; }, "settings[1].train may not have --data");
+  refused([](auto& s) { s["settings"][1]["train"] = {{"stepz", nullptr}}; }, "train of \"KIP\": \"stepz\"");
+  refused([](auto& s) { s["settings"][1]["train"] = {{"steps", false}}; }, "train of \"KIP\": \"steps\"");
+  // So is what only the data, the network or the defence refuses, before the settings before it are trained.
+  refused([](auto& s) { s["settings"][1]["train"] = {{"mean", "median"}}; }, "train of \"KIP\": --mean median");
+  refused([](auto& s) { s["settings"][1]["train"] = {{"freeze", "conv9"}}; }, "train of \"KIP\": --freeze conv9");
+  refused([](auto& s) { s["settings"][1]["options"]["per-class"] = 4; }, "--per-class 4: makes 8 images of 8");
+  refused([](auto& s) { s["settings"][1] = {{"defense", "lelp"}}; }, "--loss squared: lelp needs a teacher");
   refused([](auto& s) { s["audit"] = {{"attacks", "telepathy"}}; }, "telepathy");
   refused([](auto& s) { s["audit"]["dtype"] = "float16"; }, "--dtype");
   refused([](auto& s) { s["audit"]["memory-limit"] = "lots"; }, "--memory-limit");
@@ -253,6 +270,17 @@ TEST_CASE("an invalid spec is refused before any work, with one line that names 
   refused([](auto& s) { s["samples"] = 1000000; }, "1000000");
   refused([](auto& s) { s["data"] = "npz:/nowhere.npz"; }, "/nowhere.npz", 4);
   CHECK(run("compare " + (folder / "missing.json") + " --out " + (folder / "never")).code == 2);
+}
+
+TEST_CASE("a dry run of train refuses what train refuses, and trains and writes nothing") {
+  const Folder folder;
+  const std::string train = "train --data fashion-mnist --task odd-even --samples 8 --architecture mlp:16 --out " +
+                            (folder / "run") + " --dry-run ";
+  CHECK(run(train).code == 0);
+  CHECK(run(train + "--augment 99").err.find("--augment 99: needs pictures") != std::string::npos);
+  CHECK(run(train + "--defense gvcl --over-loss").err.find("gvcl does not use it") != std::string::npos);
+  CHECK(run(train + "--freeze nothing").code == 2);
+  CHECK(folder.entries() == 0);
 }
 
 TEST_CASE("killed distillation resumes to the same result, alone and inside train, and leaves no state") {

@@ -112,6 +112,13 @@ TEST_CASE("a table of sequences is trained on and audited as records whose steps
   CHECK(scaled.err.find("its times are shares of 2, those of the training set of 3; give both the same") !=
         std::string::npos);
   CHECK(run(again + ",longest=3 --out " + (folder / "scaled")).code == 3);
+  // So it is for a training table beside loose weights.
+  const Result loose = run(
+      "audit --quiet --initial " + out + "/initial.safetensors --trained " + out + "/trained.safetensors --model " +
+      out + "/model.json --attacks span --training-set csv:" + control +
+      ",sequence=patient,time=day --control csv:" + file + ",sequence=patient,time=day --out " + (folder / "loose"));
+  CHECK(loose.code == 4);
+  CHECK(loose.err.find("its times are shares of 2, those of the model of 3") != std::string::npos);
   const auto refused = [&](const std::string& command, int code, const std::string& why) {
     const Result wrong = run(command + " --out " + (folder / "wrong"));
     CAPTURE(command, wrong.err);

@@ -101,11 +101,32 @@ TEST_CASE("columns of a control table are put in the training table's order by t
   INFO(plain.err + other.err);
   REQUIRE(fs::exists(folder / "turned/report.json"));
   CHECK(json_in(folder / "turned/report.json")["findings"] == json_in(folder / "plain/report.json")["findings"]);
-  CHECK(other.out.find("put in the order of the training set's") != std::string::npos);
+  CHECK(other.out.find("put in the order of those of the training set") != std::string::npos);
   // The page shows records with the names of their columns.
   const auto report = json_in(folder / "plain/report.json");
   CHECK(report["data"]["kind"] == "record");
   CHECK(report["data"]["columns"].size() == values);
+
+  // A training table given beside loose weights is put in the model's order likewise.
+  std::string others = header;
+  for (int i = 0; i < rows; ++i) {
+    others += std::to_string(i) + (i % 2 == 0 ? ",a" : ",b");
+    for (int k = 0; k < values; ++k) others += "," + std::to_string((i * 53 + k * 211 + i * i * k) % 1000 / 1000.0);
+    others += "\n";
+  }
+  const std::string control = folder.write("others.csv", others).string();
+  const auto loose = [&](const std::string& training, const std::string& out) {
+    const std::string run_folder = folder / "run";
+    return run("audit --quiet --initial " + run_folder + "/initial.safetensors --trained " + run_folder +
+               "/trained.safetensors --model " + run_folder +
+               "/model.json --attacks span --training-set csv:" + training +
+               ",label=kind,drop=id --control csv:" + control + ",label=kind,drop=id --out " + (folder / out));
+  };
+  const Result straight = loose(file, "straight"), crossed = loose(folder / "turned.csv", "crossed");
+  INFO(straight.err + crossed.err);
+  REQUIRE(fs::exists(folder / "crossed/report.json"));
+  CHECK(json_in(folder / "crossed/report.json")["findings"] == json_in(folder / "straight/report.json")["findings"]);
+  CHECK(crossed.out.find("put in the order of those of the model") != std::string::npos);
 
   std::string renamed = turned;
   renamed.replace(renamed.find("w,"), 1, "z");
@@ -114,6 +135,10 @@ TEST_CASE("columns of a control table are put in the training table's order by t
   CHECK(refused.code == 4);
   CHECK(lines_in(refused.err) == 1);
   CHECK(refused.err.find("the same columns") != std::string::npos);
+  const Result unlike = loose(folder / "renamed.csv", "unlike");
+  CHECK(unlike.code == 4);
+  CHECK(lines_in(unlike.err) == 1);
+  CHECK(unlike.err.find("those of the model") != std::string::npos);
 }
 
 TEST_CASE("data whose classes or columns do not fit what is asked for are not trained on") {

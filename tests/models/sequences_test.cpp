@@ -69,12 +69,17 @@ TEST_CASE("times that are not even become a number of each step, as shares of th
 }
 
 TEST_CASE("time stamps are numbers, dates or dates with times, and nothing else") {
-  CHECK(time_in("-1.5e3") == -1500);
-  CHECK(time_in("1970-01-02") == 86400);
-  CHECK(time_in("1970-01-01T00:01") == 60);
-  CHECK(time_in("1970-01-01 01:00:01") == 3601);
-  for (const char* text :
-       {"", "soon", "inf", "nan", "2023-02-29", "2024-13-01", "1970-01-01T", "1970-01-01x", "10:00"}) {
+  const auto read = [](const std::string& text) {
+    const auto stamp = time_in(text);
+    REQUIRE(stamp);
+    return std::pair(stamp->time, stamp->is_date);
+  };
+  CHECK(read("-1.5e3") == std::pair(-1500.0, false));
+  CHECK(read("1970-01-02") == std::pair(86400.0, true));
+  CHECK(read("1970-01-01T00:01") == std::pair(60.0, true));
+  CHECK(read("1970-01-01 01:00:01") == std::pair(3601.0, true));
+  for (const char* text : {"", "soon", "inf", "nan", "2023-02-29", "2024-13-01", "1970-01-01T", "1970-01-01x", "10:00",
+                           "05-01-24", "970-01-01", "19700-01-01"}) {
     CAPTURE(text);
     CHECK_FALSE(time_in(text));
   }
@@ -97,6 +102,8 @@ TEST_CASE("steps that are out of order, repeated, of two labels or of other leng
   refused("a,noon,0.1,0\na,2,0.2,0\n", "line 2 has \"noon\" in column 2 \"when\", the time");
   refused(",1,0.1,0\n,2,0.2,0\n", "has nothing in column 1 \"who\", the sequence");
   refused("a,1,x,0\na,2,0.2,0\n", "in place of a number");
+  refused("a,2024-01-01,0.1,0\na,1704153600,0.2,0\n", "line 3 has \"1704153600\" in column 2 \"when\", the time");
+  refused("a,1,0.1,0\na,2024-01-01,0.2,0\n", "give numbers on all lines, or dates");
   refused("a,-1e308,0.1,0\na,1e308,0.2,0\n", "times too far apart");
   const std::string good = header + "a,1,0.1,0\na,2,0.2,0\n";
   for (const auto& [options, why] : std::vector<std::pair<std::string, std::string>>{
@@ -109,11 +116,37 @@ TEST_CASE("steps that are out of order, repeated, of two labels or of other leng
            {",sequence=who,time=9", "the table has 4 columns"},
            {",sequence=who,time=when,time=when", "once each"},
            {",sequence=who,time=when,longest=0", "once each"},
+           {",longest=5", "longest=NUMBER is for sequences"},
            {",drop=x,sequence=who,time=when", "leaves out all values"}}) {
     CAPTURE(options);
     CHECK_THROWS_AS(load_images(data_of(folder, good, options)), UsageError);
     CHECK_THROWS_WITH(load_images(data_of(folder, good, options)), Catch::Contains(why));
   }
+  CHECK_THROWS_WITH(load_images(data_of(folder, good, columns + ",longest=1e300")), Catch::Contains("same order"));
+  Preprocessing resized;
+  resized.size = {4, 4};
+  CHECK_THROWS_WITH(load_images(data_of(folder, good), resized), Catch::Contains("no pictures"));
+}
+
+TEST_CASE("a table's columns are put in the order of other names, and times of another scale are refused") {
+  const test::Folder folder;
+  LabelledImages table = load_images(data_of(folder, "b,a,label\n0.1,0.2,0\n0.3,0.4,1\n", ",label=label"));
+  match_columns(table, {"a", "b"}, "the model");
+  CHECK(at::equal(table.images, at::tensor({0.2F, 0.1F, 0.4F, 0.3F}).view({2, 2})));
+  CHECK_THROWS_WITH(match_columns(table, {"a", "c"}, "the model"), Catch::Contains("those of the model"));
+  const std::string even = "who,when,x,label\na,0,0.1,0\na,1,0.2,0\n",
+                    uneven = "who,when,x,label\na,0,0.1,0\na,1,0.2,0\nb,0,0.1,1\nb,4,0.2,1\n";
+  const auto refused = [&](const std::string& text, const std::string& first, const std::string& why) {
+    LabelledImages steps = load_images(data_of(folder, text));
+    std::vector<std::string> names = {"step 1 x", "step 2 x"};
+    if (!first.empty()) names = {first, "step 1 x", "step 2 " + first.substr(7), "step 2 x"};
+    CAPTURE(first);
+    CHECK_THROWS_WITH(match_columns(steps, names, "the training set"), Catch::Contains(why));
+  };
+  refused(even, "step 1 elapsed/3", "those of the training set are not; write their times too, with longest=3");
+  refused(uneven, "", "its steps are not evenly spaced, as those of the training set are");
+  refused(uneven, "step 1 elapsed/8", "of 8; give both the same");
+  refused(uneven, "step 1 elapsed/3", "of 3; leave out sequences with longer steps than that");
 }
 
 }  // namespace afterimage
