@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <filesystem>
 #include <memory>
 
 #include "audit/commands/checks.h"
@@ -105,9 +106,11 @@ void require_commands(const CompareSpec& spec, const std::string& file) {
   }
 }
 
-// Throws UsageError or InputError on what `train` refuses once it has read the data.
-void require_trainable(const CompareSpec& spec, const ComparedSetting& setting, const std::string& file, int threads) {
-  auto words = train_words(spec, setting, spec.seeds.front(), "out", threads);
+// Throws UsageError or InputError on what `train` refuses once it has read the data. `folder` is one that is not there:
+// nothing is written.
+void require_trainable(const CompareSpec& spec, const ComparedSetting& setting, const std::string& file,
+                       const std::filesystem::path& folder, int threads) {
+  auto words = train_words(spec, setting, spec.seeds.front(), folder, threads);
   words.emplace_back("--dry-run");
   ReadCommand(words, train_of(setting, file)).run();
 }
@@ -141,10 +144,11 @@ void add_compare(CLI::App& app, Context& context, Action& action) {
       CompareRequest& request = options->request;
       request.spec = read_spec(options->spec);
       require_commands(request.spec, options->spec);
-      request.check = [&request, &context, file = options->spec](std::size_t setting) {
-        require_trainable(request.spec, request.spec.settings[setting], file, context.threads);
-      };
       request.out = options->out;
+      request.check = [&request, &context, file = options->spec](std::size_t setting) {
+        require_trainable(request.spec, request.spec.settings[setting], file, request.out / "unwritten",
+                          context.threads);
+      };
       const DefenseComparison comparison = run_comparison(request, context);
       print_comparison(comparison, request.out);
       return static_cast<int>(has_result(comparison) ? done : inconclusive);
