@@ -8,17 +8,13 @@
 #include <limits>
 #include <map>
 #include <numeric>
-#include <stdexcept>
 #include <string>
 
 #include "attacks/scoring/similarity.h"
+#include "models/foundations/require.h"
 
 namespace afterimage {
 namespace {
-
-void require(bool condition, const char* message) {
-  if (!condition) throw std::invalid_argument(message);
-}
 
 bool finite(const Tensor& values) { return at::isfinite(values).all().item<bool>(); }
 

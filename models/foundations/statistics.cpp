@@ -8,16 +8,13 @@
 #include <cmath>
 #include <limits>
 #include <numeric>
-#include <stdexcept>
+
+#include "models/foundations/require.h"
 
 namespace afterimage {
 namespace {
 
 constexpr double tail = 0.025;  // on each side of a 95 % interval
-
-void require(bool condition, const char* message) {
-  if (!condition) throw std::invalid_argument(message);
-}
 
 // From 1, equal values sharing their mean rank.
 std::vector<double> ranks(const std::vector<double>& values) {
