@@ -7,7 +7,9 @@
 #include "attacks/flow.h"
 #include "attacks/infinite_width.h"
 #include "attacks/kkt.h"
+#include "attacks/loss.h"
 #include "attacks/span.h"
+#include "attacks/tangent_membership.h"
 #include "attacks/vertices.h"
 #include "models/foundations/error.h"
 #include "models/foundations/text.h"
@@ -30,7 +32,15 @@ Reconstruction not_applicable(std::string reason) {
 
 const std::vector<Attack>& all_attacks() {
   static const std::vector<Attack> attacks = {
-      span_attack(), vertices_attack(), finite_width_attack(), flow_attack(), kkt_attack(), infinite_width_attack(),
+      span_attack(),
+      loss_attack(),
+      tangent_background_attack(),
+      tangent_membership_attack(),
+      vertices_attack(),
+      finite_width_attack(),
+      flow_attack(),
+      kkt_attack(),
+      infinite_width_attack(),
   };
   return attacks;
 }

@@ -6,6 +6,7 @@
 
 #include <functional>
 #include <map>
+#include <memory>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
@@ -36,6 +37,9 @@ struct Reconstruction {
   std::int64_t iterations = 0;
   std::optional<double> loss_initial, loss_final, relative_loss;
   nlohmann::ordered_json evidence = nlohmann::ordered_json::object();
+  // What is measured while Claim::membership scores a pool, which comes after the attack and may use its Job; null
+  // where there is none.
+  std::shared_ptr<nlohmann::ordered_json> scoring_evidence;
 };
 
 Reconstruction not_applicable(std::string reason);

@@ -24,7 +24,9 @@ Estimate estimate(const Settings&, const Subject& subject, std::int64_t) {
 Reconstruction by_fit(const TrainedNetwork& released, const std::string& evidence) {
   Reconstruction result;
   result.evidence["membership_by"] = "how near the outputs are to targets of the squared loss: " + evidence;
-  result.claim.membership = [&released](const Tensor& images) { return distance_to_targets(released, images).neg(); };
+  result.claim.membership = [&released](const Candidates& pool) {
+    return distance_to_targets(released, pool.images).neg();
+  };
   return result;
 }
 
@@ -40,8 +42,8 @@ Reconstruction probe_last_layer(const TrainedNetwork& released, std::optional<Lo
   if (search.span) {
     add_span(result, *search.span);
     result.evidence["membership_by"] = "the distance of features to the row space of the last layer's change";
-    result.claim.membership = [&released, layer, span = *search.span](const Tensor& images) {
-      return distance_to_span(span, last_layer_features(*released.network, released.trained, layer, images)).neg();
+    result.claim.membership = [&released, layer, span = *search.span](const Candidates& pool) {
+      return distance_to_span(span, last_layer_features(*released.network, released.trained, layer, pool.images)).neg();
     };
   } else if (loss == LossKind::squared) {
     result = by_fit(released, search.evidence);
@@ -70,8 +72,9 @@ Reconstruction probe_later_layer(const TrainedNetwork& released, std::size_t lay
   result.evidence["membership_by"] =
       "the frozen layers' outputs at an image, and how far they are from the row space of the change of the layer that "
       "gets them";
-  result.claim.membership = [&released, layer, search](const Tensor& images) {
-    const Tensor inputs = released.dense()->activations(released.trained, images.to(released.trained.dtype()))[layer];
+  result.claim.membership = [&released, layer, search](const Candidates& pool) {
+    const Tensor inputs =
+        released.dense()->activations(released.trained, pool.images.to(released.trained.dtype()))[layer];
     return (search.span ? distance_to_span(*search.span, inputs) : distance_to_leading(search.directions, inputs))
         .neg();
   };
@@ -99,7 +102,8 @@ Reconstruction probe_time_slices(const TrainedNetwork& released, const Recurrent
   result.evidence["singular_values"] = search.singular_values;
   result.evidence["membership_by"] =
       "the distance of an image's time slices to the row space of the input matrix's change";
-  result.claim.membership = [span = *search.span, slices = steps, size = numbers](const Tensor& images) {
+  result.claim.membership = [span = *search.span, slices = steps, size = numbers](const Candidates& pool) {
+    const Tensor& images = pool.images;
     const Tensor each = images.to(at::kDouble).reshape({images.size(0) * slices, size});
     const Tensor left = (distance_to_span(span, each) * each.norm(2, 1)).view({images.size(0), slices}).norm(2, 1);
     return (left / images.to(at::kDouble).norm(2, 1).clamp_min(smallest_norm)).neg();
@@ -114,15 +118,15 @@ Reconstruction probe_first_layer(const TrainedNetwork& released) {
   result.evidence["singular_values"] = search.singular_values;
   if (search.span) {
     add_span(result, *search.span);
-    result.claim.membership = [span = *search.span](const Tensor& images) {
-      return distance_to_span(span, images).neg();
+    result.claim.membership = [span = *search.span](const Candidates& pool) {
+      return distance_to_span(span, pool.images).neg();
     };
   } else if (search.directions.defined()) {
     result.evidence["rank"] = nullptr;
     result.evidence["no_rank"] = search.evidence;
     result.evidence["membership_by"] = "how much of an image is left outside the directions that changed most";
-    result.claim.membership = [directions = search.directions](const Tensor& images) {
-      return distance_to_leading(directions, images).neg();
+    result.claim.membership = [directions = search.directions](const Candidates& pool) {
+      return distance_to_leading(directions, pool.images).neg();
     };
   }
   return result;

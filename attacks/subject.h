@@ -5,6 +5,7 @@
 #include <optional>
 #include <variant>
 
+#include "attacks/scoring/claim.h"
 #include "models/dense_network.h"
 #include "models/image_space.h"
 #include "models/tangent/learned_function.h"
@@ -40,6 +41,9 @@ struct Subject {
   std::variant<TrainedNetwork, InfiniteNetwork> released;
   ImageSpace space;
   std::optional<LossKind> loss;  // that it was trained on, where the model's description says so
+  // Records of the same source that nobody trained on and that are not scored, which an attacker may have drawn too;
+  // without images where there are none.
+  Candidates background = {};
 
   // Null where the other of the two was released.
   const TrainedNetwork* trained_network() const { return std::get_if<TrainedNetwork>(&released); }

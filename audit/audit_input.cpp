@@ -171,9 +171,14 @@ std::vector<std::string> texts_of(const Tensor& labels) {
 }
 
 // What attacks may know of the data, and what scoring compares their claims with.
-void set_data(AuditInput& input, const TrainingSet& training, const LabelledImages& control) {
+void set_data(AuditInput& input, const TrainingSet& training, const ControlSet& others, const Task& task) {
+  const auto candidates = [&](const LabelledImages& images) -> Candidates {
+    return {training.space.inputs(images.images.flatten(1)), task.targets(images.labels, input.targets.size(1))};
+  };
+  const Candidates control = candidates(others.control);
   input.subject.space = training.space;
-  input.truth = {training.images, training.space.inputs(control.images.flatten(1)), training.space};
+  if (others.background.size() > 0) input.subject.background = candidates(others.background);
+  input.truth = {training.images, control.images, training.space, input.targets, control.targets};
   input.labels = texts_of(training.labels);
 }
 
@@ -291,18 +296,20 @@ AuditInput load_audit_input(const SubjectFiles& files, const ControlRequest& req
   }
   const Task task = Task::parse(result.model.task);
   Generator random = seeded(stage_seed(seed, "control"));
-  const LabelledImages control =
+  const ControlSet others =
       load_control(request, record.data_source.value_or(""),
                    record.class_names.empty() ? training_file.class_names : record.class_names,
                    result.model.columns.empty() ? training_file.columns : result.model.columns, task, training,
                    support_pixels(files.support_set, result.model), result.model, random);
 
+  const LabelledImages& control = others.control;
   training.space.one_hot =
       result.model.one_hot.empty() ? one_hot_groups(control.images.flatten(1)) : result.model.one_hot;
   training.space.levels = levels_of(control.images);
   // A table of pixels may stand for pictures, a table of sequences not.
   training.space.named = training.space.named || control.is_sequences();
-  set_data(result, training, control);
+  result.targets = task.targets(training.labels, result.model.target_columns());
+  set_data(result, training, others, task);
 
   Report& facts = result.facts;
   if (!files.initial.empty()) facts.inputs.push_back(describe("initial", files.initial, initial.notes));
@@ -313,8 +320,8 @@ AuditInput load_audit_input(const SubjectFiles& files, const ControlRequest& req
     facts.inputs.push_back(describe("network", archive.string()));
   }
   std::vector<std::string> training_notes = std::move(training_file.content.notes);
-  if (const auto others = passed_over_text(training_file.content.passed_over); !others.empty()) {
-    training_notes.push_back(others);
+  if (const auto passed = passed_over_text(training_file.content.passed_over); !passed.empty()) {
+    training_notes.push_back(passed);
   }
   add_inputs(facts.inputs, "training-set", training_file.files, training_notes);
   if (!files.training_record.empty()) facts.inputs.push_back(describe("training-record", files.training_record));
@@ -336,7 +343,6 @@ AuditInput load_audit_input(const SubjectFiles& files, const ControlRequest& req
   facts.threat_model = threat_model(result.model, released.knows_initial(), new_head, training);
   facts.training = record.facts;
   const Tensor outputs = result.model.class_outputs(released.network->evaluate(released.trained, training.images));
-  result.targets = task.targets(training.labels, result.model.target_columns());
   facts.training->train_accuracy = accuracy(outputs, result.targets);
   if (const auto loss = result.model.class_loss()) facts.training->final_loss = loss_of(*loss, outputs, result.targets);
   // A defence may train on something else.
@@ -365,10 +371,10 @@ InfiniteInput infinite_input(const InfiniteRequest& request, std::int64_t contro
                  {},
                  false};
   Generator random = seeded(stage_seed(seed, "control"));
-  const LabelledImages control = load_control({"", control_samples}, request.data, data.class_names, data.columns, task,
-                                              data.training, {}, audit.model, random);
-  set_data(audit, data.training, control);
+  const ControlSet others = load_control({"", control_samples}, request.data, data.class_names, data.columns, task,
+                                         data.training, {}, audit.model, random);
   audit.targets = data.targets;
+  set_data(audit, data.training, others, task);
   return result;
 }
 

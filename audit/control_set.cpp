@@ -13,6 +13,7 @@ namespace afterimage {
 namespace {
 
 constexpr std::int64_t fewest_control_images = 20;
+constexpr std::int64_t most_background_images = 200;
 
 // Named by the user as not trained on: an overlap is a mistake, and must not be skipped silently.
 LabelledImages apart_from(const Tensor& training, LabelledImages control, const std::string& name) {
@@ -41,10 +42,10 @@ Tensor support_pixels(const std::string& file, const ModelDescription& model) {
                   file, pixels.size(1), model.inputs()));
 }
 
-LabelledImages load_control(const ControlRequest& request, const std::string& source,
-                            const std::vector<std::string>& class_names, const std::vector<std::string>& columns,
-                            const Task& task, const TrainingSet& training, const Tensor& support,
-                            const ModelDescription& model, Generator& random) {
+ControlSet load_control(const ControlRequest& request, const std::string& source,
+                        const std::vector<std::string>& class_names, const std::vector<std::string>& columns,
+                        const Task& task, const TrainingSet& training, const Tensor& support,
+                        const ModelDescription& model, Generator& random) {
   const bool given = !request.data.empty();
   LabelledImages all = load_images(given ? request.data : source, model.preprocessing);
   match_classes(all, class_names);
@@ -75,7 +76,9 @@ LabelledImages load_control(const ControlRequest& request, const std::string& so
     }
   }
   const Tensor trained_on = support.defined() ? at::cat({pixels, support}) : pixels;
-  LabelledImages control = draw_control(all, task, trained_on, request.count, random);
+  const LabelledImages drawn = draw_control(all, task, trained_on, request.count + most_background_images, random);
+  const std::int64_t count = std::min(request.count, drawn.size());
+  LabelledImages control = drawn.select(at::arange(count, at::kLong));
   if (const std::string note = task.note_on_absent(all.labels); !note.empty()) control.notes.push_back(note);
   if (control.size() < std::min(request.count, all.size())) {
     control.notes.push_back(fmt::format("{} of {} images are of the task's classes and different from one another",
@@ -85,7 +88,7 @@ LabelledImages load_control(const ControlRequest& request, const std::string& so
     throw InputError(fmt::format("{}: has only {} images that were not trained on; a control set needs at least {}",
                                  all.source, control.size(), fewest_control_images));
   }
-  return control;
+  return {std::move(control), drawn.select(at::arange(count, drawn.size(), at::kLong))};
 }
 
 }  // namespace afterimage

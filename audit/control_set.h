@@ -19,12 +19,18 @@ struct ControlRequest {
 // `file` is empty. Throws InputError where they do not fit the model.
 Tensor support_pixels(const std::string& file, const ModelDescription& model);
 
+struct ControlSet {
+  LabelledImages control;
+  // Up to 200 more of the same source, drawn after these; of size 0 where it has no more.
+  LabelledImages background;
+};
+
 // `class_names` and `columns`: of the training images' source. `support`: as support_pixels() gives it. Throws
 // InputError: images that do not fit the model or the training set's scale, a set that overlaps with the training set
 // by more than a tenth, or too few images.
-LabelledImages load_control(const ControlRequest& request, const std::string& source,
-                            const std::vector<std::string>& class_names, const std::vector<std::string>& columns,
-                            const Task& task, const TrainingSet& training, const Tensor& support,
-                            const ModelDescription& model, Generator& random);
+ControlSet load_control(const ControlRequest& request, const std::string& source,
+                        const std::vector<std::string>& class_names, const std::vector<std::string>& columns,
+                        const Task& task, const TrainingSet& training, const Tensor& support,
+                        const ModelDescription& model, Generator& random);
 
 }  // namespace afterimage

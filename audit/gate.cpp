@@ -4,6 +4,7 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <utility>
 
@@ -19,23 +20,12 @@ namespace {
 
 constexpr std::uint64_t largest_policy = 1 << 20;
 constexpr const char* policy_schema = "afterimage.policy/1";
-constexpr const char* reconstructed_limit = "max_reconstructed_rate";
-constexpr const char* membership_limit = "max_membership_tpr_at_1pct_fpr";
 constexpr const char* required_attacks = "require_attacks";
 constexpr const char* least_control = "minimum_control_samples";
 
 const json::Names<Verdict> on_inconclusive_choices = {
     {Verdict::fail, "fail"}, {Verdict::pass, "pass"}, {Verdict::inconclusive, "inconclusive"}};
 const json::Names<bool> hold_against_choices = {{false, "rate"}, {true, "upper"}};
-
-std::optional<double> read_limit(const json::Reader& in, const char* key) {
-  const auto limit = in.find(key);
-  return limit ? std::optional(limit->fraction()) : std::nullopt;
-}
-
-Limits read_limits(const json::Reader& in) {
-  return {read_limit(in, reconstructed_limit), read_limit(in, membership_limit)};
-}
 
 std::vector<std::string> read_required_attacks(const json::Reader& in) {
   std::vector<std::string> attacks;
@@ -49,10 +39,84 @@ std::vector<std::string> read_required_attacks(const json::Reader& in) {
   return attacks;
 }
 
-// A limit of 1 is never exceeded.
+struct Measured {
+  Number value;
+  std::int64_t of = 0;      // images that it is a rate of
+  std::int64_t count = -1;  // of these images; -1 where the value is not a count
+  std::string missing;      // why there is no value
+  bool has_control = true;  // whether the value of chance is known
+  Number most = {};         // the largest value that could have been measured, where not all limits are below
+};
+
+Measured reconstructed_rate(const Finding& finding, std::int64_t, bool upper) {
+  if (!finding.reconstructed) return {std::nullopt, 0, -1, finding.attack + " reconstructs no images"};
+  const Rate& rate = *finding.reconstructed;
+  return {upper ? rate.ci95_high : rate.rate, rate.of, rate.count, "", finding.control.has_value()};
+}
+
+Measured without_membership(const Finding& finding) {
+  return {std::nullopt, 0, -1, finding.attack + " gives no membership scores"};
+}
+
+Measured membership_rate(const Finding& finding, std::int64_t members, bool upper) {
+  if (!finding.membership) return without_membership(finding);
+  if (!finding.membership->tpr_at_fpr_0_01) {
+    return {std::nullopt, 0, -1, "the control set is too small to resolve a false-positive rate of 1 %"};
+  }
+  const double rate = *finding.membership->tpr_at_fpr_0_01;
+  if (members < 1) return {rate, 0, -1, ""};
+  const auto told = std::clamp<std::int64_t>(std::llround(rate * static_cast<double>(members)), 0, members);
+  return {upper ? rate_of(told, members).ci95_high : rate, members, told, ""};
+}
+
+Measured membership_advantage(const Finding& finding, std::int64_t, bool) {
+  if (!finding.membership) return without_membership(finding);
+  return {finding.membership->advantage, 0, -1, ""};
+}
+
+Measured epsilon_bound(const Finding& finding, std::int64_t, bool) {
+  if (!finding.membership) return without_membership(finding);
+  const auto& bound = finding.membership->epsilon_lower_bound;
+  if (!bound)
+    return {std::nullopt, 0, -1, "the report has no bound on epsilon; it takes 4 training and control images"};
+  Measured measured{bound->value, 0, -1, ""};
+  measured.most = bound->ceiling;
+  return measured;
+}
+
+std::string plain_number(double value) { return fmt::format("{:.4g}", value); }
+
+// A limit of a policy, for all attacks or for one.
+struct LimitKind {
+  const char* name;
+  std::optional<double> Limits::*limit;
+  Measured (*measure)(const Finding&, std::int64_t members, bool upper);
+  std::string (*text)(double);
+  bool is_fraction;  // a limit of 1 is then never exceeded
+};
+const std::array<LimitKind, 4> limit_kinds = {{
+    {"max_reconstructed_rate", &Limits::max_reconstructed_rate, reconstructed_rate, percent, true},
+    {"max_membership_tpr_at_1pct_fpr", &Limits::max_membership_tpr_at_1pct_fpr, membership_rate, percent, true},
+    {"max_membership_advantage", &Limits::max_membership_advantage, membership_advantage, percent, true},
+    {"max_epsilon_lower_bound", &Limits::max_epsilon_lower_bound, epsilon_bound, plain_number, false},
+}};
+
+Limits read_limits(const json::Reader& in) {
+  Limits limits;
+  for (const auto& kind : limit_kinds) {
+    const auto limit = in.find(kind.name);
+    if (!limit) continue;
+    limits.*kind.limit = kind.is_fraction ? limit->fraction() : limit->real();
+    if (*(limits.*kind.limit) < 0) limit->fail("has to be at least 0");
+  }
+  return limits;
+}
+
 bool can_fail(const Limits& limits) {
-  return (limits.max_reconstructed_rate && *limits.max_reconstructed_rate < 1) ||
-         (limits.max_membership_tpr_at_1pct_fpr && *limits.max_membership_tpr_at_1pct_fpr < 1);
+  return std::any_of(limit_kinds.begin(), limit_kinds.end(), [&](const LimitKind& kind) {
+    const auto& limit = limits.*kind.limit;
+    return limit && (!kind.is_fraction || *limit < 1);
+  });
 }
 
 bool can_fail(const Policy& policy) {
@@ -69,42 +133,18 @@ bool explains(const std::string& reason, const std::string& rule) {
   return reason == rule || (reason == required_attacks && rule.starts_with(reason + "."));
 }
 
-struct Measured {
-  Number value;
-  std::int64_t of = 0;      // images that it is a rate of
-  std::int64_t count = -1;  // of these images; -1 where the value is not a count
-  std::string missing;      // why there is no value
-  bool has_control = true;  // whether the value of chance is known
-};
-
-Measured reconstructed_rate(const Finding& finding, bool upper) {
-  if (!finding.reconstructed) return {std::nullopt, 0, -1, finding.attack + " reconstructs no images"};
-  const Rate& rate = *finding.reconstructed;
-  return {upper ? rate.ci95_high : rate.rate, rate.of, rate.count, "", finding.control.has_value()};
-}
-
-Measured membership_rate(const Finding& finding, std::int64_t members, bool upper) {
-  if (!finding.membership) return {std::nullopt, 0, -1, finding.attack + " gives no membership scores"};
-  if (!finding.membership->tpr_at_fpr_0_01) {
-    return {std::nullopt, 0, -1, "the control set is too small to resolve a false-positive rate of 1 %"};
-  }
-  const double rate = *finding.membership->tpr_at_fpr_0_01;
-  if (members < 1) return {rate, 0, -1, ""};
-  const auto told = std::clamp<std::int64_t>(std::llround(rate * static_cast<double>(members)), 0, members);
-  return {upper ? rate_of(told, members).ci95_high : rate, members, told, ""};
-}
-
-RuleResult judge(const std::string& rule, const Finding& finding, const Measured& measured, double limit, bool upper) {
+RuleResult judge(const LimitKind& kind, const std::string& rule, const Finding& finding, const Measured& measured,
+                 double limit, bool upper) {
   RuleResult result{rule, measured.value, limit, Outcome::pass, ""};
   if (upper && measured.count == 0 && *measured.value > limit) {
     result.outcome = Outcome::inconclusive;
     result.reason =
         fmt::format("{}: none of {} images, but with so few images the rate may still be {}, above the limit of {}",
-                    finding.attack, measured.of, percent(*measured.value), percent(limit));
+                    finding.attack, measured.of, kind.text(*measured.value), kind.text(limit));
   } else if (measured.value && *measured.value > limit) {
     result.outcome = Outcome::fail;
-    result.reason = fmt::format("{} reaches {}{}, above the limit of {}", finding.attack, percent(*measured.value),
-                                upper ? " (upper end of the interval)" : "", percent(limit));
+    result.reason = fmt::format("{} reaches {}{}, above the limit of {}", finding.attack, kind.text(*measured.value),
+                                upper && measured.of > 0 ? " (upper end of the interval)" : "", kind.text(limit));
   } else if (finding.status != Status::ok) {
     result.outcome = Outcome::inconclusive;
     result.reason = fmt::format("{} is {}: {}", finding.attack, name_of(finding.status), finding.reason);
@@ -117,10 +157,14 @@ RuleResult judge(const std::string& rule, const Finding& finding, const Measured
   } else if (measured.count == 0 && limit > 0 && limit * static_cast<double>(measured.of) < 1) {
     result.outcome = Outcome::inconclusive;
     result.reason =
-        fmt::format("with {} images a rate at the limit of {} cannot be told from zero", measured.of, percent(limit));
+        fmt::format("with {} images a rate at the limit of {} cannot be told from zero", measured.of, kind.text(limit));
+  } else if (measured.most && *measured.most <= limit) {
+    result.outcome = Outcome::inconclusive;
+    result.reason = fmt::format("so few records can show {} at most, so that a limit of {} would never be exceeded",
+                                kind.text(*measured.most), kind.text(limit));
   } else {
-    result.reason =
-        fmt::format("{} stays at {}, within the limit of {}", finding.attack, percent(*measured.value), percent(limit));
+    result.reason = fmt::format("{} stays at {}, within the limit of {}", finding.attack, kind.text(*measured.value),
+                                kind.text(limit));
   }
   return result;
 }
@@ -147,19 +191,9 @@ class Judge {
   Judge(const Policy& policy, const Report& report) : policy_(policy), report_(report) {}
 
   Gate run() {
-    everywhere(
-        reconstructed_limit, policy_.everywhere.max_reconstructed_rate,
-        [](const Limits& limits) { return limits.max_reconstructed_rate.has_value(); },
-        [&](const Finding& f) { return reconstructed_rate(f, policy_.hold_against_upper); });
-    everywhere(
-        membership_limit, policy_.everywhere.max_membership_tpr_at_1pct_fpr,
-        [](const Limits& limits) { return limits.max_membership_tpr_at_1pct_fpr.has_value(); },
-        [&](const Finding& f) { return membership(f); });
+    for (const auto& kind : limit_kinds) everywhere(kind);
     for (const auto& [attack, limits] : policy_.attacks) {
-      one(attack, reconstructed_limit, limits.max_reconstructed_rate,
-          [&](const Finding& f) { return reconstructed_rate(f, policy_.hold_against_upper); });
-      one(attack, membership_limit, limits.max_membership_tpr_at_1pct_fpr,
-          [&](const Finding& f) { return membership(f); });
+      for (const auto& kind : limit_kinds) one(kind, attack, limits.*kind.limit);
     }
     for (const auto& attack : policy_.require_attacks) required(attack);
     if (policy_.minimum_control_samples) control_size(*policy_.minimum_control_samples);
@@ -172,42 +206,39 @@ class Judge {
   }
 
  private:
-  Measured membership(const Finding& finding) const {
-    return membership_rate(finding, report_.data.samples, policy_.hold_against_upper);
+  RuleResult judged(const LimitKind& kind, const std::string& rule, const Finding& finding, double limit) const {
+    const bool upper = policy_.hold_against_upper;
+    return judge(kind, rule, finding, kind.measure(finding, report_.data.samples, upper), limit, upper);
   }
 
   // The limit for all attacks without one of their own. An attack that has a result but cannot measure the value (it
   // reconstructs no images), or that does not apply, is left out where another attack has a value. One that is
   // inconclusive or failed might have measured it, and counts.
-  template <class HasOwn, class Measure>
-  void everywhere(const char* rule, std::optional<double> limit, HasOwn has_own, Measure measure) {
+  void everywhere(const LimitKind& kind) {
+    const auto& limit = policy_.everywhere.*kind.limit;
     if (!limit) return;
     std::vector<RuleResult> results, without_value;
     for (const auto& finding : report_.findings) {
       const auto own = policy_.attacks.find(finding.attack);
-      if (own != policy_.attacks.end() && has_own(own->second)) continue;
-      const Measured measured = measure(finding);
+      if (own != policy_.attacks.end() && own->second.*kind.limit) continue;
+      RuleResult result = judged(kind, kind.name, finding, *limit);
       const bool no_result = finding.status == Status::inconclusive || finding.status == Status::failed;
-      auto& list = measured.value || no_result ? results : without_value;
-      list.push_back(judge(rule, finding, measured, *limit, policy_.hold_against_upper));
+      (result.measured || no_result ? results : without_value).push_back(std::move(result));
     }
     if (results.empty()) results = std::move(without_value);
     if (results.empty())
       results.push_back(
-          {rule, std::nullopt, limit, Outcome::inconclusive, "no attack was run that this limit applies to"});
+          {kind.name, std::nullopt, limit, Outcome::inconclusive, "no attack was run that this limit applies to"});
     gate_.rules.push_back(worst(results));
   }
 
-  template <class Measure>
-  void one(const std::string& attack, const char* limit_name, std::optional<double> limit, Measure measure) {
+  void one(const LimitKind& kind, const std::string& attack, const std::optional<double>& limit) {
     if (!limit) return;
-    const std::string rule = attack + "." + limit_name;
+    const std::string rule = attack + "." + kind.name;
     const Finding* finding = find_attack(report_, attack);
-    if (finding == nullptr) {
-      gate_.rules.push_back({rule, std::nullopt, limit, Outcome::inconclusive, attack + " was not run"});
-    } else {
-      gate_.rules.push_back(judge(rule, *finding, measure(*finding), *limit, policy_.hold_against_upper));
-    }
+    gate_.rules.push_back(finding == nullptr
+                              ? RuleResult{rule, std::nullopt, limit, Outcome::inconclusive, attack + " was not run"}
+                              : judged(kind, rule, *finding, *limit));
   }
 
   void required(const std::string& attack) {
@@ -248,8 +279,9 @@ void require_attack(const std::string& name, const std::string& where) {
 std::vector<std::string> rules_of(const Policy& policy) {
   std::vector<std::string> rules;
   const auto add = [&](const Limits& limits, const std::string& prefix) {
-    if (limits.max_reconstructed_rate) rules.push_back(prefix + reconstructed_limit);
-    if (limits.max_membership_tpr_at_1pct_fpr) rules.push_back(prefix + membership_limit);
+    for (const auto& kind : limit_kinds) {
+      if (limits.*kind.limit) rules.push_back(prefix + kind.name);
+    }
   };
   add(policy.everywhere, "");
   for (const auto& [attack, limits] : policy.attacks) add(limits, attack + ".");
@@ -272,18 +304,24 @@ std::map<std::string, std::string> read_reasons(const json::Reader& in, const Po
   return reasons;
 }
 
+// With the names of all limits.
+std::vector<const char*> with_limits(std::vector<const char*> keys) {
+  for (const auto& kind : limit_kinds) keys.push_back(kind.name);
+  return keys;
+}
+
 // Throws InputError.
 Policy policy_in(const json::Reader& in) {
   constexpr std::int64_t most_control_samples = 1'000'000'000;
-  in.require_keys_among({"schema", reconstructed_limit, membership_limit, "attacks", required_attacks, least_control,
-                         "on_inconclusive", "hold_against", "reasons"});
+  in.require_keys_among(with_limits(
+      {"schema", "attacks", required_attacks, least_control, "on_inconclusive", "hold_against", "reasons"}));
   if (in["schema"].raw() != policy_schema) in["schema"].fail(fmt::format("has to be \"{}\"", policy_schema));
   Policy policy;
   policy.text = in.raw();
   policy.everywhere = read_limits(in);
   if (const auto attacks = in.find("attacks")) {
     for (const auto& [attack, limits] : attacks->items()) {
-      limits.require_keys_among({reconstructed_limit, membership_limit});
+      limits.require_keys_among(with_limits({}));
       policy.attacks[attack] = read_limits(limits);
     }
   }

@@ -11,7 +11,8 @@
 namespace afterimage {
 
 struct Limits {
-  std::optional<double> max_reconstructed_rate, max_membership_tpr_at_1pct_fpr;
+  std::optional<double> max_reconstructed_rate, max_membership_tpr_at_1pct_fpr, max_membership_advantage,
+      max_epsilon_lower_bound;
 };
 
 struct Policy {
@@ -32,7 +33,8 @@ Policy read_policy_file(const std::string& path);
 
 // One result for each rule. A measured value above its limit fails. A rule is inconclusive where there is no value,
 // where the attack has no result, or where the set is too small to tell the limit from zero: nothing was found, but one
-// image would already exceed the limit, or the upper end of the interval of so few images does.
+// image would already exceed the limit, or the upper end of the interval of so few images does. A bound on epsilon is
+// also inconclusive where so few records could show none above the limit.
 Gate apply(const Policy& policy, const Report& report);
 Verdict verdict_of(const Policy& policy, const Gate& gate);
 

@@ -27,6 +27,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
+constexpr double significance = 0.05;  // of all bounds on epsilon in a report together
 constexpr const char* no_time = "--time-limit was reached";
 
 class Stopwatch {
@@ -164,7 +165,7 @@ struct Scored {
 
 // One attack, scored, continued from the state in `store`.
 Scored scored_attack(const ChosenAttack& chosen, const AuditInput& input, const HandOver& hand_over,
-                     const Context& context, StateStore& store) {
+                     const BoundRequest& bound, const Context& context, StateStore& store) {
   const Attack& attack = chosen.attack;
   if (lacks_initial(input.subject) && !attack.works_without_initial) {
     return {without_result(attack.name, Status::not_applicable,
@@ -191,12 +192,15 @@ Scored scored_attack(const ChosenAttack& chosen, const AuditInput& input, const 
   StoredClaim claim{
       found.claim.images, possible_of_confirmed(found.claim, input.subject.space), found.coefficients, {}, {}};
   if (found.claim.membership) {
-    claim.membership_training = found.claim.membership(input.truth.training);
-    claim.membership_control = found.claim.membership(input.truth.control);
+    Generator order = seeded(stage_seed(context.seed, attack.name + ": pool"));
+    const MembershipScores scores = membership_scores(found.claim, input.truth, order);
+    claim.membership_training = scores.training;
+    claim.membership_control = scores.control;
+    if (found.scoring_evidence) finding.evidence.update(*found.scoring_evidence);
   }
   if (claim.images.defined() || claim.membership_training.defined()) {
     context.progress->stage(attack.name + ": scoring");
-    fill_scores(finding, claim, input.truth, input.labels, context.seed);
+    fill_scores(finding, claim, input.truth, input.labels, context.seed, bound);
   }
   if (const auto reason = beyond_capacity(input, finding)) {
     finding.status = Status::inconclusive;
@@ -225,7 +229,8 @@ class Attacks {
         context_(context),
         forecasts_(std::move(forecasts)),
         leftovers_(request.out),
-        audited_(fingerprint_of(input)) {}
+        bound_{request.delta, 1 - significance / static_cast<double>(attacks_of(request).size())},
+        audited_(fingerprint_of(input) + fmt::format("|{}|{}", bound_.delta, bound_.confidence)) {}
 
   // Leaves what the attack claims, and how it ended, in NAME.npz.
   Finding next(const ChosenAttack& chosen) {
@@ -273,7 +278,7 @@ class Attacks {
   // A fault in one attack is a finding, and the others go on; a FatalError ends the audit.
   Scored attempt(const ChosenAttack& chosen, StateStore& store) const {
     try {
-      return with_own_errors([&] { return scored_attack(chosen, input_, hand_over_, context_, store); });
+      return with_own_errors([&] { return scored_attack(chosen, input_, hand_over_, bound_, context_, store); });
     } catch (const FatalError&) {
       throw;
     } catch (const OutOfTime& error) {
@@ -290,6 +295,7 @@ class Attacks {
   const Context& context_;
   std::vector<Forecast> forecasts_;
   Leftovers leftovers_;
+  BoundRequest bound_;  // the confidence holds for the largest bound of all attacks
   std::string audited_;
   HandOver hand_over_;
 };
@@ -323,7 +329,7 @@ std::string fingerprint_of(const std::string& subject, const HandOver& hand_over
 
 Finding run_attack(const ChosenAttack& chosen, const AuditInput& input, const HandOver& hand_over,
                    const Context& context, const fs::path& out, StateStore& store) {
-  Scored scored = scored_attack(chosen, input, hand_over, context, store);
+  Scored scored = scored_attack(chosen, input, hand_over, {}, context, store);
   word(input.facts.data, scored.finding);
   write_claim(out / (chosen.attack.name + ".npz"), scored.claim);
   return std::move(scored.finding);

@@ -23,6 +23,7 @@ struct AuditRequest {
   std::filesystem::path out;
   std::optional<double> time_limit;    // seconds: attacks that run then end with what they have
   std::optional<double> memory_limit;  // bytes: attacks that need more are not started
+  double delta = 1e-5;                 // of bounds on epsilon
   bool resume = false;                 // use the findings that an interrupted run with the same inputs left in `out`
 };
 
@@ -47,7 +48,7 @@ std::string fingerprint_of(const std::string& subject, const HandOver& hand_over
                            const std::map<std::string, std::string>& options, const Context& context);
 
 // One attack, scored, continued from the state in `store`. Writes NAME.npz (claimed images, coefficients, scores) into
-// `out`.
+// `out`. The bound on epsilon is one at 95 %.
 Finding run_attack(const ChosenAttack& chosen, const AuditInput& input, const HandOver& hand_over,
                    const Context& context, const std::filesystem::path& out, StateStore& store);
 

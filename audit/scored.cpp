@@ -70,6 +70,11 @@ std::vector<double> thinned(std::vector<double> values) {
   return quantiles;
 }
 
+std::vector<double> negated(std::vector<double> values) {
+  for (double& value : values) value = -value;
+  return values;
+}
+
 // Which claimed image each training image is matched with. What scoring draws at random does not change that.
 Score matched(const StoredClaim& claim, const Truth& truth) {
   Generator random = seeded(0);
@@ -79,15 +84,16 @@ Score matched(const StoredClaim& claim, const Truth& truth) {
 }  // namespace
 
 void fill_scores(Finding& finding, const StoredClaim& stored, const Truth& truth,
-                 const std::vector<std::string>& labels, std::int64_t seed) {
-  Claim claim{stored.images, stored.confirmed, {}};
-  if (stored.membership_training.defined()) {
-    claim.membership = [&](const Tensor& images) {
-      return images.is_same(truth.training) ? stored.membership_training : stored.membership_control;
-    };
-  }
+                 const std::vector<std::string>& labels, std::int64_t seed, const std::optional<BoundRequest>& bound) {
   Generator random = seeded(stage_seed(seed, "scoring"));
-  const Score score = afterimage::score(claim, truth, random);
+  Score score = afterimage::score({stored.images, stored.confirmed, {}}, truth, random);
+  MembershipScores scores{stored.membership_training, stored.membership_control};
+  if (scores.training.defined()) score.membership = membership_of(scores);
+  if (score.membership && bound) {
+    const auto members = scores.training.defined() ? to_doubles(scores.training) : negated(score.member_distances);
+    const auto others = scores.control.defined() ? to_doubles(scores.control) : negated(score.control_distances);
+    score.membership->epsilon_lower_bound = epsilon_lower_bound(members, others, *bound, stage_seed(seed, "epsilon"));
+  }
   finding.threshold = score.threshold;
   finding.reconstructed = score.reconstructed;
   finding.control = score.control;

@@ -68,6 +68,11 @@ void print_finding(const Finding& finding, const DataFacts& data) {
     fmt::print("  membership: AUC {:.4f}, true positives {} at 1 % and {} at 0.1 % false positives\n",
                finding.membership->auc, rate(finding.membership->tpr_at_fpr_0_01),
                rate(finding.membership->tpr_at_fpr_0_001));
+    if (const auto& bound = finding.membership->epsilon_lower_bound; bound && bound->value > 0) {
+      fmt::print(
+          "  epsilon: at least {:.2f} at delta {:.0e} ({:.1f} % confidence; {:.2f} is the most that could show)\n",
+          bound->value, bound->delta, 100 * bound->confidence, bound->ceiling);
+    }
   }
 }
 

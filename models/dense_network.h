@@ -36,6 +36,15 @@ class DenseNetwork : public Network {
                                       const std::function<Tensor(const Tensor&)>& cotangents, double clip,
                                       const std::vector<bool>& trained) const = 0;
 
+  // What tangent features are made of: phi_c(x_j) is weight_scale delta_jc below_j^T in a layer's weight and delta_jc
+  // in its bias. One for each layer, in the order of the parameters, which are weight and bias of each layer in turn.
+  struct LayerSignals {
+    double weight_scale = 1;
+    Tensor below;  // [n, n_{l-1}] the layer's inputs
+    Tensor delta;  // [n, C, n_l] derivatives of each output by z_l
+  };
+  virtual std::vector<LayerSignals> layer_signals(const Parameters& parameters, const Tensor& images) const = 0;
+
   // Tangent features of images [n, d] at `parameters`, which may both be in a basis (in_basis()).
   virtual std::unique_ptr<TangentFeatures> features_at(const Parameters& parameters, const Tensor& images,
                                                        Smoothing relu) const = 0;

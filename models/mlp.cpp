@@ -210,6 +210,16 @@ Parameters Mlp::clipped_pullback(const Parameters& parameters, const Tensor& ima
   return Parameters(std::move(entries));
 }
 
+std::vector<DenseNetwork::LayerSignals> Mlp::layer_signals(const Parameters& parameters, const Tensor& images) const {
+  require_inputs(images);
+  const MlpFeatures features(weight_scales(), parameters, images.to(parameters.dtype()), {});
+  std::vector<LayerSignals> signals;
+  for (std::int64_t l = 0; l < layers(); ++l) {
+    signals.push_back({weight_scale(l), features.below(l), features.delta(l)});
+  }
+  return signals;
+}
+
 Tensor Mlp::pushforward(const Parameters& parameters, const Parameters& direction, const Tensor& images) const {
   require_inputs(images);
   Tensor h = images.to(parameters.dtype()), change;

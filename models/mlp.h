@@ -48,6 +48,7 @@ class Mlp final : public DenseNetwork {
                               const std::function<Tensor(const Tensor&)>& cotangents, double clip,
                               const std::vector<bool>& trained) const override;
   Tensor pushforward(const Parameters& parameters, const Parameters& direction, const Tensor& images) const override;
+  std::vector<LayerSignals> layer_signals(const Parameters& parameters, const Tensor& images) const override;
   std::unique_ptr<TangentFeatures> features_at(const Parameters& parameters, const Tensor& images,
                                                Smoothing relu) const override;
   Parameters in_basis(const Parameters& parameters, const Tensor& basis) const override;

@@ -120,6 +120,15 @@ data worded_rows(const DataFacts& facts, std::vector<data> figures) {
   return rows(figures);
 }
 
+data bound_row(const EpsilonLowerBound& bound) {
+  return row(
+      "Lower bound on epsilon",
+      fmt::format("{:.2f} at delta {:.0e}, {:.1f} % confidence", bound.value, bound.delta, 100 * bound.confidence),
+      fmt::format("no differential privacy with a smaller epsilon made this network; {} guesses can show {:.2f} "
+                  "at most, so that a bound near it says nothing about more",
+                  bound.guesses, bound.ceiling));
+}
+
 std::vector<data> figures_of(const Finding& finding) {
   std::vector<data> figures;
   if (finding.reconstructed) {
@@ -138,7 +147,10 @@ std::vector<data> figures_of(const Finding& finding) {
     figures.push_back(
         row("Complete", "yes", "the confirmed images alone explain the first layer's change: no others are left"));
   }
-  if (finding.membership) add_rows(figures, *finding.membership, membership_figures);
+  if (finding.membership) {
+    add_rows(figures, *finding.membership, membership_figures);
+    if (const auto& bound = finding.membership->epsilon_lower_bound) figures.push_back(bound_row(*bound));
+  }
   add_known_rows(figures, finding, search_figures);
   if (finding.iterations > 0) figures.push_back(row("Steps", std::to_string(finding.iterations), "of the search"));
   for (const auto& [name, value] : finding.evidence.items()) {

@@ -3,11 +3,16 @@
 #include <fmt/format.h>
 
 #include <cmath>
+#include <limits>
 
 namespace afterimage::json {
 namespace {
 
 const Names<InputKind> kinds = {{InputKind::image, "image"}, {InputKind::record, "record"}};
+
+const Names<BoundMethod> bound_methods = {{BoundMethod::clopper_pearson, "clopper-pearson"},
+                                          {BoundMethod::one_run, "one-run"},
+                                          {BoundMethod::f_dp_one_run, "f-dp-one-run"}};
 
 }  // namespace
 
@@ -29,12 +34,20 @@ Json to_json(const Rate& rate) {
 
 Json to_json(const Confirmed& confirmed) { return {{"count", confirmed.count}, {"right", confirmed.right}}; }
 
+Json to_json(const EpsilonLowerBound& bound) {
+  return {{"value", bound.value},           {"delta", bound.delta},
+          {"confidence", bound.confidence}, {"method", name_in(bound_methods, bound.method)},
+          {"ceiling", bound.ceiling},       {"guesses", bound.guesses}};
+}
+
 Json to_json(const Membership& membership) {
   Json roc = Json::array();
   for (const auto& [fpr, tpr] : membership.roc) roc.push_back({fpr, tpr});
   Json document;
   add_figures(document, membership, membership_figures);
   document["roc"] = std::move(roc);
+  document["epsilon_lower_bound"] =
+      membership.epsilon_lower_bound ? to_json(*membership.epsilon_lower_bound) : Json(nullptr);
   return document;
 }
 
@@ -75,11 +88,24 @@ std::optional<Confirmed> read_confirmed(const Reader& in) {
   return Confirmed{in["count"].whole(), in["right"].whole()};
 }
 
+std::optional<EpsilonLowerBound> read_bound(const Reader& in) {
+  if (in.is_null()) return std::nullopt;
+  EpsilonLowerBound bound{
+      in["value"].real(),          in["delta"].fraction(),
+      in["confidence"].fraction(), in["method"].one_of(bound_methods),
+      in["ceiling"].real(),        in["guesses"].whole(0, std::numeric_limits<std::int64_t>::max())};
+  if (bound.value < 0 || bound.ceiling < 0) in.fail("has to have a value and a ceiling of at least 0");
+  if (bound.confidence <= 0 || bound.confidence >= 1) in["confidence"].fail("has to be above 0 and below 1");
+  if (bound.delta >= 1) in["delta"].fail("has to be below 1");
+  return bound;
+}
+
 std::optional<Membership> read_membership(const Reader& in) {
   if (in.is_null()) return std::nullopt;
   Membership membership;
   read_figures(in, membership, membership_figures);
   for (const auto& corner : in["roc"].list_or_empty()) membership.roc.push_back(corner.two());
+  membership.epsilon_lower_bound = read_bound(in["epsilon_lower_bound"]);
   return membership;
 }
 

@@ -81,6 +81,18 @@ RuleWords words_of(const std::string& rule) {
             "the share is not known, or the images are too few to distinguish the limit from zero.",
             remedy};
   }
+  if (limit == "max_membership_advantage") {
+    return {fmt::format("Largest membership advantage that {} may reach", attack),
+            "Fails where the true positive rate exceeds the false positive rate by more than the policy allows, at the "
+            "best threshold. Inconclusive where membership is not known.",
+            remedy};
+  }
+  if (limit == "max_epsilon_lower_bound") {
+    return {fmt::format("Largest lower bound on epsilon that {} may show", attack),
+            "Fails where the network is shown to be less private than the policy allows. Inconclusive where there is "
+            "no bound, or so few records could show none above the limit.",
+            remedy};
+  }
   return {"Rule " + rule, "A rule of the policy that `afterimage gate` was given.", remedy};
 }
 

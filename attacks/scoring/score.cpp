@@ -225,18 +225,6 @@ void count(Score& result, const std::vector<std::size_t>& original, std::int64_t
   result.p_value = fisher_p_value(once, *result.control);
 }
 
-Membership membership_by(const Tensor& training, const Tensor& control) {
-  return membership_of(values_of(training), values_of(control));
-}
-
-Membership membership_by(const std::function<Tensor(const Tensor&)>& scorer, const Truth& truth) {
-  const Tensor training = scorer(truth.training), control = scorer(truth.control);
-  require(training.dim() == 1 && training.size(0) == truth.training.size(0) && control.dim() == 1 &&
-              control.size(0) == truth.control.size(0),
-          "membership has to be one score for each image");
-  return membership_by(training, control);
-}
-
 // Everything that is measured on the images of a claim, of which `rows` [m >= 1] are finite.
 void score_images(Score& result, const Truth& truth, const Halves& control, const Tensor& rows,
                   const Tensor& confirmed) {
@@ -260,8 +248,8 @@ void score_images(Score& result, const Truth& truth, const Halves& control, cons
   result.mean_ssim = mean_of(result.matches, &Match::ssim);
   result.member_distances = values_of(nearest(training.relative));
   result.control_distances = values_of(nearest(counted.relative));
-  result.membership =
-      membership_by(-nearest(training.relative), -at::cat({nearest(calibrating.relative), nearest(counted.relative)}));
+  result.membership = membership_of(MembershipScores{
+      -nearest(training.relative), -at::cat({nearest(calibrating.relative), nearest(counted.relative)})});
   if (confirmed.defined())
     result.confirmed_right = ours.logical_or(training.relative < exact_distance)
                                  .any(0)
@@ -271,6 +259,23 @@ void score_images(Score& result, const Truth& truth, const Halves& control, cons
 }
 
 }  // namespace
+
+MembershipScores membership_scores(const Claim& claim, const Truth& truth, Generator& random) {
+  const std::int64_t members = truth.training.size(0), all = members + truth.control.size(0);
+  const Tensor order = at::randperm(all, random, at::kLong);
+  Candidates pool(at::cat({truth.training, truth.control}).index_select(0, order));
+  if (truth.training_targets.defined()) {
+    pool.targets = at::cat({truth.training_targets, truth.control_targets}).index_select(0, order);
+  }
+  const Tensor scores = claim.membership(pool);
+  require(scores.dim() == 1 && scores.size(0) == all, "membership has to be one score for each image");
+  const Tensor in_order = at::empty_like(scores).index_copy_(0, order, scores);
+  return {in_order.narrow(0, 0, members).contiguous(), in_order.narrow(0, members, all - members).contiguous()};
+}
+
+Membership membership_of(const MembershipScores& scores) {
+  return membership_of(values_of(scores.training), values_of(scores.control));
+}
 
 Score score(const Claim& claim, const Truth& truth, Generator& random) {
   check(truth);
@@ -295,7 +300,7 @@ Score score(const Claim& claim, const Truth& truth, Generator& random) {
     if (claim.images.size(0) == 0)
       count(result, originals(pixels.training, pixels.space.mean), 0, control.counted.size(0));
   }
-  if (claim.membership) result.membership = membership_by(claim.membership, truth);
+  if (claim.membership) result.membership = membership_of(membership_scores(claim, truth, random));
   return result;
 }
 

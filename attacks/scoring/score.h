@@ -18,7 +18,16 @@ struct Truth {
   Tensor training;   // [N, d] float32, as the network saw it (mean subtracted, divided by the scale)
   Tensor control;    // [K, d], likewise
   ImageSpace space;  // pixels in [0, 1]
+  Tensor training_targets = {}, control_targets = {};  // [N, C], [K, C]; undefined where they are not known
 };
+
+// The claim's scores of training and control images, which are handed over as one pool, in an order drawn by `random`.
+// Throws std::invalid_argument where there is not one score for each, and what the claim throws.
+struct MembershipScores {
+  Tensor training, control;  // [N], [K]
+};
+MembershipScores membership_scores(const Claim& claim, const Truth& truth, Generator& random);
+Membership membership_of(const MembershipScores& scores);
 
 // One training image. Partners are one-to-one and have the least total L2 distance, so that an image that is claimed
 // exactly does not lose its copy to another. Null without a partner, or where an image has no height and width.

@@ -57,13 +57,13 @@ Fall largest_fall(const std::vector<double>& values) {
 
 // Why a spectrum of a change does not fall: rounding, where the files show it and it is as large as what is there.
 std::string cause_of_full_rank(const std::vector<double>& values, const Tensor& initial, const Tensor& trained) {
-  constexpr double near = 3;
+  constexpr double as_large = 3;
   const Storage before = storage_of(initial), after = storage_of(trained);
   const double noise = std::sqrt(before.mean_square + after.mean_square);
   const double largest_noise =
       noise * (std::sqrt(static_cast<double>(trained.size(0))) + std::sqrt(static_cast<double>(trained.size(1))));
   if (are_unrelated(initial, trained)) return "so it has full rank, as of two networks drawn with different seeds";
-  if (values[values.size() / 2] > near * largest_noise) {
+  if (values[values.size() / 2] > as_large * largest_noise) {
     return "so it has full rank, as under Adam, with weight normalisation, or with as many images as pixels";
   }
   return fmt::format(

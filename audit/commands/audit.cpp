@@ -65,6 +65,11 @@ void add_audit(CLI::App& app, Context& context, Action& action) {
       ->add_option("--memory-limit", options->memory_limit,
                    "as in 4GiB; attacks that need more are not started, and inconclusive (default: none)")
       ->type_name("SIZE");
+  command
+      ->add_option("--delta", options->request.delta,
+                   "delta of the lower bounds on epsilon, above 0 and below 1 (default: 1e-5)")
+      ->type_name("NUMBER")
+      ->check(number_between(0, 1));
   command->add_flag("--dry-run", options->dry_run,
                     "print the time and memory that each attack needs, and write nothing");
   add_attack_options(*command, options->request.options);

@@ -81,6 +81,11 @@ CLI::Validator number_from(double low, double high) {
                      [=](double value) { return value >= low && value <= high; });
 }
 
+CLI::Validator number_between(double low, double high) {
+  return real_number(fmt::format("a number above {} and below {}", low, high), fmt::format("{} to {}", low, high),
+                     [=](double value) { return value > low && value < high; });
+}
+
 bool is_taken(const std::string& option, const fs::path& path) {
   std::error_code error;
   const bool there = fs::exists(path, error);

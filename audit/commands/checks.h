@@ -16,6 +16,7 @@ CLI::Validator integer_from(std::int64_t low, std::int64_t high);
 CLI::Validator positive_number();
 CLI::Validator nonnegative_number();
 CLI::Validator number_from(double low, double high);
+CLI::Validator number_between(double low, double high);  // neither of them
 
 // Whether such a file or folder exists. Throws UsageError, with the option, where the name is too long for a file.
 bool is_taken(const std::string& option, const std::filesystem::path& path);

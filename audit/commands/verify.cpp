@@ -112,6 +112,13 @@ bool has_no_values(const Finding& finding) {
                      [](const Sample& sample) { return sample.original.empty() && sample.reconstruction.empty(); });
 }
 
+// Reports before 0.9 have no bound.
+std::optional<BoundRequest> bound_asked_for(const Finding& finding) {
+  if (!finding.membership || !finding.membership->epsilon_lower_bound) return std::nullopt;
+  return BoundRequest{finding.membership->epsilon_lower_bound->delta,
+                      finding.membership->epsilon_lower_bound->confidence};
+}
+
 Policy policy_of(const Gate& gate, const std::string& file) {
   try {
     return read_policy(gate.policy, file + ": gate.policy");
@@ -145,7 +152,7 @@ void verify_findings(const Report& report, const fs::path& folder, const std::st
     Finding again = finding;
     if (claim.images.defined() || claim.membership_training.defined()) {
       try {
-        fill_scores(again, claim, truth, labels, report.tool.seed);
+        fill_scores(again, claim, truth, labels, report.tool.seed, bound_asked_for(finding));
       } catch (const std::invalid_argument& error) {
         reject(file, fmt::format("the arrays of {} cannot be scored ({})", finding.attack, error.what()));
       }

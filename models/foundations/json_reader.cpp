@@ -37,7 +37,7 @@ std::vector<std::pair<std::string, Reader>> Reader::items() const {
   return all;
 }
 
-void Reader::require_keys_among(std::initializer_list<const char*> known) const {
+void Reader::require_keys_among(const std::vector<const char*>& known) const {
   for (const auto& [key, value] : items()) {
     if (std::find(known.begin(), known.end(), key) == known.end()) {
       fail(fmt::format("has the unknown key \"{}\"; known are {}", printable(key), fmt::join(known, ", ")));

@@ -2,7 +2,6 @@
 #pragma once
 
 #include <cstdint>
-#include <initializer_list>
 #include <memory>
 #include <optional>
 #include <stdexcept>
@@ -40,7 +39,7 @@ class Reader {
   Reader required(const char* key) const;                     // the object has to have the key, if only with null
   std::optional<Reader> find(const std::string& key) const;   // empty where the object has no such key
   std::vector<std::pair<std::string, Reader>> items() const;  // of an object, by key
-  void require_keys_among(std::initializer_list<const char*> known) const;  // of an object
+  void require_keys_among(const std::vector<const char*>& known) const;  // of an object
 
   bool is_null() const { return value_.is_null(); }
   const Json& raw() const { return value_; }

@@ -5,7 +5,9 @@
 #include <boost/math/distributions/normal.hpp>
 #include <cmath>
 #include <limits>
+#include <random>
 #include <utility>
+#include <vector>
 
 #include "models/foundations/require.h"
 
@@ -109,7 +111,80 @@ bool refutes_gaussian(const Guesses& guesses, std::int64_t canaries, double mu, 
   return false;
 }
 
+struct Halves {
+  std::vector<double> chosen_on, counted;
+};
+
+Halves halves_of(std::span<const double> scores, std::mt19937_64& random) {
+  std::vector<double> all(scores.begin(), scores.end());
+  require(std::none_of(all.begin(), all.end(), [](double score) { return std::isnan(score); }),
+          "membership scores may not be NaN");
+  std::shuffle(all.begin(), all.end(), random);
+  const auto middle = all.begin() + static_cast<std::ptrdiff_t>(all.size() / 2);
+  return {{all.begin(), middle}, {middle, all.end()}};
+}
+
+// Scores from `threshold` on, or up to it, are taken for members.
+struct Rule {
+  double threshold = 0;
+  bool from_above = true;
+
+  Guesses right(const std::vector<double>& scores, bool are_members) const {
+    const auto guessed = std::count_if(scores.begin(), scores.end(), [&](double score) {
+      return from_above ? score >= threshold : score <= threshold;
+    });
+    const auto of = static_cast<std::int64_t>(scores.size());
+    return {are_members ? guessed : of - guessed, of};
+  }
+};
+
+// Half-way between neighbouring scores, in order; of many, the outermost and quantiles between.
+std::vector<double> thresholds_of(const Halves& members, const Halves& others) {
+  constexpr std::size_t ends = 32, between = 64;
+  std::vector<double> all = members.chosen_on;
+  all.insert(all.end(), others.chosen_on.begin(), others.chosen_on.end());
+  std::sort(all.begin(), all.end());
+  all.erase(std::unique(all.begin(), all.end()), all.end());
+  for (std::size_t i = 0; i + 1 < all.size(); ++i) {
+    const double middle = all[i] / 2 + all[i + 1] / 2;
+    all[i] = std::isfinite(middle) ? middle : all[i + 1];
+  }
+  if (all.size() > 1) all.pop_back();
+  if (all.size() <= 2 * ends + between) return all;
+  std::vector<double> some(all.begin(), all.begin() + ends);
+  for (std::size_t i = 0; i < between; ++i) some.push_back(all[ends + i * (all.size() - 2 * ends) / between]);
+  some.insert(some.end(), all.end() - ends, all.end());
+  return some;
+}
+
 }  // namespace
+
+std::optional<EpsilonLowerBound> epsilon_lower_bound(std::span<const double> members, std::span<const double> others,
+                                                     const BoundRequest& request, std::uint64_t seed) {
+  constexpr std::size_t fewest = 4;
+  if (members.size() < fewest || others.size() < fewest) return std::nullopt;
+  std::mt19937_64 random(seed);
+  const Halves ours = halves_of(members, random), theirs = halves_of(others, random);
+  const double significance = 1 - request.confidence;
+  Rule best;
+  double most = -1;
+  for (const double threshold : thresholds_of(ours, theirs)) {
+    for (const bool from_above : {true, false}) {
+      const Rule rule{threshold, from_above};
+      const double value = epsilon_by_rates(rule.right(ours.chosen_on, true), rule.right(theirs.chosen_on, false),
+                                            request.delta, significance);
+      if (value > most) most = value, best = rule;
+    }
+  }
+  const Guesses member_guesses = best.right(ours.counted, true), other_guesses = best.right(theirs.counted, false);
+  return EpsilonLowerBound{epsilon_by_rates(member_guesses, other_guesses, request.delta, significance),
+                           request.delta,
+                           request.confidence,
+                           BoundMethod::clopper_pearson,
+                           epsilon_by_rates({member_guesses.of, member_guesses.of},
+                                            {other_guesses.of, other_guesses.of}, request.delta, significance),
+                           member_guesses.of + other_guesses.of};
+}
 
 double epsilon_by_rates(const Guesses& members, const Guesses& others, double delta, double significance) {
   check(members, delta, significance);

@@ -6,6 +6,10 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
+#include <span>
+
+#include "models/foundations/statistics.h"
 
 namespace afterimage {
 
@@ -34,5 +38,17 @@ double gaussian_epsilon_in_one_run(const Guesses& guesses, std::int64_t canaries
 
 // The least epsilon at `delta` of a mechanism that is mu-GDP (Balle & Wang 2018, arXiv 1805.06530, theorem 8). mu >= 0.
 double epsilon_of_gaussian(double mu, double delta);
+
+// At which delta a bound is asked for, and with which confidence.
+struct BoundRequest {
+  double delta = 1e-5;
+  double confidence = 0.95;  // of each bound; where the largest of k is looked at, 1 - 0.05 / k holds for it
+};
+
+// What membership scores show, epsilon_by_rates(): the threshold, and whether larger or smaller scores are taken for
+// members, are chosen on halves of the members and of the others, drawn by `seed`, and the guesses are counted on the
+// other halves. Null with fewer than 4 of either. Throws std::invalid_argument on NaN, and as epsilon_by_rates().
+std::optional<EpsilonLowerBound> epsilon_lower_bound(std::span<const double> members, std::span<const double> others,
+                                                     const BoundRequest& request, std::uint64_t seed);
 
 }  // namespace afterimage

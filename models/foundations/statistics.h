@@ -33,12 +33,23 @@ double fisher_p_value(const Rate& members, const Rate& control);
 // in ascending order, from zero). Throws std::invalid_argument when empty, on NaN, or unless 0 <= q <= 1.
 double quantile(std::vector<double> values, double q);
 
+enum class BoundMethod { clopper_pearson, one_run, f_dp_one_run };
+
+// A lower bound on the epsilon of whatever trained the network, at `delta` (models/foundations/privacy_bounds.h).
+struct EpsilonLowerBound {
+  double value = 0, delta = 0, confidence = 0;
+  BoundMethod method = BoundMethod::clopper_pearson;
+  double ceiling = 0;        // the largest value that so many records can show
+  std::int64_t guesses = 0;  // records that were guessed
+};
+
 // How well scores tell members from control images (larger = more like a member).
 struct Membership {
   double auc = 0.5;                                         // ties count one half
   std::optional<double> tpr_at_fpr_0_01, tpr_at_fpr_0_001;  // null with fewer than 1 / rate control scores
   double advantage = 0;                                     // max over thresholds of TPR - FPR
   std::vector<std::pair<double, double>> roc;               // (FPR, TPR), (0,0) first, (1,1) last, corners only
+  std::optional<EpsilonLowerBound> epsilon_lower_bound = {};
 };
 // Throws std::invalid_argument when either has no scores or one that is NaN.
 Membership membership_of(std::span<const double> members, std::span<const double> control);

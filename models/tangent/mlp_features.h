@@ -21,6 +21,10 @@ class MlpFeatures final : public TangentFeatures {
   const Tensor& outputs() const override { return outputs_; }
   Tensor gram(std::int64_t count) const override;
   Parameters combined(const Tensor& coefficients) const override;
+  // What they are made of, in layer `l` of depth(): its inputs [n, n_{l-1}] and backward signals [n, C, n_l].
+  const Tensor& below(std::int64_t l) const { return layers_[l].below; }
+  Tensor delta(std::int64_t l) const { return by_output(layers_[l].delta); }
+  std::int64_t depth() const { return static_cast<std::int64_t>(layers_.size()); }
   Gradient gradient(const Parameters& direction, const Tensor& coefficients,
                     const std::function<Weights(const Tensor&)>& weights) const override;
 
@@ -32,7 +36,6 @@ class MlpFeatures final : public TangentFeatures {
     Tensor backward, slope;  // [n C, n_l] delta before the slope s'(z), [n, n_l]; not of the last layer
   };
 
-  std::int64_t depth() const { return static_cast<std::int64_t>(layers_.size()); }
   const Tensor& weight(std::int64_t layer) const { return at_[2 * layer]; }
   Tensor by_output(const Tensor& rows) const;  // [n C, k] as [n, C, k]
   // Signals summed over the outputs with these coefficients, [n, n_l].

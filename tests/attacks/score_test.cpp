@@ -264,7 +264,7 @@ TEST_CASE("a claim of membership only is scored for membership only, on the whol
   const Truth truth = noise_truth(10, 1000, 19);
   const Tensor first = truth.training[0];
   Claim claim;
-  claim.membership = [&](const Tensor& images) { return -(images - first).norm(2, {1}); };
+  claim.membership = [&](const Candidates& pool) { return -(pool.images - first).norm(2, {1}); };
   const Score result = score_of(claim, truth);
   CHECK_FALSE(result.threshold);
   CHECK_FALSE(result.reconstructed);
@@ -290,7 +290,7 @@ TEST_CASE("a small control set has no true positive rate at small false positive
 
 TEST_CASE("an attack's own membership score is used in place of distances") {
   const Truth truth = noise_truth(10, 100, 21);
-  Claim claim{truth.training, {}, [](const Tensor& images) { return at::zeros({images.size(0)}); }};
+  Claim claim{truth.training, {}, [](const Candidates& pool) { return at::zeros({pool.images.size(0)}); }};
   CHECK(score_of(claim, truth).membership->auc == 0.5);
   claim.membership = nullptr;
   CHECK(score_of(claim, truth).membership->auc == 1);
@@ -376,8 +376,8 @@ TEST_CASE("claims and truths of different shapes are refused") {
   refused({good.training, at::zeros({3}, at::kBool), {}}, good);
   refused({good.training, at::zeros({4}), {}}, good);
   refused({{}, at::zeros({4}, at::kBool), {}}, good);
-  refused({{}, {}, [](const Tensor&) { return at::zeros({1}); }}, good);
-  refused({{}, {}, [](const Tensor& images) { return at::full({images.size(0)}, std::nan("")); }}, good);
+  refused({{}, {}, [](const Candidates&) { return at::zeros({1}); }}, good);
+  refused({{}, {}, [](const Candidates& pool) { return at::full({pool.images.size(0)}, std::nan("")); }}, good);
   const auto refused_truth = [&](auto change) {
     Truth truth = good;
     change(truth);

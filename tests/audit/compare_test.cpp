@@ -289,10 +289,10 @@ TEST_CASE("killed distillation resumes to the same result, alone and inside trai
   std::vector<std::string> words{"--quiet", "--threads", "1"};
   const auto more = [&](std::initializer_list<std::string> added) { words.insert(words.end(), added); };
   if (alone) {
-    more({"distill", "kip", "--per-class", "10", "--distillation-steps", "1500"});
+    more({"distill", "kip", "--per-class", "10", "--distillation-steps", "6000"});
   } else {
     more({"train", "--architecture", "mlp:64", "--steps", "50", "--defense", "kip", "--defense-option", "per-class=10",
-          "--defense-option", "distillation-steps=1500"});
+          "--defense-option", "distillation-steps=6000"});
   }
   more({"--data", "fashion-mnist", "--task", "odd-even", "--samples", "100", "--out"});
   const auto to = [&](const std::string& out, bool resume) {

@@ -50,6 +50,9 @@ class Guarded final : public DenseNetwork {
   Tensor pushforward(const Parameters& parameters, const Parameters& direction, const Tensor& images) const override {
     return network_.pushforward(parameters, direction, images);
   }
+  std::vector<LayerSignals> layer_signals(const Parameters& parameters, const Tensor& images) const override {
+    return network_.layer_signals(parameters, images);
+  }
   std::unique_ptr<TangentFeatures> features_at(const Parameters& parameters, const Tensor& images,
                                                Smoothing relu) const override {
     return network_.features_at(parameters, images, relu);

@@ -51,6 +51,10 @@ TEST_CASE("an invalid policy is refused in one line") {
                              R"(, "max_reconstructed_rate": -0.1)",                                  // out of range
                              R"(, "max_membership_tpr_at_1pct_fpr": 2)",                             // out of range
                              R"(, "max_reconstructed_rate": null)",                                  // no number
+                             R"(, "max_epsilon_lower_bound": -1)",                                   // out of range
+                             R"(, "max_epsilon_lower_bound": "8")",                                  // no number
+                             R"(, "max_membership_advantage": 1.5)",                                 // out of range
+                             R"(, "max_membership_advantage": 1)",                                   // nothing can fail
                              R"(, "minimum_control_samples": 0)",                                    // nothing can fail
                              R"(, "attacks": {"span": {}})",                                         // nothing can fail
                              R"(, "attacks": {"span": {"max_membership_tpr_at_1pct_fpr": 1}})",      // nothing can fail
@@ -213,6 +217,43 @@ TEST_CASE("a membership rate that cannot be resolved is inconclusive, and too fe
   CHECK(verdict(open, {finding}) == Verdict::fail);
   CHECK(verdict(R"(, "minimum_control_samples": 1001)", {finding}) == Verdict::fail);
   CHECK(verdict(R"(, "minimum_control_samples": 1000)", {finding}) == Verdict::pass);
+}
+
+TEST_CASE("a bound on epsilon above its limit fails, and one that could never exceed it is inconclusive") {
+  const auto judged = [](double value, double ceiling, const std::string& limit) {
+    Finding finding = finding_with("a", 0, 20);
+    finding.membership = Membership{};
+    finding.membership->epsilon_lower_bound =
+        EpsilonLowerBound{value, 1e-5, 0.95, BoundMethod::clopper_pearson, ceiling, 100};
+    const Policy policy =
+        policy_from(R"(, "max_epsilon_lower_bound": )" + limit + R"(, "on_inconclusive": "inconclusive")");
+    const Gate gate = apply(policy, report_with({finding}));
+    CHECK(gate.rules.at(0).measured == value);
+    CHECK(gate.rules.at(0).reason.find('%') == std::string::npos);
+    return verdict_of(policy, gate);
+  };
+  CHECK(judged(2.5, 4, "2") == Verdict::fail);
+  CHECK(judged(1.5, 4, "2") == Verdict::pass);
+  CHECK(judged(0, 4, "0") == Verdict::pass);
+  CHECK(judged(1.5, 1.9, "2") == Verdict::inconclusive);  // 2 could not have been exceeded
+  CHECK(judged(2.5, 4, "100") == Verdict::inconclusive);
+  // Reports before 0.9, and findings without membership, have no bound.
+  const std::string open = R"(, "max_epsilon_lower_bound": 2, "on_inconclusive": "inconclusive")";
+  Finding older = finding_with("a", 0, 20);
+  CHECK(verdict(open, {older}) == Verdict::inconclusive);
+  older.membership = Membership{};
+  CHECK(verdict(open, {older}) == Verdict::inconclusive);
+}
+
+TEST_CASE("a membership advantage is held against its limit, for all attacks or for one") {
+  Finding finding = finding_with("a", 0, 20);
+  finding.membership = Membership{};
+  finding.membership->advantage = 0.3;
+  CHECK(verdict(R"(, "max_membership_advantage": 0.25)", {finding}) == Verdict::fail);
+  CHECK(verdict(R"(, "max_membership_advantage": 0.35)", {finding}) == Verdict::pass);
+  CHECK(verdict(R"(, "max_membership_advantage": 0.25, "attacks": {"a": {"max_membership_advantage": 0.5}})",
+                {finding, finding_with("b", 0, 20)}) == Verdict::fail);  // b measures none, and none is left
+  CHECK(verdict(R"(, "attacks": {"a": {"max_membership_advantage": 0.5}})", {finding}) == Verdict::pass);
 }
 
 TEST_CASE("a membership rate of few images is compared with its limit as other rates are") {

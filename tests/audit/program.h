@@ -29,6 +29,15 @@ inline void write(const std::string& file, const std::string& text) { std::ofstr
 
 inline nlohmann::json json_in(const std::string& file) { return nlohmann::json::parse(contents(file)); }
 
+// The finding of an attack in a report. Throws where there is none.
+template <class Report>
+auto& finding_of(Report& report, const std::string& attack) {
+  for (auto& finding : report["findings"]) {
+    if (finding["attack"] == attack) return finding;
+  }
+  throw std::runtime_error("no finding of " + attack);
+}
+
 inline std::int64_t lines_in(const std::string& text) { return std::count(text.begin(), text.end(), '\n'); }
 
 // A report without `timing`, in which two runs of one seed differ.

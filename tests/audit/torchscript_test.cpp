@@ -53,6 +53,8 @@ TEST_CASE("a convolutional archive is trained and audited, and attacks on dense 
     if (attack == "finite-width") {
       CHECK(finding["relative_loss"].get<double>() < 1);
       CHECK(finding["iterations"].get<int>() >= 60);
+    } else if (finding["membership"].is_object()) {  // loss and tangents take any network
+      CHECK(finding["status"] == "ok");
     } else {
       CHECK(finding["status"] == "not-applicable");
       CHECK_FALSE(finding["reason"].get<std::string>().empty());

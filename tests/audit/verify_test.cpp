@@ -30,29 +30,36 @@ TEST_CASE("verify accepts a report as it was written and refuses changed numbers
     CHECK(result.err.find(because) != std::string::npos);
   };
   const auto none = nlohmann::json{{"count", 0}, {"of", 8}, {"rate", 0.0}, {"ci95", {0.0, 0.369}}};
-  refused([&](auto& r) { r["findings"][1]["reconstructed"] = none; }, "the reconstructed of vertices");
-  refused([](auto& r) { r["findings"][1]["reconstructed"]["count"] = 0; }, "count");
-  refused([](auto& r) { r["findings"][1]["p_value"] = r["findings"][1]["p_value"].template get<double>() / 2; },
+  refused([&](auto& r) { finding_of(r, "vertices")["reconstructed"] = none; }, "the reconstructed of vertices");
+  refused([](auto& r) { finding_of(r, "vertices")["reconstructed"]["count"] = 0; }, "count");
+  refused([](auto& r) { finding_of(r, "vertices")["p_value"] = finding_of(r, "vertices")["p_value"].template get<double>() / 2; },
           "the p_value of vertices");
-  refused([](auto& r) { r["findings"][1]["mean_ssim"] = 0.5; }, "the mean_ssim of vertices");
-  refused([](auto& r) { r["findings"][1]["confirmed"]["right"] = 0; }, "the confirmed of vertices");
-  refused([](auto& r) { r["findings"][1]["control"]["ci95"][1] = 0.5; }, "the control of vertices");
-  refused([](auto& r) { r["findings"][1]["samples"][0]["relative_distance"] = 0.4; }, "the samples of vertices");
-  refused([](auto& r) { r["findings"][1]["status"] = "not-applicable"; }, "the status of vertices");
+  refused([](auto& r) { finding_of(r, "vertices")["mean_ssim"] = 0.5; }, "the mean_ssim of vertices");
+  refused([](auto& r) { finding_of(r, "vertices")["confirmed"]["right"] = 0; }, "the confirmed of vertices");
+  refused([](auto& r) { finding_of(r, "vertices")["control"]["ci95"][1] = 0.5; }, "the control of vertices");
+  refused([](auto& r) { finding_of(r, "vertices")["samples"][0]["relative_distance"] = 0.4; }, "the samples of vertices");
+  refused([](auto& r) { finding_of(r, "vertices")["status"] = "not-applicable"; }, "the status of vertices");
   refused([](auto& r) { r["verdict"] = "pass"; }, "the verdict is pass");
   refused([](auto& r) { r["findings"][0]["membership"]["auc"] = 0.5; }, "the membership of span");
+  for (const char* attack : {"span", "loss", "tangent-membership", "tangent-background"}) {
+    for (const char* key : {"value", "ceiling", "guesses"}) {
+      refused([&](auto& r) { finding_of(r, attack)["membership"]["epsilon_lower_bound"][key] = 1; },
+              std::string("the membership of ") + attack);
+    }
+  }
   refused([](auto& r) { r["gate"]["policy"]["max_reconstructed_rate"] = 0.99; }, "the gate's rules");
   refused([](auto& r) { r["gate"]["policy"]["unknown"] = 1; }, "unknown key");
   refused(
       [](auto& r) {  // the finding with the most images is removed, and so is its control count
-        r["findings"].erase(2);
+        auto& all = r["findings"];
+        all.erase(std::find_if(all.begin(), all.end(), [](const auto& f) { return f["attack"] == "finite-width"; }));
         r["gate"] = nullptr;
         r["verdict"] = "not-gated";
       },
       "has arrays but no finding");
   refused(
       [](auto& r) {
-        r["findings"].push_back(r["findings"][1]);
+        r["findings"].push_back(finding_of(r, "vertices"));
         r["findings"].back()["attack"] = "../run/training-set";
       },
       "is no attack");

@@ -111,9 +111,10 @@ def main():
         report = json.loads((folder / "report/report.json").read_text())
         report["inputs"][0]["name"] = HOSTILE[0]
         report["inputs"][1]["name"] = HOSTILE[5]
-        report["findings"][1]["samples"][0]["label"] = HOSTILE[1]
-        report["findings"][1]["reason"] = HOSTILE[2]
-        report["findings"][1]["evidence"][HOSTILE[5]] = HOSTILE[4]
+        made = next(f for f in report["findings"] if f["samples"])
+        made["samples"][0]["label"] = HOSTILE[1]
+        made["reason"] = HOSTILE[2]
+        made["evidence"][HOSTILE[5]] = HOSTILE[4]
         report["limitations"].append(HOSTILE[4] + HOSTILE[5])
         report["tool"]["command"] = HOSTILE[3] + HOSTILE[0]
         matrix = {"matrix": HOSTILE[0], "initial": {"radius": None, "singular_values": [1.5, 0.5]},

@@ -177,6 +177,55 @@ TEST_CASE("epsilon of a Gaussian mechanism is that of Balle and Wang's condition
   CHECK(epsilon_of_gaussian(0, 1e-5) == 0);
 }
 
+TEST_CASE("scores without signal show no epsilon in at least 95 of 100 draws, at whatever threshold would look best") {
+  std::mt19937_64 random(7);
+  std::normal_distribution<double> normal;
+  constexpr int draws = 1000;
+  int shown = 0;
+  for (int draw = 0; draw < draws; ++draw) {
+    std::vector<double> members(100), others(200);
+    for (auto* scores : {&members, &others})
+      std::generate(scores->begin(), scores->end(), [&] { return normal(random); });
+    shown += epsilon_lower_bound(members, others, {}, static_cast<std::uint64_t>(draw))->value > 0 ? 1 : 0;
+  }
+  CHECK(shown <= draws / 20);
+}
+
+TEST_CASE("scores that tell all show their ceiling, in either direction, and those of a Gaussian mechanism not more") {
+  std::mt19937_64 random(8);
+  std::normal_distribution<double> normal;
+  std::vector<double> members(400), others(400);
+  std::generate(members.begin(), members.end(), [&] { return 100 + normal(random); });
+  std::generate(others.begin(), others.end(), [&] { return normal(random); });
+  const auto above = *epsilon_lower_bound(members, others, {}, 1), below = *epsilon_lower_bound(others, members, {}, 1);
+  CHECK(above.value == Approx(above.ceiling));
+  CHECK(below.value == Approx(below.ceiling));
+  CHECK(above.guesses == 400);
+  CHECK(above.ceiling == Approx(epsilon_by_rates({200, 200}, {200, 200}, 1e-5, 0.05)));
+  // Shifted by mu, scores are those of a mechanism that is mu-GDP.
+  int too_much = 0;
+  double sum = 0;
+  constexpr int draws = 200;
+  const double mu = 1, truth = epsilon_of_gaussian(mu, 1e-5);
+  for (int draw = 0; draw < draws; ++draw) {
+    std::generate(members.begin(), members.end(), [&] { return mu + normal(random); });
+    std::generate(others.begin(), others.end(), [&] { return normal(random); });
+    const double bound = epsilon_lower_bound(members, others, {}, static_cast<std::uint64_t>(draw))->value;
+    too_much += bound > truth ? 1 : 0;
+    sum += bound;
+  }
+  CHECK(too_much == 0);
+  CHECK(sum / draws > 0.5);
+}
+
+TEST_CASE("too few records have no bound, and scores that are NaN are refused") {
+  const std::vector<double> three = {1, 2, 3}, four = {1, 2, 3, 4}, odd = {1, 2, 3, std::nan("")};
+  CHECK_FALSE(epsilon_lower_bound(three, four, {}, 0));
+  CHECK_FALSE(epsilon_lower_bound(four, three, {}, 0));
+  CHECK(epsilon_lower_bound(four, four, {}, 0)->value == 0);
+  CHECK_THROWS_AS(epsilon_lower_bound(four, odd, {}, 0), std::invalid_argument);
+}
+
 TEST_CASE("what cannot be is refused") {
   CHECK_THROWS_AS(epsilon_by_rates({2, 1}, {1, 1}, 0, 0.05), std::invalid_argument);
   CHECK_THROWS_AS(epsilon_by_rates({1, 1}, {0, 0}, 0, 0.05), std::invalid_argument);

@@ -19,11 +19,23 @@ except ImportError:
     sys.exit(77)
 
 HOSTILE = "</script>\"'&<]]>\n\t\u2028\ufffe\u0001 why"
+
+
+def made(report):
+    """A finding with reconstructed images."""
+    return next(finding for finding in report["findings"] if finding["samples"])
+
+
+def bound(report):
+    return made(report)["membership"]["epsilon_lower_bound"]
+
+
 GOOD_POLICIES = [
     {"max_reconstructed_rate": 0.0, "max_membership_tpr_at_1pct_fpr": 0.05,
      "attacks": {"finite-width": {"max_reconstructed_rate": 0.02}}, "require_attacks": ["finite-width", "span"],
      "minimum_control_samples": 100, "on_inconclusive": "fail", "reasons": {"max_reconstructed_rate": HOSTILE}},
     {"max_reconstructed_rate": 0.5, "hold_against": "upper"},
+    {"max_membership_advantage": 0.2, "max_epsilon_lower_bound": 3, "attacks": {"loss": {"max_epsilon_lower_bound": 8.5}}},
 ]
 BAD_POLICIES = [
     {"max_reconstructed_rat": 0}, {"max_reconstructed_rate": 1.5}, {"max_reconstructed_rate": "0"},
@@ -31,16 +43,18 @@ BAD_POLICIES = [
     {"max_reconstructed_rate": 0, "attacks": {"span": {"max": 0}}}, {"max_reconstructed_rate": 0, "attacks": []},
     {"max_reconstructed_rate": 0, "require_attacks": "span"}, {"max_reconstructed_rate": 0, "on_inconclusive": "maybe"},
     {"max_reconstructed_rate": 0, "minimum_control_samples": -1}, {"max_reconstructed_rate": 0, "hold_against": "lower"},
-    {"max_reconstructed_rate": 0, "reasons": {"max_reconstructed_rate": 7}},
+    {"max_reconstructed_rate": 0, "reasons": {"max_reconstructed_rate": 7}}, {"max_epsilon_lower_bound": -1},
+    {"max_epsilon_lower_bound": "3"}, {"max_membership_advantage": 1.5},
 ]
 BROKEN_REPORTS = [
     lambda r: r.pop("verdict"), lambda r: r.update(verdict="good"), lambda r: r.update(schema="afterimage.report/2"),
     lambda r: r["findings"][0].pop("status"), lambda r: r["findings"][0].update(status="inconclusive", reason=""),
     lambda r: r["findings"][0].update(iterations=0.5), lambda r: r["inputs"][0].update(sha256="xyz"),
-    lambda r: r["data"].update(samples=-1), lambda r: r["findings"][1]["reconstructed"].update(rate=95),
-    lambda r: r["findings"][1]["control"].update(ci95=[0]), lambda r: r["findings"][1].update(p_value="small"),
-    lambda r: r["findings"][1]["membership"].update(auc=None), lambda r: r["gate"]["rules"][0].update(outcome="maybe"),
-    lambda r: r["findings"][1]["samples"][0].update(original_png="\" onerror=\""), lambda r: r.update(timing=[]),
+    lambda r: r["data"].update(samples=-1), lambda r: made(r)["reconstructed"].update(rate=95),
+    lambda r: made(r)["control"].update(ci95=[0]), lambda r: made(r).update(p_value="small"),
+    lambda r: made(r)["membership"].update(auc=None), lambda r: bound(r).update(value=-1),
+    lambda r: bound(r).update(method="guess"), lambda r: bound(r).pop("ceiling"), lambda r: bound(r).update(delta=1), lambda r: r["gate"]["rules"][0].update(outcome="maybe"),
+    lambda r: made(r)["samples"][0].update(original_png="\" onerror=\""), lambda r: r.update(timing=[]),
 ]
 
 
