@@ -32,12 +32,16 @@ TEST_CASE("verify accepts a report as it was written and refuses changed numbers
   const auto none = nlohmann::json{{"count", 0}, {"of", 8}, {"rate", 0.0}, {"ci95", {0.0, 0.369}}};
   refused([&](auto& r) { finding_of(r, "vertices")["reconstructed"] = none; }, "the reconstructed of vertices");
   refused([](auto& r) { finding_of(r, "vertices")["reconstructed"]["count"] = 0; }, "count");
-  refused([](auto& r) { finding_of(r, "vertices")["p_value"] = finding_of(r, "vertices")["p_value"].template get<double>() / 2; },
-          "the p_value of vertices");
+  refused(
+      [](auto& r) {
+        finding_of(r, "vertices")["p_value"] = finding_of(r, "vertices")["p_value"].template get<double>() / 2;
+      },
+      "the p_value of vertices");
   refused([](auto& r) { finding_of(r, "vertices")["mean_ssim"] = 0.5; }, "the mean_ssim of vertices");
   refused([](auto& r) { finding_of(r, "vertices")["confirmed"]["right"] = 0; }, "the confirmed of vertices");
   refused([](auto& r) { finding_of(r, "vertices")["control"]["ci95"][1] = 0.5; }, "the control of vertices");
-  refused([](auto& r) { finding_of(r, "vertices")["samples"][0]["relative_distance"] = 0.4; }, "the samples of vertices");
+  refused([](auto& r) { finding_of(r, "vertices")["samples"][0]["relative_distance"] = 0.4; },
+          "the samples of vertices");
   refused([](auto& r) { finding_of(r, "vertices")["status"] = "not-applicable"; }, "the status of vertices");
   refused([](auto& r) { r["verdict"] = "pass"; }, "the verdict is pass");
   refused([](auto& r) { r["findings"][0]["membership"]["auc"] = 0.5; }, "the membership of span");
