@@ -200,6 +200,33 @@ fs::path weights_in(const fs::path& folder, const std::string& name) {
   return folder / (name + ".safetensors");
 }
 
+// What a defence trained on, and all canaries: pixels, undefined where there are none.
+Tensor apart_from_background(const SubjectFiles& files, const ModelDescription& model, const TrainingSet& training,
+                             const Canaries& canaries) {
+  const Tensor support = support_pixels(files.support_set, model);
+  if (canaries.size() == 0) return support;
+  const Tensor pixels = training.space.pixels(canaries.images);
+  return support.defined() ? at::cat({support, pixels}) : pixels;
+}
+
+// Canaries that are in take the training set's place, and those that are out the control set's.
+void take_canaries(AuditInput& input, const Canaries& canaries, const Task& task) {
+  const auto [members, member_labels] = canaries.part(true);
+  const auto [others, other_labels] = canaries.part(false);
+  const std::int64_t columns = input.targets.size(1);
+  input.targets = task.targets(member_labels, columns);
+  input.truth.training = members;
+  input.truth.training_targets = input.targets;
+  input.truth.control = others;
+  input.truth.control_targets = task.targets(other_labels, columns);
+  input.labels = texts_of(member_labels);
+  input.by_coin = true;
+  input.facts.data.samples = members.size(0);
+  input.facts.data.control_samples = others.size(0);
+  input.facts.data.control_source = "canaries that the coin left out";
+  input.facts.threat_model.knows.emplace_back("the canaries, and not which of them were trained on");
+}
+
 std::vector<std::string> limitations(bool initial_known, bool pictures) {
   std::vector<std::string> lines = {
       "A pass means that these attacks, with these settings, did not reconstruct more than the policy allows; it is a "
@@ -240,6 +267,13 @@ SubjectFiles files_of_run(const std::string& run, bool initial_known) {
   if (!is_there(files.training_record)) files.training_record.clear();
   if (const fs::path support = folder / "support-set.npz"; is_there(support)) files.support_set = support;
   return files;
+}
+
+std::string canaries_of_run(const std::string& run) {
+  const fs::path file = fs::path(run) / canaries_file;
+  if (!is_there(file))
+    throw InputError(file.string() + ": missing; train the run with --canaries, or leave it out here");
+  return file;
 }
 
 namespace {
@@ -295,12 +329,13 @@ AuditInput load_audit_input(const SubjectFiles& files, const ControlRequest& req
         "trained on, as in --control npz:FILE");
   }
   const Task task = Task::parse(result.model.task);
+  const Canaries canaries = files.canaries.empty() ? Canaries() : read_canaries(files.canaries, training);
   Generator random = seeded(stage_seed(seed, "control"));
   const ControlSet others =
       load_control(request, record.data_source.value_or(""),
                    record.class_names.empty() ? training_file.class_names : record.class_names,
                    result.model.columns.empty() ? training_file.columns : result.model.columns, task, training,
-                   support_pixels(files.support_set, result.model), result.model, random);
+                   apart_from_background(files, result.model, training, canaries), result.model, random);
 
   const LabelledImages& control = others.control;
   training.space.one_hot =
@@ -347,6 +382,10 @@ AuditInput load_audit_input(const SubjectFiles& files, const ControlRequest& req
   if (const auto loss = result.model.class_loss()) facts.training->final_loss = loss_of(*loss, outputs, result.targets);
   // A defence may train on something else.
   if (!record.defended) result.doubt = implausible(released, result.model, training.images, result.targets);
+  if (canaries.size() > 0) {
+    take_canaries(result, canaries, task);
+    facts.inputs.push_back(describe("canaries", files.canaries));
+  }
   facts.limitations = limitations(released.knows_initial(), training.space.is_picture());
   return result;
 }

@@ -21,6 +21,7 @@ struct SubjectFiles {
   std::string model;               // empty: inferred from the trained weights, the training set and the task
   std::string task;                // TASK, where there is no model; may be empty for several outputs
   std::string training_record;     // may be empty
+  std::string canaries;            // to audit in place of the training set; may be empty
   std::string support_set;         // what a defence trained on, of which no control image may be one; may be empty
   std::string key;                 // of the state dict in PyTorch checkpoints that hold several; else empty
   bool allow_torchscript = false;  // whether code in TorchScript archives may run
@@ -28,6 +29,8 @@ struct SubjectFiles {
 // The files of a run directory, without the initial weights where the attacker does not know them. Throws InputError
 // naming the first file that is missing.
 SubjectFiles files_of_run(const std::string& run, bool initial_known = true);
+// Throws InputError where it has none.
+std::string canaries_of_run(const std::string& run);
 
 struct AuditInput {
   Subject subject;
@@ -36,6 +39,7 @@ struct AuditInput {
   std::vector<std::string> labels;  // of the training images
   Tensor targets;                   // [N, C], what they were trained towards
   Report facts;                     // inputs, model, data, threat model, training
+  bool by_coin = false;             // whether each record of the truth was trained on by a fair coin
   // Why the network does not look trained on this training set, as described; empty where it does. No result is relied
   // on then.
   std::string doubt;

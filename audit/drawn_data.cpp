@@ -45,6 +45,18 @@ void set_normalization(ImageSpace& space, const std::string& option) {
   space.scale = constants(option, rest, smallest, 1, space.shape);
 }
 
+void add_canaries(DrawnData& data, const LabelledImages& records, const LabelledImages& all, const Task& task,
+                  std::int64_t seed) {
+  Generator random = seeded(stage_seed(seed, "canaries"));
+  const Tensor classes = std::get<0>(at::_unique2(all.labels.index_select(0, task.rows(all.labels))));
+  TrainingSet& training = data.training;
+  data.canaries = make_canaries(records, training.space.inputs(records.images.flatten(1)), classes, task, random);
+  const auto [images, labels] = data.canaries.part(true);
+  training.images = at::cat({training.images, images});
+  training.labels = at::cat({training.labels, labels});
+  data.targets = at::cat({data.targets, task.targets(labels, data.targets.size(1))});
+}
+
 }  // namespace
 
 void require_drawable(std::int64_t samples, const InputRequest& inputs) {
@@ -54,6 +66,11 @@ void require_drawable(std::int64_t samples, const InputRequest& inputs) {
   if (samples < 1) throw UsageError(fmt::format("--samples {}: has to be at least 1", samples));
   if (!inputs.mean.empty() && inputs.mean != "training" && inputs.mean != "public" && inputs.mean != "none") {
     throw UsageError(fmt::format("--mean {}: has to be training, public or none", inputs.mean));
+  }
+  if (inputs.canaries > 0 && inputs.normalize.empty() && inputs.mean != "public" && inputs.mean != "none") {
+    throw UsageError(
+        "--canaries: the mean of the training images would tell the coins; give --mean public, --mean none or "
+        "--normalize as well");
   }
 }
 
@@ -71,7 +88,14 @@ DrawnData draw_data(const LabelledImages& all, const std::string& data, const Ta
   Generator random = seeded(stage_seed(seed, "training set"));
   const LabelledImages chosen = all.select(draw_training_rows(all, task, samples, random));
   const Tensor pixels = chosen.images.flatten(1);
-  const LabelledImages others = draw_control(all, task, pixels, 2 * held_out_images, random);
+  const LabelledImages unseen = draw_control(all, task, pixels, inputs.canaries + 2 * held_out_images, random);
+  if (unseen.size() < inputs.canaries || (inputs.canaries > 0 && all.targets.defined())) {
+    throw UsageError(fmt::format("--canaries {}: {}", inputs.canaries,
+                                 all.targets.defined()
+                                     ? "a distilled set has targets of its own, and no wrong labels"
+                                     : fmt::format("the data has only {} other images for this task", unseen.size())));
+  }
+  const LabelledImages others = unseen.select(at::arange(inputs.canaries, unseen.size(), at::kLong));
   const Tensor other_pixels = others.images.flatten(1);
   const std::int64_t half = others.size() / 2, outputs = task.outputs(all.labels);
 
@@ -106,6 +130,7 @@ DrawnData draw_data(const LabelledImages& all, const std::string& data, const Ta
     throw InputError(fmt::format("{}: targets have {} columns but --task {} has {} outputs", data,
                                  result.targets.size(1), task.text(), outputs));
   }
+  if (inputs.canaries > 0) add_canaries(result, unseen.select(at::arange(inputs.canaries, at::kLong)), all, task, seed);
   result.others = space.inputs(other_pixels.narrow(0, 0, half));
   result.held_out = space.inputs(other_pixels.narrow(0, half, others.size() - half));
   result.held_out_targets = task.targets(others.labels.narrow(0, half, others.size() - half), outputs);

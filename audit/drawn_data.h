@@ -4,7 +4,7 @@
 #include <string>
 #include <vector>
 
-#include "audit/run_directory.h"
+#include "audit/canaries.h"
 
 namespace afterimage {
 
@@ -16,6 +16,7 @@ struct DrawnData {
   // Whether the mean that is subtracted is that of the training images, or came with the data: a distilled set has that
   // of its original images. A public mean is not: its images are chosen independently of the training images.
   bool mean_of_training = false;
+  Canaries canaries;                                     // of which those that are in are training images
   std::vector<std::string> notes, class_names, columns;  // of the source (LabelledImages)
 };
 
@@ -24,6 +25,7 @@ struct InputRequest {
   std::string mean;  // what is subtracted: the mean of "training" images (the default), of other, "public" ones, "none"
   std::string normalize;  // "MEAN,STD" in place of it: each one number, or one for each channel separated by /
   Preprocessing preprocessing = {};
+  std::int64_t canaries = 0;  // records that are put into the training set by a coin each, beside the samples
 };
 
 // `samples` images of DATA for the task, drawn at random from the seed. Throws UsageError, InputError.

@@ -229,8 +229,8 @@ class Attacks {
         context_(context),
         forecasts_(std::move(forecasts)),
         leftovers_(request.out),
-        bound_{request.delta, 1 - significance / static_cast<double>(attacks_of(request).size())},
-        audited_(fingerprint_of(input) + fmt::format("|{}|{}", bound_.delta, bound_.confidence)) {}
+        bound_{request.delta, input.by_coin, 1 - significance / static_cast<double>(attacks_of(request).size())},
+        audited_(fingerprint_of(input) + fmt::format("|{}|{}|{}", bound_.delta, bound_.by_coin, bound_.confidence)) {}
 
   // Leaves what the attack claims, and how it ended, in NAME.npz.
   Finding next(const ChosenAttack& chosen) {
@@ -329,7 +329,7 @@ std::string fingerprint_of(const std::string& subject, const HandOver& hand_over
 
 Finding run_attack(const ChosenAttack& chosen, const AuditInput& input, const HandOver& hand_over,
                    const Context& context, const fs::path& out, StateStore& store) {
-  Scored scored = scored_attack(chosen, input, hand_over, {}, context, store);
+  Scored scored = scored_attack(chosen, input, hand_over, {.by_coin = input.by_coin}, context, store);
   word(input.facts.data, scored.finding);
   write_claim(out / (chosen.attack.name + ".npz"), scored.claim);
   return std::move(scored.finding);

@@ -140,6 +140,10 @@ Json training_record(const TrainRequest& request, const Context& context, const 
                  {"test_samples", data.held_out.size(0)},
                  {"loss_curve", curve},
                  {"seconds", seconds}};
+  if (data.canaries.size() > 0) {
+    record["canaries"] = {{"count", data.canaries.size()},
+                          {"included", data.canaries.included.sum().item<std::int64_t>()}};
+  }
   record["defense"] = {{"name", request.defense},
                        {"options", request.defense_options},
                        {"distilled", release.support.evidence},
@@ -151,6 +155,7 @@ void write_run(const fs::path& out, const WrittenRun& run, const DrawnData& data
   write_parameters(out / "initial.safetensors", run.initial);
   write_parameters(out / "trained.safetensors", run.release.training.trained);
   write_training_set(out / "training-set.npz", data.training);
+  if (data.canaries.size() > 0) write_canaries(out / canaries_file, data.canaries);
   if (run.release.support.images.defined()) {
     write_support_set(out / "support-set.npz", run.release.support, data);
   }
@@ -224,7 +229,8 @@ void train_run(const TrainRequest& request, const Context& context) {
   state.clear();
   fmt::print(
       "trained {} on {} images: loss {:.3g} after {} steps (stopped by {}), test accuracy {}\n{}\n",
-      released.architecture, request.samples, training.final_loss, training.steps, training.stopped_by,
+      released.architecture, before.data.training.images.size(0), training.final_loss, training.steps,
+      training.stopped_by,
       record["test_accuracy"].is_null() ? "unknown" : fmt::format("{:.3f}", record["test_accuracy"].get<double>()),
       request.out);
 }

@@ -27,6 +27,9 @@ void SubjectOptions::add_to(CLI::App& command) {
   command.add_option("RUN", run, "run directory that `afterimage train` wrote")->type_name("FOLDER");
   command.add_flag("--unknown-start", unknown_start,
                    "leave out the initial weights of RUN, as for an attacker who does not know them");
+  command.add_flag("--canaries", canaries,
+                   "the canaries of RUN in place of its training set: those that the coin put in against those that it "
+                   "left out");
   command
       .add_option("--initial", files.initial,
                   "weights before training (.safetensors, .pt, .npz); leave out where the attacker does not know them")
@@ -71,6 +74,7 @@ void SubjectOptions::validate() const {
   if (unknown_start && !files.initial.empty()) {
     throw UsageError("--unknown-start: --initial is given as well; leave one of them out");
   }
+  if (canaries && run.empty()) throw UsageError("--canaries: needs RUN, of `afterimage train --canaries`");
   if (!run.empty()) {
     if (!files.task.empty()) throw UsageError("--task: RUN contains it; leave it out");
     return;
@@ -90,6 +94,7 @@ AuditInput SubjectOptions::load(std::int64_t seed) const {
     SubjectFiles in_run = files_of_run(run, !unknown_start);
     in_run.allow_torchscript = files.allow_torchscript;
     in_run.key = files.key;
+    if (canaries) in_run.canaries = canaries_of_run(run);
     return load_audit_input(in_run, control, seed);
   }
   AuditInput loaded = load_audit_input(files, control, seed);

@@ -14,6 +14,7 @@ struct SubjectOptions {
   std::string run;
   SubjectFiles files;
   ControlRequest control;
+  bool canaries = false;       // audit the run's canaries alone
   bool unknown_start = false;  // leave out the initial weights of the run
 
   void add_to(CLI::App& command);

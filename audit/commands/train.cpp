@@ -104,6 +104,11 @@ void add_train(CLI::App& app, Context& context, Action& action) {
       ->add_option("--defense-option", options->defense_options,
                    "NAME=VALUE, an option of the defence; may be repeated")
       ->type_name("NAME=VALUE");
+  command
+      ->add_option("--canaries", request.inputs.canaries,
+                   "put each of so many mislabelled images in by a coin, for `audit --canaries`")
+      ->type_name("INTEGER")
+      ->check(integer_from(20, 1000000));
   command->add_flag("--dry-run", options->dry_run, "check the options against the data, and train and write nothing");
   command->add_flag("--resume", request.resume,
                     "continue the defence of an interrupted run with the same options and --out");
@@ -128,6 +133,9 @@ void add_train(CLI::App& app, Context& context, Action& action) {
     }
     if (asked.task.empty() && options->dry_run) {
       throw UsageError("--dry-run: checks one task; leave it out, or give --task");
+    }
+    if (asked.task.empty() && asked.inputs.canaries > 0) {
+      throw UsageError("--canaries: are put into one task; leave it out, or give --task");
     }
     if (asked.task.empty()) {
       asked.tasks = parse_tasks(options->tasks);

@@ -85,15 +85,22 @@ int verify_inputs(const Report& report, const fs::path& folder, const std::strin
 // Throws InputError where the scored images are not those of the training set, if that can be found.
 void verify_training_images(const Report& report, const Tensor& scored, const fs::path& folder,
                             const std::string& file) {
+  const bool by_coin = std::any_of(report.inputs.begin(), report.inputs.end(),
+                                   [](const InputFile& input) { return input.role == "canaries"; });
+  const std::string role = by_coin ? "canaries" : "training-set";
   for (const auto& input : report.inputs) {
     const fs::path path = place_of(input, folder);
-    if (input.role != "training-set" || path.extension() != ".npz" || !is_there(path)) continue;
+    if (input.role != role || path.extension() != ".npz" || !is_there(path)) continue;
     const NamedArrays arrays = read_npz(path);
-    const Array* images = find(arrays, "images");
-    if (images == nullptr || !at::equal(to_tensor(*images).to(at::kFloat).flatten(1), scored)) {
-      reject(file, "scoring.npz holds other images than the training set");
+    const Array *images = find(arrays, "images"), *included = find(arrays, "included");
+    Tensor expected = images == nullptr ? Tensor() : to_tensor(*images).to(at::kFloat).flatten(1);
+    if (by_coin && expected.defined() && included != nullptr) {
+      expected = expected.index_select(0, at::nonzero(to_tensor(*included)).squeeze(1));
     }
-    fmt::print("training images: scored as the training set holds them\n");
+    if (!expected.defined() || !at::equal(expected, scored)) {
+      reject(file, fmt::format("scoring.npz holds other images than the {}", by_coin ? "canaries" : "training set"));
+    }
+    fmt::print("training images: scored as the {} them\n", by_coin ? "canaries hold" : "training set holds");
   }
 }
 
@@ -115,8 +122,8 @@ bool has_no_values(const Finding& finding) {
 // Reports before 0.9 have no bound.
 std::optional<BoundRequest> bound_asked_for(const Finding& finding) {
   if (!finding.membership || !finding.membership->epsilon_lower_bound) return std::nullopt;
-  return BoundRequest{finding.membership->epsilon_lower_bound->delta,
-                      finding.membership->epsilon_lower_bound->confidence};
+  const EpsilonLowerBound& bound = *finding.membership->epsilon_lower_bound;
+  return BoundRequest{bound.delta, bound.method == BoundMethod::one_run, bound.confidence};
 }
 
 Policy policy_of(const Gate& gate, const std::string& file) {

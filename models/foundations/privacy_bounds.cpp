@@ -1,6 +1,7 @@
 #include "models/foundations/privacy_bounds.h"
 
 #include <algorithm>
+#include <array>
 #include <boost/math/distributions/binomial.hpp>
 #include <boost/math/distributions/normal.hpp>
 #include <cmath>
@@ -159,11 +160,46 @@ std::vector<double> thresholds_of(const Halves& members, const Halves& others) {
 
 }  // namespace
 
+namespace {
+
+EpsilonLowerBound bound_in_one_run(std::span<const double> members, std::span<const double> others,
+                                   const BoundRequest& request, std::mt19937_64& random) {
+  constexpr std::array<double, 6> shares = {0.02, 0.05, 0.1, 0.2, 0.5, 1};  // of the records that are guessed
+  std::vector<std::pair<double, bool>> records;
+  for (const double score : members) records.emplace_back(score, true);
+  for (const double score : others) records.emplace_back(score, false);
+  require(std::none_of(records.begin(), records.end(), [](const auto& record) { return std::isnan(record.first); }),
+          "membership scores may not be NaN");
+  std::shuffle(records.begin(), records.end(), random);  // equal scores are in an order that says nothing
+  std::stable_sort(records.begin(), records.end(), [](const auto& a, const auto& b) { return a.first > b.first; });
+  const auto count = static_cast<std::int64_t>(records.size());
+  const double significance = (1 - request.confidence) / static_cast<double>(shares.size());
+  EpsilonLowerBound best{0, request.delta, request.confidence, BoundMethod::one_run, 0, 0};
+  for (const double share : shares) {
+    const std::int64_t side = std::max<std::int64_t>(1, std::llround(share * static_cast<double>(count) / 2));
+    if (2 * side > count) continue;
+    Guesses guesses{0, 2 * side};
+    for (std::int64_t i = 0; i < side; ++i) {
+      guesses.right += records[static_cast<std::size_t>(i)].second ? 1 : 0;
+      guesses.right += records[static_cast<std::size_t>(count - 1 - i)].second ? 0 : 1;
+    }
+    const double value = epsilon_in_one_run(guesses, count, request.delta, significance);
+    if (value > best.value || best.guesses == 0) best.guesses = guesses.of;
+    best.value = std::max(best.value, value);
+    best.ceiling =
+        std::max(best.ceiling, epsilon_in_one_run({guesses.of, guesses.of}, count, request.delta, significance));
+  }
+  return best;
+}
+
+}  // namespace
+
 std::optional<EpsilonLowerBound> epsilon_lower_bound(std::span<const double> members, std::span<const double> others,
                                                      const BoundRequest& request, std::uint64_t seed) {
   constexpr std::size_t fewest = 4;
   if (members.size() < fewest || others.size() < fewest) return std::nullopt;
   std::mt19937_64 random(seed);
+  if (request.by_coin) return bound_in_one_run(members, others, request, random);
   const Halves ours = halves_of(members, random), theirs = halves_of(others, random);
   const double significance = 1 - request.confidence;
   Rule best;

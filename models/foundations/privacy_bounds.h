@@ -42,12 +42,16 @@ double epsilon_of_gaussian(double mu, double delta);
 // At which delta a bound is asked for, and with which confidence.
 struct BoundRequest {
   double delta = 1e-5;
+  bool by_coin = false;      // whether each record was trained on by a fair coin
   double confidence = 0.95;  // of each bound; where the largest of k is looked at, 1 - 0.05 / k holds for it
 };
 
-// What membership scores show, epsilon_by_rates(): the threshold, and whether larger or smaller scores are taken for
+// What membership scores show. By coin, epsilon_in_one_run(): the records with the largest scores are guessed to be in
+// and as many with the smallest out, for each of six shares of the records, at a sixth of the significance. Else
+// epsilon_by_rates(): the threshold, and whether larger or smaller scores are taken for
 // members, are chosen on halves of the members and of the others, drawn by `seed`, and the guesses are counted on the
-// other halves. Null with fewer than 4 of either. Throws std::invalid_argument on NaN, and as epsilon_by_rates().
+// other halves. Null with fewer than 4
+// of either. Throws std::invalid_argument on NaN, and as epsilon_by_rates().
 std::optional<EpsilonLowerBound> epsilon_lower_bound(std::span<const double> members, std::span<const double> others,
                                                      const BoundRequest& request, std::uint64_t seed);
 

@@ -218,6 +218,47 @@ TEST_CASE("scores that tell all show their ceiling, in either direction, and tho
   CHECK(sum / draws > 0.5);
 }
 
+TEST_CASE("records that were included by coin are bounded in one run: never above randomized response, and near it") {
+  std::mt19937_64 random(9);
+  constexpr int draws = 300, records = 500;
+  const auto bounds_at = [&](double truth, double delta) {
+    std::bernoulli_distribution coin(0.5), tells(1 / (1 + std::exp(-truth)));
+    std::uniform_real_distribution<double> noise;
+    int too_much = 0;
+    double sum = 0;
+    for (int draw = 0; draw < draws; ++draw) {
+      std::vector<double> members, others;
+      for (int i = 0; i < records; ++i) {
+        const bool in = coin(random);
+        (in ? members : others).push_back((in == tells(random) ? 1 : 0) + 0.5 * noise(random));
+      }
+      const auto bound = *epsilon_lower_bound(members, others, {.delta = delta, .by_coin = true}, 1);
+      CHECK(bound.method == BoundMethod::one_run);
+      too_much += bound.value > truth ? 1 : 0;
+      sum += bound.value;
+    }
+    CHECK(too_much <= draws / 20);
+    return sum / draws;
+  };
+  CHECK(bounds_at(0, 1e-5) < 0.01);
+  CHECK(bounds_at(1, 0) > 0.6);
+  CHECK(bounds_at(3, 0) > 2.2);
+}
+
+TEST_CASE("canaries that are all told show the ceiling of one run, and equal scores nothing") {
+  const std::vector<double> in(50, 1.0), out(50, 0.0), equal(50, 1.0);
+  const auto told = *epsilon_lower_bound(in, out, {.by_coin = true}, 3);
+  CHECK(told.value == told.ceiling);
+  CHECK(told.guesses == 100);
+  CHECK(told.ceiling == Approx(epsilon_in_one_run({100, 100}, 100, 1e-5, 0.05 / 6)));
+  CHECK(epsilon_lower_bound(out, in, {.by_coin = true}, 3)->value == 0);
+  int shown = 0;
+  for (std::uint64_t seed = 0; seed < 200; ++seed) {
+    shown += epsilon_lower_bound(in, equal, {.by_coin = true}, seed)->value > 0 ? 1 : 0;
+  }
+  CHECK(shown <= 10);
+}
+
 TEST_CASE("too few records have no bound, and scores that are NaN are refused") {
   const std::vector<double> three = {1, 2, 3}, four = {1, 2, 3, 4}, odd = {1, 2, 3, std::nan("")};
   CHECK_FALSE(epsilon_lower_bound(three, four, {}, 0));
