@@ -49,7 +49,7 @@ bool are_independent(const TrainedNetwork& released) {
 }
 
 Tensor spread_rows(std::int64_t images) {
-  return images <= most_rows ? at::arange(images) : at::arange(most_rows) * images / most_rows;
+  return images <= most_rows ? at::arange(images) : at::div(at::arange(most_rows) * images, most_rows, "floor");
 }
 
 }  // namespace

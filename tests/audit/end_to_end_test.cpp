@@ -110,6 +110,20 @@ TEST_CASE("images are reconstructed from trained weights alone after long traini
   CHECK(result["confirmed"]["right"].get<int>() >= 6);
 }
 
+TEST_CASE("a network of more training images than its plausibility is judged by is audited") {
+  const Folder folder;
+  const std::string run_folder = folder / "run";
+  REQUIRE(
+      run("train --quiet --data fashion-mnist --task odd-even --samples 2100 --architecture mlp:16 --steps 20 --out " +
+          run_folder)
+          .code == 0);
+  const Result audit =
+      run("audit " + run_folder + " --quiet --attacks loss --control-samples 100 --out " + (folder / "report"));
+  CAPTURE(audit.err);
+  CHECK(audit.code == 0);
+  CHECK(json_in(folder / "report/report.json")["data"]["samples"] == 2100);
+}
+
 TEST_CASE("an audit without the initial weights reports which attacks need them, and runs the others") {
   const Folder folder;
   const std::string run_folder =
