@@ -128,7 +128,13 @@ void read_findings(ComparisonRun& run, const Report& report) {
     run.reconstruction_attacks += finding.reconstructed ? 1 : 0;
   }
   if (const Finding* best = best_membership(report.findings)) {
-    run.membership = {best->attack, best->membership->auc, best->membership->tpr_at_fpr_0_01};
+    run.membership = {best->attack, best->membership->auc, best->membership->tpr_at_fpr_0_01, {}, {}};
+  }
+  for (const auto& finding : report.findings) {
+    if (!finding.membership || !finding.membership->epsilon_lower_bound) continue;
+    const EpsilonLowerBound& bound = *finding.membership->epsilon_lower_bound;
+    run.membership.epsilon_lower_bound = std::max(run.membership.epsilon_lower_bound.value_or(0), bound.value);
+    run.membership.delta = bound.delta;
   }
   if (report.verdict != Verdict::inconclusive) return;
   run.status = Status::inconclusive;

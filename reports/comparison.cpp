@@ -141,6 +141,9 @@ std::string in_words(const ComparisonSetting& setting, const ComparisonSetting* 
                         percent(*setting.membership_auc));
     if (setting.membership_p_value) text += chance_in_words(*setting.membership_p_value);
   }
+  for (const auto& run : setting.runs) {
+    if (const auto claim = refuted_claim(run); !claim.empty()) text += "; " + claim;
+  }
   return text + doubt_in_words(setting.runs) + ".";
 }
 
@@ -250,6 +253,20 @@ ComparisonSetting read_setting(const json::Reader& in) {
 }
 
 }  // namespace
+
+std::string refuted_claim(const ComparisonRun& run) {
+  const auto& [attack, auc, tpr, bound, delta] = run.membership;
+  const auto claimed = [&](const char* key) {
+    const auto value = run.defense.find(key);
+    return value != run.defense.end() && value->is_number() ? Number(value->get<double>()) : Number();
+  };
+  const Number epsilon = claimed("epsilon"), at = claimed("delta");
+  if (!bound || !delta || !epsilon || !at || *at > *delta || *bound <= *epsilon) return "";
+  return fmt::format(
+      "the bound on epsilon of seed {}, {:.2f} at delta {:.0e}, is above the {:.2f} that the defence claims: "
+      "one of the two is wrong",
+      run.seed, *bound, *delta, *epsilon);
+}
 
 bool settled(const ComparisonSetting& setting) {
   return std::all_of(setting.runs.begin(), setting.runs.end(),

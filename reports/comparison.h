@@ -14,12 +14,16 @@ namespace afterimage {
 struct BestMembership {
   std::string attack;
   Number auc, tpr_at_fpr_0_01;
+  Number epsilon_lower_bound, delta;  // the largest of all attacks, which holds with 95 % confidence
 };
 inline constexpr auto best_membership_figures = std::to_array<Figure<BestMembership>>({
     {"auc", &BestMembership::auc, Unit::probability, "Membership AUC",
      "of the attack that does best; 0.5: guessing, 1: training images are always told from others"},
     {"tpr_at_fpr_0_01", &BestMembership::tpr_at_fpr_0_01, Unit::fraction, "True positives at 1 % false positives",
      "share of the training images that this attack finds while 1 of 100 control images is taken for one"},
+    {"epsilon_lower_bound", &BestMembership::epsilon_lower_bound, Unit::number, "Lower bound on epsilon",
+     "the largest of all attacks; no differential privacy with a smaller epsilon made this network"},
+    {"delta", &BestMembership::delta, Unit::probability, "Delta", "of that bound"},
 });
 
 // One network: a setting trained and audited with one seed.
@@ -98,6 +102,10 @@ struct DefenseComparison {
   std::vector<std::string> limitations;
   Json timing = Json::object();
 };
+
+// What a run shows against what its defence claims: "the bound on epsilon of seed 1, ..."; empty where nothing does. A
+// claim at a delta above the bound's says nothing of it.
+std::string refuted_claim(const ComparisonRun& run);
 
 // Whether no audit was inconclusive or failed; otherwise the count of reconstructed images is a lower bound.
 bool settled(const ComparisonSetting& setting);

@@ -52,7 +52,11 @@ data run_data(const ComparisonRun& run) {
   entry.set("membership", number(run.membership.auc));
   entry.set("has_reason", !run.reason.empty());
   entry.set("reason", run.reason);
-  const std::string by_defense = defense_text(run.defense);
+  std::string by_defense = defense_text(run.defense);
+  if (run.membership.epsilon_lower_bound) {
+    by_defense += fmt::format("{}lower bound on epsilon {:.2f} at delta {:.0e}", by_defense.empty() ? "" : ", ",
+                              *run.membership.epsilon_lower_bound, run.membership.delta.value_or(0));
+  }
   entry.set("has_measured", !by_defense.empty());
   entry.set("measured", by_defense);
   return entry;

@@ -100,6 +100,26 @@ TEST_CASE("with one seed the accuracy's interval is over test images, and a fail
   CHECK(comparison.settings[1].sentence.find("it diverged") != std::string::npos);
 }
 
+TEST_CASE("a bound on epsilon above what a defence claims is said, and one at a smaller delta is not held against it") {
+  ComparisonRun run = run_of(1, 0.9, 0, 0);
+  run.membership.epsilon_lower_bound = 2.5;
+  run.membership.delta = 1e-5;
+  const auto sentence = [&](const Json& claimed) {
+    run.defense = claimed;
+    DefenseComparison comparison;
+    comparison.settings.push_back(setting_of("private", "dp-sgd", {run}));
+    summarize(comparison);
+    return comparison.settings[0].sentence;
+  };
+  const auto wrong = sentence({{"epsilon", 2.0}, {"delta", 1e-5}});
+  CHECK(wrong.find("the bound on epsilon of seed 1, 2.50") != std::string::npos);
+  CHECK(wrong.find("above the 2.00 that the defence claims") != std::string::npos);
+  CHECK(sentence({{"epsilon", 3.0}, {"delta", 1e-5}}).find("claims") == std::string::npos);
+  CHECK(sentence({{"epsilon", 2.0}, {"delta", 1e-3}}).find("claims") == std::string::npos);
+  CHECK(sentence({{"epsilon", nullptr}, {"delta", 1e-5}}).find("claims") == std::string::npos);
+  CHECK(sentence(Json::object()).find("claims") == std::string::npos);
+}
+
 TEST_CASE("a setting with inconclusive audits says that more may leak than was found") {
   DefenseComparison comparison = sample();
   CHECK(comparison.settings[0].sentence.find("inconclusive") == std::string::npos);
