@@ -8,6 +8,7 @@
 #include "attacks/infinite_width.h"
 #include "attacks/kkt.h"
 #include "attacks/loss.h"
+#include "attacks/reference_models.h"
 #include "attacks/span.h"
 #include "attacks/tangent_membership.h"
 #include "attacks/vertices.h"
@@ -34,6 +35,8 @@ const std::vector<Attack>& all_attacks() {
   static const std::vector<Attack> attacks = {
       span_attack(),
       loss_attack(),
+      lira_attack(),
+      rmia_attack(),
       tangent_background_attack(),
       tangent_membership_attack(),
       vertices_attack(),

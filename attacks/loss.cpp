@@ -1,8 +1,6 @@
 #include "attacks/loss.h"
 
-#include <limits>
-
-#include "models/foundations/error.h"
+#include "attacks/scoring/class_scores.h"
 
 namespace afterimage {
 namespace {
@@ -22,35 +20,6 @@ Estimate estimate(const Settings&, const Subject& subject, std::int64_t images) 
   return estimate;
 }
 
-// Outputs of the classes: those of groups that stand for one class each, and the targets' columns.
-Tensor class_outputs_for(const Tensor& outputs, const Tensor& targets) {
-  const std::int64_t classes = targets.size(1) == 1 ? 2 : targets.size(1), count = outputs.size(1);
-  if (count == targets.size(1)) return outputs;
-  if (count % classes != 0) throw NotApplicable("the network's outputs are not those of the candidates' targets");
-  return class_outputs(outputs, count / classes, targets.size(1));
-}
-
-// Each image's own loss, [n].
-Tensor losses(LossKind loss, const Tensor& outputs, const Tensor& targets) {
-  switch (loss) {
-    case LossKind::squared:
-      return (outputs - targets).square().sum(1) / 2;
-    case LossKind::logistic:
-      return at::softplus(-(outputs * targets).sum(1));
-    case LossKind::cross_entropy:
-      break;
-  }
-  return -(at::log_softmax(outputs, 1) * targets).sum(1);
-}
-
-// How far the label's output is above the largest other.
-Tensor margins(const Tensor& outputs, const Tensor& targets) {
-  if (outputs.size(1) == 1) return (outputs * targets).sum(1);
-  const Tensor is_label = at::one_hot(targets.argmax(1), outputs.size(1)).to(at::kBool);
-  const double lowest = -std::numeric_limits<double>::infinity();
-  return (outputs * is_label).sum(1) - outputs.masked_fill(is_label, lowest).amax(1);
-}
-
 Reconstruction run(const Settings& settings, const Subject& subject, const HandOver&, Job&) {
   const auto& released = std::get<TrainedNetwork>(subject.released);
   if (settings.score == "base" && !released.knows_initial()) {
@@ -59,12 +28,10 @@ Reconstruction run(const Settings& settings, const Subject& subject, const HandO
   Reconstruction result;
   result.evidence["score"] = settings.score;
   result.claim.membership = [settings, &released, known = subject.loss](const Candidates& pool) {
-    if (!pool.targets.defined()) throw NotApplicable("the labels of the candidates are not known");
-    const Tensor targets = pool.targets.to(at::kDouble);
     const auto outputs_at = [&](const Parameters& parameters) {
-      return class_outputs_for(released.network->evaluate(parameters, pool.images).to(at::kDouble), targets);
+      return outputs_of_classes(*released.network, parameters, pool);
     };
-    const Tensor outputs = outputs_at(released.trained);
+    const Tensor outputs = outputs_at(released.trained), targets = pool.targets.to(at::kDouble);
     if (settings.score == "margin") return margins(outputs, targets);
     const LossKind loss = known.value_or(targets.size(1) == 1 ? LossKind::squared : LossKind::cross_entropy);
     const Tensor trained = losses(loss, outputs, targets);

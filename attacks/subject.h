@@ -4,6 +4,7 @@
 #include <memory>
 #include <optional>
 #include <variant>
+#include <vector>
 
 #include "attacks/scoring/claim.h"
 #include "models/dense_network.h"
@@ -44,6 +45,8 @@ struct Subject {
   // Records of the same source that nobody trained on and that are not scored, which an attacker may have drawn too;
   // without images where there are none.
   Candidates background = {};
+  // Weights of the same network, trained in the same way on records of which none is scored.
+  std::vector<Parameters> references = {};
 
   // Null where the other of the two was released.
   const TrainedNetwork* trained_network() const { return std::get_if<TrainedNetwork>(&released); }

@@ -8,6 +8,7 @@
 
 #include "audit/context.h"
 #include "audit/plausibility.h"
+#include "audit/references.h"
 #include "models/dense_layers.h"
 #include "models/formats/npz.h"
 #include "models/formats/weight_file.h"
@@ -200,13 +201,21 @@ fs::path weights_in(const fs::path& folder, const std::string& name) {
   return folder / (name + ".safetensors");
 }
 
-// What a defence trained on, and all canaries: pixels, undefined where there are none.
-Tensor apart_from_background(const SubjectFiles& files, const ModelDescription& model, const TrainingSet& training,
-                             const Canaries& canaries) {
-  const Tensor support = support_pixels(files.support_set, model);
-  if (canaries.size() == 0) return support;
-  const Tensor pixels = training.space.pixels(canaries.images);
-  return support.defined() ? at::cat({support, pixels}) : pixels;
+// What must not be scored beside the training set: what a defence and reference models trained on, and all canaries, as
+// pixels; undefined where there are none.
+Tensor not_to_be_scored(const SubjectFiles& files, const ModelDescription& model, const TrainingSet& training,
+                        const Canaries& canaries) {
+  std::vector<Tensor> parts;
+  if (const Tensor support = support_pixels(files.support_set, model); support.defined()) parts.push_back(support);
+  for (const Tensor* inputs : {&canaries.images, &files.references_trained_on}) {
+    if (!inputs->defined()) continue;
+    if (inputs->dim() != 2 || inputs->size(1) != model.inputs()) {
+      throw InputError(fmt::format("{}: what reference models were trained on has another size than the model's inputs",
+                                   files.trained));
+    }
+    parts.push_back(training.space.pixels(*inputs));
+  }
+  return parts.empty() ? Tensor() : at::cat(parts);
 }
 
 // Canaries that are in take the training set's place, and those that are out the control set's.
@@ -320,6 +329,7 @@ AuditInput load_audit_input(const SubjectFiles& files, const ControlRequest& req
   released.network = result.model.network();
   result.subject.loss = result.model.loss;
   const bool new_head = load_weights(released, std::move(initial.parameters), trained.parameters, files);
+  result.subject.references = read_references(files.references, files.key, released);
   TrainingSet training = training_set_of(training_file.content, files.training_set, result.model);
   const TrainingRecord record =
       files.training_record.empty() ? TrainingRecord{} : read_training_record(files.training_record);
@@ -335,7 +345,7 @@ AuditInput load_audit_input(const SubjectFiles& files, const ControlRequest& req
       load_control(request, record.data_source.value_or(""),
                    record.class_names.empty() ? training_file.class_names : record.class_names,
                    result.model.columns.empty() ? training_file.columns : result.model.columns, task, training,
-                   apart_from_background(files, result.model, training, canaries), result.model, random);
+                   not_to_be_scored(files, result.model, training, canaries), result.model, random);
 
   const LabelledImages& control = others.control;
   training.space.one_hot =
@@ -360,6 +370,7 @@ AuditInput load_audit_input(const SubjectFiles& files, const ControlRequest& req
   }
   add_inputs(facts.inputs, "training-set", training_file.files, training_notes);
   if (!files.training_record.empty()) facts.inputs.push_back(describe("training-record", files.training_record));
+  for (const auto& file : files.references) facts.inputs.push_back(describe("reference", file));
   if (!files.support_set.empty()) facts.inputs.push_back(describe("support-set", files.support_set));
   add_inputs(facts.inputs, "control", control.files, control.notes);
   facts.model = {result.model.architecture, result.model.parameterization, released.trained.count(),

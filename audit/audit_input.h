@@ -18,13 +18,15 @@ namespace afterimage {
 struct SubjectFiles {
   std::string initial;  // empty: the attacker does not know the weights before training
   std::string trained, training_set;
-  std::string model;               // empty: inferred from the trained weights, the training set and the task
-  std::string task;                // TASK, where there is no model; may be empty for several outputs
-  std::string training_record;     // may be empty
-  std::string canaries;            // to audit in place of the training set; may be empty
-  std::string support_set;         // what a defence trained on, of which no control image may be one; may be empty
-  std::string key;                 // of the state dict in PyTorch checkpoints that hold several; else empty
-  bool allow_torchscript = false;  // whether code in TorchScript archives may run
+  std::string model;                    // empty: inferred from the trained weights, the training set and the task
+  std::string task;                     // TASK, where there is no model; may be empty for several outputs
+  std::string training_record;          // may be empty
+  std::vector<std::string> references;  // weights of reference models
+  Tensor references_trained_on;         // inputs [P, d] of which none may be scored; undefined where they are not known
+  std::string canaries;                 // to audit in place of the training set; may be empty
+  std::string support_set;              // what a defence trained on, of which no control image may be one; may be empty
+  std::string key;                      // of the state dict in PyTorch checkpoints that hold several; else empty
+  bool allow_torchscript = false;       // whether code in TorchScript archives may run
 };
 // The files of a run directory, without the initial weights where the attacker does not know them. Throws InputError
 // naming the first file that is missing.

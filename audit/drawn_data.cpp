@@ -132,6 +132,7 @@ DrawnData draw_data(const LabelledImages& all, const std::string& data, const Ta
   }
   if (inputs.canaries > 0) add_canaries(result, unseen.select(at::arange(inputs.canaries, at::kLong)), all, task, seed);
   result.others = space.inputs(other_pixels.narrow(0, 0, half));
+  result.others_targets = task.targets(others.labels.narrow(0, 0, half), outputs);
   result.held_out = space.inputs(other_pixels.narrow(0, half, others.size() - half));
   result.held_out_targets = task.targets(others.labels.narrow(0, half, others.size() - half), outputs);
   return result;

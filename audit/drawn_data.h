@@ -12,7 +12,7 @@ struct DrawnData {
   TrainingSet training;
   Tensor targets;                     // [N, C]
   Tensor held_out, held_out_targets;  // other images of the task, to measure the test accuracy on
-  Tensor others;                      // [P, d], images of the task that are in neither
+  Tensor others, others_targets;      // [P, d], [P, C], images of the task that are in neither
   // Whether the mean that is subtracted is that of the training images, or came with the data: a distilled set has that
   // of its original images. A public mean is not: its images are chosen independently of the training images.
   bool mean_of_training = false;

@@ -7,6 +7,7 @@
 
 #include "audit/defense_options.h"
 #include "audit/defense_state.h"
+#include "audit/references.h"
 #include "audit/support_set.h"
 #include "defenses/baselines.h"
 #include "models/augmentation.h"
@@ -197,6 +198,7 @@ Prepared prepared(const TrainRequest& request, const Context& context) {
   Undefended undefended = undefended_of(data, network, initial, recipe);
   // Here because a defence may run for hours before it trains.
   chosen.configured.check(undefended);
+  require_references(request.references, data);
   return {std::move(chosen), std::move(data), std::move(model), random, std::move(undefended)};
 }
 
@@ -226,6 +228,10 @@ void train_run(const TrainRequest& request, const Context& context) {
 
   prepare_output_folder(request.out, false);
   write_run(request.out, {released, student ? student->initial : undefended.initial, release, record}, before.data);
+  if (request.references > 0) {
+    train_references(request.out, request.references, *undefended.network, undefended.initial, before.data,
+                     undefended.recipe, before.random, *context.progress);
+  }
   state.clear();
   fmt::print(
       "trained {} on {} images: loss {:.3g} after {} steps (stopped by {}), test accuracy {}\n{}\n",

@@ -25,6 +25,7 @@ struct TrainRequest {
   Recipe recipe;
   std::string defense = "none";
   std::map<std::string, std::string> defense_options;  // as typed, by name
+  std::int64_t references = 0;                         // further networks, trained on other images (audit/references.h)
   bool resume = false;                                 // continue the defence of an interrupted run of the same
 };
 

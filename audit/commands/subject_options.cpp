@@ -6,6 +6,7 @@
 #include <algorithm>
 
 #include "audit/commands/checks.h"
+#include "audit/references.h"
 #include "models/foundations/error.h"
 #include "models/mlp.h"
 
@@ -27,6 +28,11 @@ void SubjectOptions::add_to(CLI::App& command) {
   command.add_option("RUN", run, "run directory that `afterimage train` wrote")->type_name("FOLDER");
   command.add_flag("--unknown-start", unknown_start,
                    "leave out the initial weights of RUN, as for an attacker who does not know them");
+  command
+      .add_option(
+          "--reference", files.references,
+          "weights of a reference model, trained in the same way on records that are not scored; may be repeated")
+      ->type_name("FILE");
   command.add_flag("--canaries", canaries,
                    "the canaries of RUN in place of its training set: those that the coin put in against those that it "
                    "left out");
@@ -94,6 +100,10 @@ AuditInput SubjectOptions::load(std::int64_t seed) const {
     SubjectFiles in_run = files_of_run(run, !unknown_start);
     in_run.allow_torchscript = files.allow_torchscript;
     in_run.key = files.key;
+    RunReferences known = references_of_run(run);
+    in_run.references = std::move(known.files);
+    in_run.references.insert(in_run.references.end(), files.references.begin(), files.references.end());
+    in_run.references_trained_on = known.trained_on;
     if (canaries) in_run.canaries = canaries_of_run(run);
     return load_audit_input(in_run, control, seed);
   }

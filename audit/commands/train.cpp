@@ -109,6 +109,12 @@ void add_train(CLI::App& app, Context& context, Action& action) {
                    "put each of so many mislabelled images in by a coin, for `audit --canaries`")
       ->type_name("INTEGER")
       ->check(integer_from(20, 1000000));
+  command
+      ->add_option(
+          "--references", request.references,
+          "train so many further networks, without the defence, on other images, for the attacks lira and rmia")
+      ->type_name("INTEGER")
+      ->check(integer_from(1, 1024));
   command->add_flag("--dry-run", options->dry_run, "check the options against the data, and train and write nothing");
   command->add_flag("--resume", request.resume,
                     "continue the defence of an interrupted run with the same options and --out");
@@ -133,6 +139,9 @@ void add_train(CLI::App& app, Context& context, Action& action) {
     }
     if (asked.task.empty() && options->dry_run) {
       throw UsageError("--dry-run: checks one task; leave it out, or give --task");
+    }
+    if (asked.task.empty() && asked.references > 0) {
+      throw UsageError("--references: are trained for one task; leave it out, or give --task");
     }
     if (asked.task.empty() && asked.inputs.canaries > 0) {
       throw UsageError("--canaries: are put into one task; leave it out, or give --task");

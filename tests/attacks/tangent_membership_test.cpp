@@ -4,7 +4,7 @@
 
 #include <catch2/catch.hpp>
 #include <cmath>
-#include <set>
+#include <vector>
 
 #include "attacks/scoring/score.h"
 #include "attacks/solver/tangent_regression.h"
@@ -296,6 +296,48 @@ TEST_CASE("scores by loss, against the start, and by margin are what their names
   double other = -1e30;
   for (std::int64_t c = 0; c < outputs; ++c) other = c == label ? other : std::max(other, f[c].item<double>());
   CHECK(score("margin") == Approx(f[label].item<double>() - other).epsilon(1e-5));
+}
+
+TEST_CASE("scores against references are those of their formulas") {
+  Trained trained = trained_mlp(9, few_steps(Optimizer::adam));
+  for (std::uint64_t seed = 60; seed < 63; ++seed) {
+    trained.subject.references.push_back(released(trained_mlp(seed, few_steps(Optimizer::adam)).subject).trained);
+  }
+  const auto& weights = *trained.subject.trained_network();
+  Generator random = seeded(1);
+  Silent silent;
+  NullStore no_store;
+  Job job{random, silent, no_store};
+  const Candidates pool(trained.truth.training.narrow(0, 0, 5), trained.truth.training_targets.narrow(0, 0, 5));
+  const auto scores = [&](const char* name, const std::map<std::string, std::string>& options = {}) {
+    return attack_named(name).configured(options).run(trained.subject, {}, job).claim.membership(pool);
+  };
+  const auto probability = [&](const Parameters& parameters, std::int64_t i) {
+    const Tensor p = at::softmax(weights.network->evaluate(parameters, pool.images).to(at::kDouble), 1);
+    return p[i][pool.targets[i].argmax()].item<double>();
+  };
+  const Tensor lira = scores("lira"), rmia = scores("rmia", {{"rmia-offline-a", "0.5"}});
+  const auto log_odds = [](double p) { return std::log(p / (1 - p)); };
+  double variance = 0;  // pooled
+  std::vector<double> means(5), outs(5);
+  for (std::int64_t i = 0; i < 5; ++i) {
+    const auto k = static_cast<std::size_t>(i);
+    for (const auto& reference : trained.subject.references) {
+      means[k] += log_odds(probability(reference, i)) / 3;
+      outs[k] += probability(reference, i) / 3;
+    }
+    for (const auto& reference : trained.subject.references) {
+      variance += std::pow(log_odds(probability(reference, i)) - means[k], 2) / 2 / 5;
+    }
+  }
+  for (std::int64_t i = 0; i < 5; ++i) {
+    const auto k = static_cast<std::size_t>(i);
+    const double p = probability(weights.trained, i);
+    CHECK(lira[i].item<double>() == Approx((log_odds(p) - means[k]) / std::sqrt(variance)).epsilon(1e-4));
+    CHECK(rmia[i].item<double>() == Approx(std::log(p / ((1.5 * outs[k] + 0.5) / 2))).epsilon(1e-4));
+  }
+  trained.subject.references.clear();
+  CHECK(attack_named("lira").configured().run(trained.subject, {}, job).status == Status::not_applicable);
 }
 
 }  // namespace afterimage
