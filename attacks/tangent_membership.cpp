@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <chrono>
 #include <string>
 
 #include "attacks/solver/tangent_regression.h"
@@ -96,23 +97,44 @@ void require_targets(const Candidates& candidates) {
   if (!candidates.targets.defined()) throw NotApplicable("the labels of the candidates are not known");
 }
 
+// Of a sum of gradients over so many images, tried with a few: layers that share weights do more than their parameters
+// say.
+double seconds_of_pass(const TrainedNetwork& released, std::int64_t images) {
+  constexpr std::int64_t few = 4;
+  const Tensor tried = at::zeros({few, released.network->inputs()}, released.trained[0].options());
+  const auto once = [&] {
+    static_cast<void>(
+        released.network->pullback(released.trained, tried, [](const Tensor& f) { return at::ones_like(f); }));
+  };
+  once();
+  const auto start = std::chrono::steady_clock::now();
+  once();
+  const std::chrono::duration<double> spent = std::chrono::steady_clock::now() - start;
+  return spent.count() * static_cast<double>(images) / few;
+}
+
+// A regression on so many images, and scores of so many.
 Estimate estimate_of(const Settings& settings, const Subject& subject, std::int64_t regressed, std::int64_t scored) {
+  constexpr double copies = 12, doubles = 2, ridges = 13;  // of the parameters; float64 against float32
+  constexpr double passes = 4;                             // a sum of gradients and a derivative along it
   const auto& released = std::get<TrainedNetwork>(subject.released);
-  const double parameters = static_cast<double>(released.trained.count()),
-               points = static_cast<double>(settings.along.size());
-  const double rows = static_cast<double>(regressed * released.network->outputs());
-  constexpr double passes = 6, copies = 12, doubles = 2;  // of forward and backward passes; float64 against float32
+  const auto outputs = static_cast<double>(released.network->outputs());
+  const double points = static_cast<double>(settings.along.size()), rows = static_cast<double>(regressed) * outputs;
   Estimate estimate;
-  const double pass = passes * doubles * points * parameters;
-  estimate.bytes = 8 * copies * parameters;
-  if (solves_exactly(released, regressed)) {
-    const double units = sizes_of(released).units;
-    estimate.products = doubles * (13 * rows * rows * rows / 3 + points * points * rows * rows * units);
-    estimate.bytes += 8 * 4 * rows * rows;
-  } else {
-    estimate.products = pass * static_cast<double>(settings.steps * regressed);
+  estimate.bytes = 8 * copies * static_cast<double>(released.trained.count());
+  estimate.seconds = passes * points * seconds_of_pass(released, scored);
+  if (!solves_exactly(released, regressed)) {
+    estimate.seconds += passes * points * static_cast<double>(settings.steps) * seconds_of_pass(released, regressed);
+    return estimate;
   }
-  estimate.products += pass * static_cast<double>(scored);
+  const auto width = static_cast<double>(released.trained.count());
+  const double kernel = released.dense() != nullptr ? points * points * sizes_of(released).units : width;
+  estimate.products = doubles * (ridges * rows * rows * rows / 3 + 2 * rows * rows * kernel);
+  estimate.bytes += 8 * 4 * rows * rows;
+  if (released.dense() == nullptr) {
+    estimate.bytes += 8 * rows * width;
+    estimate.seconds += 2 * doubles * points * outputs * seconds_of_pass(released, regressed);
+  }
   return estimate;
 }
 

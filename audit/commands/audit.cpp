@@ -24,7 +24,7 @@ std::vector<std::string> split(const std::string& list) {
 int print_forecast(const std::vector<Forecast>& forecasts) {
   double seconds = 0, bytes = 0;
   const auto line = [](const std::string& name, double time, double memory) {
-    fmt::print("{:<16}{:>8.1f} s {:>12}\n", name, time, bytes_text(memory));
+    fmt::print("{:<20}{:>8.1f} s {:>12}\n", name, time, bytes_text(memory));
   };
   for (const auto& forecast : forecasts) {
     line(forecast.attack, forecast.seconds, forecast.bytes);
