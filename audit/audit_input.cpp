@@ -14,6 +14,7 @@
 #include "models/formats/weight_file.h"
 #include "models/foundations/error.h"
 #include "models/foundations/files.h"
+#include "models/foundations/statistics.h"
 #include "models/foundations/text.h"
 #include "models/scripted_network.h"
 #include "models/weights.h"
@@ -236,6 +237,26 @@ void take_canaries(AuditInput& input, const Canaries& canaries, const Task& task
   input.facts.threat_model.knows.emplace_back("the canaries, and not which of them were trained on");
 }
 
+std::vector<std::int64_t> class_counts(const Tensor& targets) {
+  const Tensor classes = targets.size(1) == 1 ? (targets.squeeze(1) > 0).to(at::kLong) : targets.argmax(1);
+  const Tensor counts = at::bincount(classes, {}, std::max<std::int64_t>(2, targets.size(1)));
+  return {counts.data_ptr<std::int64_t>(), counts.data_ptr<std::int64_t>() + counts.numel()};
+}
+
+// Says in the report where classes are not as frequent in the two sets.
+void compare_classes(AuditInput& input) {
+  constexpr double certain = 1e-3;
+  const double p =
+      same_frequencies_p_value(class_counts(input.truth.training_targets), class_counts(input.truth.control_targets));
+  input.same_classes = input.by_coin || p > certain;
+  if (input.same_classes) return;
+  input.facts.limitations.push_back(
+      fmt::format("Classes are not as frequent among the training images as among the control images (p = {:.1g}): "
+                  "membership scores "
+                  "that depend on the class tell the two apart by that alone, and no bound on epsilon is given.",
+                  p));
+}
+
 std::vector<std::string> limitations(bool initial_known, bool pictures) {
   std::vector<std::string> lines = {
       "A pass means that these attacks, with these settings, did not reconstruct more than the policy allows; it is a "
@@ -398,6 +419,7 @@ AuditInput load_audit_input(const SubjectFiles& files, const ControlRequest& req
     facts.inputs.push_back(describe("canaries", files.canaries));
   }
   facts.limitations = limitations(released.knows_initial(), training.space.is_picture());
+  compare_classes(result);
   return result;
 }
 

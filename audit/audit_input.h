@@ -41,7 +41,10 @@ struct AuditInput {
   std::vector<std::string> labels;  // of the training images
   Tensor targets;                   // [N, C], what they were trained towards
   Report facts;                     // inputs, model, data, threat model, training
-  bool by_coin = false;             // whether each record of the truth was trained on by a fair coin
+  // Whether classes are as frequent among the training as among the control images. Where they are not, scores that
+  // depend on the class tell the two apart without membership, and no bound on epsilon holds.
+  bool same_classes = true;
+  bool by_coin = false;  // whether each record of the truth was trained on by a fair coin
   // Why the network does not look trained on this training set, as described; empty where it does. No result is relied
   // on then.
   std::string doubt;

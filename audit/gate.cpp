@@ -78,7 +78,9 @@ Measured epsilon_bound(const Finding& finding, std::int64_t, bool) {
   if (!finding.membership) return without_membership(finding);
   const auto& bound = finding.membership->epsilon_lower_bound;
   if (!bound)
-    return {std::nullopt, 0, -1, "the report has no bound on epsilon; it takes 4 training and control images"};
+    return {
+        std::nullopt, 0, -1,
+        "the report has no bound on epsilon: it takes 4 training and control images, with classes as frequent in both"};
   Measured measured{bound->value, 0, -1, ""};
   measured.most = bound->ceiling;
   return measured;

@@ -200,7 +200,8 @@ Scored scored_attack(const ChosenAttack& chosen, const AuditInput& input, const 
   }
   if (claim.images.defined() || claim.membership_training.defined()) {
     context.progress->stage(attack.name + ": scoring");
-    fill_scores(finding, claim, input.truth, input.labels, context.seed, bound);
+    fill_scores(finding, claim, input.truth, input.labels, context.seed,
+                input.same_classes ? std::optional(bound) : std::nullopt);
   }
   if (const auto reason = beyond_capacity(input, finding)) {
     finding.status = Status::inconclusive;

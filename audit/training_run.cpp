@@ -234,9 +234,9 @@ void train_run(const TrainRequest& request, const Context& context) {
   }
   state.clear();
   fmt::print(
-      "trained {} on {} images: loss {:.3g} after {} steps (stopped by {}), test accuracy {}\n{}\n",
-      released.architecture, before.data.training.images.size(0), training.final_loss, training.steps,
-      training.stopped_by,
+      "trained {} on {} {}: loss {:.3g} after {} steps (stopped by {}), test accuracy {}\n{}\n", released.architecture,
+      before.data.training.images.size(0), before.data.training.space.is_picture() ? "images" : "records",
+      training.final_loss, training.steps, training.stopped_by,
       record["test_accuracy"].is_null() ? "unknown" : fmt::format("{:.3f}", record["test_accuracy"].get<double>()),
       request.out);
 }

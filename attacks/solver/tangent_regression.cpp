@@ -24,8 +24,6 @@ Tensor as_matrix(const Tensor& tensor) { return tensor.reshape({tensor.size(0), 
 
 Tensor factor_of(const ParameterScale::Factors& factors) { return factors.rows.unsqueeze(1) * factors.columns; }
 
-std::vector<bool> changed(const Parameters& drift) { return moved(drift); }
-
 // Features of a dense layer times the scale: of the weight (delta rows) (below columns)^T, of the bias delta bias.
 struct ScaledLayer {
   Tensor below;        // [n, n_{l-1}], undefined where the weight is left out
@@ -186,7 +184,7 @@ TangentPath::TangentPath(const TrainedNetwork& released, const std::vector<doubl
   const Parameters initial = released.initial.to(at::kDouble), trained = released.trained.to(at::kDouble);
   for (const auto& point : points_between(initial, trained, along)) points.push_back(point.to(dtype));
   drift = trained.minus(initial).to(dtype);
-  const std::vector<bool> is_changed = changed(drift);
+  const std::vector<bool> is_changed = moved(drift);
   for (std::size_t i = 0; i < drift.size(); ++i) parameters += is_changed[i] ? drift[i].numel() : 0;
 }
 
@@ -210,7 +208,7 @@ Parameters TangentPath::combined(const Tensor& images, const Tensor& coefficient
 }
 
 ParameterScale plain_scale(const TangentPath& path) {
-  const std::vector<bool> is_changed = changed(path.drift);
+  const std::vector<bool> is_changed = moved(path.drift);
   ParameterScale scale;
   for (std::size_t i = 0; i < path.drift.size(); ++i) {
     const Tensor matrix = as_matrix(path.drift[i]);
@@ -279,8 +277,7 @@ at::ScalarType dtype_for(const TrainedNetwork& released, std::int64_t images) {
 
 TangentRegression regress_exactly(const TangentPath& path, const ParameterScale& scale, const Tensor& images) {
   const MeanFeatures features(path, scale, images);
-  const Tensor k = features.with(features),
-               b = path.along(scale.times(scale.over(path.drift)), images).reshape({-1, 1});
+  const Tensor k = features.with(features), b = path.along(path.drift, images).reshape({-1, 1});
   const double mean_diagonal = k.diagonal().mean().item<double>();
   const double whole = scale.over(path.drift).squared_norm(), count = static_cast<double>(path.parameters);
   TangentRegression best;
@@ -309,8 +306,7 @@ TangentRegression regress_exactly(const TangentPath& path, const ParameterScale&
 
 TangentRegression regress_by_steps(const TangentPath& path, const ParameterScale& scale, const Tensor& images,
                                    std::int64_t steps, double ridge, Progress& progress) {
-  const Parameters drift = scale.times(scale.over(path.drift));  // without the tensors that are left out
-  const Tensor b = path.along(drift, images);
+  const Tensor b = path.along(path.drift, images);
   // The mean diagonal of K: that of |s Phi^T v|^2 over random signs v.
   Generator random = seeded(static_cast<std::uint64_t>(images.size(0)));
   double trace = 0;
@@ -341,8 +337,8 @@ TangentRegression regress_by_steps(const TangentPath& path, const ParameterScale
     ++result.steps;
   }
   result.coefficients = a;
-  const Parameters left = scale.over(drift).plus(scale.times(path.combined(images, a)), -1);
-  result.relative_residual = left.squared_norm() / scale.over(drift).squared_norm();
+  const Parameters left = scale.over(path.drift).plus(scale.times(path.combined(images, a)), -1);
+  result.relative_residual = left.squared_norm() / scale.over(path.drift).squared_norm();
   return result;
 }
 
@@ -357,7 +353,7 @@ Tensor partial_t_values(const TangentPath& path, const ParameterScale& scale, co
                         const TangentRegression& regression, const Tensor& images, const Tensor& weights,
                         Progress& progress) {
   const Parameters explained = scale.times_square(path.combined(background, regression.coefficients));
-  const Parameters left = scale.times(scale.over(path.drift)).plus(explained, -1);
+  const Parameters left = path.drift.plus(explained, -1);
   const Tensor given = weights.to(left.dtype());
   const Tensor along = (path.along(left, images) * given).sum(1);
   Tensor squares = at::empty_like(along);  // of psi, or of what the background leaves of it

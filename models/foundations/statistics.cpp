@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <boost/math/distributions/binomial.hpp>
+#include <boost/math/distributions/chi_squared.hpp>
 #include <boost/math/distributions/hypergeometric.hpp>
 #include <boost/math/distributions/normal.hpp>
 #include <boost/math/distributions/students_t.hpp>
@@ -257,6 +258,29 @@ double auc_p_value(double auc, std::int64_t members, std::int64_t control, std::
   const double m = static_cast<double>(members), n = static_cast<double>(control);
   const double deviation = std::sqrt((m + n + 1) / (12 * m * n * static_cast<double>(repeats)));
   return boost::math::cdf(boost::math::complement(boost::math::normal(0.5, deviation), auc));
+}
+
+double same_frequencies_p_value(const std::vector<std::int64_t>& a, const std::vector<std::int64_t>& b) {
+  require(a.size() == b.size(), "both samples have to be counted in the same classes");
+  double of_a = 0, of_b = 0;
+  for (std::size_t i = 0; i < a.size(); ++i) {
+    require(a[i] >= 0 && b[i] >= 0, "counts may not be below zero");
+    of_a += static_cast<double>(a[i]);
+    of_b += static_cast<double>(b[i]);
+  }
+  double statistic = 0;
+  int classes = 0;
+  for (std::size_t i = 0; i < a.size(); ++i) {
+    const double both = static_cast<double>(a[i] + b[i]);
+    if (both == 0) continue;
+    ++classes;
+    for (const auto& [count, of] : {std::pair(a[i], of_a), std::pair(b[i], of_b)}) {
+      const double expected = both * of / (of_a + of_b);
+      if (expected > 0) statistic += std::pow(static_cast<double>(count) - expected, 2) / expected;
+    }
+  }
+  if (classes < 2 || of_a == 0 || of_b == 0) return 1;
+  return boost::math::cdf(boost::math::complement(boost::math::chi_squared(classes - 1), statistic));
 }
 
 std::optional<RankCorrelation> spearman(const std::vector<double>& a, const std::vector<double>& b) {

@@ -59,6 +59,11 @@ Membership membership_of(std::span<const double> members, std::span<const double
 // std::invalid_argument unless all counts are above zero.
 double auc_p_value(double auc, std::int64_t members, std::int64_t control, std::int64_t repeats = 1);
 
+// Pearson's chi-squared test of whether two samples have the same classes as often, from their counts of each class; 1
+// with fewer than two classes that occur. Throws std::invalid_argument unless both have as many counts, none below
+// zero.
+double same_frequencies_p_value(const std::vector<std::int64_t>& a, const std::vector<std::int64_t>& b);
+
 // Spearman's rank correlation, equal values sharing their mean rank, with the two-sided p-value of Student's t with n -
 // 2 degrees of freedom. Infinite values have ranks as others do. Null with fewer than four pairs, or when either does
 // not vary. Throws std::invalid_argument on NaN, or lengths that differ.

@@ -1,5 +1,6 @@
 // Canaries through the program: what `train` puts in, what `audit` shows of them, and what is refused.
 #include <catch2/catch.hpp>
+#include <fstream>
 
 #include "models/formats/npz.h"
 #include "models/tensor.h"
@@ -98,6 +99,36 @@ TEST_CASE("canaries that would tell themselves, that are none or that are missin
   refused("audit --quiet --canaries --trained x --training-set y", 2, "--canaries: needs RUN");
   refused("audit " + (folder / "plain") + " --quiet --delta 1", 2, "--delta");
   refused("audit " + (folder / "plain") + " --quiet --delta 0", 2, "--delta");
+}
+
+TEST_CASE("a control set of other classes gives no bound, for whoever learned a class better tells it by that") {
+  const Folder folder;
+  const std::string out = folder / "run";
+  REQUIRE(
+      run("train --quiet --data fashion-mnist --task odd-even --samples 40 --architecture mlp:32 --steps 30 --out " +
+          out)
+          .code == 0);
+  // Four of five control images are even, and half of the training images.
+  const Tensor pixels = array_in(out + "/training-set.npz", "images").flatten(1);
+  std::ofstream table(folder / "control.csv");
+  const auto columns = pixels.size(1);
+  for (std::int64_t c = 0; c < columns; ++c) table << "p" << c << ",";
+  table << "label\n";
+  const Tensor noise = at::rand({300, columns});
+  for (std::int64_t i = 0; i < 300; ++i) {
+    for (std::int64_t c = 0; c < columns; ++c) table << noise[i][c].item<float>() << ",";
+    table << (i % 5 == 0 ? 1 : 2) << "\n";
+  }
+  table.close();
+  REQUIRE(run("audit " + out + " --quiet --attacks loss --control csv:" + (folder / "control.csv") + " --out " +
+              (folder / "report"))
+              .code == 0);
+  const auto report = json_in(folder / "report/report.json");
+  const auto& membership = report["findings"][0]["membership"];
+  CHECK(membership["auc"].is_number());
+  CHECK(membership["epsilon_lower_bound"].is_null());
+  CHECK(report["limitations"].dump().find("Classes are not as frequent") != std::string::npos);
+  CHECK(run("verify " + (folder / "report/report.json")).code == 0);
 }
 
 }  // namespace afterimage::test

@@ -315,4 +315,15 @@ TEST_CASE("the p-value of an AUC is that of membership at random, of one and of 
   CHECK_THROWS_AS(auc_p_value(0.5, 0, 10), std::invalid_argument);
 }
 
+TEST_CASE("frequencies of classes are compared by Pearson's test") {
+  // 2 x 2 by hand: counts 10, 20 and 30, 20 have statistic 16/3, which one degree of freedom exceeds with 0.0209.
+  CHECK(same_frequencies_p_value({10, 20}, {30, 20}) == Approx(0.020921).epsilon(1e-3));
+  CHECK(same_frequencies_p_value({10, 20, 0}, {100, 200, 0}) == Approx(1));
+  CHECK(same_frequencies_p_value({50, 50}, {900, 100}) < 1e-10);
+  CHECK(same_frequencies_p_value({5, 0}, {7, 0}) == 1);
+  CHECK(same_frequencies_p_value({}, {}) == 1);
+  CHECK_THROWS_AS(same_frequencies_p_value({1}, {1, 2}), std::invalid_argument);
+  CHECK_THROWS_AS(same_frequencies_p_value({-1, 2}, {1, 2}), std::invalid_argument);
+}
+
 }  // namespace afterimage
