@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <filesystem>
 
+#include "audit/class_frequencies.h"
 #include "audit/context.h"
 #include "audit/plausibility.h"
 #include "audit/references.h"
@@ -14,7 +15,6 @@
 #include "models/formats/weight_file.h"
 #include "models/foundations/error.h"
 #include "models/foundations/files.h"
-#include "models/foundations/statistics.h"
 #include "models/foundations/text.h"
 #include "models/scripted_network.h"
 #include "models/weights.h"
@@ -237,17 +237,10 @@ void take_canaries(AuditInput& input, const Canaries& canaries, const Task& task
   input.facts.threat_model.knows.emplace_back("the canaries, and not which of them were trained on");
 }
 
-std::vector<std::int64_t> class_counts(const Tensor& targets) {
-  const Tensor classes = targets.size(1) == 1 ? (targets.squeeze(1) > 0).to(at::kLong) : targets.argmax(1);
-  const Tensor counts = at::bincount(classes, {}, std::max<std::int64_t>(2, targets.size(1)));
-  return {counts.data_ptr<std::int64_t>(), counts.data_ptr<std::int64_t>() + counts.numel()};
-}
-
 // Says in the report where classes are not as frequent in the two sets.
 void compare_classes(AuditInput& input) {
   constexpr double certain = 1e-3;
-  const double p =
-      same_frequencies_p_value(class_counts(input.truth.training_targets), class_counts(input.truth.control_targets));
+  const double p = same_classes_p_value(input.truth.training_targets, input.truth.control_targets);
   input.same_classes = input.by_coin || p > certain;
   if (input.same_classes) return;
   input.facts.limitations.push_back(
